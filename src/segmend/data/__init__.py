@@ -1,0 +1,1 @@
+"""Readers, checks, preprocessing and sampling of scans and labels."""

@@ -1,0 +1,153 @@
+"""Prepared scans and labels as memory-mapped arrays, made once and shared by all runs.
+
+Every entry is a folder named by a digest of the file contents and settings that it was made from. It
+is filled under another name and then renamed, so it is whole whenever it is there: runs may share the
+cache, and a killed one leaves nothing behind that another could mistake for an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.case import Case, Quality
+from segmend.data.check import LoadedCase, load_case
+from segmend.data.folder import DataFolder
+from segmend.data.preprocess import Preprocessing
+from segmend.functional.voxel import IGNORE
+from segmend.progress import track
+
+_VERSION = 1
+_FOREGROUND_VOXELS = 4096
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case ready for training.
+
+    Attributes:
+        case: what it was made from.
+        image: ``[channels, *spatial]`` float32, memory-mapped.
+        label: ``[*spatial]`` uint8 class indices, memory-mapped; None if there is no label to be shown.
+        foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
+        digest: of everything above.
+    """
+
+    case: Case
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8] | None
+    foreground: NDArray[np.int32] | None
+    digest: str
+
+
+def default_cache() -> Path:
+    """``$SEGMEND_CACHE``, or ``segmend`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return Path(os.environ.get("SEGMEND_CACHE", Path(base) / "segmend"))
+
+
+def prepare(
+    folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path
+) -> list[PreparedCase]:
+    """Prepares cases, or opens them if that was done before.
+
+    A case of quality ``none`` comes back without a label even if it has a file.
+
+    Raises:
+        InputError: a file cannot be used, or the cache cannot be written to.
+    """
+    return [_prepare_case(folder, case, preprocessing, cache) for case in track(cases, "preparing scans")]
+
+
+def remember(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A JSON object from the cache, made if it is not there."""
+    entry = _entry(cache, key, lambda path: (path / "value.json").write_text(json.dumps(make())))
+    content: dict[str, Any] = json.loads((entry / "value.json").read_text())
+    return content
+
+
+def digest_of(*parts: object) -> str:
+    """A digest of values that print alike if they are alike, and of the contents of files given by their path."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as file:
+                state.update(hashlib.file_digest(file, "blake2b").digest())
+        else:
+            state.update(repr(part).encode())
+    return state.hexdigest()
+
+
+def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, cache: Path) -> PreparedCase:
+    shown = case.label if case.quality is not Quality.NONE else None
+    image_key = digest_of("image", _VERSION, asdict(preprocessing), *case.images)
+    loaded: list[LoadedCase] = []  # read at most once, and only if something is missing
+
+    def scan() -> LoadedCase:
+        if not loaded:
+            loaded.append(load_case(case, folder))
+        return loaded[0]
+
+    def make_image(path: Path) -> None:
+        placement = preprocessing.place(scan().image, scan().grid)
+        np.save(path / "image.npy", preprocessing.image(scan().image, scan().grid, placement))
+
+    def make_label(path: Path) -> None:
+        given = scan().label
+        assert given is not None
+        placement = preprocessing.place(scan().image, scan().grid)
+        label = preprocessing.label(given, scan().grid, placement)
+        np.save(path / "label.npy", label)
+        np.save(path / "foreground.npy", _some_foreground(label))
+
+    image = np.load(_entry(cache, image_key, make_image) / "image.npy", mmap_mode="r")
+    if shown is None:
+        return PreparedCase(case, image, None, None, image_key)
+    label_key = digest_of("label", image_key, folder.labels, folder.ignore, shown)
+    entry = _entry(cache, label_key, make_label)
+    return PreparedCase(
+        case,
+        image,
+        np.load(entry / "label.npy", mmap_mode="r"),
+        np.load(entry / "foreground.npy"),
+        label_key,
+    )
+
+
+def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
+    entry = cache / key[:2] / key
+    if entry.is_dir():
+        return entry
+    temporary = cache / "unfinished" / uuid.uuid4().hex
+    temporary.mkdir(parents=True)
+    try:
+        fill(temporary)
+        entry.parent.mkdir(exist_ok=True)
+        temporary.rename(entry)
+    except OSError:
+        if not entry.is_dir():  # otherwise another run was faster, and its entry is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return entry
+
+
+def _some_foreground(label: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Evenly spaced foreground voxels, the same number of every class as far as they go."""
+    classes = [value for value in np.unique(label) if value not in (0, IGNORE)]
+    chosen = [np.empty(0, dtype=np.int64)]
+    for value in classes:
+        voxels = np.flatnonzero(label == value)
+        picks = np.linspace(0, voxels.size - 1, min(voxels.size, _FOREGROUND_VOXELS // len(classes)))
+        chosen.append(voxels[picks.astype(np.int64)])
+    return np.stack(np.unravel_index(np.concatenate(chosen), label.shape), axis=1).astype(np.int32)

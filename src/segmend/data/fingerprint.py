@@ -1,0 +1,151 @@
+"""What the training scans have in common, and the preprocessing that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.case import Split
+from segmend.data.check import LoadedCase, load_case
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid
+from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.errors import InputError
+from segmend.functional.voxel import IGNORE
+from segmend.progress import track
+
+_SAMPLES_PER_CASE = 10_000
+_CUT_OUT_SHARE = 0.75
+_THICK_SLICES = 1.5
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Properties of the training scans.
+
+    Attributes:
+        spacing: median spacing in mm along the right, anterior and superior axes (2D: x and y).
+        shape: median sides along the same axes, in voxels.
+        content: median share of voxels that are not 0 in all channels.
+        foreground: for each channel, 0.5 and 99.5 percentile, mean and standard deviation of the
+            labelled foreground; of all voxels if nothing is labelled.
+    """
+
+    spacing: tuple[float, ...]
+    shape: tuple[int, ...]
+    content: float
+    foreground: tuple[tuple[float, float, float, float], ...]
+
+
+def take_fingerprint(folder: DataFolder) -> Fingerprint:
+    """Reads every training case once.
+
+    Raises:
+        InputError: there is no training case, or one cannot be used.
+    """
+    training = folder.select(Split.TRAIN)
+    if not training:
+        raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv")
+    spacings, shapes, contents, samples = [], [], [], []
+    for case in track(training, "reading scans"):
+        loaded = load_case(case, folder)
+        axes = _anatomical_order(loaded.grid)
+        spacings.append([loaded.grid.spacing[axis] for axis in axes])
+        shapes.append([loaded.grid.shape[axis] for axis in axes])
+        contents.append((loaded.image != 0).any(0).mean())
+        samples.append(_foreground_sample(loaded))
+    values = np.concatenate(samples, axis=1)
+    return Fingerprint(
+        spacing=tuple(np.median(spacings, axis=0).tolist()),
+        shape=tuple(int(side) for side in np.median(shapes, axis=0)),
+        content=float(np.median(contents)),
+        foreground=tuple(
+            (*np.percentile(channel, [0.5, 99.5]).tolist(), float(channel.mean()), float(channel.std()))
+            for channel in values
+        ),
+    )
+
+
+def choose_preprocessing(
+    fingerprint: Fingerprint,
+    channel_names: Sequence[str],
+    *,
+    spacing: Sequence[float] | Literal["native", "auto"] = "auto",
+    slices: bool = False,
+) -> Preprocessing:
+    """Chooses one preprocessing for all scans of a data set.
+
+    CT channels (by name) are clipped to the window of the labelled foreground and scaled by its
+    statistics, since their numbers have a meaning; all others are z-scored scan by scan. Where most
+    scans are cut out of an empty background (skull-stripped, say), the background is left out of that.
+
+    Args:
+        fingerprint: of the training scans.
+        channel_names: from dataset.json.
+        spacing: the wanted spacing in mm, the scans' own, or the median of the training scans.
+        slices: scans are used slice by slice, so they are never resampled across slices.
+
+    Raises:
+        InputError: ``spacing`` has the wrong number of values.
+    """
+    axes = _slices_last(fingerprint.spacing)
+    return Preprocessing(
+        spacing=_target_spacing(spacing, [fingerprint.spacing[axis] for axis in axes], slices),
+        normalisations=tuple(
+            Normalisation(*statistics) if name.strip().lower() == "ct" else Normalisation()
+            for name, statistics in zip(channel_names, fingerprint.foreground, strict=True)
+        ),
+        foreground_only=fingerprint.content < _CUT_OUT_SHARE,
+        slice_axis=axes[-1],
+    )
+
+
+def _target_spacing(
+    wanted: Sequence[float] | Literal["native", "auto"], median: Sequence[float], slices: bool
+) -> tuple[float | None, ...]:
+    dimensions = len(median)
+    in_plane_only = slices and dimensions == 3
+    if wanted == "native":
+        return (None,) * dimensions
+    target: list[float | None] = list(median) if wanted == "auto" else [float(value) for value in wanted]
+    if in_plane_only and len(target) in (2, 3):
+        target = [*target[:2], None]
+    if len(target) != dimensions or any(value is not None and value <= 0 for value in target):
+        raise InputError(
+            "--spacing", f"is {wanted}", f"give {dimensions} positive numbers in mm (slices last), 'native' or 'auto'"
+        )
+    return tuple(target)
+
+
+def _slices_last(spacing: Sequence[float]) -> tuple[int, ...]:
+    """Anatomical axes with the one across thick slices moved to the end."""
+    axes = list(range(len(spacing)))
+    coarsest = int(np.argmax(spacing))
+    if len(axes) == 3 and spacing[coarsest] > _THICK_SLICES * sorted(spacing)[1]:
+        axes.append(axes.pop(coarsest))
+    return tuple(axes)
+
+
+def _anatomical_order(grid: Grid) -> tuple[int, ...]:
+    """The scan axis that runs along each anatomical axis."""
+    if grid.dimensions == 2:
+        return (0, 1)
+    towards = nibabel.orientations.io_orientation(grid.affine)[:, 0]
+    return tuple(int(axis) for axis in np.argsort(towards))
+
+
+def _foreground_sample(loaded: LoadedCase) -> NDArray[np.float32]:
+    """Intensities ``[channels, n]`` of evenly spaced foreground voxels."""
+    flat = loaded.image.reshape(len(loaded.image), -1)
+    if loaded.label is not None:
+        chosen = np.flatnonzero((loaded.label > 0) & (loaded.label != IGNORE))
+        if chosen.size:
+            flat = flat[:, chosen]
+    picks = np.linspace(0, flat.shape[1] - 1, min(flat.shape[1], _SAMPLES_PER_CASE)).astype(np.int64)
+    sample: NDArray[np.float32] = flat[:, picks]
+    return sample

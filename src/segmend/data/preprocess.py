@@ -1,0 +1,148 @@
+"""From a scan as it lies on disk to the array that a network sees, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.image import Grid
+from segmend.data.resample import resample_image, resample_label
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """How the intensities of one channel are brought to a common scale.
+
+    Attributes:
+        low: intensities below are raised to it; None leaves them.
+        high: intensities above are lowered to it.
+        mean: subtracted; None takes the scan's own mean.
+        sd: divided by; None takes the scan's own standard deviation.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+
+    def apply(self, channel: NDArray[np.float32], counted: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels."""
+        channel = channel if self.low is None and self.high is None else np.clip(channel, self.low, self.high)
+        sample = channel if counted is None else channel[counted]
+        mean = sample.mean(dtype=np.float64) if self.mean is None else self.mean
+        sd = sample.std(dtype=np.float64) if self.sd is None else self.sd
+        result = ((channel - mean) / max(sd, 1e-8)).astype(np.float32)
+        return result if counted is None else result * counted
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a prepared array lies in its scan.
+
+    Attributes:
+        order: scan axis that each prepared axis comes from.
+        flipped: whether each prepared axis runs against its scan axis.
+        shape: sides of the whole reoriented scan.
+        box: first and last-plus-one voxel of the prepared part along each reoriented axis.
+    """
+
+    order: tuple[int, ...]
+    flipped: tuple[bool, ...]
+    shape: tuple[int, ...]
+    box: tuple[tuple[int, int], ...]
+
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        """Sides of the prepared part, in voxels of the scan."""
+        return tuple(last - first for first, last in self.box)
+
+    def restore(self, array: NDArray[Any], outside: float = 0) -> NDArray[Any]:
+        """Puts ``[*box_shape]`` back onto the scan's own grid, with ``outside`` around it."""
+        whole = np.full(self.shape, outside, dtype=array.dtype)
+        whole[tuple(slice(first, last) for first, last in self.box)] = array
+        whole = np.flip(whole, [axis for axis, flipped in enumerate(self.flipped) if flipped])
+        return np.ascontiguousarray(np.transpose(whole, np.argsort(self.order)))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to every scan of a data set alike.
+
+    In this order: axes are brought to right-anterior-superior order (``slice_axis`` last), intensities
+    are normalised, the empty border is cut off, and the rest is resampled.
+
+    Attributes:
+        spacing: millimetres between voxels along each prepared axis; None keeps the scan's own.
+        normalisations: one for each channel.
+        foreground_only: intensity statistics leave out voxels that are 0 in all channels, and these stay 0.
+        slice_axis: the right-anterior-superior axis that is put last: across the slices.
+    """
+
+    spacing: tuple[float | None, ...]
+    normalisations: tuple[Normalisation, ...]
+    foreground_only: bool = False
+    slice_axis: int = 2
+
+    def place(self, image: NDArray[np.float32], grid: Grid) -> Placement:
+        """Decides orientation and border of a scan ``[channels, *spatial]``, by its image alone."""
+        order, flipped = _orientation(grid, self.slice_axis)
+        reoriented = _reorient(image, order, flipped)
+        return Placement(order, flipped, reoriented.shape[1:], _box_of_content(reoriented))
+
+    def target_shape(self, placement: Placement, grid: Grid) -> tuple[int, ...]:
+        """Sides of the prepared array."""
+        own = [grid.spacing[axis] for axis in placement.order]
+        return tuple(
+            side if wanted is None else max(1, round(side * spacing / wanted))
+            for side, spacing, wanted in zip(placement.box_shape, own, self.spacing, strict=True)
+        )
+
+    def image(self, image: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:
+        """The prepared image ``[channels, *target_shape]``."""
+        image = _reorient(image, placement.order, placement.flipped)
+        counted = (image != 0).any(0) if self.foreground_only else None
+        normalised = [
+            rule.apply(channel, counted) for rule, channel in zip(self.normalisations, image, strict=True)
+        ]
+        inside = (slice(None), *_slices(placement))
+        return resample_image(np.ascontiguousarray(np.stack(normalised)[inside]), self.target_shape(placement, grid))
+
+    def label(self, label: NDArray[np.uint8], grid: Grid, placement: Placement) -> NDArray[np.uint8]:
+        """The prepared label ``[*target_shape]``."""
+        inside = _reorient(label[None], placement.order, placement.flipped)[0][_slices(placement)]
+        return resample_label(np.ascontiguousarray(inside), self.target_shape(placement, grid))
+
+
+def _slices(placement: Placement) -> tuple[slice, ...]:
+    return tuple(slice(first, last) for first, last in placement.box)
+
+
+def _orientation(grid: Grid, slice_axis: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Scan axis and direction of each prepared axis."""
+    if grid.dimensions == 2:
+        return (0, 1), (False, False)
+    towards = nibabel.orientations.io_orientation(grid.affine)
+    scan_axis = {int(anatomical): axis for axis, (anatomical, _) in enumerate(towards)}
+    anatomical_axes = [*[axis for axis in range(3) if axis != slice_axis], slice_axis]
+    order = tuple(scan_axis[axis] for axis in anatomical_axes)
+    return order, tuple(bool(towards[axis, 1] < 0) for axis in order)
+
+
+def _reorient(array: NDArray[Any], order: Sequence[int], flipped: Sequence[bool]) -> NDArray[Any]:
+    array = np.transpose(array, (0, *[axis + 1 for axis in order]))
+    return np.flip(array, [axis + 1 for axis, against in enumerate(flipped) if against])
+
+
+def _box_of_content(image: NDArray[np.float32]) -> tuple[tuple[int, int], ...]:
+    """Bounding box of the voxels that are not 0 in every channel; the whole scan if there are none."""
+    content = (image != 0).any(0)
+    box = []
+    for axis in range(content.ndim):
+        occupied = np.flatnonzero(content.any(tuple(other for other in range(content.ndim) if other != axis)))
+        box.append((int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else (0, content.shape[axis]))
+    return tuple(box)

@@ -1,0 +1,110 @@
+"""Which cases make up a batch: a function of seed and step alone, so that a resumed run sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.case import Case, Quality
+from segmend.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How many samples of each quality a batch holds.
+
+    Attributes:
+        expert: samples with expert labels.
+        noisy: samples with labels of unknown or low quality.
+        unlabelled: samples of cases without a label.
+        mixed: samples drawn alike from all labelled cases, expert or not.
+    """
+
+    expert: int = 0
+    noisy: int = 0
+    unlabelled: int = 0
+    mixed: int = 0
+
+    @property
+    def size(self) -> int:
+        """Samples in a batch."""
+        return self.expert + self.noisy + self.unlabelled + self.mixed
+
+    def __str__(self) -> str:
+        parts = {"expert": self.expert, "noisy": self.noisy, "unlabelled": self.unlabelled, "labelled": self.mixed}
+        return " + ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing"
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Draws the cases of every batch.
+
+    Each quality is a stream of its own: it goes through its cases in random order without
+    replacement, is shuffled anew after each round, and takes as many samples a step as the
+    composition says. Several processes share the streams, so together they cover the same data.
+
+    Attributes:
+        streams: for each quality, the positions of its cases and the samples it gives to a batch.
+        seed: decides everything.
+    """
+
+    streams: tuple[tuple[tuple[int, ...], int], ...]
+    seed: int
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], composition: Composition, seed: int, purpose: str) -> BatchPlan:
+        """Sorts the training cases into streams.
+
+        Args:
+            cases: the training cases; positions refer to this sequence.
+            composition: samples of each quality.
+            seed: decides everything.
+            purpose: who wants this composition, for the message.
+
+        Raises:
+            InputError: the batch is empty, or there is no case of a quality that is asked for.
+        """
+        wanted = {
+            "expert": ((Quality.EXPERT,), composition.expert),
+            "noisy": ((Quality.NOISY,), composition.noisy),
+            "unlabelled": ((Quality.NONE,), composition.unlabelled),
+            "labelled": ((Quality.EXPERT, Quality.NOISY), composition.mixed),
+        }
+        if composition.size < 1 or min(count for _, count in wanted.values()) < 0:
+            raise InputError("batch", f"it would hold {composition}", "ask for at least one sample")
+        streams = []
+        for name, (qualities, count) in wanted.items():
+            members = tuple(i for i, case in enumerate(cases) if case.quality in qualities)
+            if count and not members:
+                present = ", ".join(f"{sum(c.quality is q for c in cases)} {q}" for q in Quality)
+                raise InputError(
+                    purpose,
+                    f"takes {composition} samples a batch, but there is no {name} training case ({present})",
+                    "mark cases in the 'quality' column of cases.csv, choose another method, "
+                    "or set --expert, --noisy and --unlabelled",
+                )
+            if count:
+                streams.append((members, count))
+        return cls(tuple(streams), seed)
+
+    @property
+    def size(self) -> int:
+        """Samples in a batch."""
+        return sum(count for _, count in self.streams)
+
+    def cases_at(self, step: int, rank: int = 0, processes: int = 1) -> Iterator[int]:
+        """Positions of the cases in the batch of a step, for one of several processes."""
+        for stream, (members, count) in enumerate(self.streams):
+            first = (step * processes + rank) * count
+            for draw in range(first, first + count):
+                turn, place = divmod(draw, len(members))
+                yield members[_permutation(self.seed, stream, turn, len(members))[place]]
+
+
+@lru_cache(maxsize=64)
+def _permutation(seed: int, stream: int, turn: int, length: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, stream, turn)).permutation(length)

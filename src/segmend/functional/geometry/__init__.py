@@ -1,0 +1,6 @@
+"""Warps of batches of images and labels, each sample by its own amount, that know their inverse."""
+
+from segmend.functional.geometry.sampling import Mode
+from segmend.functional.geometry.warps import Compose, Flip, QuarterTurn, Rotation, Warp, Zoom
+
+__all__ = ["Compose", "Flip", "Mode", "QuarterTurn", "Rotation", "Warp", "Zoom"]

@@ -1,0 +1,75 @@
+"""Resampling of a batch under one linear map per sample about the centre of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Mode = Literal["linear", "nearest"]
+
+_ROUNDING = 1e-3
+"""Voxels by which a point may miss the field of view and still be in it: float32 is not exact."""
+
+
+def resample(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
+    """The image seen through a linear map.
+
+    The field of view includes the outer half of the border voxels, where the border value is
+    continued. Both modes fill the same voxels, and filling never mixes with the image.
+
+    Args:
+        x: ``[B, C, *spatial]`` or ``[B, *spatial]``.
+        matrix: ``[B, dimensions, dimensions]``: takes the offset of an output voxel from the centre to
+            the offset, in voxels, of the point of ``x`` that is seen there.
+        mode: "linear" for images and probabilities, "nearest" for labels of any dtype.
+        fill: value where the point lies outside ``x``.
+
+    Returns:
+        Shape, dtype and device of ``x``.
+
+    Raises:
+        ValueError: ``x`` is not floating point and the mode is "linear".
+    """
+    if mode == "linear" and not x.is_floating_point():
+        raise ValueError(f'labels of type {x.dtype} cannot be interpolated; use mode="nearest"')
+    shape = x.shape[x.ndim - matrix.shape[-1] :]
+    maps = x.reshape(x.shape[0], -1, *shape)
+    points = _source_points(matrix.float().to(x.device), shape)
+    seen = torch.stack([p.abs() <= side / 2 + _ROUNDING for p, side in zip(points, shape, strict=True)]).all(0)
+    sampled = _nearest(maps, points) if mode == "nearest" else _linear(maps, points)
+    return sampled.masked_fill(~seen.unsqueeze(1), fill).view(x.shape)
+
+
+def _source_points(matrix: Tensor, shape: Sequence[int]) -> list[Tensor]:
+    """For each axis, the offset from the centre of the point seen in each output voxel: ``[B, *spatial]``.
+
+    Written as sums, not as a product of matrices, which autocast and TF32 would round to 10 bits or less.
+    """
+    entries = matrix.view(*matrix.shape, *[1] * len(shape))
+    offsets = []
+    for axis, side in enumerate(shape):
+        offset = torch.arange(side, device=matrix.device) - (side - 1) / 2
+        offsets.append(offset.view(-1, *[1] * (len(shape) - 1 - axis)))
+    return [reduce(torch.add, [entries[:, i, j] * o for j, o in enumerate(offsets)]) for i in range(len(shape))]
+
+
+def _nearest(maps: Tensor, points: list[Tensor]) -> Tensor:
+    """Picked by index, because grid_sample would pass labels through floating point."""
+    index = torch.zeros_like(points[0], dtype=torch.int64)
+    for point, side in zip(points, maps.shape[2:], strict=True):
+        index = index * side + (point + side / 2).floor().long().clamp(0, side - 1)
+    index = index.flatten(1).unsqueeze(1).expand(-1, maps.shape[1], -1)
+    return maps.flatten(2).gather(2, index).view(maps.shape)
+
+
+def _linear(maps: Tensor, points: list[Tensor]) -> Tensor:
+    """grid_sample, which wants the last axis first and the field of view to be -1..1; at least in float32."""
+    scaled = [2 * point / side for point, side in zip(points, maps.shape[2:], strict=True)]
+    wide = maps if maps.dtype == torch.float64 else maps.float()
+    grid = torch.stack(scaled[::-1], -1).to(wide.dtype)
+    return F.grid_sample(wide, grid, padding_mode="border", align_corners=False).to(maps.dtype)

@@ -1,0 +1,1 @@
+"""Methods that know which labels are expert and which are noisy."""

@@ -1,0 +1,1 @@
+"""Methods for few expert labels and scans without any."""

@@ -1,0 +1,1 @@
+"""Baselines that believe every label."""

@@ -1,0 +1,46 @@
+"""How much of the voxels two masks share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segmend.errors import InputError
+from segmend.metrics.masks import Mask, check_masks
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Dice coefficient 2 |P and R| / (|P| + |R|), in 0..1; 1 if both masks are empty.
+
+    Raises:
+        InputError: the masks are not boolean or not of one shape.
+    """
+    shared, predicted, true = _counts(prediction, reference)
+    return 2 * shared / (predicted + true) if predicted + true else 1.0
+
+
+def jaccard(prediction: Mask, reference: Mask) -> float:
+    """Jaccard index |P and R| / |P or R|, in 0..1; 1 if both masks are empty.
+
+    Raises:
+        InputError: the masks are not boolean or not of one shape.
+    """
+    shared, predicted, true = _counts(prediction, reference)
+    return shared / (predicted + true - shared) if predicted + true else 1.0
+
+
+def ravd(prediction: Mask, reference: Mask) -> float:
+    """Relative absolute volume difference ||P| - |R|| / |R|, a fraction; 0 if both masks are empty.
+
+    Raises:
+        InputError: the masks are not boolean or not of one shape, or only the reference is empty.
+    """
+    _, predicted, true = _counts(prediction, reference)
+    if not true and predicted:
+        raise InputError("reference", "is empty, so there is no volume to relate to", "count it as a false alarm")
+    return abs(predicted - true) / true if true else 0.0
+
+
+def _counts(prediction: Mask, reference: Mask) -> tuple[int, int, int]:
+    check_masks(prediction, reference)
+    shared = np.count_nonzero(prediction & reference)
+    return int(shared), int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))

@@ -1,0 +1,97 @@
+"""The table of scores: its summary, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from segmend.errors import InputError
+from segmend.metrics.evaluation import Score, Status
+from segmend.outputs import whole_file
+
+COLUMNS: Final = tuple(field.name for field in fields(Score))
+"""Columns of a result table, in order."""
+
+METRICS: Final = ("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd")
+"""The columns that say how good a prediction is."""
+
+DISTANCES: Final = ("hd95", "asd", "assd", "mssd")
+"""The metrics that have a unit."""
+
+_TEXT: Final = ("case", "label", "status")
+
+
+def to_table(scores: Iterable[Score]) -> pd.DataFrame:
+    """The scores as a table, one row each; undefined values are NaN."""
+    table = pd.DataFrame([asdict(score) for score in scores], columns=list(COLUMNS))
+    return table.astype({column: str if column in _TEXT else float for column in COLUMNS})
+
+
+def summarise(table: pd.DataFrame) -> dict[str, Any]:
+    """Mean, population standard deviation, median and counts of each metric, per label and over all rows.
+
+    Means are over the rows where a metric is defined; how many were not stands beside each. ``status``
+    counts the rows of each status.
+    """
+    by_label = {str(label): _statistics(rows) for label, rows in table.groupby("label", sort=False)}
+    return {"labels": by_label, "overall": _statistics(table)}
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a CSV file, whole or not at all; an undefined value is an empty cell."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads a result table.
+
+    Raises:
+        InputError: there is no such file, or it is not a table that ``segmend evaluate`` wrote.
+    """
+    if not path.is_file():
+        raise InputError(path, "does not exist", "give the CSV file that 'segmend evaluate' wrote")
+    remedy = "write it again with 'segmend evaluate'"
+    try:
+        # A case or class may be called 'NA' or '007': only empty cells of the numbers mean 'undefined'.
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        missing = [column for column in COLUMNS if column not in text]
+        if missing:
+            raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
+        numbers = [column for column in COLUMNS if column not in _TEXT]
+        table = text.assign(**{column: pd.to_numeric(text[column]).astype(float) for column in numbers})
+    except (ValueError, OSError) as error:
+        raise InputError(path, f"cannot be read as a result table ({error})", remedy) from error
+    twice = table.loc[table.duplicated(["case", "label"]), ["case", "label"]].to_numpy().tolist()
+    if twice:
+        raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy)
+    return table[list(COLUMNS)]
+
+
+def _statistics(rows: pd.DataFrame) -> dict[str, Any]:
+    summary: dict[str, Any] = {metric: _describe(rows[metric]) for metric in METRICS}
+    summary["status"] = {status.value: int((rows["status"] == status.value).sum()) for status in Status}
+    return summary
+
+
+def _describe(values: pd.Series[float]) -> dict[str, float | int | None]:
+    defined = values.dropna()
+    known = len(defined) > 0
+    return {
+        "mean": float(defined.mean()) if known else None,
+        "std": float(defined.std(ddof=0)) if known else None,
+        "median": float(defined.median()) if known else None,
+        "n": len(defined),
+        "undefined": len(values) - len(defined),
+    }

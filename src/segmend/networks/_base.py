@@ -1,0 +1,43 @@
+"""What every network of Segmend has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from segmend.configured import Configured
+
+
+class Network(Configured, nn.Module, ABC):
+    """A segmentation network: an image in, one logit map per class out, on the same grid.
+
+    The first three constructor arguments of every subclass are ``in_channels``, ``classes`` and
+    ``dimensions``; the data decide them. All others are keyword-only, have defaults, and appear on
+    the command line as ``--network.ARGUMENT``.
+
+    Attributes:
+        decoder_scales: names of the sub-modules whose outputs are the last decoder features, from
+            coarse to fine. Methods that look at features (prototypes, say) tap these by default.
+    """
+
+    decoder_scales: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps an image ``[B, in_channels, *spatial]`` to logits ``[B, classes, *spatial]``."""
+
+    def stochastic_passes(self, image: Tensor, passes: int) -> Tensor:
+        """Logits of several passes that differ by dropout only, as one batch.
+
+        A network whose first layers are not random may override this to run them once.
+
+        Args:
+            image: ``[B, in_channels, *spatial]``.
+            passes: how many times each image is passed.
+
+        Returns:
+            ``[passes * B, classes, *spatial]``; pass ``k`` of item ``b`` is row ``k * B + b``.
+        """
+        logits: Tensor = self(image.repeat(passes, *[1] * (image.ndim - 1)))
+        return logits

@@ -1,0 +1,76 @@
+"""Outputs that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segmend.errors import InputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary sibling to write to, which becomes ``path`` when the block ends without an error.
+
+    The sibling keeps the name's ending, since many writers choose the format by it.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary sibling folder to fill, which becomes ``path`` when the block ends without an error.
+
+    Raises:
+        InputError: ``path`` already holds something, the disk is full, or the place cannot be written to.
+    """
+    check_free(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    with _explained(path):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if path.exists():
+                path.rmdir()
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_free(path: Path) -> None:
+    """Makes sure that an output folder does not exist yet or is empty.
+
+    Raises:
+        InputError: it holds something.
+    """
+    if path.is_file():
+        raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(path, "already holds something", "choose another folder, or delete this one")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(path, "the disk is full, nothing was written", "free some space and try again") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise InputError(path, "cannot be written to", "choose a folder that you may write to") from error
+        raise

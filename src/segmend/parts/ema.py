@@ -1,0 +1,37 @@
+"""A network that follows another one slowly."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import nn
+
+from segmend.functional.ramps import ema_decay
+from segmend.networks import Network
+
+
+class EMATeacher(nn.Module):
+    """Mean teacher: an exponential moving average of the student's parameters.
+
+    theta_t <- a theta_t + (1 - a) theta_s with a = min(1 - 1/(t + 1), decay), after each optimiser
+    step (Tarvainen & Valpola, NeurIPS 2017, with the warm-up of UA-MT). Only parameters are averaged;
+    buffers (batch-norm statistics) are the teacher's own, updated by its own training-mode passes.
+
+    Args:
+        student: the network to follow; it is copied, no storage is shared.
+        decay: the largest a.
+    """
+
+    def __init__(self, student: Network, decay: float = 0.99) -> None:
+        super().__init__()
+        self.decay = decay
+        self.network: Network = copy.deepcopy(student).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, student: nn.Module, step: int) -> None:
+        """Moves the teacher towards the student after optimiser step ``step``, counted from 0."""
+        mine = cast(list[torch.Tensor], list(self.network.parameters()))
+        theirs = [parameter.detach() for parameter in student.parameters()]
+        torch._foreach_lerp_(mine, theirs, 1 - ema_decay(step, self.decay))

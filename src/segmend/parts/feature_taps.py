@@ -1,0 +1,60 @@
+"""Features from inside a network, by the names of its sub-modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from segmend.errors import InputError, did_you_mean
+
+
+class FeatureTaps:
+    """Records the outputs of named sub-modules while the network runs.
+
+    Holds no reference to the network's tensors outside ``recording``.
+
+    Args:
+        network: any module.
+        names: names as in ``network.named_modules()``, in the order wanted.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        modules = dict(network.named_modules())
+        if not names:
+            raise InputError(
+                f"network {type(network).__name__}",
+                "names no decoder features of its own",
+                "name them by the method's 'features' argument; the sub-modules are "
+                + ", ".join(sorted(name for name in modules if name and name.count(".") < 2)),
+            )
+        for name in names:
+            if name not in modules:
+                raise InputError(
+                    f"feature '{name}'",
+                    f"is not a sub-module of {type(network).__name__}",
+                    did_you_mean(name, modules),
+                )
+        self._modules = [modules[name] for name in names]
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Tensor]]:
+        """Inside the block, a pass through the network puts the tapped outputs into the list, in order of ``names``."""
+        outputs: list[Tensor] = [Tensor()] * len(self._modules)
+
+        def keep(position: int) -> object:
+            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+                outputs[position] = output.detach()
+
+            return self._modules[position].register_forward_hook(hook)
+
+        handles = [keep(position) for position in range(len(self._modules))]
+        try:
+            yield outputs
+        finally:
+            for handle in handles:
+                handle.remove()  # type: ignore[attr-defined]

@@ -1,0 +1,88 @@
+"""Progress that suits where it is shown: a bar on a terminal, a line now and then anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 15.0
+"""How often a line is printed where there is no terminal."""
+
+console = Console(stderr=True, highlight=False)
+
+
+class Reporter:
+    """Shows how far some long work has come; use it as a context manager.
+
+    Args:
+        description: what is being done, in two or three words.
+        total: number of items, if known.
+        done: items that were finished before, in a resumed run.
+    """
+
+    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
+        self.description, self.total, self.done, self.note = description, total, done, ""
+        self._first, self._start, self._last_line = done, time.monotonic(), -float("inf")
+        self._bar = _bar() if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._task = self._bar.add_task(self.description, total=self.total, completed=self.done, note="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+        elif error[0] is None and self.done > self._first:
+            self._print_line()
+
+    def advance(self, note: str = "") -> None:
+        """Counts one more finished item; ``note`` is shown behind it."""
+        self.done, self.note = self.done + 1, note
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, note=note)
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES and self.done != self.total:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        of_total = f"/{self.total}" if self.total is not None else ""
+        console.print(
+            f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip(),
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Yields the items and shows how many are done.
+
+    Args:
+        items: anything to go through.
+        description: what is being done, in two or three words.
+        total: number of items, where ``len(items)`` cannot tell.
+    """
+    count = total if total is not None else len(items) if hasattr(items, "__len__") else None
+    with Reporter(description, count) as reporter:
+        for item in items:
+            yield item
+            reporter.advance()
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=console,
+    )
