@@ -1,0 +1,30 @@
+"""Segmend: train medical image segmentation from labels you only half trust, and mend the labels.
+
+The commands of the command line are the functions of this package::
+
+    from segmend import corrupt, evaluate, predict, train
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segmend.commands.check import check as check
+    from segmend.commands.corrupt import corrupt as corrupt
+    from segmend.commands.demo import demo as demo
+    from segmend.commands.evaluate import evaluate as evaluate
+    from segmend.commands.methods import methods as methods
+    from segmend.commands.predict import predict as predict
+    from segmend.commands.train import train as train
+
+COMMANDS = ("demo", "check", "corrupt", "train", "predict", "evaluate", "methods")
+"""Names of the commands, in the order in which one meets them."""
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: torch and MONAI take seconds, and not every command needs them.
+    if name in COMMANDS:
+        return getattr(importlib.import_module(f"segmend.commands.{name}"), name)
+    raise AttributeError(f"module 'segmend' has no attribute '{name}'")

@@ -12,6 +12,10 @@ from pathlib import Path
 
 from segmend.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -20,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The sibling keeps the name's ending, since many writers choose the format by it.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written to.
+        InputError: the disk is full, or nothing can be written under this name.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     with _explained(path):
@@ -37,9 +41,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary sibling folder to fill, which becomes ``path`` when the block ends without an error.
 
     Raises:
-        InputError: ``path`` already holds something, the disk is full, or the place cannot be written to.
+        InputError: ``path`` already holds something, the disk is full, or nothing can be written under this name.
     """
     check_free(path)
+    path = path.absolute()  # "." has no name to make a sibling of
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     with _explained(path):
         temporary.mkdir(parents=True)
@@ -69,8 +74,10 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise InputError(path, "the disk is full, nothing was written", "free some space and try again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _FORBIDDEN:
             raise InputError(path, "cannot be written to", "choose a folder that you may write to") from error
+        if error.errno in _NO_PLACE:
+            raise InputError(path, f"cannot be written ({error.strerror})", "choose another name") from error
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Self, TypeVar
 
 from rich.console import Console
@@ -28,7 +28,7 @@ class Reporter:
 
     def __init__(self, description: str, total: int | None, done: int = 0) -> None:
         self.description, self.total, self.done, self.note = description, total, done, ""
-        self._first, self._start, self._last_line = done, time.monotonic(), -float("inf")
+        self._told, self._start, self._last_line = done, time.monotonic(), -float("inf")
         self._bar = _bar() if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -40,7 +40,7 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         if self._bar:
             self._bar.stop()
-        elif error[0] is None and self.done > self._first:
+        elif error[0] is None and self.done > self._told:
             self._print_line()
 
     def advance(self, note: str = "") -> None:
@@ -52,7 +52,7 @@ class Reporter:
             self._print_line()
 
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
+        self._told, self._last_line = self.done, time.monotonic()
         of_total = f"/{self.total}" if self.total is not None else ""
         console.print(
             f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip(),
@@ -69,7 +69,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         description: what is being done, in two or three words.
         total: number of items, where ``len(items)`` cannot tell.
     """
-    count = total if total is not None else len(items) if hasattr(items, "__len__") else None
+    count = total if total is not None else len(items) if isinstance(items, Sized) else None
     with Reporter(description, count) as reporter:
         for item in items:
             yield item

@@ -8,11 +8,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform, map_coordinates
-from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Warp, Zoom
 from torch import Tensor
+from torch.nn import functional as F
+
+from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Warp, Zoom
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
-DTYPES = (torch.bool, torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+DTYPES = (
+    torch.bool,
+    torch.uint8,
+    torch.int16,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+)
 
 
 def degrees(*angles: float, dimensions: int = 3, plane: tuple[int, int] = (0, 1)) -> Rotation:
@@ -30,7 +41,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def smooth(count: int, shape: tuple[int, ...]) -> Tensor:
     """One channel of slow waves, different in each sample: [B, 1, *shape]."""
     axes = torch.meshgrid(*[torch.linspace(-1, 1, side) for side in shape], indexing="ij")
-    waves = [sum(torch.sin((i + 2) * axis + b) for i, axis in enumerate(axes)) for b in range(count)]
+    waves = [sum(torch.sin((1 + i / 2) * axis + b) for i, axis in enumerate(axes)) for b in range(count)]
     return torch.stack(waves).unsqueeze(1)
 
 
@@ -39,6 +50,13 @@ def blob(shape: tuple[int, ...], at: tuple[float, ...], width: float = 2.0) -> T
     axes = torch.meshgrid(*[torch.arange(side) - (side - 1) / 2 for side in shape], indexing="ij")
     square = sum((axis - place) ** 2 for axis, place in zip(axes, at, strict=True))
     return torch.exp(-square / (2 * width**2))[None, None]
+
+
+def unfilled(first: Warp, second: Warp, shape: tuple[int, ...]) -> Tensor:
+    """Voxels [B, 1, *shape] into which, one warp after the other, no filled voxel can have been interpolated."""
+    view = F.pad(first.inside(shape).float(), [1] * 2 * len(shape)).unsqueeze(1)
+    pool = F.max_pool2d if len(shape) == 2 else F.max_pool3d
+    return second(-pool(-view, 3, stride=1), mode="nearest").bool()
 
 
 def centre_of_mass(image: Tensor) -> list[float]:
@@ -64,26 +82,24 @@ def each_kind(dimensions: int) -> list[Warp]:
 
 
 @st.composite
-def batches(draw: st.DrawFn, square: bool) -> Tensor:
-    """[B, C, *spatial] or [B, *spatial] of any dtype; the first two sides alike if square."""
+def batches(draw: st.DrawFn, square: bool) -> tuple[Tensor, int]:
+    """[B, C, *spatial] or [B, *spatial] of any dtype, the first two sides alike if square; number of spatial axes."""
     dimensions = draw(st.integers(2, 3))
     sides = draw(st.lists(st.integers(1, 5), min_size=dimensions, max_size=dimensions))
     if square:
         sides[1] = sides[0]
     lead = draw(st.sampled_from([(1,), (3,), (2, 1), (3, 2)]))
-    if dimensions == 2:  # told apart from a 3D label by the warp, and here by the dtype's shape attribute
-        lead = (*lead[:1], 2)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     numbers = torch.randint(0, 256, (*lead, *sides), generator=generator)
-    batch = numbers.to(draw(st.sampled_from(DTYPES)))
-    batch.dimensions = dimensions  # type: ignore[attr-defined]
-    return batch
+    return numbers.to(draw(st.sampled_from(DTYPES))), dimensions
 
 
 @few
 @given(batches(square=False), st.data())
-def test_flips_undo_themselves_bit_by_bit_and_equal_numpys(batch: Tensor, data: st.DataObject) -> None:
-    dimensions = batch.dimensions  # type: ignore[attr-defined]
+def test_flips_undo_themselves_bit_by_bit_and_equal_numpys(
+    given_batch: tuple[Tensor, int], data: st.DataObject
+) -> None:
+    batch, dimensions = given_batch
     chosen = st.lists(st.booleans(), min_size=dimensions, max_size=dimensions)
     axes = [data.draw(chosen) for _ in batch]
     flip = Flip(torch.tensor(axes))
@@ -97,8 +113,10 @@ def test_flips_undo_themselves_bit_by_bit_and_equal_numpys(batch: Tensor, data: 
 
 @few
 @given(batches(square=True), st.data())
-def test_quarter_turns_undo_themselves_bit_by_bit_and_equal_numpys(batch: Tensor, data: st.DataObject) -> None:
-    dimensions = batch.dimensions  # type: ignore[attr-defined]
+def test_quarter_turns_undo_themselves_bit_by_bit_and_equal_numpys(
+    given_batch: tuple[Tensor, int], data: st.DataObject
+) -> None:
+    batch, dimensions = given_batch
     plane = data.draw(st.sampled_from([(0, 1), (1, 0)]))
     turns = [data.draw(st.integers(0, 3)) for _ in batch]
     turn = QuarterTurn(torch.tensor(turns), dimensions, plane)
@@ -153,7 +171,7 @@ def test_rotation_takes_a_point_from_the_first_towards_the_second_axis(plane: tu
 @pytest.mark.parametrize("spacing", [torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[1.0, 2.0, 3.0]])])
 def test_rotation_with_spacing_turns_in_mm(spacing: Tensor) -> None:
     quarter = Rotation(torch.tensor([90.0]), 3, spacing=spacing)
-    place = centre_of_mass(quarter(blob((40, 40, 9), (8.0, 0.0, 1.0), width=2.0)))
+    place = centre_of_mass(quarter(blob((40, 40, 25), (8.0, 0.0, 1.0), width=2.0)))
     np.testing.assert_allclose(place, [0, 4, 1], atol=0.02)  # 8 mm along the first axis are 4 voxels of the second
     eighth = Rotation(torch.tensor([-45.0]), 3, plane=(1, 2), spacing=spacing)
     place = centre_of_mass(eighth(blob((9, 41, 41), (0.0, 0.0, 4.0))))
@@ -179,7 +197,7 @@ def test_zoom_may_differ_between_axes() -> None:
 @pytest.mark.parametrize("shape", [(13, 10), (9, 12, 7)])
 def test_interpolation_equals_scipys(shape: tuple[int, ...]) -> None:
     dimensions = len(shape)
-    angle, factor = 33.0, 0.8
+    angle, factor = 33.0, 0.83
     image = random(1, 2, *shape).double()
     warp = Compose((degrees(angle, dimensions=dimensions), zoom(factor, dimensions=dimensions)))
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -223,11 +241,7 @@ def test_inverse_brings_a_smooth_image_back_where_it_is_defined(shape: tuple[int
         image = smooth(2, shape)
         back = warp.inverse()
         again = back(warp(image))
-        # A voxel is defined if it saw a voxel of the view that itself, with its neighbours, saw the image.
-        view = torch.nn.functional.pad(warp.inside(shape).float(), [1] * 2 * len(shape)).unsqueeze(1)
-        pool = torch.nn.functional.max_pool2d if len(shape) == 2 else torch.nn.functional.max_pool3d
-        whole = -pool(-view, 3, stride=1)
-        defined = back(whole, mode="nearest").bool()
+        defined = unfilled(warp, back, shape)
         assert defined.flatten(1).float().mean(1).min() > 0.2
         assert (again - image)[defined].abs().max() < 0.03
         assert (again - image).abs().max() > 0.3
@@ -237,8 +251,8 @@ def test_rotation_keeps_and_zoom_scales_the_mass() -> None:
     image = blob((40, 41, 38), (3.0, -4.0, 2.0), width=2.5)
     turned = Compose((degrees(37.0), degrees(-61.0, plane=(1, 2))))(image)
     assert turned.sum().item() == pytest.approx(image.sum().item(), rel=1e-3)
-    grown = Zoom(torch.tensor([[1.3, 0.9, 1.1]]), 3)(image)
-    assert grown.sum().item() == pytest.approx(1.3 * 0.9 * 1.1 * image.sum().item(), rel=1e-3)
+    grown = Zoom(torch.tensor([[1.3, 0.75, 1.4]]), 3)(image)
+    assert grown.sum().item() == pytest.approx(1.3 * 0.75 * 1.4 * image.sum().item(), rel=1e-3)
 
 
 def test_merged_rotation_and_zoom_equal_one_after_the_other() -> None:
@@ -246,18 +260,20 @@ def test_merged_rotation_and_zoom_equal_one_after_the_other() -> None:
     turn, grow = degrees(20.0, -35.0), Zoom(torch.tensor([[1.2, 1.1, 1.3], [1.1, 1.5, 1.2]]), 3)
     for first, second in ((turn, grow), (grow, turn)):
         apart = second(first(image))
-        whole = second(first.inside(image.shape[2:]), mode="nearest", fill=False).unsqueeze(1)
+        defined = unfilled(first, second, (30, 34, 28))
+        assert defined.float().mean() > 0.5
         merged = Compose((first, second))(image)
-        assert (apart - merged)[whole].abs().max() < 0.02
+        assert (apart - merged)[defined].abs().max() < 0.02
     assert (Compose((turn, grow))(image) - Compose((grow, turn))(image)).abs().max() > 0.1
 
 
 def test_merging_interpolates_once_and_keeps_what_only_passes_outside() -> None:
-    image = random(2, 1, 12, 12, 9)
+    image = random(2, 1, 12, 12, 12)
     for warp in each_kind(3):
         there_and_back = Compose((warp, warp.inverse()))
         torch.testing.assert_close(there_and_back(image), image, atol=1e-5, rtol=0)
-        assert there_and_back.inside((12, 12, 9)).all()
+        assert there_and_back.inside((12, 12, 12)).all()
+    image = random(2, 1, 12, 9, 7)
     nested = Compose((Compose((degrees(33.0, 8.0), zoom(0.5, 3.0))), Compose((zoom(2.0, 1 / 3), degrees(-33.0, -8.0)))))
     torch.testing.assert_close(nested(image), image, atol=1e-5, rtol=0)
 
@@ -273,7 +289,7 @@ def test_exact_warps_mean_the_same_alone_and_merged() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_composed_exact_warps_are_undone_in_reverse_order_bit_by_bit(dtype: torch.dtype) -> None:
-    image = (256 * random(3, 2, 5, 5, 4)).to(dtype)
+    image = (4 * random(3, 2, 5, 5, 4)).long().to(dtype)
     turn = QuarterTurn(torch.tensor([1, 3, 1]), 3)
     flip = Flip(torch.tensor([[True, False, True]] * 3))
     both = Compose((turn, flip))
@@ -289,7 +305,7 @@ def test_gradients_flow(dimensions: int) -> None:
     image = random(2, 1, *[3] * dimensions).double().requires_grad_()
     for warp in each_kind(dimensions):
         for mode in ("linear", "nearest"):
-            assert torch.autograd.gradcheck(lambda x, w=warp, m=mode: w(x, m), image)
+            assert torch.autograd.gradcheck(lambda x, w=warp, m=mode: w(x, m), image, fast_mode=True)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (6, 6, 6)])
@@ -342,10 +358,9 @@ def test_linear_keeps_the_dtype_and_refuses_labels() -> None:
 def test_mixed_precision_does_not_touch_the_places() -> None:
     image = random(1, 1, 40, 40)
     warp = Compose((degrees(12.3, dimensions=2), zoom(1.07, dimensions=2)))
+    outside_autocast = warp(image)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(warp(image), Compose(warp.warps)(image))
-        rounded = warp(image)
-    assert torch.equal(rounded, warp(image))
+        assert torch.equal(warp(image), outside_autocast)
 
 
 def test_the_given_batch_stays_as_it_was() -> None:
@@ -361,6 +376,8 @@ def test_batches_that_do_not_fit_are_refused() -> None:
         degrees(1.0, 2.0)(random(3, 1, 4, 4, 4))
     with pytest.raises(ValueError, match=r"a warp in 3D got a batch of shape \(2, 4, 4\)"):
         Flip(torch.zeros(2, 3, dtype=torch.bool))(random(2, 4, 4))
+    with pytest.raises(ValueError, match="a warp of 1 samples got a batch of 2"):
+        QuarterTurn(torch.tensor([1]), 2)(random(2, 1, 4, 4))
     with pytest.raises(ValueError, match="a warp in 2D"):
         zoom(1.0, 1.0, dimensions=2)(random(2, 1, 4, 4, 4))
 

@@ -56,9 +56,7 @@ def default_cache() -> Path:
     return Path(os.environ.get("SEGMEND_CACHE", Path(base) / "segmend"))
 
 
-def prepare(
-    folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path
-) -> list[PreparedCase]:
+def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:
     """Prepares cases, or opens them if that was done before.
 
     A case of quality ``none`` comes back without a label even if it has a file.

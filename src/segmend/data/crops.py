@@ -57,9 +57,7 @@ class CropBatches(Dataset[Batch]):
             cases=tuple(case.case.name for case in chosen),
         )
 
-    def _crop(
-        self, case: PreparedCase, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _crop(self, case: PreparedCase, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         sides = case.image.shape[1:]
         patch = (*self.patch, 1)[: len(sides)]
         start = self._start(case, sides, patch, rng)
@@ -80,9 +78,7 @@ class CropBatches(Dataset[Batch]):
         if not centred or case.foreground is None or not len(case.foreground):
             return anywhere
         centre = case.foreground[int(voxel * len(case.foreground))]
-        return [
-            int(np.clip(at - wanted // 2, 0, free)) for at, wanted, free in zip(centre, patch, room, strict=True)
-        ]
+        return [int(np.clip(at - wanted // 2, 0, free)) for at, wanted, free in zip(centre, patch, room, strict=True)]
 
 
 class StepSampler(Sampler[int]):

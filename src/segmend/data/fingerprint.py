@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -40,6 +40,24 @@ class Fingerprint:
     shape: tuple[int, ...]
     content: float
     foreground: tuple[tuple[float, float, float, float], ...]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Fingerprint:
+        """The reverse of ``dataclasses.asdict`` and JSON."""
+        return cls(
+            spacing=tuple(content["spacing"]),
+            shape=tuple(content["shape"]),
+            content=content["content"],
+            foreground=tuple(tuple(statistics) for statistics in content["foreground"]),
+        )
+
+    def shape_at(self, preprocessing: Preprocessing) -> tuple[int, ...]:
+        """Median sides of the scans after preprocessing, slices last."""
+        axes = _slices_last(self.spacing)
+        return tuple(
+            max(1, round(self.shape[axis] * self.spacing[axis] / wanted)) if wanted else self.shape[axis]
+            for axis, wanted in zip(axes, preprocessing.spacing, strict=True)
+        )
 
 
 def take_fingerprint(folder: DataFolder) -> Fingerprint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from segmend.functional.voxel import IGNORE
 
 COLUMNS = ("case", "split", "quality", "domain", "annotator")
 """Columns of cases.csv; only the first must be there."""
+
+_IMAGE_NAME = re.compile(r"(.+)_([0-9]{4})")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class DataFolder:
         table = np.zeros(256, dtype=np.uint16)
         table[: self.classes] = list(self.labels.values())
         table[IGNORE] = self.ignore or 0
-        return table[indices]
+        values: NDArray[np.uint16] = table[indices]
+        return values
 
 
 def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | None, list[InputError]]:
@@ -90,21 +94,28 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
 
     Returns:
         The folder (None if not even dataset.json can be used) and everything that is wrong with its
-        layout. The contents of scans and labels are not looked at; ``check_case`` does that.
+        layout. Scans and labels are not opened; ``problems_of_case`` does that.
     """
     try:
         folder = _read_description(root)
     except InputError as error:
         return None, [error]
     problems: list[InputError] = []
-    found = {case.name: case for case in _find_cases(folder, problems)}
+    found: dict[str, Case] = {}
+    for case in _find_cases(folder, problems):
+        if case.name in found:
+            problems.append(
+                InputError(case.images[0], f"has the name of the training case '{case.name}'", "rename one of the two")
+            )
+        found.setdefault(case.name, case)
     table = cases or root / "cases.csv"
     if table.is_file():
         found |= _apply_table(table, folder, found, problems)
     elif cases:
         problems.append(InputError(cases, "does not exist", "give a table with a column 'case'"))
     if not found and not problems:
-        problems.append(InputError(root / "imagesTr", "holds no images", f"put CASE_0000{folder.file_ending} files there"))
+        remedy = f"put CASE_0000{folder.file_ending} files there"
+        problems.append(InputError(root / "imagesTr", "holds no images", remedy))
     return replace(folder, cases=tuple(found[name] for name in sorted(found))), problems
 
 
@@ -115,8 +126,8 @@ def _read_description(root: Path) -> DataFolder:
     if not path.is_file():
         raise InputError(path, "does not exist", "write one with channel_names, labels and file_ending")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"is not valid JSON ({error})", "correct it") from error
     if not isinstance(content, dict):
         raise InputError(path, "is not a JSON object", "write {channel_names, labels, file_ending}")
@@ -124,7 +135,7 @@ def _read_description(root: Path) -> DataFolder:
     if ending not in ENDINGS:
         raise InputError(path, f"file_ending is {ending!r}", f"give one of {', '.join(ENDINGS)}")
     channels = content.get("channel_names", content.get("modality"))
-    if not isinstance(channels, dict) or not channels or not all(key.isdigit() for key in channels):
+    if not isinstance(channels, dict) or not channels or not all(key.isdecimal() for key in channels):
         raise InputError(path, "has no usable channel_names", 'write for example {"0": "CT"}')
     labels, ignore = _read_labels(path, content.get("labels"))
     return DataFolder(
@@ -142,7 +153,9 @@ def _read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
     """Class names to values; also accepts the Decathlon's inverse form {"0": "background"}."""
     if not isinstance(given, dict) or not given:
         raise InputError(path, "has no labels", 'write for example {"background": 0, "liver": 1}')
-    if all(str(key).isdigit() for key in given):
+    if all(key.isdecimal() for key in given):
+        if len({str(name) for name in given.values()}) < len(given):
+            raise InputError(path, f"two labels share a name in {given}", "give each its own")
         given = {str(name): int(value) for value, name in given.items()}
     if not all(type(value) is int and 0 <= value < 65536 for value in given.values()):
         raise InputError(path, f"labels must map names to whole numbers, but are {given}", "regions are not supported")
@@ -166,30 +179,27 @@ def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case
         for path in sorted(images.iterdir()):
             if not is_image_file(path):
                 continue
-            stem = case_name(path)
-            if not path.name.endswith(folder.file_ending) or not stem[-5:].startswith("_") or not stem[-4:].isdigit():
+            named = _IMAGE_NAME.fullmatch(case_name(path))
+            if named is None or not path.name.endswith(folder.file_ending):
                 problems.append(InputError(path, "is not named CASE_0000" + folder.file_ending, "rename it"))
                 continue
-            by_case.setdefault(stem[:-5], []).append(path)
+            by_case.setdefault(named[1], []).append(path)
         for name, paths in by_case.items():
             label = folder.root / f"labels{ending}" / (name + folder.file_ending)
             if [int(case_name(path)[-4:]) for path in paths] != list(range(len(paths))):
-                problems.append(
-                    InputError(images / name, f"has the channels {[p.name for p in paths]}", "number them 0000, 0001...")
-                )
+                files = ", ".join(path.name for path in paths)
+                problems.append(InputError(images / name, f"has the channels {files}", "number them 0000, 0001..."))
             known = label if label.is_file() else None
             quality = Quality.NONE if known is None else Quality.EXPERT if split is Split.TEST else Quality.NOISY
             yield Case(name, tuple(paths), known, split, quality)
 
 
-def _apply_table(
-    path: Path, folder: DataFolder, found: dict[str, Case], problems: list[InputError]
-) -> dict[str, Case]:
+def _apply_table(path: Path, folder: DataFolder, found: dict[str, Case], problems: list[InputError]) -> dict[str, Case]:
     rows: dict[str, Case] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            lines = list(reader)
+            lines = [(reader.line_num, line) for line in reader]
             columns = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problems.append(InputError(path, f"cannot be read as a table ({error})", "save it as UTF-8 CSV"))
@@ -200,9 +210,11 @@ def _apply_table(
     if "case" not in columns:
         problems.append(InputError(path, "has no column 'case'", f"its columns are {', '.join(COLUMNS)}"))
         return rows
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         where, name = f"{path} line {number}", (line["case"] or "").strip()
-        if name in rows:
+        if None in line:
+            problems.append(InputError(where, "has more cells than there are columns", "quote cells that hold commas"))
+        elif name in rows:
             problems.append(InputError(where, f"case '{name}' stands there twice", "keep one line"))
         elif name not in found:
             problems.append(InputError(where, f"case '{name}' has no image", did_you_mean(name, found)))

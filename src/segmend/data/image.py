@@ -5,6 +5,8 @@ Arrays are in x, y, z order throughout, whatever the file's own order is.
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,28 @@ from typing import Any
 import nibabel
 import numpy as np
 import SimpleITK
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segmend.errors import InputError
 from segmend.outputs import whole_file
 
 NIFTI = (".nii.gz", ".nii")
-ENDINGS = (*NIFTI, ".mha", ".nrrd", ".png", ".tif", ".tiff")
+PICTURES = (".png", ".tif", ".tiff")
+"""Endings of 2D formats that say nothing of the place in the patient; their resolution is often that of a printer."""
+ENDINGS = (*NIFTI, ".mha", ".nrrd", *PICTURES)
 """File endings that are read and written."""
 
-_DAMAGED = (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,  # a damaged header can claim any size
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -51,13 +65,14 @@ class Grid:
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids have the same shape and, within ``tolerance`` (mm), the same place."""
-        if self.shape != other.shape:
-            return False
-        corner = np.array([*[side - 1 for side in self.shape], *[0] * (3 - self.dimensions), 1.0])
-        basis = np.vstack([np.eye(4)[3], corner])
-        directions = self.affine[:3, : self.dimensions] - other.affine[:3, : self.dimensions]
-        places = (self.affine - other.affine) @ basis.T
-        return bool(np.abs(places).max() <= tolerance and np.abs(directions).max() <= tolerance)
+        return self.shape == other.shape and self.distance(other) <= tolerance
+
+    def distance(self, other: Grid) -> float:
+        """How far apart, in mm, the grids place the voxel on which they differ most; their shapes must agree."""
+        corners = np.array(list(itertools.product(*[(0, side) for side in self.shape])))
+        difference = (self.affine - other.affine)[:3]
+        apart = corners @ difference[:, : self.dimensions].T + difference[:, 3]
+        return float(np.linalg.norm(apart, axis=1).max())
 
 
 def case_name(path: Path) -> str:
@@ -87,7 +102,8 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], Grid]:
         InputError: missing, unreadable or truncated file, or more than three spatial dimensions.
     """
     array, grid = _read(path)
-    return np.ascontiguousarray(array, dtype=np.float32), grid
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the checks report
+        return np.ascontiguousarray(array, dtype=np.float32), grid
 
 
 def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
@@ -104,10 +120,11 @@ def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
         raise InputError(path, f"has {len(array)} channels, a label has one", "save it as a single-channel image")
     label = array[0]
     if not np.issubdtype(label.dtype, np.integer):
-        whole = np.rint(label) if np.isfinite(label).all() else None
-        if whole is None or not np.array_equal(whole, label):
+        with np.errstate(invalid="ignore"):
+            whole = label.astype(np.int64)
+        if not np.array_equal(whole, label):
             raise InputError(path, "holds values that are not whole numbers", "save the label as integers")
-        label = whole.astype(np.int64)
+        label = whole
     return label, grid
 
 
@@ -148,14 +165,28 @@ def write_map(path: Path, values: NDArray[np.floating[Any]], like: Path) -> None
 
 def _read(path: Path) -> tuple[NDArray[Any], Grid]:
     _check_exists(path)
-    if path.name.lower().endswith(NIFTI):
-        nifti = _load_nifti(path)
-        grid = _nifti_grid(path, nifti)
-        try:
+    array, grid = _read_nifti(path) if path.name.lower().endswith(NIFTI) else _read_itk(path)
+    if array.dtype.kind not in "biuf":
+        raise InputError(path, "holds colours or complex numbers", "save it with one plain number per voxel")
+    return array, grid
+
+
+def _read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
+    nifti = _load_nifti(path)
+    grid = _nifti_grid(path, nifti)
+    try:
+        if path.name.lower().endswith(".gz"):
+            with gzip.open(path) as stream:
+                array = np.asarray(type(nifti).from_stream(stream).dataobj)
+                stream.read()  # the checksum stands behind the last voxel
+        else:
             array = np.asarray(nifti.dataobj)
-        except _DAMAGED as error:
-            raise _unreadable(path) from error
-        return array.reshape(1, *grid.shape), grid
+    except _DAMAGED as error:
+        raise _unreadable(path) from error
+    return array.reshape(1, *grid.shape), grid
+
+
+def _read_itk(path: Path) -> tuple[NDArray[Any], Grid]:
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
@@ -175,7 +206,16 @@ def _write(path: Path, array: NDArray[Any], like: Path) -> None:
         if path.name.lower().endswith(NIFTI):
             nibabel.save(_nifti_like(array, like, grid), temporary)
         else:
-            SimpleITK.WriteImage(_itk_like(array, like, grid), str(temporary), useCompression=True)
+            _save_itk(_itk_like(array, grid), temporary, path)
+
+
+def _save_itk(image: SimpleITK.Image, temporary: Path, path: Path) -> None:
+    try:
+        SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        remedy = "make sure that there is space, that you may write there, and that the format holds such values"
+        raise InputError(path, f"cannot be written ({reason})", remedy) from error
 
 
 def _nifti_like(array: NDArray[Any], like: Path, grid: Grid) -> nibabel.Nifti1Image:
@@ -189,7 +229,7 @@ def _nifti_like(array: NDArray[Any], like: Path, grid: Grid) -> nibabel.Nifti1Im
     return nibabel.Nifti1Image(array, None, header)
 
 
-def _itk_like(array: NDArray[Any], like: Path, grid: Grid) -> SimpleITK.Image:
+def _itk_like(array: NDArray[Any], grid: Grid) -> SimpleITK.Image:
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.transpose(array)))
     lps = _LPS_TO_RAS @ grid.affine
     n = grid.dimensions
@@ -218,6 +258,8 @@ def _nifti_grid(path: Path, nifti: nibabel.Nifti1Image) -> Grid:
 
 def _itk_grid(path: Path, header: Any, size: tuple[int, ...]) -> Grid:  # an image or a reader: same methods
     n = len(size)
+    if n == 3 and path.name.lower().endswith(PICTURES):
+        raise InputError(path, "is a stack of pictures, which tells no spacing", "convert it to .nii.gz, .mha or .nrrd")
     if n not in (2, 3):
         return _checked_grid(path, size, np.eye(4))
     lps = np.eye(4)

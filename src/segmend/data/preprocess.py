@@ -65,7 +65,7 @@ class Placement:
         """Puts ``[*box_shape]`` back onto the scan's own grid, with ``outside`` around it."""
         whole = np.full(self.shape, outside, dtype=array.dtype)
         whole[tuple(slice(first, last) for first, last in self.box)] = array
-        whole = np.flip(whole, [axis for axis, flipped in enumerate(self.flipped) if flipped])
+        whole = np.flip(whole, tuple(axis for axis, flipped in enumerate(self.flipped) if flipped))
         return np.ascontiguousarray(np.transpose(whole, np.argsort(self.order)))
 
 
@@ -106,9 +106,7 @@ class Preprocessing:
         """The prepared image ``[channels, *target_shape]``."""
         image = _reorient(image, placement.order, placement.flipped)
         counted = (image != 0).any(0) if self.foreground_only else None
-        normalised = [
-            rule.apply(channel, counted) for rule, channel in zip(self.normalisations, image, strict=True)
-        ]
+        normalised = [rule.apply(channel, counted) for rule, channel in zip(self.normalisations, image, strict=True)]
         inside = (slice(None), *_slices(placement))
         return resample_image(np.ascontiguousarray(np.stack(normalised)[inside]), self.target_shape(placement, grid))
 
@@ -135,7 +133,7 @@ def _orientation(grid: Grid, slice_axis: int) -> tuple[tuple[int, ...], tuple[bo
 
 def _reorient(array: NDArray[Any], order: Sequence[int], flipped: Sequence[bool]) -> NDArray[Any]:
     array = np.transpose(array, (0, *[axis + 1 for axis in order]))
-    return np.flip(array, [axis + 1 for axis, against in enumerate(flipped) if against])
+    return np.flip(array, tuple(axis + 1 for axis, against in enumerate(flipped) if against))
 
 
 def _box_of_content(image: NDArray[np.float32]) -> tuple[tuple[int, int], ...]:

@@ -66,5 +66,5 @@ class Method(Configured, nn.Module, ABC):
         logits: Tensor = self.network(image)
         return logits.float().softmax(1)
 
-    def after_step(self, step: Step) -> None:  # noqa: B027 - most methods have nothing to do here
+    def after_step(self, step: Step) -> None:
         """Called when the optimiser has moved the weights: moving averages, memories."""

@@ -77,8 +77,8 @@ def _draw_boxes(axes: Axes, values: list[pd.Series[float]], index: int, count: i
 
 def _tidy(axes: Axes, labels: list[str]) -> None:
     crowded = sum(map(len, labels)) > 30
-    slant = {"rotation": 40, "ha": "right"} if crowded else {}
-    axes.set_xticks(range(len(labels)), labels, parse_math=False, **slant)
+    rotation, alignment = (40, "right") if crowded else (0, "center")
+    axes.set_xticks(range(len(labels)), labels, parse_math=False, rotation=rotation, ha=alignment)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)

@@ -121,8 +121,8 @@ def score_case(
     labels: Mapping[int, str],
     spacing: Sequence[float],
     tolerance: float = 1.0,
-) -> list[Score]:
-    """Scores several labels of one case.
+) -> dict[int, Score]:
+    """Scores several labels of one case, by value.
 
     Args:
         case: name of the case.
@@ -132,7 +132,7 @@ def score_case(
         spacing: distance from voxel to voxel along each axis; ones give everything in voxels.
         tolerance: distance within which surfaces agree, in the unit of ``spacing``.
     """
-    return [
-        score_masks(case, name, prediction == value, reference == value, spacing, tolerance)
+    return {
+        value: score_masks(case, name, prediction == value, reference == value, spacing, tolerance)
         for value, name in labels.items()
-    ]
+    }

@@ -45,7 +45,8 @@ def compare(first: Path, second: Path) -> pd.DataFrame:
 
 def _pair(first: Path, second: Path) -> pd.DataFrame:
     """Both tables side by side, their metrics suffixed by ``_first`` and ``_second``."""
-    tables = {path: read_table(path).set_index(["case", "label"]) for path in (first, second)}
+    keys = ["case", "label"]
+    tables = {path: read_table(path).set_index(keys) for path in (first, second)}
     for path, other in ((first, second), (second, first)):
         lacking = tables[other].index.difference(tables[path].index, sort=False)
         if len(lacking):
@@ -55,7 +56,7 @@ def _pair(first: Path, second: Path) -> pd.DataFrame:
                 f"lacks {len(lacking)} row(s) that {other} has, the first for case '{case}', label '{label}'",
                 "compare results of the same cases and labels",
             )
-    return tables[first].join(tables[second], lsuffix="_first", rsuffix="_second").reset_index()
+    return tables[first].merge(tables[second], on=keys, suffixes=("_first", "_second")).reset_index()
 
 
 def _test(label: str, metric: str, pairs: pd.DataFrame) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from segmend.errors import InputError, did_you_mean
 
@@ -46,8 +47,8 @@ class FeatureTaps:
         """Inside the block, a pass through the network puts the tapped outputs into the list, in order of ``names``."""
         outputs: list[Tensor] = [Tensor()] * len(self._modules)
 
-        def keep(position: int) -> object:
-            def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+        def keep(position: int) -> RemovableHandle:
+            def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
                 outputs[position] = output.detach()
 
             return self._modules[position].register_forward_hook(hook)
@@ -57,4 +58,4 @@ class FeatureTaps:
             yield outputs
         finally:
             for handle in handles:
-                handle.remove()  # type: ignore[attr-defined]
+                handle.remove()

@@ -12,9 +12,6 @@ from torch.nn import functional as F
 
 Mode = Literal["linear", "nearest"]
 
-_ROUNDING = 1e-3
-"""Voxels by which a point may miss the field of view and still be in it: float32 is not exact."""
-
 
 def resample(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
     """The image seen through a linear map.
@@ -40,7 +37,7 @@ def resample(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
     shape = x.shape[x.ndim - matrix.shape[-1] :]
     maps = x.reshape(x.shape[0], -1, *shape)
     points = _source_points(matrix.float().to(x.device), shape)
-    seen = torch.stack([p.abs() <= side / 2 + _ROUNDING for p, side in zip(points, shape, strict=True)]).all(0)
+    seen = torch.stack([p.abs() <= side / 2 for p, side in zip(points, shape, strict=True)]).all(0)
     sampled = _nearest(maps, points) if mode == "nearest" else _linear(maps, points)
     return sampled.masked_fill(~seen.unsqueeze(1), fill).view(x.shape)
 

@@ -82,7 +82,7 @@ class _Exact(Warp):
     def _moved(self, item: Tensor, row: int) -> Tensor:
         """One sample, with or without channels."""
 
-    def __call__(self, x: Tensor, mode: Mode = "linear", fill: float = 0.0) -> Tensor:  # noqa: ARG002 - neither is needed
+    def __call__(self, x: Tensor, mode: Mode = "linear", fill: float = 0.0) -> Tensor:
         self.check(x.shape)
         return torch.stack([self._moved(item, row) for row, item in enumerate(x)])
 

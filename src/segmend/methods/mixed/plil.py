@@ -7,10 +7,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from segmend.data.batch import Batch
 from segmend.data.case import Quality
+from segmend.data.sampling import Composition
 from segmend.functional.consistency import squared_difference
+from segmend.functional.noise import clipped_gaussian
 from segmend.functional.prototypes import (
     agrees_with_nearest_prototype,
     class_prototypes,
@@ -21,15 +23,60 @@ from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.reduce import masked_mean
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
-from segmend.methods._base import Batch, Method, Needs, Step
+from segmend.functional.voxel import one_hot
+from segmend.methods._base import Method, Step
 from segmend.networks import Network
 from segmend.parts.ema import EMATeacher
 from segmend.parts.feature_taps import FeatureTaps
 
+_LEAST_WEIGHT = 1.0
+"""A prototype needs at least this sum of probabilities, about one sure voxel, to mean anything."""
+
 
 class PLIL(Method):
+    r"""Trains on those voxels of noisy labels that the teacher's class prototypes confirm.
+
+    A mean teacher passes every noisy sample K times with dropout. From the mean prediction, voxels with
+    normalised entropy below \eta make a prototype of each class, q_c = sum p_c e / sum p_c, at each of
+    the last three decoder scales. A label counts as clean at a scale if its own class's prototype is
+    strictly the nearest, and is clean (m = 1) if it is so at two of three scales. Then
+
+        L = L_sup(expert) + \lambda(t) [ L_sup(noisy, m) + \beta mean_{m=0} (p_s - p_t)^2 ],
+
+    where L_sup is half cross-entropy plus half squared Dice over the voxels with m = 1, p_t is the
+    teacher's prediction for the perturbed image, and \lambda = exp(-5 (1 - t / t_max)^2).
+
+    Readings and deviations. The paper's masked loss is an unnormalised sum with a per-voxel Dice that does
+    not exist; this is the mean that its code computes, but with the Dice target masked like the
+    prediction. The squared difference is of probabilities, as in the code; the paper's is of logits.
+    Prediction and features of the prototypes are means over the K passes; the code takes the
+    prediction from one more pass. A class without a trusted voxel falls back to all voxels predicted as
+    that class, and a sample where fewer than two classes are found counts as noisy throughout. The
+    paper is binary; with more classes each has its prototype and competes. Defaults follow the paper; its
+    public code is ``uncertainty=spread passes=10 ramp_length=0.75 ramp_stairs=40 mask_dice_target=false``.
+
+    Args:
+        network: the student; the teacher starts as its copy.
+        passes: K.
+        uncertainty: 'entropy' of the mean prediction (paper), or 'spread' of the passes, channel by channel,
+            where voxels that no channel is sure of become background (public code).
+        threshold: \eta; voxels below are trusted.
+        ramp_length: share of the run after which \lambda is 1.
+        ramp_stairs: if positive, \lambda rises in so many steps.
+        beta: weight of the stability loss.
+        decay: largest decay of the moving average.
+        voting: False looks at the last scale but one only.
+        clean_voxel_loss: False leaves out the supervised loss on noisy samples.
+        stability_loss: of 'softmax' outputs, of 'logits', or 'none'.
+        perturb_student: the stability loss compares with a pass of the student that sees noise too (paper).
+        quality_known: False treats every sample as noisy, whatever its label's quality.
+        mask_dice_target: False reproduces the code's Dice target, which calls masked-out voxels background.
+        features: sub-modules to tap, from coarse to fine; the network's last decoder scales by default.
+    """
+
     kind = "mixed"
-    needs = Needs(expert=2, noisy=2)
+    paper = "Xu et al., Expert-annotated and noisy labels by prototypical label isolation, MICCAI 2023"
+    needs = Composition(expert=2, noisy=2)
 
     def __init__(
         self,
@@ -45,80 +92,96 @@ class PLIL(Method):
         voting: bool = True,
         clean_voxel_loss: bool = True,
         stability_loss: Literal["softmax", "logits", "none"] = "softmax",
+        perturb_student: bool = False,
         quality_known: bool = True,
         mask_dice_target: bool = True,
         features: Sequence[str] | None = None,
     ) -> None:
         super().__init__(network)
         self.teacher = EMATeacher(network, decay)
-        self.passes = passes
-        self.uncertainty = uncertainty
-        self.threshold = threshold
-        self.ramp_length = ramp_length
-        self.ramp_stairs = ramp_stairs
-        self.beta = beta
-        self.stability_loss = stability_loss
-        self.clean_voxel_loss = clean_voxel_loss
-        self.mask_dice_target = mask_dice_target
+        self.passes, self.uncertainty, self.threshold = passes, uncertainty, threshold
+        self.ramp_length, self.ramp_stairs, self.beta = ramp_length, ramp_stairs, beta
+        self.clean_voxel_loss, self.mask_dice_target = clean_voxel_loss, mask_dice_target
+        self.stability_loss, self.perturb_student = stability_loss, perturb_student
         self.quality_known = quality_known
-        names = tuple(features or network.decoder_scales)
-        self._taps = FeatureTaps(self.teacher.network, names if voting else names[-2:-1])
+        scales = tuple(features or network.decoder_scales)
+        self._taps = FeatureTaps(self.teacher.network, scales if voting else scales[-2:][:1])
         if not quality_known:
-            self.needs = Needs(mixed=4)
+            self.needs = Composition(mixed=4)
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        logits = self.network(batch.image)
-        weight = sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)
+        """``expert``, ``clean`` and ``stable``, as far as they are switched on."""
         expert = batch.rows(Quality.EXPERT) if self.quality_known else []
         noisy = [row for row in range(len(batch.cases)) if row not in expert]
-        terms = {}
-        if expert:
-            terms["expert"] = cross_entropy_dice(logits[expert], batch.label[expert])
+        logits = self.network(batch.image)
+        terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if noisy:
-            image, label = batch.image[noisy], batch.label[noisy]
+            image, label, student = batch.image[noisy], batch.label[noisy], logits[noisy]
             clean = self.isolate(image, label)
-            self.last = clean, label, batch, noisy
+            ramp = sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)
             if self.clean_voxel_loss:
-                terms["clean"] = weight * cross_entropy_dice(logits[noisy], label, clean, mask_dice_target=self.mask_dice_target)
+                supervised = cross_entropy_dice(student, label, clean, mask_dice_target=self.mask_dice_target)
+                terms["clean"] = ramp * supervised
             if self.stability_loss != "none":
-                terms["stable"] = weight * self.beta * self._stability(image, logits[noisy], ~clean)
+                terms["stable"] = ramp * self.beta * masked_mean(self._instability(image, student), ~clean)
         return terms
 
     @torch.no_grad()
     def isolate(self, image: Tensor, label: Tensor) -> Tensor:
-        with self._taps.recording() as features:
+        """Which voxels of noisy labels are believed.
+
+        Args:
+            image: ``[B, channels, *spatial]``.
+            label: ``[B, *spatial]`` class indices.
+
+        Returns:
+            Boolean ``[B, *spatial]``.
+        """
+        with self._taps.recording() as tapped:
             logits = self.teacher.network.stochastic_passes(image, self.passes)
-        logits = logits.float().unflatten(0, (self.passes, -1))
-        weights = self._trusted_probabilities(logits)
-        # |e - q| orders the same after upsampling e: both are linear up to |q|^2.
+        weights = self._prototype_weights(_by_pass(logits, self.passes))
+        found = weights.flatten(2).sum(2) >= _LEAST_WEIGHT
         votes = []
-        for tapped in features:
-            scale = tapped.float().unflatten(0, (self.passes, -1)).mean(0)
-            q = class_prototypes(scale, weights)
-            votes.append(agrees_with_nearest_prototype(squared_distances(scale, q, label.shape[1:]), label))
-        return majority(votes)
-
-    def _trusted_probabilities(self, logits: Tensor) -> Tensor:
-        mean = logits.softmax(2).mean(0)
-        winner = F.one_hot(mean.argmax(1), mean.shape[1]).movedim(-1, 1).bool()
-        if self.uncertainty == "entropy":
-            trusted = winner & (normalised_entropy(mean) < self.threshold).unsqueeze(1)
-        else:
-            single = logits[0].softmax(1)
-            q = single * (spread_of_halved_logits(logits) < self.threshold)
-            trusted = F.one_hot(q.argmax(1), mean.shape[1]).movedim(-1, 1).bool()
-            mean = single
-        enough = (trusted * mean).flatten(2).sum(2) >= 1.0
-        return torch.where(enough.view(*enough.shape, *[1] * (mean.ndim - 2)), trusted, winner) * mean
-
-    def _stability(self, image: Tensor, student: Tensor, noisy_voxels: Tensor) -> Tensor:
-        with torch.no_grad():
-            perturbation = (0.1 * torch.randn_like(image)).clamp(-0.2, 0.2)
-            teacher = self.teacher.network(image + perturbation).float()
-        student = student.float()
-        if self.stability_loss == "softmax":
-            student, teacher = student.softmax(1), teacher.softmax(1)
-        return masked_mean(squared_difference(student, teacher), noisy_voxels)
+        for features in tapped:
+            mean = _by_pass(features, self.passes).mean(0)
+            distances = squared_distances(mean, class_prototypes(mean, weights), label.shape[1:])
+            distances = distances.masked_fill(~_over_voxels(found, distances), torch.inf)
+            votes.append(agrees_with_nearest_prototype(distances, label))
+        return majority(votes) & _over_voxels(found.sum(1) >= 2, label)
 
     def after_step(self, step: Step) -> None:
+        """The teacher follows the student."""
         self.teacher.follow(self.network, step.index)
+
+    def _prototype_weights(self, logits: Tensor) -> Tensor:
+        """Trusted mask times probability of each class, ``[B, C, *spatial]``, from ``[K, B, C, *spatial]``."""
+        if self.uncertainty == "entropy":
+            probabilities = logits.softmax(2).mean(0)
+            predicted = one_hot(probabilities.argmax(1), logits.shape[2])
+            trusted = predicted * (normalised_entropy(probabilities) < self.threshold).unsqueeze(1)
+        else:
+            probabilities = logits[0].softmax(1)
+            predicted = one_hot(probabilities.argmax(1), logits.shape[2])
+            sure = probabilities * (spread_of_halved_logits(logits) < self.threshold)
+            trusted = one_hot(sure.argmax(1), logits.shape[2])
+        enough = (trusted * probabilities).flatten(2).sum(2) >= _LEAST_WEIGHT
+        return torch.where(_over_voxels(enough, trusted), trusted, predicted) * probabilities
+
+    def _instability(self, image: Tensor, student: Tensor) -> Tensor:
+        """Squared difference of student and perturbed teacher, ``[B, *spatial]``."""
+        with torch.no_grad():
+            teacher = self.teacher.network(clipped_gaussian(image)).float()
+        student = self.network(clipped_gaussian(image)).float() if self.perturb_student else student.float()
+        if self.stability_loss == "softmax":
+            student, teacher = student.softmax(1), teacher.softmax(1)
+        return squared_difference(student, teacher)
+
+
+def _by_pass(outputs: Tensor, passes: int) -> Tensor:
+    """Rows of stochastic passes as ``[passes, B, ...]`` float32."""
+    return outputs.float().view(passes, -1, *outputs.shape[1:])
+
+
+def _over_voxels(flags: Tensor, like: Tensor) -> Tensor:
+    """``[B]`` or ``[B, C]`` flags in a shape that broadcasts over the voxels of ``like``."""
+    return flags.view(*flags.shape, *[1] * (like.ndim - flags.ndim))

@@ -59,14 +59,13 @@ class MeanTeacher(Method):
         expert = batch.rows(Quality.EXPERT)
         others = batch.rows(Quality.NOISY, Quality.NONE)
         logits = self.network(batch.image)
-        weight = self.consistency * sigmoid_ramp(step.progress, self.ramp_length)
-        with torch.no_grad():
-            target = self.teacher.network(clipped_gaussian(batch.image[others], self.noise)).float().softmax(1)
-        difference = squared_difference(logits[others].float().softmax(1), target)
-        return {
-            "expert": cross_entropy_dice(logits[expert], batch.label[expert]),
-            "consistency": weight * difference.mean(),
-        }
+        terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])}
+        if others:
+            with torch.no_grad():
+                target = self.teacher.network(clipped_gaussian(batch.image[others], self.noise)).float().softmax(1)
+            weight = self.consistency * sigmoid_ramp(step.progress, self.ramp_length)
+            terms["consistency"] = weight * squared_difference(logits[others].float().softmax(1), target).mean()
+        return terms
 
     def after_step(self, step: Step) -> None:
         """The teacher follows."""

@@ -30,7 +30,7 @@ class Supervised(Method):
     def __init__(self, network: Network) -> None:
         super().__init__(network)
 
-    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:  # noqa: ARG002 - the same at every step
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``."""
         rows = batch.rows(Quality.EXPERT, Quality.NOISY)
         return {"supervised": cross_entropy_dice(self.network(batch.image[rows]), batch.label[rows])}

@@ -1,0 +1,71 @@
+"""What is legal in a data folder but so often a mistake that it is worth a look.
+
+Remarks have the form of errors, so that they are shown alike; they are never raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.case import Case
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid, is_image_file
+from segmend.errors import InputError, did_you_mean
+from segmend.functional.voxel import IGNORE
+
+ODD_SPACING = 2.0
+"""A spacing is odd if it is so many times larger or smaller than the median one."""
+
+
+def stray_labels(folder: DataFolder) -> Iterator[InputError]:
+    """Label files that are used for no case."""
+    names = {case.name + folder.file_ending for case in folder.cases}
+    for labels in sorted(folder.root.glob("labelsT[rs]*")):
+        for path in sorted(labels.iterdir()) if labels.is_dir() else ():
+            if is_image_file(path) and path.name not in names:
+                yield InputError(path, "is the label of no case, so it is not used", did_you_mean(path.name, names))
+
+
+def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[np.float32]) -> Iterator[InputError]:
+    """Channels that hold one value; what zero-filled missing sequences look like."""
+    for name, channel in zip(channel_names, image, strict=True):
+        if channel.min() == channel.max():
+            problem = f"channel '{name}' of case '{case.name}' has the value {channel.flat[0]:g} everywhere"
+            yield InputError(case.images[0], problem, "make sure that this channel was not acquired")
+
+
+def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputError]:
+    """A label without foreground."""
+    if label is not None and not ((label > 0) & (label != IGNORE)).any():
+        remedy = f"make sure that nothing is there, or give case '{case.name}' the quality 'none'"
+        yield InputError(case.label, "marks nothing but background", remedy)
+
+
+def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
+    """Scans whose spacing is far from the usual one, whatever the order of their axes."""
+    if len({grid.dimensions for grid in grids.values()}) != 1:
+        return
+    spacings = {case: sorted(grid.spacing) for case, grid in grids.items()}
+    usual = np.median(list(spacings.values()), axis=0)
+    for case, spacing in spacings.items():
+        if np.abs(np.log(spacing / usual)).max() > np.log(ODD_SPACING):
+            problem = f"has a spacing of {_mm(spacing)}, but the median is {_mm(usual)}"
+            yield InputError(case.images[0], problem, "make sure that the header tells the truth")
+
+
+def duplicates(digests: Mapping[Case, bytes]) -> Iterator[InputError]:
+    """Cases whose images are the same, voxel by voxel."""
+    first: dict[bytes, Case] = {}
+    for case, digest in digests.items():
+        other = first.setdefault(digest, case)
+        if other is not case:
+            splits = f"'{case.split}' and '{other.split}'" if case.split != other.split else f"'{case.split}' both"
+            problem = f"is the same image as {other.images[0].name} (split {splits})"
+            yield InputError(case.images[0], problem, "leave one of the two cases out")
+
+
+def _mm(spacing: Iterable[float]) -> str:
+    return " x ".join(f"{side:.3g}" for side in spacing) + " mm"

@@ -1,0 +1,92 @@
+"""Prediction of scans of any size by a predictor of windows of one size.
+
+Probabilities of overlapping windows are averaged, as UA-MT and PLIL (uniform) and nnU-Net (Gaussian) do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from segmend.errors import InputError, did_you_mean
+from segmend.inference.predictors import Predictor, zero_padded
+from segmend.inference.slabs import Slab, SlabSums
+from segmend.inference.windows import Weighting, WindowGrid
+
+
+def sliding_window(
+    image: Tensor,
+    predict: Predictor,
+    *,
+    patch: tuple[int, ...],
+    stride: tuple[int, ...],
+    batch: int = 4,
+    weighting: Weighting = "uniform",
+    device: torch.device | str = "cpu",
+) -> Iterator[Slab]:
+    """Predicts a scan slab by slab along the axis on which it is the longest in windows.
+
+    A slab is given out as soon as no later window touches it. If it is then let go, memory holds about
+    one window's length of the scan, in all classes, and not the whole of it. A scan that is smaller
+    than the window is padded with zeros on both sides, and the prediction cropped again.
+
+    Args:
+        image: ``[channels, *spatial]`` float, 2D or 3D, on the CPU.
+        predict: called in inference mode with ``batch`` windows (the last time, with what is left) on ``device``.
+        patch: sides of a window.
+        stride: voxels from window to window along each axis, at most ``patch``.
+        batch: number of windows predicted at once.
+        weighting: whether voxels near the centre of a window count more.
+        device: where ``predict`` wants its windows; the slabs are there too if there is room for them.
+
+    Returns:
+        Slabs that together cover the scan, in ascending order; the same for every ``batch``.
+
+    Raises:
+        InputError: patch, stride, batch or weighting cannot be used.
+    """
+    _check(image, patch, stride, batch, weighting)
+    shape = tuple(image.shape[1:])
+    window = tuple(min(side, length) for side, length in zip(patch, shape, strict=True))
+    if window != tuple(patch):
+        predict = zero_padded(predict, patch)
+    grid = WindowGrid(shape, window, tuple(stride))
+    return _slabs(image, predict, grid, batch, weighting, torch.device(device))
+
+
+def _slabs(
+    image: Tensor, predict: Predictor, grid: WindowGrid, batch: int, weighting: Weighting, device: torch.device
+) -> Iterator[Slab]:
+    corners = grid.corners()
+    sums: SlabSums | None = None
+    for first in range(0, len(corners), batch):
+        group = corners[first : first + batch]
+        windows = torch.stack([image[:, *grid.window(corner)] for corner in group])
+        if device.type == "cuda":
+            windows = windows.pin_memory()  # or the copy to the device would wait for all work there
+        with torch.inference_mode():
+            predicted = predict(windows.to(device, non_blocking=True))
+        sums = sums or SlabSums(grid, weighting, predicted.shape[1], device)
+        for corner, probabilities in zip(group, predicted, strict=True):
+            yield from sums.complete(corner[grid.long_axis])
+            sums.add(corner, probabilities)
+    if sums:
+        yield from sums.complete(grid.shape[grid.long_axis])
+
+
+def _check(image: Tensor, patch: Sequence[int], stride: Sequence[int], batch: int, weighting: str) -> None:
+    axes = image.ndim - 1
+    for name, sides in (("patch", patch), ("stride", stride)):
+        if len(sides) != axes:
+            raise InputError(name, f"is {tuple(sides)} for a scan of {axes} axes", "give one number for each axis")
+    if not all(1 <= step <= side for step, side in zip(stride, patch, strict=True)):
+        raise InputError(
+            "stride", f"is {tuple(stride)} for windows of {tuple(patch)}", "give 1 up to the window's side on each axis"
+        )
+    if batch < 1:
+        raise InputError("batch", f"is {batch}", "give 1 or more")
+    if weighting not in get_args(Weighting):
+        raise InputError("weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)))

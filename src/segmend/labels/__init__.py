@@ -1,0 +1,1 @@
+"""Labels: how to spoil them, find what is wrong with them, and mend them."""

@@ -1,0 +1,31 @@
+"""Synthetic label noise: recipes that spoil labels the way annotators and models do.
+
+A recipe is known because its class is imported here.
+"""
+
+from segmend.labels.corrupt._base import Decision, Decisions, Recipe
+from segmend.labels.corrupt._label import NoisyLabel, corrupt_label
+from segmend.labels.corrupt.calibrate import calibrate
+from segmend.labels.corrupt.markov import MarkovBoundary
+from segmend.labels.corrupt.missing import MissingLabel
+from segmend.labels.corrupt.polygon import PolygonSimplification
+from segmend.labels.corrupt.rotation import InPlaneRotation, RotatedMorphology
+from segmend.labels.corrupt.surface import CubeMorphology, RadiusMorphology
+from segmend.labels.corrupt.swap import ClassSwap
+
+__all__ = [
+    "ClassSwap",
+    "CubeMorphology",
+    "Decision",
+    "Decisions",
+    "InPlaneRotation",
+    "MarkovBoundary",
+    "MissingLabel",
+    "NoisyLabel",
+    "PolygonSimplification",
+    "RadiusMorphology",
+    "Recipe",
+    "RotatedMorphology",
+    "calibrate",
+    "corrupt_label",
+]

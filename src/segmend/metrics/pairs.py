@@ -1,0 +1,74 @@
+"""Which prediction belongs to which reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmend.data.image import case_name, is_image_file, read_grid
+from segmend.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two label files of one case.
+
+    Attributes:
+        case: name of the case.
+        prediction: the file to score.
+        reference: the file that is taken as the truth.
+    """
+
+    case: str
+    prediction: Path
+    reference: Path
+
+
+def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[str]]:
+    """Matches the files of two folders by the names of their cases.
+
+    Returns:
+        One pair for each reference, by name, and the cases that have a prediction only.
+
+    Raises:
+        InputError: a folder is missing or empty, a case has two files or no prediction, or the two files of
+            a case are not on one grid.
+    """
+    predicted, true = _files(predictions), _files(references)
+    missing = [case for case in true if case not in predicted]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            predictions,
+            f"holds no prediction for {', '.join(missing[:3])}{more}",
+            f"predict every case of {references}, or give a folder with only the references to score",
+        )
+    pairs = [Pair(case, predicted[case], true[case]) for case in sorted(true)]
+    for pair in pairs:
+        _check_grids(pair)
+    return pairs, sorted(predicted.keys() - true.keys())
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(folder, "is not a folder", "give a folder of label files")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if is_image_file(path):
+            other = files.setdefault(case_name(path), path)
+            if other != path:
+                raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+    if not files:
+        raise InputError(folder, "holds no label files", "give a folder of files such as CASE.nii.gz")
+    return files
+
+
+def _check_grids(pair: Pair) -> None:
+    predicted, true = read_grid(pair.prediction), read_grid(pair.reference)
+    remedy = "predict on the reference's own scan, or resample the prediction to it"
+    if predicted.shape != true.shape:
+        raise InputError(pair.prediction, f"has shape {predicted.shape}, but {pair.reference} has {true.shape}", remedy)
+    if not predicted.matches(true):
+        raise InputError(
+            pair.prediction, f"lies elsewhere in space than {pair.reference}: their affines differ", remedy
+        )

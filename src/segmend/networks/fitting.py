@@ -1,0 +1,93 @@
+"""Which patches a network can take, and what they cost; found by trying on shapes alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segmend.errors import InputError
+from segmend.networks._base import Network
+
+_LARGEST_MULTIPLE = 128
+_TYPICAL_VOXELS = {2: 256 * 256, 3: 112 * 112 * 80}
+
+
+def check_patch(network: Network, in_channels: int, patch: Sequence[int]) -> None:
+    """Makes sure that the network maps a patch to logits of the same size.
+
+    Raises:
+        InputError: it does not; the message names the nearest patch that fits.
+    """
+    trial = copy.deepcopy(network).to("meta").eval()
+    if not _accepts(trial, in_channels, patch):
+        near = nearest_patch(network, in_channels, patch)
+        advice = f"the nearest that fits is --patch {' '.join(map(str, near))}" if near else "try a larger patch"
+        raise InputError(f"--patch {' '.join(map(str, patch))}", f"does not fit {type(network).__name__}", advice)
+
+
+def nearest_patch(network: Network, in_channels: int, wanted: Sequence[int]) -> tuple[int, ...] | None:
+    """The patch nearest to the wanted one that the network accepts, or None if none was found.
+
+    Sides are rounded to multiples of the smallest power of two that works for all of them.
+    """
+    trial = copy.deepcopy(network).to("meta").eval()
+    if _accepts(trial, in_channels, wanted):
+        return tuple(wanted)
+    multiple = 2
+    while multiple <= _LARGEST_MULTIPLE:
+        rounded = tuple(max(multiple, round(side / multiple) * multiple) for side in wanted)
+        if _accepts(trial, in_channels, rounded):
+            return rounded
+        multiple *= 2
+    return None
+
+
+def choose_patch(network: Network, in_channels: int, scan_shape: Sequence[int]) -> tuple[int, ...]:
+    """A patch for scans of this typical shape: as much of the scan as a usual GPU carries.
+
+    Raises:
+        InputError: the network accepts no patch of about that size.
+    """
+    sides = [float(side) for side in scan_shape]
+    excess = torch.tensor(sides).prod().item() / _TYPICAL_VOXELS[len(sides)]
+    while excess > 1.01:
+        # Only the longest sides shrink, so that a thin stack keeps all of its slices.
+        longest = max(sides)
+        sides = [min(side, 0.95 * longest) for side in sides]
+        excess = torch.tensor(sides).prod().item() / _TYPICAL_VOXELS[len(sides)]
+    patch = nearest_patch(network, in_channels, [max(1, int(side)) for side in sides])
+    if patch is None:
+        raise InputError(
+            f"network {type(network).__name__}",
+            f"accepts no patch near {'x'.join(str(int(side)) for side in sides)}",
+            "give one by --patch",
+        )
+    return patch
+
+
+def training_bytes(network: Network, in_channels: int, patch: Sequence[int], batch: int, bytes_per_value: int) -> int:
+    """About what a training step needs: the outputs of all layers, kept for the backward pass."""
+    trial = copy.deepcopy(network).to("meta").train()
+    kept = 0
+
+    def count(module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal kept
+        if isinstance(output, Tensor) and not list(module.children()):
+            kept += output.numel() * bytes_per_value
+
+    handles = [module.register_forward_hook(count) for module in trial.modules()]
+    trial(torch.empty(batch, in_channels, *patch, device="meta"))
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def _accepts(trial: Network, in_channels: int, patch: Sequence[int]) -> bool:
+    try:
+        logits = trial(torch.empty(2, in_channels, *patch, device="meta"))
+    except (RuntimeError, ValueError):
+        return False
+    return tuple(logits.shape[2:]) == tuple(patch)

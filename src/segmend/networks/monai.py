@@ -1,0 +1,67 @@
+"""MONAI's segmentation networks under the names and with the arguments that MONAI gives them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, get_type_hints
+
+from monai.networks import nets
+from torch import Tensor, nn
+
+from segmend.networks._base import Network
+
+_POSITIONAL, _NONE = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+_FROM_DATA = {"spatial_dims", "in_channels", "out_channels"}
+
+
+class _MonaiNetwork(Network):
+    """What all adapted networks share: the network itself lies in ``net``."""
+
+    net: nn.Module
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``[B, classes, *spatial]``; of several outputs (deep supervision) the finest one."""
+        output = self.net(image)
+        logits: Tensor = output[-1] if isinstance(output, (list, tuple)) else output
+        return logits
+
+
+def _adapted(monai_name: str, name: str = "") -> type[Network]:
+    """A Network class whose constructor has MONAI's own arguments behind the three that the data decide."""
+    original = getattr(nets, monai_name)
+    hints = get_type_hints(original.__init__)
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(parameter.name, Any))
+        for parameter in inspect.signature(original).parameters.values()
+        if parameter.name not in _FROM_DATA
+    ]
+
+    def __init__(self: _MonaiNetwork, in_channels: int, classes: int, dimensions: int = 3, **arguments: Any) -> None:  # noqa: N807
+        nn.Module.__init__(self)
+        given = {"spatial_dims": dimensions, "in_channels": in_channels, "out_channels": classes}
+        self.net = original(**given, **arguments)
+
+    leading = [
+        inspect.Parameter(parameter, _POSITIONAL, annotation=int, default=default)
+        for parameter, default in (("self", _NONE), ("in_channels", _NONE), ("classes", _NONE), ("dimensions", 3))
+    ]
+    # The signature is what the command line, --help and the recorded configuration go by.
+    setattr(__init__, "__signature__", inspect.Signature([*leading, *own]))  # noqa: B010
+    __init__.__annotations__ = {parameter.name: parameter.annotation for parameter in [*leading[1:], *own]}
+    content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__}
+    return type(name or monai_name, (_MonaiNetwork,), content)
+
+
+AttentionUnet = _adapted("AttentionUnet")
+BasicUNet = _adapted("BasicUNet")
+BasicUNetPlusPlus = _adapted("BasicUNetPlusPlus")
+DynUNet = _adapted("DynUNet")
+FlexibleUNet = _adapted("FlexibleUNet")
+HighResNet = _adapted("HighResNet")
+MedNeXt = _adapted("MedNeXt")
+MonaiUNet = _adapted("UNet", "MonaiUNet")
+MonaiVNet = _adapted("VNet", "MonaiVNet")
+SegResNet = _adapted("SegResNet")
+SegResNetDS = _adapted("SegResNetDS")
+SwinUNETR = _adapted("SwinUNETR")
+UNETR = _adapted("UNETR")

@@ -1,0 +1,43 @@
+"""The course of a training as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from segmend.outputs import whole_file
+
+_SMOOTHED_ROWS = 20
+
+
+def draw_curves(log: Path, path: Path, title: str) -> None:
+    """Draws the loss terms of ``log.csv`` over the steps, and the validation Dice where there is one.
+
+    Args:
+        log: the log of a run.
+        path: the PNG file to write.
+        title: what the picture shows.
+    """
+    rows = pd.read_csv(log)
+    terms = [name for name in rows.columns if name not in {"step", "loss", "learning_rate", "val_dice"}]
+    validated = "val_dice" in rows
+    figure = Figure(figsize=(8, 6 if validated else 4), layout="constrained")
+    axes = figure.subplots(2 if validated else 1, 1, sharex=True, squeeze=False)[:, 0]
+    for number, name in enumerate([*terms, "loss"] if len(terms) > 1 else terms):
+        values = rows.set_index("step")[name].dropna()
+        colour = "black" if name == "loss" else f"C{number}"
+        axes[0].plot(values, color=colour, alpha=0.25, linewidth=0.8)
+        smooth = values.rolling(_SMOOTHED_ROWS, min_periods=1, center=True).mean()
+        axes[0].plot(smooth, color=colour, label=name, linewidth=1.8)
+    axes[0].set(ylabel="weighted loss terms", title=title, ylim=(0, None))
+    axes[0].legend(frameon=False)
+    if validated:
+        axes[1].plot(rows.set_index("step")["val_dice"].dropna(), marker="o", color="C2")
+        axes[1].set(ylabel="Dice on the validation cases")
+    axes[-1].set_xlabel("step")
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=120)

@@ -1,0 +1,131 @@
+"""A trained method applied to whole scans."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segmend.data.image import Grid
+from segmend.data.preprocess import Placement
+from segmend.inference import (
+    Predictor,
+    Weighting,
+    flip_averaged,
+    largest_component,
+    predict_classes,
+    predict_probabilities,
+    predict_slices,
+    resample_argmax,
+    resample_map,
+)
+from segmend.learner import CHANNELS_LAST
+from segmend.methods import Method
+from segmend.precision import Precision, autocast
+from segmend.run import Task
+
+_IN_MEMORY_BYTES = 2**30
+"""Probabilities beyond this size go through a temporary file."""
+
+
+class _Windows(TypedDict):
+    patch: tuple[int, ...]
+    stride: tuple[int, ...]
+    batch: int
+    weighting: Weighting
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Segments scans with a method in evaluation mode.
+
+    Attributes:
+        method: a trained method, on its device.
+        task: what it was trained for.
+        overlap: share of a window that the next one covers; ``stride`` overrules it.
+        stride: voxels from window to window along each prepared axis (the papers use 18 18 4).
+        weighting: of the voxels of a window.
+        flips: average over flips along all axes.
+        largest: keep the largest component of each class only.
+        precision: of the network.
+        batch: windows predicted at once.
+    """
+
+    method: Method
+    task: Task
+    overlap: float = 0.5
+    stride: tuple[int, ...] | None = None
+    weighting: Weighting = "gaussian"
+    flips: bool = False
+    largest: bool = False
+    precision: Precision = "auto"
+    batch: int = 4
+
+    def prepared_classes(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Class indices ``[*spatial]`` of a prepared image ``[channels, *spatial]``, on its own grid."""
+        return self._cleaned(predict_classes(torch.tensor(image), self._predict, **self._windows(image.ndim - 1)))
+
+    def classes(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.uint8]:
+        """Class indices of a scan as read from its files, on the scan's own grid."""
+        placement = self.task.preprocessing.place(image, grid)
+        prepared = self.task.preprocessing.image(image, grid, placement)
+        if prepared.shape[1:] == placement.box_shape:
+            return placement.restore(self.prepared_classes(prepared))
+        with self._prepared_probabilities(prepared) as probabilities:
+            return placement.restore(self._cleaned(resample_argmax(probabilities, placement.box_shape)))
+
+    def probabilities(self, image: NDArray[np.float32], grid: Grid) -> Iterator[NDArray[np.float32]]:
+        """The probability map of each class in turn, on the scan's own grid; 1 for background outside."""
+        placement = self.task.preprocessing.place(image, grid)
+        prepared = self.task.preprocessing.image(image, grid, placement)
+        with self._prepared_probabilities(prepared) as probabilities:
+            for index, of_class in enumerate(probabilities):
+                yield self._restored(of_class, placement, outside=float(index == 0))
+
+    def _restored(self, of_class: NDArray[np.float32], placement: Placement, outside: float) -> NDArray[np.float32]:
+        return placement.restore(resample_map(np.array(of_class), placement.box_shape), outside)
+
+    @contextmanager
+    def _prepared_probabilities(self, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        shape = (len(self.task.labels), *image.shape[1:])
+        with tempfile.TemporaryDirectory() as folder:
+            out: NDArray[np.float32] | None = None
+            if 4 * np.prod(shape) > _IN_MEMORY_BYTES:
+                out = np.memmap(Path(folder) / "probabilities", np.float32, "w+", shape=shape)
+            yield predict_probabilities(torch.tensor(image), self._predict, out=out, **self._windows(image.ndim - 1))
+
+    def _cleaned(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return largest_component(classes) if self.largest else classes
+
+    def _windows(self, axes: int) -> _Windows:
+        patch = self.task.patch
+        stride = self.stride or tuple(max(1, round(side * (1 - self.overlap))) for side in patch)
+        across = (1,) * (axes - len(patch))
+        return {
+            "patch": (*patch, *across),
+            "stride": (*(min(step, side) for step, side in zip(stride, patch, strict=True)), *across),
+            "batch": self.batch,
+            "weighting": self.weighting,
+            "device": next(self.method.parameters()).device,
+        }
+
+    def _predict(self, image: Tensor) -> Tensor:
+        predict: Predictor = self._predict_patch
+        if self.flips:
+            predict = flip_averaged(predict, range(len(self.task.patch)))
+        if image.ndim - 2 > len(self.task.patch):
+            predict = predict_slices(predict)
+        return predict(image)
+
+    def _predict_patch(self, image: Tensor) -> Tensor:
+        with autocast(self.precision, image.device):
+            return self.method.predict(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))

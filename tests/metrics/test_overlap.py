@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from segmend.errors import InputError
+from segmend.metrics import dice, jaccard, ravd
+
+MASKS = arrays(np.bool_, (2, 3, 4))
+EMPTY = np.zeros((3, 4), dtype=bool)
+FULL = np.ones((3, 4), dtype=bool)
+
+
+def line(first: int, last: int, length: int = 10) -> np.ndarray:
+    mask = np.zeros((length, 1, 1), dtype=bool)
+    mask[first : last + 1] = True
+    return mask
+
+
+def test_two_of_six_voxels_found():
+    prediction, reference = line(2, 3), line(2, 7)
+    assert dice(prediction, reference) == 0.5
+    assert jaccard(prediction, reference) == pytest.approx(1 / 3)
+    assert ravd(prediction, reference) == pytest.approx(4 / 6)
+    assert ravd(reference, prediction) == 2.0
+
+
+@pytest.mark.parametrize("metric", [dice, jaccard])
+def test_overlap_with_empty_masks(metric):
+    assert metric(EMPTY, EMPTY) == 1
+    assert metric(EMPTY, FULL) == 0
+    assert metric(FULL, EMPTY) == 0
+    assert metric(FULL, FULL) == 1
+
+
+def test_volume_difference_with_empty_masks():
+    assert ravd(EMPTY, EMPTY) == 0
+    assert ravd(EMPTY, FULL) == 1
+    with pytest.raises(InputError, match=r"reference: is empty"):
+        ravd(FULL, EMPTY)
+
+
+@pytest.mark.parametrize("metric", [dice, jaccard, ravd])
+def test_masks_that_numpy_would_compare_wrongly_are_refused(metric):
+    with pytest.raises(InputError, match=r"prediction: has shape \(3, 4\), but the reference has \(1, 3, 4\)"):
+        metric(FULL, FULL[None])
+    with pytest.raises(InputError, match=r"reference: is of type uint8, not bool"):
+        metric(FULL, FULL.astype(np.uint8))
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(MASKS, MASKS, st.permutations([0, 1, 2]))
+def test_overlap_counts_voxels_and_nothing_else(prediction, reference, axes):
+    found = {tuple(v) for v in np.argwhere(prediction)}
+    true = {tuple(v) for v in np.argwhere(reference)}
+    if found or true:
+        assert dice(prediction, reference) == pytest.approx(2 * len(found & true) / (len(found) + len(true)))
+        assert jaccard(prediction, reference) == pytest.approx(len(found & true) / len(found | true))
+    if true:
+        assert ravd(prediction, reference) == pytest.approx(abs(len(found) - len(true)) / len(true))
+    assert dice(prediction, reference) == dice(reference, prediction)
+    assert dice(prediction.transpose(axes), reference.transpose(axes)) == dice(prediction, reference)
