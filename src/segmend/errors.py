@@ -16,7 +16,8 @@ class InputError(Exception):
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
-        super().__init__(f"{where}: {problem}. {remedy[:1].upper()}{remedy[1:].rstrip('.')}.")
+        advice = remedy[:1].upper() + remedy[1:]
+        super().__init__(f"{where}: {problem}. {advice if advice.endswith(('.', '?')) else advice + '.'}")
         self.where = str(where)
         self.problem = problem
         self.remedy = remedy

@@ -57,7 +57,7 @@ class Segmenter:
         flips: average over flips along all axes.
         largest: keep the largest component of each class only.
         precision: of the network.
-        batch: windows predicted at once.
+        batch: windows predicted at once; by default one on a CPU in 3D, where more are no faster, and four elsewhere.
     """
 
     method: Method
@@ -68,7 +68,7 @@ class Segmenter:
     flips: bool = False
     largest: bool = False
     precision: Precision = "auto"
-    batch: int = 4
+    batch: int | None = None
 
     def prepared_classes(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Class indices ``[*spatial]`` of a prepared image ``[channels, *spatial]``, on its own grid."""
@@ -110,12 +110,13 @@ class Segmenter:
         patch = self.task.patch
         stride = self.stride or tuple(max(1, round(side * (1 - self.overlap))) for side in patch)
         across = (1,) * (axes - len(patch))
+        device = next(self.method.parameters()).device
         return {
             "patch": (*patch, *across),
             "stride": (*(min(step, side) for step, side in zip(stride, patch, strict=True)), *across),
-            "batch": self.batch,
+            "batch": self.batch or (1 if device.type == "cpu" and len(patch) == 3 else 4),
             "weighting": self.weighting,
-            "device": next(self.method.parameters()).device,
+            "device": device,
         }
 
     def _predict(self, image: Tensor) -> Tensor:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any, TypedDict
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from segmend.data.case import Case
+from segmend.data.case import Case, Quality, Split
+from segmend.data.copying import copy_files, write_cases
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.labels.corrupt import CubeMorphology, NoisyLabel, Recipe, calibrate
-from segmend.outputs import whole_folder
+from segmend.data.image import read_label, write_label
+from segmend.errors import InputError, did_you_mean
+from segmend.functional.voxel import IGNORE
+from segmend.labels.corrupt import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
+from segmend.outputs import check_free, whole_folder
 from segmend.progress import track
 
 CLEAN = "labelsTr_clean"
@@ -33,9 +45,9 @@ def corrupt(
 ) -> pd.DataFrame:
     """Copies a data folder and corrupts training labels in the copy.
 
-    Validation, test and expert cases keep their labels; so do those that ``cases.csv`` marks as expert
-    already or whose label it says is none. All other labelled training cases become noisy. The noise of a case
-    depends on the seed and its name only, not on which other cases there are.
+    Validation, test and expert cases keep their labels, also those that ``cases.csv`` marks as expert
+    already. All other labelled training cases become noisy. The noise of a case depends on its name and
+    the seed, not on which other cases there are.
 
     Images are hard links where the file system allows it, labels are copies. Beside them the copy holds
     ``cases.csv`` of all cases, the true labels of corrupted cases in ``labelsTr_clean``,
@@ -48,8 +60,8 @@ def corrupt(
         recipe: how labels go wrong.
         expert: how many labelled training cases stay expert, the first in alphabetical order; or a text
             file of their names, one a line.
-        dice: mean Dice of corrupted to true labels, over cases and labels, to scale the strength of the
-            recipe to (within 0.005).
+        dice: mean Dice of corrupted to true labels, over cases and labels, that the strength of the recipe
+            is fitted to (within 0.005).
         share: share of the noisy cases to corrupt, chosen at random; the others keep their labels.
         seed: of all chance, 0 or more.
         cases: a table to use instead of ``data/cases.csv``.
@@ -58,8 +70,8 @@ def corrupt(
         The table of ``corruption.csv``.
 
     Raises:
-        InputError: the data folder or an argument cannot be used, no case is left to corrupt, the recipe does
-            not suit the data, or it cannot reach the wanted Dice.
+        InputError: the data folder or an argument cannot be used, no label is left to corrupt, the recipe
+            does not suit the data, or it cannot reach the wanted Dice.
 
     Example:
         segmend corrupt --data left_atrium --out left_atrium_noisy --expert 8 --recipe CubeMorphology
@@ -67,22 +79,18 @@ def corrupt(
     _check_arguments(data, out, dice, share, seed)
     folder = DataFolder.open(data, cases)
     recipe.check(folder.classes)
-    noisy = _noisy_cases(folder, expert)
-    chosen = _share_of(noisy, share, seed)
-    corrupted = partial(_corrupt_case, folder, recipe, seed)
-    strength = 1.0 if dice is None else calibrate(partial(_mean_dice, corrupted, chosen), dice)
+    noise = _Noise(folder, recipe, seed)
+    experts = _experts(folder, expert)
+    noisy = [case for case in _labelled(folder) if case.name not in experts]
+    chosen = noise.choose(noisy, share)
+    strength = 1.0 if dice is None else calibrate(partial(noise.mean_dice, chosen), dice)
     with whole_folder(out) as copy:
-        _copy_files(data, copy)
-        rows: list[Row] = []
-        for case in track(chosen, "corrupting labels"):
-            values, result = corrupted(case, strength)
-            _replace_label(folder, case, values, result, copy)
-            rows += _rows(folder, case, result)
-        table = pd.DataFrame(rows)
+        copy_files(data, copy)
+        rows = [row for case in track(chosen, "corrupting labels") for row in noise.write(case, strength, copy)]
+        table = pd.DataFrame(rows, columns=list(Row.__annotations__))
         table.to_csv(copy / "corruption.csv", index=False)
-        _write_cases(folder, noisy, copy / "cases.csv")
-        made = {"recipe": type(recipe).__name__, **recipe.arguments, "dice": dice, "strength": strength, "seed": seed}
-        _write_description(data, made, copy)
+        write_cases(copy / "cases.csv", _with_experts(folder, experts))
+        noise.describe(copy / "dataset.json", share=share, dice=dice, strength=strength)
     return table
 
 
@@ -96,6 +104,73 @@ class Row(TypedDict):
     strength: float
     dice: float
     emptied: bool
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """The noise that a recipe and a seed give the cases of a data folder."""
+
+    folder: DataFolder
+    recipe: Recipe
+    seed: int
+
+    def choose(self, noisy: Sequence[Case], share: float) -> list[Case]:
+        """A share of the cases, by lot; a larger share holds the cases of a smaller one."""
+        lots = {case.name: self._chances(case)[0].random() for case in noisy}
+        chosen = sorted(lots, key=lambda name: lots[name])[: round(share * len(noisy))]
+        if not chosen:
+            remedy = "keep fewer labels, or mark more training cases in cases.csv as noisy"
+            raise InputError("expert, share", "leave no label to corrupt", remedy)
+        return [case for case in noisy if case.name in chosen]
+
+    def mean_dice(self, cases: Sequence[Case], strength: float) -> float:
+        """Mean Dice of corrupted to true labels, over cases and labels."""
+        # Labels are read anew at every strength: those of a large data set do not fit into memory.
+        tracked = track(cases, f"trying strength {strength:.4g}")
+        scores = [score for case in tracked for score in self._corrupted(case, strength)[1].dice.values()]
+        return fmean(scores) if scores else 1.0
+
+    def write(self, case: Case, strength: float, copy: Path) -> Iterator[Row]:
+        """Puts the noisy label where the copy has the true one, which is kept apart."""
+        assert case.label is not None
+        values, noisy = self._corrupted(case, strength)
+        place = copy / case.label.relative_to(self.folder.root)
+        kept = copy / CLEAN / place.name
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(place, kept)
+        # Where nothing is known the file's own values stay, even those that dataset.json does not name.
+        new = np.where(noisy.label == IGNORE, values, self.folder.to_values(noisy.label))
+        write_label(place, new, like=case.label)
+        names = list(self.folder.labels)
+        for index, decision in noisy.decisions.items():
+            yield Row(
+                case=case.name,
+                label=names[index],
+                operation=decision.operation,
+                parameters=json.dumps(decision.parameters),
+                strength=decision.strength,
+                dice=noisy.dice[index],
+                emptied=index in noisy.emptied,
+            )
+
+    def describe(self, path: Path, **settings: float | None) -> None:
+        """Writes a dataset.json like the given one that says how the noise was made."""
+        content = json.loads((self.folder.root / "dataset.json").read_text(encoding="utf-8"))
+        recipe = {"recipe": type(self.recipe).__name__, "arguments": self.recipe.arguments}
+        content["corruption"] = recipe | settings | {"seed": self.seed}
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def _corrupted(self, case: Case, strength: float) -> tuple[NDArray[np.integer[Any]], NoisyLabel]:
+        """The values of a label file, and what becomes of the label."""
+        assert case.label is not None
+        values, grid = read_label(case.label)
+        _, how = self._chances(case)
+        return values, corrupt_label(self.folder.to_indices(values), grid.spacing, self.recipe, how, strength)
+
+    def _chances(self, case: Case) -> tuple[np.random.Generator, np.random.Generator]:
+        """What decides whether the case is corrupted, and what decides how."""
+        whether, how = np.random.default_rng([self.seed, *case.name.encode()]).spawn(2)
+        return whether, how
 
 
 def _check_arguments(data: Path, out: Path, dice: float | None, share: float, seed: int) -> None:
@@ -112,94 +187,34 @@ def _check_arguments(data: Path, out: Path, dice: float | None, share: float, se
     check_free(out)
 
 
-def _noisy_cases(folder: DataFolder, expert: int | Path) -> list[Case]:
-    """The labelled training cases that are not expert, in alphabetical order."""
-    labelled = [case for case in folder.select(Split.TRAIN) if case.quality is not Quality.NONE]
-    experts = _expert_names(folder, labelled, expert)
-    return [case for case in labelled if case.quality is Quality.NOISY and case.name not in experts]
+def _labelled(folder: DataFolder) -> list[Case]:
+    return [case for case in folder.select(Split.TRAIN) if case.quality is not Quality.NONE]
 
 
-def _expert_names(folder: DataFolder, labelled: Sequence[Case], expert: int | Path) -> set[str]:
-    names = [case.name for case in labelled]
-    if isinstance(expert, int):
-        if expert < 0:
-            raise InputError("expert", f"is {expert}", "give 0 or more cases, or a file of names")
-        return set(names[:expert])
-    if not expert.is_file():
-        raise InputError(expert, "does not exist", "give a number of cases, or a text file with one name a line")
-    listed = {line.strip() for line in expert.read_text(encoding="utf-8").splitlines()} - {""}
+def _experts(folder: DataFolder, expert: int | Path) -> set[str]:
+    """Names of the training cases whose labels are kept."""
+    names = [case.name for case in _labelled(folder)]
+    marked = {case.name for case in folder.select(Split.TRAIN, Quality.EXPERT)}
+    if isinstance(expert, Path):
+        return marked | _listed(expert, names, folder)
+    if expert < 0:
+        raise InputError("expert", f"is {expert}", "give a number of cases, 0 or more, or a file of names")
+    return marked | set(names[:expert])
+
+
+def _listed(path: Path, names: Sequence[str], folder: DataFolder) -> set[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "cannot be read", "give a number of cases, or a text file with a name a line") from error
+    listed = {line.strip() for line in lines} - {""}
     for name in sorted(listed.difference(names)):
-        if name in {case.name for case in folder.cases}:
-            raise InputError(expert, f"'{name}' is no training case with a label", "list only those")
-        raise InputError(expert, f"there is no case '{name}'", did_you_mean(name, names))
+        if any(case.name == name for case in folder.cases):
+            raise InputError(path, f"'{name}' is not a training case with a label", "list only such cases")
+        raise InputError(path, f"there is no case '{name}'", did_you_mean(name, names))
     return listed
 
 
-def _share_of(noisy: Sequence[Case], share: float, seed: int) -> list[Case]:
-    """The noisy cases to corrupt; a larger share holds those of a smaller one."""
-    places = {case.name: _generators(seed, case)[0].random() for case in noisy}
-    first = sorted(places, key=lambda name: places[name])[: round(share * len(noisy))]
-    if not first:
-        raise InputError("expert, share", "leave no label to corrupt", "keep fewer, or mark cases in cases.csv as noisy")
-    return [case for case in noisy if case.name in first]
-
-
-def _generators(seed: int, case: Case) -> tuple[np.random.Generator, np.random.Generator]:
-    """The chance that decides whether a case is corrupted, and the one that decides how."""
-    whether, how = np.random.default_rng([seed, *case.name.encode()]).spawn(2)
-    return whether, how
-
-
-def _corrupt_case(
-    folder: DataFolder, recipe: Recipe, seed: int, case: Case, strength: float
-) -> tuple[NDArray[np.integer], NoisyLabel]:
-    """The label values of a case as they are in the file, and what becomes of them."""
-    assert case.label is not None
-    values, grid = read_label(case.label)
-    _, chance = _generators(seed, case)
-    return values, corrupt_label(folder.to_indices(values), grid.spacing, recipe, chance, strength)
-
-
-def _mean_dice(corrupted: Callable[..., tuple[Any, NoisyLabel]], cases: Sequence[Case], strength: float) -> float:
-    # Labels are read anew at every strength: those of a large data set do not fit into memory.
-    tracked = track(cases, f"calibrating, strength {strength:.4g}")
-    scores = [score for case in tracked for score in corrupted(case, strength)[1].dice.values()]
-    return fmean(scores) if scores else 1.0
-
-
-def _copy_files(data: Path, copy: Path) -> None:
-    """Links the images and copies the labels: people edit labels, and an edit would reach through a link."""
-    for source in sorted(data.glob("*T[rs]*/*")):
-        kind = source.parent.name[:6]
-        ...
-
-
-def _replace_label(
-    folder: DataFolder, case: Case, values: NDArray[np.integer], result: NoisyLabel, copy: Path
-) -> None:
-    """Puts the noisy label where the copy has the true one, which is kept apart."""
-    assert case.label is not None
-    place = copy / case.label.relative_to(folder.root)
-    kept = copy / CLEAN / place.name
-    kept.parent.mkdir(exist_ok=True)
-    os.replace(place, kept)
-    noisy = np.where(result.label == IGNORE, values, folder.to_values(result.label))
-    write_label(place, noisy, like=case.label)
-
-
-def _rows(folder: DataFolder, case: Case, result: NoisyLabel) -> Iterator[Row]:
-    names = list(folder.labels)
-    for index, decision in result.decisions.items():
-        yield Row(
-            case=case.name,
-            label=names[index],
-            operation=decision.operation,
-            parameters=json.dumps(decision.parameters),
-            strength=decision.strength,
-            dice=result.dice[index],
-            emptied=index in result.emptied,
-        )
-
-
-def _write_cases(folder: DataFolder, noisy: Sequence[Case], path: Path) -> None:
-    ...
+def _with_experts(folder: DataFolder, experts: set[str]) -> Iterator[Case]:
+    for case in folder.cases:
+        yield replace(case, quality=Quality.EXPERT) if case.name in experts else case

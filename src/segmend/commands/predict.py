@@ -32,7 +32,7 @@ def predict(
     flips: bool = False,
     largest_component: bool = False,
     precision: Precision = "auto",
-    batch: int = 4,
+    batch: int | None = None,
 ) -> list[Path]:
     """Segments all scans of a folder with a trained run.
 
@@ -50,7 +50,7 @@ def predict(
         flips: average over flips along all axes; slower, often a little better.
         largest_component: keep only the largest component of each class.
         precision: bf16 where the hardware has it (auto), or one of the two.
-        batch: windows at a time.
+        batch: windows at a time; chosen by default.
 
     Returns:
         The label files written.

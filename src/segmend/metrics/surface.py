@@ -50,7 +50,8 @@ def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float
     for name, mask in (("prediction", prediction), ("reference", reference)):
         if not mask.any():
             raise InputError(name, "is empty, so it has no surface", "count it as missed or as a false alarm")
-    # No margin: outside of the box both masks are empty, just as the surface takes them to be.
+    # No margin: outside of the box both masks are empty, just as the surface takes them to be. The copies are
+    # in C order, in which the spacings that edt is given mean the axes in turn.
     box = _bounding_box(prediction | reference)
     predicted, true = (_surface(np.ascontiguousarray(mask[box])) for mask in (prediction, reference))
     return SurfaceDistances(_distances(predicted, true, spacing), _distances(true, predicted, spacing))

@@ -1,0 +1,46 @@
+"""A second data folder beside a given one, for commands that change labels."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from segmend.data.case import Case
+from segmend.data.folder import COLUMNS
+
+
+def copy_files(data: Path, copy: Path) -> None:
+    """Puts the images and labels of a data folder into another one.
+
+    Images become hard links where the file system allows it, and must never be opened for writing. Labels
+    are copied: people edit them, and an edit in place would reach the original through a link.
+
+    Args:
+        data: the data folder.
+        copy: an empty folder.
+    """
+    for source in sorted(data.iterdir()):
+        if source.is_dir() and source.name.startswith(("imagesTr", "imagesTs", "labelsTr", "labelsTs")):
+            (copy / source.name).mkdir()
+            for file in sorted(source.iterdir()):
+                if file.is_file() and not file.name.startswith("."):
+                    put = _link if source.name.startswith("images") else shutil.copyfile
+                    put(file, copy / source.name / file.name)
+
+
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Writes ``cases.csv``."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows((case.name, case.split, case.quality, case.domain, case.annotator) for case in cases)
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        os.link(file.resolve(), place)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(file, place)
