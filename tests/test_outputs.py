@@ -34,9 +34,13 @@ class TestWholeFile:
         path = tmp_path / "scores.csv"
         path.write_text("old")
 
-        with pytest.raises(KeyError), whole_file(path) as temporary:
-            temporary.write_text("half")
-            raise KeyError("a bug")
+        def write_half():
+            with whole_file(path) as temporary:
+                temporary.write_text("half")
+                raise KeyError("a bug")
+
+        with pytest.raises(KeyError):
+            write_half()
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -98,9 +102,13 @@ class TestWholeFolder:
         assert [path.name for path in tmp_path.rglob("*")] == ["run", "precious"]
 
     def test_an_error_leaves_nothing(self, tmp_path):
-        with pytest.raises(KeyError), whole_folder(tmp_path / "run") as temporary:
-            (temporary / "half").touch()
-            raise KeyError("a bug")
+        def fill_half():
+            with whole_folder(tmp_path / "run") as temporary:
+                (temporary / "half").touch()
+                raise KeyError("a bug")
+
+        with pytest.raises(KeyError):
+            fill_half()
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(("number", "message"), EXPLAINED)

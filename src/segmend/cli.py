@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str, Any]:
     parser = _parser(name, command)
+    if given and not given[0].startswith("-"):
+        given = ["--name", *given]
     given = _with_lists(_with_flags(given, command))
     _check_names(given)
     with warnings.catch_warnings():
@@ -113,7 +115,7 @@ def _with_flags(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     switches = {f"--{parameter.name}" for parameter in parameters if parameter.annotation is bool}
     result: list[str] = []
-    for argument, following in zip(given, [*given[1:], "--"], strict=True):
+    for argument, following in zip(given, [*given[1:], "--"], strict=False):
         result.append(argument)
         if argument in switches and following.startswith("--"):
             result.append("true")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 50
+
 
 class InputError(Exception):
     """Something that the user gave cannot be used; the message says what, why, and what to do.
@@ -24,7 +26,8 @@ class InputError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A remedy for an unknown name: the nearest known ones, or the list of all."""
+    """A remedy for an unknown name: the nearest known ones, or else a list of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+    more = ", ..." if len(known) > _LISTED else ""
+    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known[:_LISTED])}{more}"

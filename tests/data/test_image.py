@@ -238,6 +238,14 @@ class TestWriting:
         )
         assert label[6, 5, 4] == voxels(3)[6, 5, 4]
 
+    @pytest.mark.parametrize(("of_scan", "of_label"), [(".nrrd", ".nii.gz"), (".nii.gz", ".mha")])
+    def test_a_label_may_have_another_format_than_its_scan(self, tmp_path, write_scan, of_scan, of_label):
+        scan = write_scan(tmp_path / f"scan{of_scan}", voxels(3), oblique(3))
+        write_label(tmp_path / f"label{of_label}", voxels(3), like=scan)
+        label, grid = read_label(tmp_path / f"label{of_label}")
+        np.testing.assert_array_equal(label, voxels(3))
+        assert grid.distance(read_grid(scan)) < 1e-3
+
     def test_nifti_headers_are_kept(self, tmp_path):
         scan = nibabel.Nifti1Image(voxels(3).astype(np.int16), oblique(3))
         scan.set_qform(oblique(3), code=1)

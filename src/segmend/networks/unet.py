@@ -30,6 +30,8 @@ class UNet(Network):
         stages: number of resolutions.
     """
 
+    decoder_scales: tuple[str, ...] = ("decoder.2", "decoder.1", "decoder.0")
+
     def __init__(
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 32, stages: int = 5
     ) -> None:

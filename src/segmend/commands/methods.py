@@ -1,0 +1,80 @@
+"""segmend methods."""
+
+from __future__ import annotations
+
+import inspect
+import json as json_format
+from typing import Any
+
+from docstring_parser import parse as parse_docstring
+from rich.console import Console
+from rich.table import Table
+
+from segmend.configuration import plain
+from segmend.errors import InputError, did_you_mean
+from segmend.methods import Method, all_methods
+from segmend.networks import all_networks
+
+
+def methods(*, name: str | None = None, json: bool = False) -> list[dict[str, Any]]:
+    """Lists the methods, or explains one.
+
+    Args:
+        name: the method to explain; also given without --name, right behind the command.
+        json: print JSON for programs.
+
+    Returns:
+        One description for each method listed.
+
+    Raises:
+        InputError: there is no such method.
+
+    Example:
+        segmend methods PLIL
+    """
+    known = all_methods()
+    if name is not None and name not in known:
+        raise InputError("methods", f"there is no '{name}'", did_you_mean(name, known))
+    chosen = known if name is None else {name: known[name]}
+    descriptions = [_description(cls) for cls in chosen.values()]
+    if json:
+        print(json_format.dumps(descriptions, indent=1))
+    elif name is None:
+        _print_table(descriptions)
+    else:
+        _print_page(known[name], descriptions[0])
+    return descriptions
+
+
+def _description(cls: type[Method]) -> dict[str, Any]:
+    text = parse_docstring(cls.__doc__ or "")
+    explained = {parameter.arg_name: parameter.description for parameter in text.params}
+    parameters = [p for p in inspect.signature(cls).parameters.values() if p.name != "network"]
+    taps = any(parameter.name == "features" for parameter in parameters)
+    return {
+        "name": cls.__name__,
+        "kind": cls.kind,
+        "paper": cls.paper,
+        "needs": str(cls.needs),
+        "networks": [name for name, network in all_networks().items() if network.decoder_scales or not taps],
+        "arguments": [
+            {"name": p.name, "default": plain(p.default), "type": str(p.annotation), "help": explained.get(p.name, "")}
+            for p in parameters
+        ],
+        "summary": text.short_description or "",
+    }
+
+
+def _print_table(descriptions: list[dict[str, Any]]) -> None:
+    table = Table("method", "for labels", "a batch holds", "what it does", "paper", box=None, pad_edge=False)
+    for row in descriptions:
+        table.add_row(row["name"], row["kind"], row["needs"], row["summary"], row["paper"])
+    Console().print(table)
+
+
+def _print_page(cls: type[Method], description: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{cls.__name__}[/bold]  ({cls.kind})")
+    console.print(inspect.getdoc(cls) or "", markup=False)
+    defaults = ", ".join(f"{argument['name']}={argument['default']}" for argument in description["arguments"])
+    console.print(f"\nDefaults: {defaults or 'none'}\nA batch holds {description['needs']}.\n{cls.paper}".rstrip())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmend.data.case import Case, Split
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid
+from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels
+from segmend.functional.voxel import IGNORE
+
+
+def case(name: str, split: Split = Split.TRAIN) -> Case:
+    return Case(name, (Path(f"{name}_0000.nii"),), Path(f"{name}.nii"), split)
+
+
+def said(remarks) -> list[str]:
+    return [str(remark) for remark in remarks]
+
+
+class TestStrayLabels:
+    def test_labels_of_no_case_are_found_in_every_folder_of_labels(self, make_folder, write_scan):
+        root = make_folder(raters=("ann",), test_cases=("t",))
+        for name in (
+            "labelsTr/case_11.nii.gz",
+            "labelsTr_ann/casse_2.nii.gz",
+            "labelsTs/u.nii.gz",
+            "labelsTr/notes.txt",
+        ):
+            (root / name).touch()
+        remarks = said(stray_labels(DataFolder.open(root)))
+        assert [remark.removeprefix(f"{root}/").split(": ")[0] for remark in remarks] == [
+            "labelsTr/case_11.nii.gz",
+            "labelsTr_ann/casse_2.nii.gz",
+            "labelsTs/u.nii.gz",
+        ]
+        assert remarks[1].endswith(
+            "is the label of no case, so it is not used. Did you mean case_2.nii.gz or case_3.nii.gz or case_1.nii.gz?"
+        )
+
+    def test_a_label_of_another_ending_is_not_used(self, make_folder):
+        root = make_folder()
+        (root / "labelsTr" / "case_1.nii.gz").rename(root / "labelsTr" / "case_1.nii")
+        (remark,) = said(stray_labels(DataFolder.open(root)))
+        assert "labelsTr/case_1.nii: is the label of no case" in remark
+
+    def test_a_folder_in_order(self, make_folder):
+        assert said(stray_labels(DataFolder.open(make_folder(raters=("ann",), unlabelled=("case_1",))))) == []
+
+
+class TestContents:
+    @pytest.mark.parametrize(("values", "remarks"), [([0, 0], 1), ([0, IGNORE], 1), ([0, 1], 0), ([2, IGNORE], 0)])
+    def test_labels_without_foreground(self, values, remarks):
+        label = np.array(values, dtype=np.uint8)
+        assert said(empty_label(case("a"), label)) == remarks * [
+            "a.nii: marks nothing but background. Make sure that nothing is there, or give case 'a' the quality 'none'."
+        ]
+
+    def test_no_label_is_no_empty_label(self):
+        assert said(empty_label(case("a"), None)) == []
+
+    def test_constant_channels_are_named(self):
+        image = np.zeros((3, 4, 4), dtype=np.float32)
+        image[0, 1, 1] = 1
+        image[2] = -1000
+        assert said(constant_channels(case("a"), ("T1", "T2", "CT"), image)) == [
+            "a_0000.nii: channel 'T2' of case 'a' has the value 0 everywhere. "
+            "Make sure that this channel was not acquired.",
+            "a_0000.nii: channel 'CT' of case 'a' has the value -1000 everywhere. "
+            "Make sure that this channel was not acquired.",
+        ]
+
+
+class TestBetweenCases:
+    def grids(self, *spacings) -> dict[Case, Grid]:
+        return {
+            case(str(number)): Grid((9,) * len(spacing), np.diag([*spacing, *[1] * (4 - len(spacing))]))
+            for number, spacing in enumerate(spacings)
+        }
+
+    def test_spacings_far_from_the_median(self):
+        grids = self.grids((1, 1, 5), (1, 1, 5), (1, 1, 9.9), (1, 1, 10.1), (0.4, 1, 5))
+        assert said(odd_spacings(grids)) == [
+            "3_0000.nii: has a spacing of 1 x 1 x 10.1 mm, but the median is 1 x 1 x 5 mm. "
+            "Make sure that the header tells the truth.",
+            "4_0000.nii: has a spacing of 0.4 x 1 x 5 mm, but the median is 1 x 1 x 5 mm. "
+            "Make sure that the header tells the truth.",
+        ]
+
+    def test_the_order_of_axes_is_not_odd(self):
+        assert said(odd_spacings(self.grids((1, 1, 5), (5, 1, 1), (1, 5, 1)))) == []
+
+    def test_2d_and_3d_are_not_compared(self):
+        assert said(odd_spacings(self.grids((1, 1), (1, 1, 5)))) == []
+        assert said(odd_spacings({})) == []
+
+    def test_the_same_image_twice(self):
+        digests = {case("a"): b"1", case("b"): b"2", case("c", Split.TEST): b"1", case("d"): b"1"}
+        assert said(duplicates(digests)) == [
+            "c_0000.nii: is the same image as a_0000.nii (split 'test' and 'train'). Leave one of the two cases out.",
+            "d_0000.nii: is the same image as a_0000.nii (split 'train' both). Leave one of the two cases out.",
+        ]

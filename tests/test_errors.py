@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from segmend.errors import InputError, did_you_mean
+
+
+def test_the_message_says_where_what_and_how_to_mend_it():
+    error = InputError("cases.csv", "has no column 'case'", "add one.")
+    assert str(error) == "cases.csv: has no column 'case'. Add one."
+    assert (error.where, error.problem, error.remedy) == ("cases.csv", "has no column 'case'", "add one.")
+
+
+def test_a_remedy_may_be_a_question():
+    assert str(InputError("--method", "is 'PLIK'", "did you mean PLIL?")) == "--method: is 'PLIK'. Did you mean PLIL?"
+
+
+def test_near_names_are_offered():
+    assert did_you_mean("MeanTeachr", ["PLIL", "MeanTeacher", "AIDE"]) == "did you mean MeanTeacher?"
+
+
+def test_otherwise_some_are_listed():
+    assert did_you_mean("xyz", ["b", "a"]) == "known are a, b"
+    assert did_you_mean("xyz", [f"case_{number:03d}" for number in range(51)]).endswith("case_048, case_049, ...")
