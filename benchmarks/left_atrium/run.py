@@ -29,8 +29,8 @@ ROWS: dict[str, Row] = {
     "HL-Sup": (Supervised, {"mixed": 4}),
     "HL-Sup 2+2": (Supervised, {"expert": 2, "noisy": 2}),
     "MeanTeacher": (MeanTeacher, {"expert": 2, "noisy": 2}),
-    "PLIL": (partial(PLIL, ramp_length=0.25, passes=4), {"expert": 2, "noisy": 2}),
-    "PLIL paper ramp": (partial(PLIL, passes=4), {"expert": 2, "noisy": 2}),
+    "PLIL": (partial(PLIL, threshold=1.0, ramp_length=0.25, passes=2), {"expert": 2, "noisy": 2}),
+    "PLIL as in the paper": (PLIL, {"expert": 2, "noisy": 2}),
 }
 """Method and batch of each row. All share network, steps, data, noise and optimiser."""
 

@@ -23,7 +23,7 @@ def masks(draw: st.DrawFn) -> Mask:
     return mask
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=100)
 @given(masks(), st.integers(1, 16))
 def test_equals_scipy_bit_for_bit(mask: Mask, side: int) -> None:
     before, cube = mask.copy(), np.ones([side] * mask.ndim)
@@ -54,7 +54,7 @@ def test_how_far_a_square_of_21_voxels_grows_and_shrinks(side: int, lower: int, 
     np.testing.assert_array_equal(erode(mask, side), shrunk)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(masks(), st.floats(0.1, 6), st.lists(st.sampled_from([0.5, 0.7, 1.0, 2.5]), min_size=3, max_size=3))
 def test_the_surface_moves_by_a_distance_in_mm(mask: Mask, distance: float, sides: list[float]) -> None:
     spacing = sides[: mask.ndim]

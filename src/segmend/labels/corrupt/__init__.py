@@ -26,6 +26,17 @@ __all__ = [
     "RadiusMorphology",
     "Recipe",
     "RotatedMorphology",
+    "all_recipes",
     "calibrate",
     "corrupt_label",
 ]
+
+
+def all_recipes() -> dict[str, type[Recipe]]:
+    """Every recipe by its name, in alphabetical order."""
+    chosen = {name: globals()[name] for name in sorted(__all__) if name[0].isupper()}
+    return {
+        name: cls
+        for name, cls in chosen.items()
+        if isinstance(cls, type) and issubclass(cls, Recipe) and cls is not Recipe
+    }

@@ -52,6 +52,9 @@ class Recipe(Configured, ABC):
 
     keep_objects: bool = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.arguments.items())})"
+
     def check(self, classes: int) -> None:
         """Makes sure that the recipe suits labels of this many classes, background included.
 
