@@ -3,7 +3,9 @@
     python benchmarks/speed.py [--data LEFT_ATRIUM] [--rounds 3] [--write FILE.md]
 
 Every variant runs in a process of its own, in turn with the one it is compared with, so that both meet the same
-machine; ratios are of medians over the rounds. With --data, real scans are used, otherwise an ellipsoid of the same size.
+machine; ratios are of medians over the rounds. With --data, a real scan is used, otherwise an ellipsoid of that size.
+The two training steps start from the same weights, see the same batch and drop the same channels, so their losses
+should agree but for rounding; the largest difference over the steps is printed, too.
 """
 
 from __future__ import annotations
@@ -18,14 +20,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-STEPS = 4
+STEPS = 12
 PATCH = (64, 64, 48)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one variant: seconds, peak memory in bytes, and the losses if it trains."""
+
+    seconds: float
+    peak: int = 0
+    losses: tuple[float, ...] = ()
 
 
 def main() -> None:
@@ -36,40 +49,48 @@ def main() -> None:
     arguments.add_argument("--variant", nargs=2, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.variant:
-        print(json.dumps(run_variant(*given.variant, given.data)))
+        what, side = given.variant
+        measured = COMPARISONS[what][int(side)][1](*case(given.data))
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps(asdict(replace(measured, peak=peak))))
         return
     lines = ["| what | ours | against | ratio | peak memory, ours | against |", "|---|---|---|---|---|---|"]
-    for what, (ours, other) in COMPARISONS.items():
+    notes = []
+    for what, ((ours, _), (other, _)) in COMPARISONS.items():
         mine, theirs = measure(what, given.data, given.rounds)
-        ratio = theirs["seconds"] / mine["seconds"]
         lines.append(
-            f"| {what} | {ours.__doc__}: {mine['seconds']:.3g} s | {other.__doc__}: {theirs['seconds']:.3g} s "
-            f"| {ratio:.1f}x | {mine['peak'] / 2**20:.0f} MiB | {theirs['peak'] / 2**20:.0f} MiB |"
+            f"| {what} | {ours}: {mine.seconds:.3g} s | {other}: {theirs.seconds:.3g} s "
+            f"| {theirs.seconds / mine.seconds:.1f}x | {mine.peak / 2**20:.0f} MiB | {theirs.peak / 2**20:.0f} MiB |"
         )
         print(lines[-1], file=sys.stderr, flush=True)
-    lines += ["", f"{platform.machine()}, {cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}, "]
-    lines[-1] += f"median of {given.rounds} rounds, {'left-atrium scan' if given.data else 'ellipsoid'}."
-    text = "\n".join(lines)
+        if mine.losses:
+            pairs = list(zip(mine.losses, theirs.losses, strict=True))
+            notes.append(
+                f"Loss of the two trainings after {STEPS} steps: {pairs[-1][0]:.4f} (ours) and {pairs[-1][1]:.4f}; "
+                f"largest difference on the way {max(abs(a - b) for a, b in pairs):.4f}."
+            )
+    machine = f"{cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    notes.append(f"{machine}; medians of {given.rounds} rounds; {'a left-atrium scan' if given.data else 'ellipsoid'}.")
+    text = "\n".join([*lines, "", *notes])
     print(text)
     if given.write:
         given.write.write_text(text + "\n")
 
 
-def measure(what: str, data: Path | None, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    found: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+def measure(what: str, data: Path | None, rounds: int) -> tuple[Measured, Measured]:
+    found: tuple[list[Measured], list[Measured]] = ([], [])
     for _ in range(rounds):
         for side in (0, 1):
             command = [sys.executable, __file__, "--variant", what, str(side)]
             command += ["--data", str(data)] if data else []
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[side].append(json.loads(output.splitlines()[-1]))
-    mine, theirs = ({key: statistics.median(r[key] for r in side) for key in ("seconds", "peak")} for side in found)
-    return mine, theirs
+            found[side].append(Measured(**json.loads(output.splitlines()[-1])))
+    return middle(found[0]), middle(found[1])
 
 
-def run_variant(what: str, side: str, data: Path | None) -> dict[str, float]:
-    seconds = COMPARISONS[what][int(side)](*case(data))
-    return {"seconds": seconds, "peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+def middle(rounds: list[Measured]) -> Measured:
+    """The round with the median time."""
+    return sorted(rounds, key=lambda measured: measured.seconds)[len(rounds) // 2]
 
 
 def case(data: Path | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -86,21 +107,31 @@ def case(data: Path | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return (mask + noise)[None].astype(np.float32), mask
 
 
-def timed(work: Callable[[], object], repeats: int = 1) -> float:
+def timed(work: Callable[[], object], repeats: int = 1) -> Measured:
     work()
     start = time.perf_counter()
     for _ in range(repeats):
         work()
-    return (time.perf_counter() - start) / repeats
+    return Measured((time.perf_counter() - start) / repeats)
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def trained(step: Callable[[], Tensor]) -> Measured:
+    """Times training steps; chance is the same for every variant."""
+    seconds, losses = [], []
+    for number in range(STEPS):
+        torch.manual_seed(number)
+        start = time.perf_counter()
+        losses.append(float(step()))
+        seconds.append(time.perf_counter() - start)
+    return Measured(statistics.median(seconds[1:]), losses=tuple(losses))
+
+
+def batch() -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
     return torch.randn(4, 1, *PATCH), torch.randint(0, 2, (4, *PATCH))
 
 
-def step_ours(*_: object) -> float:
-    """bfloat16, channels last"""
+def step_ours(*_: object) -> Measured:
     from segmend.data.batch import Batch
     from segmend.data.case import Quality
     from segmend.learner import channels_last, channels_last_batch
@@ -112,19 +143,19 @@ def step_ours(*_: object) -> float:
     method = channels_last(Supervised(VNet(1, 2)))
     optimiser = torch.optim.SGD(method.parameters(), lr=0.01, momentum=0.9)
 
-    def step() -> None:
+    def step() -> Tensor:
         whole = channels_last_batch(Batch(image, label, (Quality.NOISY,) * 4, ("",) * 4))
         with autocast("auto", torch.device("cpu")):
             loss = method.loss(whole, Step(0, 1))["supervised"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        return loss
 
-    return timed(step, STEPS)
+    return trained(step)
 
 
-def step_plain(*_: object) -> float:
-    """eager float32, contiguous"""
+def step_plain(*_: object) -> Measured:
     from segmend.functional.supervision import cross_entropy_dice
     from segmend.networks import VNet
 
@@ -132,13 +163,14 @@ def step_plain(*_: object) -> float:
     network = VNet(1, 2)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 
-    def step() -> None:
+    def step() -> Tensor:
         loss = cross_entropy_dice(network(image), label)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        return loss
 
-    return timed(step, STEPS)
+    return trained(step)
 
 
 def shifted(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -146,8 +178,7 @@ def shifted(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.roll(mask, (3, -2, 1), (0, 1, 2))
 
 
-def metrics_ours(_: object, mask: NDArray[np.bool_]) -> float:
-    """segmend.metrics"""
+def metrics_ours(_: object, mask: NDArray[np.bool_]) -> Measured:
     from segmend.metrics import asd, dice, hd95, surface_distances
 
     prediction = shifted(mask)
@@ -159,8 +190,7 @@ def metrics_ours(_: object, mask: NDArray[np.bool_]) -> float:
     return timed(score, 3)
 
 
-def metrics_medpy(_: object, mask: NDArray[np.bool_]) -> float:
-    """MedPy"""
+def metrics_medpy(_: object, mask: NDArray[np.bool_]) -> Measured:
     from medpy.metric import binary
 
     prediction = shifted(mask)
@@ -173,24 +203,21 @@ def metrics_medpy(_: object, mask: NDArray[np.bool_]) -> float:
     return timed(score, 3)
 
 
-def dilation_ours(_: object, mask: NDArray[np.bool_]) -> float:
-    """segmend.labels.morphology"""
+def dilation_ours(_: object, mask: NDArray[np.bool_]) -> Measured:
     from segmend.labels.morphology import dilate
 
     return timed(lambda: dilate(mask, 15), 5)
 
 
-def dilation_scipy(_: object, mask: NDArray[np.bool_]) -> float:
-    """scipy.ndimage.binary_dilation, full cube"""
+def dilation_scipy(_: object, mask: NDArray[np.bool_]) -> Measured:
     from scipy.ndimage import binary_dilation
 
     start = time.perf_counter()
     binary_dilation(mask, np.ones((15, 15, 15)))
-    return time.perf_counter() - start
+    return Measured(time.perf_counter() - start)
 
 
-def window_ours(image: NDArray[np.float32], _: object) -> float:
-    """segmend.Segmenter, bfloat16, slabs"""
+def window_ours(image: NDArray[np.float32], _: object) -> Measured:
     from segmend.data.preprocess import Normalisation, Preprocessing
     from segmend.learner import channels_last
     from segmend.methods import Supervised
@@ -204,8 +231,7 @@ def window_ours(image: NDArray[np.float32], _: object) -> float:
     return timed(lambda: segmenter.prepared_classes(image))
 
 
-def window_plain(image: NDArray[np.float32], _: object) -> float:
-    """one patch at a time, float32, the same stride"""
+def window_plain(image: NDArray[np.float32], _: object) -> Measured:
     from itertools import product
 
     from segmend.networks import VNet
@@ -227,16 +253,32 @@ def window_plain(image: NDArray[np.float32], _: object) -> float:
 
 
 def cpu_name() -> str:
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
-COMPARISONS: dict[str, tuple[Callable[..., float], Callable[..., float]]] = {
-    "V-Net training step, 4 x 64x64x48": (step_ours, step_plain),
-    "HD95 + ASD + Dice of one scan": (metrics_ours, metrics_medpy),
-    "dilation by a cube of side 15": (dilation_ours, dilation_scipy),
-    "sliding window over one scan, overlap 0.5": (window_ours, window_plain),
+Variant = tuple[str, Callable[..., Measured]]
+COMPARISONS: dict[str, tuple[Variant, Variant]] = {
+    "V-Net training step, 4 x 64x64x48": (
+        ("bfloat16, channels last", step_ours),
+        ("eager float32, contiguous", step_plain),
+    ),
+    "HD95 + ASD + Dice of one scan": (
+        ("segmend.metrics", metrics_ours),
+        ("MedPy", metrics_medpy),
+    ),
+    "dilation by a cube of side 15": (
+        ("segmend.labels.morphology", dilation_ours),
+        ("scipy.ndimage.binary_dilation, full cube", dilation_scipy),
+    ),
+    "sliding window over one scan, overlap 0.5": (
+        ("segmend.Segmenter, bfloat16, slabs", window_ours),
+        ("one patch at a time, float32, the same stride", window_plain),
+    ),
 }
+"""What is compared: ours first."""
 
 if __name__ == "__main__":
     main()

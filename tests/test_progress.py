@@ -76,6 +76,12 @@ class TestTerminal:
         assert list(track("abc", "reading")) == ["a", "b", "c"]
         assert terminal.getvalue().rindex("3/3") > terminal.getvalue().rindex("0/3")
 
+    def test_a_resumed_bar_starts_where_it_stopped(self, terminal):
+        with Reporter("training", total=10, done=7):
+            pass
+        assert "7/10" in terminal.getvalue()
+        assert "0/10" not in terminal.getvalue()
+
     def test_the_bar_shows_notes_as_they_are(self, terminal):
         with Reporter("training", total=2) as reporter:
             reporter.advance("loss [red]0.5")

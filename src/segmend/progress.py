@@ -48,7 +48,7 @@ class Reporter:
         self.done, self.note = self.done + 1, note
         if self._bar:
             self._bar.update(self._task, completed=self.done, note=note)
-        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES and self.done != self.total:
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._print_line()
 
     def _print_line(self) -> None:

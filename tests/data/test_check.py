@@ -322,6 +322,13 @@ class TestSurvey:
         assert {grid.shape for grid in survey.grids.values()} == {SHAPE}
         assert contents(root) == before
 
+    def test_cases_are_compared(self, make_folder, write_scan):
+        root = make_folder(unlabelled=("case_3",))
+        scan = np.random.default_rng(0).normal(size=SHAPE)
+        write_scan(root / "imagesTr" / "case_3_0000.nii.gz", scan, np.diag([1, 1, 9, 1]))
+        (remark,) = survey_folder(root).remarks
+        assert remark.problem == "has a spacing of 1 x 1 x 9 mm, but the median is 1 x 1 x 1.5 mm"
+
     def test_layout_first_then_case_by_case(self, make_folder, write_scan):
         root = make_folder(cases=("a", "b", "c", "d"), table="case,split\nb,vall\n")
         for name in ("labelsTr/d", "imagesTr/a_0000", "labelsTr/b"):

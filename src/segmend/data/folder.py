@@ -107,7 +107,7 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
             problems.append(
                 InputError(case.images[0], f"has the name of the training case '{case.name}'", "rename one of the two")
             )
-        found.setdefault(case.name, case)
+        found[case.name] = case
     table = cases or root / "cases.csv"
     if table.is_file():
         found |= _apply_table(table, folder, found, problems)

@@ -224,7 +224,6 @@ def _nifti_like(array: NDArray[Any], like: Path, grid: Grid) -> nibabel.Nifti1Im
     header = _load_nifti(like).header.copy()
     array = array.reshape(header.get_data_shape())
     header.set_data_dtype(array.dtype)
-    header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0  # the scan's display window would hide the labels
     return nibabel.Nifti1Image(array, None, header)
 

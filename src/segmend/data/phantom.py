@@ -14,16 +14,17 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from segmend.errors import InputError
+from segmend.metrics.masks import Mask
 from segmend.outputs import whole_folder
 from segmend.progress import track
 
 Field = NDArray[np.float32]
-"""One number a voxel, ``[x, y, z]``. Of a shape it is negative inside, 0 on the surface, positive outside."""
+"""One number a voxel, ``[x, y, z]``; of a shape it is negative inside, 0 on the surface, positive outside."""
 
-FAT, TISSUE, LUNG, BONE, CANAL = 0.95, 0.42, 0.10, 0.55, 0.85
+FAT, TISSUE, WALL, LUNG, BONE, CANAL = 0.95, 0.42, 0.30, 0.10, 0.26, 0.80
 """Signal of what is not the organ; nothing outside the body has any."""
 
 _SCALE = 800
@@ -104,61 +105,68 @@ class _Scene:
         axes = [(np.arange(side) + 0.5 - side / 2) * step for side, step in zip(shape, self.voxel, strict=True)]
         self.points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
         self.half = extent / extent.min()
-        blood = rng.uniform(0.64, 0.76)
+        self.body, self.rim = self._body(), rng.uniform(0.07, 0.12)
+        self.spine = self._spine()
         organ = self._organ()
         self.label = organ.astype(np.uint8)
         signal = self._surroundings()
+        blood = rng.uniform(0.64, 0.76)
         signal[self._look_alikes(organ)] = blood
-        # A thin wall keeps the organ apart from what it touches.
-        signal[ndimage.binary_dilation(organ)] = TISSUE - 0.12
+        signal[ndimage.binary_dilation(organ)] = WALL
         signal[organ] = blood
         self.image = self._scanned(signal)
 
-    def _organ(self) -> NDArray[np.bool_]:
+    def _body(self) -> Field:
+        radii = np.array([0.92 * self.half[0], 0.80 * self.half[1], np.inf]) * self.rng.uniform(0.94, 1.0, 3)
+        return self._ellipsoid((0, 0, 0), radii) + 0.02 * self._texture(0.5)
+
+    def _spine(self) -> Field:
+        """Vertebrae, thinner at the discs between them."""
+        height = self.points[..., 2] * self.rng.uniform(11, 14) + self.rng.uniform(0, 6)
+        return self._ellipsoid((0, 0.45, 0), (0.17, 0.13, np.inf)) - 0.12 * np.sin(height)
+
+    def _organ(self) -> Mask:
         """A dented ellipsoid with a tapering vessel that leaves it sideways."""
         rng = self.rng
-        self.centre = rng.uniform([-0.25, -0.30, -0.20], [0.25, 0.10, 0.20])
+        self.centre = rng.uniform([-0.25, -0.30, -0.20], [0.25, 0.00, 0.20])
         self.radius = rng.uniform(0.30, 0.42)
-        radii = self.radius * rng.uniform(0.8, 1.2, 3)
-        chamber = self._ellipsoid(self.centre, radii) + 0.16 * self._texture(0.8 * self.radius)
+        chamber = self._ellipsoid(self.centre, self.radius * rng.uniform(0.8, 1.2, 3))
+        chamber += 0.13 * self._texture(0.8 * self.radius)
         angle, rise = rng.uniform(0, 2 * math.pi), rng.uniform(-0.4, 0.4)
         towards = np.array([math.cos(angle), math.sin(angle), rise])
         bend = np.array([-math.sin(angle), math.cos(angle), 0.0]) * rng.uniform(-0.6, 0.6)
         middle, end = self.centre + self.radius * towards, self.centre + 2 * self.radius * (towards + bend)
         vessel = self._tube(self.centre, middle, end, rng.uniform(0.13, 0.16), taper=0.5)
-        return _largest_piece(np.minimum(chamber, vessel) < 0)
+        room = (self.body < -self.rim - 0.05) & (self.spine > 0.15)
+        return _largest_piece((np.minimum(chamber, vessel) < 0) & room)
 
-    def _look_alikes(self, organ: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _look_alikes(self, organ: Mask) -> Mask:
         """A great vessel along the spine, another one somewhere, and nodes around the organ."""
         rng = self.rng
         top, side = self.half[2] + 0.2, rng.choice([-1, 1])
-        found = self._tube((0.2 * side, 0.42, -top), (0.24 * side, 0.36, 0.0), (0.2 * side, 0.42, top), 0.13) < 0
+        found = self._tube((0.22 * side, 0.30, -top), (0.26 * side, 0.22, 0.0), (0.22 * side, 0.30, top), 0.13) < 0
         start, end = rng.uniform(-0.5, 0.5, (2, 3)) * [1, 0.8, 0] + [[0, 0, -top], [0, 0, top]]
         found |= self._tube(start, rng.uniform(-0.5, 0.5, 3), end, rng.uniform(0.08, 0.11)) < 0
         for _ in range(rng.integers(3, 6)):
-            radii = rng.uniform(0.10, 0.22) * rng.uniform(0.8, 1.2, 3)
             away = rng.normal(size=3)
             centre = self.centre + away / np.linalg.norm(away) * (self.radius + rng.uniform(0.1, 0.35))
-            found |= self._ellipsoid(centre, radii) + 0.1 * self._texture(0.2) < 0
-        # Grey tissue stays between them and the organ, or nothing could tell where it ends.
-        return found & ~ndimage.binary_dilation(organ, iterations=2) & (self.body < -0.12)
+            node = self._ellipsoid(centre, rng.uniform(0.10, 0.22) * rng.uniform(0.8, 1.2, 3))
+            found |= node + 0.1 * self._texture(0.2) < 0
+        # Something else lies between them and the organ, or nothing could tell where it ends.
+        room = (self.body < -self.rim - 0.05) & (self.spine > 0.1)
+        return found & room & ~ndimage.binary_dilation(organ, iterations=2)
 
     def _surroundings(self) -> Field:
         """Air, fat, tissue, two lungs and a spine."""
-        rng = self.rng
-        radii = np.array([0.92 * self.half[0], 0.80 * self.half[1], np.inf]) * rng.uniform(0.94, 1.0, 3)
-        self.body = self._ellipsoid((0, 0, 0), radii) + 0.02 * self._texture(0.5)
         signal = np.where(self.body < 0, np.float32(FAT), np.float32(0))
-        rim = rng.uniform(0.07, 0.12)
-        signal[self.body < -rim] = TISSUE
+        signal[self.body < -self.rim] = TISSUE
         signal += 0.03 * self._texture(0.1) * (self.body < 0)
         for side in (-1, 1):
-            lung = self._ellipsoid((0.52 * side, 0.02, rng.uniform(0.2, 0.5)), (0.28, 0.46, 0.9))
-            signal[(lung + 0.06 * self._texture(0.3) < 0) & (self.body < -rim - 0.04)] = LUNG
-        back, x, height = 0.58, self.points[..., 0], self.points[..., 2]
-        discs = 0.03 * np.sin(height * rng.uniform(11, 14) + rng.uniform(0, 6))
-        signal[np.hypot(x, self.points[..., 1] - back) < 0.15 + discs] = BONE
-        signal[np.hypot(x, self.points[..., 1] - back - 0.09) < 0.045] = CANAL
+            lung = self._ellipsoid((0.52 * side, 0.02, self.rng.uniform(0.2, 0.5)), (0.28, 0.46, 0.9))
+            signal[(lung + 0.06 * self._texture(0.3) < 0) & (self.body < -self.rim - 0.04)] = LUNG
+        signal[self.spine < 0] = BONE
+        signal[self.spine < -0.25] = TISSUE + 0.15
+        signal[self._ellipsoid((0, 0.62, 0), (0.06, 0.05, np.inf)) < 0] = CANAL
         return signal
 
     def _scanned(self, signal: Field) -> NDArray[np.int16]:
@@ -186,14 +194,15 @@ class _Scene:
     def _texture(self, size: float) -> Field:
         """A smooth random field of mean 0 and variance 1, with features of about this size."""
         noise = self.rng.standard_normal(self.points.shape[:-1], dtype=np.float32)
-        smooth = ndimage.gaussian_filter(noise, size / 2 / self.voxel, mode="wrap")
+        spectrum = ndimage.fourier_gaussian(fft.rfftn(noise), size / 2 / self.voxel, n=noise.shape[-1])
+        smooth = fft.irfftn(spectrum, noise.shape)
         field: Field = (smooth - smooth.mean()) / smooth.std()
         return field
 
 
-def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_piece(mask: Mask) -> Mask:
     pieces, _ = ndimage.label(mask)
-    largest: NDArray[np.bool_] = pieces == np.bincount(pieces[mask]).argmax()
+    largest: Mask = pieces == np.bincount(pieces[mask]).argmax()
     return largest
 
 
