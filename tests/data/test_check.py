@@ -39,7 +39,7 @@ def shifted(affine: np.ndarray, millimetres: float) -> np.ndarray:
 
 
 class TestLoading:
-    def test_a_case_is_loaded_as_it_lies_on_disk(self, make_folder, write_scan):
+    def test_a_case_is_loaded_as_it_lies_on_disk(self, make_folder):
         root = make_folder(labels={"background": 0, "liver": 6, "tumour": 7}, channels=("T1", "T2"))
         folder = DataFolder.open(root)
         loaded = load_case(folder.cases[1], folder)
@@ -87,11 +87,8 @@ class TestLoading:
 
 
 class TestFiles:
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [("imagesTr/case_2_0000.nii.gz", "cannot be read"), ("labelsTr/case_2.nii.gz", "cannot be read")],
-    )
-    def test_a_truncated_file(self, make_folder, name, message):
+    @pytest.mark.parametrize("name", ["imagesTr/case_2_0000.nii.gz", "labelsTr/case_2.nii.gz"])
+    def test_a_truncated_file(self, make_folder, name):
         root = make_folder()
         (root / name).write_bytes((root / name).read_bytes()[:-700])
         assert the_problem(root) == (
@@ -216,7 +213,7 @@ class TestPlace:
         assert nibabel.load(path).header["sform_code"] == 0
         assert problems_of_folder(root) == []
 
-    def test_pictures_have_no_place(self, make_folder, write_scan):
+    def test_pictures_have_no_place(self, make_folder):
         root = make_folder(shape=(20, 18), ending=".tif")
         picture = SimpleITK.ReadImage(str(root / "imagesTr" / "case_1_0000.tif"))
         picture.SetSpacing((0.085, 0.085))  # 300 dots per inch; the label keeps 1 mm
@@ -237,7 +234,7 @@ class TestDimensions:
 
 
 class TestValues:
-    def write(self, write_scan, root, values, **changes) -> None:
+    def write(self, write_scan, root, values) -> None:
         label = np.zeros(SHAPE, dtype=np.int16)
         label.flat[: len(values)] = values
         write_scan(root / "labelsTr" / "case_1.nii.gz", label, AFFINE)
@@ -265,7 +262,7 @@ class TestValues:
             'Write "liver": 255 in dataset.json, or divide the masks by 255.'
         )
 
-    def test_the_remedy_for_a_mask_of_0_and_255_works(self, make_folder, write_scan):
+    def test_the_remedy_for_a_mask_of_0_and_255_works(self, make_folder):
         root = make_folder(cases=("case_1",), labels={"background": 0, "liver": 255})
         assert problems_of_folder(root) == []
         folder = DataFolder.open(root)
@@ -329,7 +326,7 @@ class TestSurvey:
         (remark,) = survey_folder(root).remarks
         assert remark.problem == "has a spacing of 1 x 1 x 9 mm, but the median is 1 x 1 x 1.5 mm"
 
-    def test_layout_first_then_case_by_case(self, make_folder, write_scan):
+    def test_layout_first_then_case_by_case(self, make_folder):
         root = make_folder(cases=("a", "b", "c", "d"), table="case,split\nb,vall\n")
         for name in ("labelsTr/d", "imagesTr/a_0000", "labelsTr/b"):
             (root / f"{name}.nii.gz").write_bytes(b"broken")

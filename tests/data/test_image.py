@@ -160,7 +160,7 @@ class TestRefusing:
         with pytest.raises(InputError, match=r"scan\.nii\.gz: cannot be read"):
             read_image(tmp_path / "scan.nii.gz")
 
-    def test_four_dimensions(self, tmp_path, write_scan):
+    def test_four_dimensions(self, tmp_path):
         nibabel.save(nibabel.Nifti1Image(np.zeros((5, 4, 3, 2)), np.eye(4)), tmp_path / "scan.nii.gz")
         series = SimpleITK.GetImageFromArray(np.zeros((2, 3, 4, 5)), isVector=False)
         SimpleITK.WriteImage(series, str(tmp_path / "scan.mha"))

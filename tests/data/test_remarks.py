@@ -21,7 +21,7 @@ def said(remarks) -> list[str]:
 
 
 class TestStrayLabels:
-    def test_labels_of_no_case_are_found_in_every_folder_of_labels(self, make_folder, write_scan):
+    def test_labels_of_no_case_are_found_in_every_folder_of_labels(self, make_folder):
         root = make_folder(raters=("ann",), test_cases=("t",))
         for name in (
             "labelsTr/case_11.nii.gz",
