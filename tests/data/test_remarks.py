@@ -8,7 +8,14 @@ import pytest
 from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
-from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels
+from segmend.data.remarks import (
+    constant_channels,
+    duplicates,
+    empty_label,
+    odd_spacings,
+    stray_labels,
+    unused_raters,
+)
 from segmend.functional.voxel import IGNORE
 
 
@@ -102,3 +109,15 @@ class TestBetweenCases:
             "c_0000.nii: is the same image as a_0000.nii (split 'test' and 'train'). Leave one of the two cases out.",
             "d_0000.nii: is the same image as a_0000.nii (split 'train' both). Leave one of the two cases out.",
         ]
+
+
+class TestUnusedRaters:
+    def test_are_named_where_a_case_has_no_label(self, make_folder):
+        root = make_folder(raters=("ann", "bob"), table="case,annotator\ncase_1,ann\n")
+        (root / "labelsTr/case_2.nii.gz").unlink()
+        (remark,) = said(unused_raters(DataFolder.open(root)))
+        assert "(bob)" in remark
+        assert "column 'annotator' of cases.csv" in remark
+
+    def test_are_no_matter_where_every_case_has_a_label(self, make_folder):
+        assert not list(unused_raters(DataFolder.open(make_folder(raters=("ann",)))))

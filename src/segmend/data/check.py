@@ -20,18 +20,11 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder, read_folder
-from segmend.data.image import PICTURES, Grid, read_image, read_label
-from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels
+from segmend.data.image import Grid, read_image, read_label
+from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels, unused_raters
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
 from segmend.progress import track
-
-PLACE_TOLERANCE = 0.1
-"""How far, in voxels, two files may lie apart and still count as on the same grid.
-
-Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
-more than any of that and less than any misplacement that matters.
-"""
 
 _THREADS = min(4, os.cpu_count() or 1)  # each holds a whole case in memory
 
@@ -112,6 +105,7 @@ def survey_folder(root: Path, cases: Path | None = None) -> Survey:
         [*problems, *[p for visit in seen.values() for p in visit.problems], *_mixed_dimensions(grids)],
         [
             *stray_labels(folder),
+            *unused_raters(folder),
             *[remark for visit in seen.values() for remark in visit.remarks],
             *odd_spacings(grids),
             *duplicates(digests),
@@ -203,14 +197,13 @@ def _wrong_place(file: _File, scan: _File) -> Iterator[InputError]:
             f"has {_sides(file.grid)} voxels, but its scan {scan.path.name} has {_sides(scan.grid)}",
             "take the file that belongs to this scan, or resample it to the scan's grid",
         )
-    elif not scan.path.name.lower().endswith(PICTURES):
+    elif not file.grid.matches(scan.grid):
         distance = file.grid.distance(scan.grid)
-        if distance > PLACE_TOLERANCE * min(scan.grid.spacing):
-            yield InputError(
-                file.path,
-                f"lies up to {distance:.3g} mm away from its scan {scan.path.name}, as the two affines differ",
-                "if it fits the scan voxel by voxel, copy the scan's header to it, otherwise resample it",
-            )
+        yield InputError(
+            file.path,
+            f"lies up to {distance:.3g} mm away from its scan {scan.path.name}, as the two affines differ",
+            "if it fits the scan voxel by voxel, copy the scan's header to it, otherwise resample it",
+        )
 
 
 def _wrong_intensities(scans: Sequence[_File]) -> Iterator[InputError]:

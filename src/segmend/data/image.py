@@ -28,6 +28,13 @@ PICTURES = (".png", ".tif", ".tiff")
 ENDINGS = (*NIFTI, ".mha", ".nrrd", *PICTURES)
 """File endings that are read and written."""
 
+PLACE_TOLERANCE = 0.1
+"""How far, in voxels, two files may lie apart and still count as on the same grid.
+
+Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
+more than any of that and less than any misplacement that matters.
+"""
+
 _DAMAGED = (
     OSError,
     EOFError,
@@ -63,9 +70,9 @@ class Grid:
         columns = np.linalg.norm(self.affine[:3, : self.dimensions], axis=0)
         return tuple(float(column) for column in columns)
 
-    def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids have the same shape and, within ``tolerance`` (mm), the same place."""
-        return self.shape == other.shape and self.distance(other) <= tolerance
+    def matches(self, other: Grid) -> bool:
+        """Whether both grids have the same shape and, within ``PLACE_TOLERANCE``, the same place."""
+        return self.shape == other.shape and self.distance(other) <= PLACE_TOLERANCE * min(self.spacing)
 
     def distance(self, other: Grid) -> float:
         """How far apart, in mm, the grids place the voxel on which they differ most; their shapes must agree."""
@@ -262,6 +269,8 @@ def _itk_grid(path: Path, header: Any, size: tuple[int, ...]) -> Grid:  # an ima
     if n not in (2, 3):
         return _checked_grid(path, size, np.eye(4))
     lps = np.eye(4)
+    if path.name.lower().endswith(PICTURES):
+        return _checked_grid(path, tuple(size), _LPS_TO_RAS @ lps)
     lps[:n, :n] = np.reshape(header.GetDirection(), (n, n)) * header.GetSpacing()
     lps[:n, 3] = header.GetOrigin()
     return _checked_grid(path, tuple(size), _LPS_TO_RAS @ lps)

@@ -29,6 +29,19 @@ def stray_labels(folder: DataFolder) -> Iterator[InputError]:
                 yield InputError(path, "is the label of no case, so it is not used", did_you_mean(path.name, names))
 
 
+def unused_raters(folder: DataFolder) -> Iterator[InputError]:
+    """Raters' folders that are used for no case, where cases have no label; a newcomer may expect them to be used."""
+    if all(case.label for case in folder.cases):
+        return
+    used = {case.annotator for case in folder.cases}
+    raters = [path.name.removeprefix("labelsTr_") for path in sorted(folder.root.glob("labelsTr_*")) if path.is_dir()]
+    unused = [rater for rater in raters if rater not in used]
+    if unused:
+        few = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+        remedy = "name the rater to use for each case in the column 'annotator' of cases.csv"
+        yield InputError(folder.root, f"has labels of raters that are not used ({few}), and cases without a label", remedy)
+
+
 def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[np.float32]) -> Iterator[InputError]:
     """Channels that hold one value; what zero-filled missing sequences look like."""
     for name, channel in zip(channel_names, image, strict=True):
