@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from segmend.learner import Learner
-from segmend.outputs import whole_file
+from segmend.outputs import whole_file, writing_to
 from segmend.progress import Reporter
 from segmend.run import Run
 
@@ -35,7 +35,7 @@ class Log(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes up the log of a resumed run."""
         if self.path.is_file() and trainer.global_step:
-            old = pd.read_csv(self.path)
+            old = pd.read_csv(self.path, float_precision="round_trip")
             kept = old[old["step"] <= trainer.global_step]
             self.rows = [{str(k): v for k, v in row.items() if v == v} for row in kept.to_dict("records")]
 
@@ -97,11 +97,11 @@ class Checkpoints(Callback):
         run: the run folder.
         every: steps between checkpoints.
         validate: gives the mean Dice over the validation cases of the method as it is; None without a split.
-        log: where the validation score is written.
+        logbook: where the validation score is written.
     """
 
-    def __init__(self, run: Run, every: int, validate: Callable[[Learner], float] | None, log: Log) -> None:
-        self.run, self.every, self.validate, self.log = run, every, validate, log
+    def __init__(self, run: Run, every: int, validate: Callable[[Learner], float] | None, logbook: Log) -> None:
+        self.run, self.every, self.validate, self.logbook = run, every, validate, logbook
         self.best = -math.inf
         self._start, self._seconds_before = time.monotonic(), 0.0
 
@@ -124,7 +124,7 @@ class Checkpoints(Callback):
         score = torch.zeros(1, device=learner.device)
         if trainer.is_global_zero:
             score += self.validate(learner)
-            self.log.add(trainer, {"val_dice": float(score)})
+            self.logbook.add(trainer, {"val_dice": float(score)})
         return float(trainer.strategy.broadcast(score))
 
     @property
@@ -144,7 +144,8 @@ class Checkpoints(Callback):
 def _save(trainer: Trainer, path: Path) -> None:
     # Every process takes part in saving; only the first one writes, and the file is renamed when it is whole.
     temporary = path.with_name(f".{path.name}.unfinished")
-    trainer.save_checkpoint(temporary)
-    if trainer.is_global_zero:
-        temporary.replace(path)
+    with writing_to(path):
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(path)
     trainer.strategy.barrier()

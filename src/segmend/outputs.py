@@ -27,7 +27,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         InputError: the disk is full, or nothing can be written under this name.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    with _explained(path):
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -46,7 +46,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     check_free(path)
     path = path.absolute()  # "." has no name to make a sibling of
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    with _explained(path):
+    with writing_to(path):
         temporary.mkdir(parents=True)
         try:
             yield temporary
@@ -70,11 +70,17 @@ def check_free(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def writing_to(path: Path) -> Iterator[None]:
+    """Explains what the system says about writing inside the block.
+
+    Raises:
+        InputError: the disk is full, or nothing can be written under this name.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        # numpy tells of a full disk in words only.
+        if error.errno in _FULL or "requested and" in str(error):
             raise InputError(path, "the disk is full, nothing was written", "free some space and try again") from error
         if error.errno in _FORBIDDEN:
             raise InputError(path, "cannot be written to", "choose a folder that you may write to") from error

@@ -25,6 +25,7 @@ from segmend.data.check import LoadedCase, load_case
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Preprocessing
 from segmend.functional.voxel import IGNORE
+from segmend.outputs import writing_to
 from segmend.progress import track
 
 _VERSION = 1
@@ -127,16 +128,17 @@ def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
     if entry.is_dir():
         return entry
     temporary = cache / "unfinished" / uuid.uuid4().hex
-    temporary.mkdir(parents=True)
-    try:
-        fill(temporary)
-        entry.parent.mkdir(exist_ok=True)
-        temporary.rename(entry)
-    except OSError:
-        if not entry.is_dir():  # otherwise another run was faster, and its entry is as good
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with writing_to(cache):
+        try:
+            temporary.mkdir(parents=True)
+            fill(temporary)
+            entry.parent.mkdir(exist_ok=True)
+            temporary.rename(entry)
+        except OSError:
+            if not entry.is_dir():  # otherwise another run was faster, and its entry is as good
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return entry
 
 

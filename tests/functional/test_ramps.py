@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmend.functional.ramps import ema_decay, sigmoid_ramp
+
+TOTAL = 8000
+
+
+class TestSigmoidRamp:
+    @pytest.mark.parametrize(("step", "weight"), [(0, 0.00674), (2000, 0.0601), (4000, 0.2865), (6000, 0.7316), (8000, 1)])
+    def test_of_the_plil_paper(self, step, weight):
+        assert sigmoid_ramp(step / TOTAL) == pytest.approx(weight, abs=5e-5)
+
+    @pytest.mark.parametrize(("step", "weight"), [(0, 0.00674), (2000, 0.1025), (4000, 0.5420), (6000, 1), (7000, 1)])
+    def test_of_the_plil_code(self, step, weight):
+        assert sigmoid_ramp(step / TOTAL, length=0.75, stairs=40) == pytest.approx(weight, abs=5e-5)
+
+    def test_stairs_begin_at_the_steps_that_are_meant(self):
+        # PLIL's code: min(t // 150, 40) / 40 in whole numbers, up to step 6000 of 8000.
+        for step in range(TOTAL + 1):
+            expected = math.exp(-5 * (1 - min(step // 150, 40) / 40) ** 2)
+            assert sigmoid_ramp(step / TOTAL, length=0.75, stairs=40) == pytest.approx(expected), step
+
+    def test_of_no_length_is_over_at_once(self):
+        assert sigmoid_ramp(0.0, length=0.0) == 1
+        assert sigmoid_ramp(0.0, length=0.0, stairs=5) == 1
+
+    @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1), st.integers(0, 50))
+    def test_never_falls_and_stays_within_its_ends(self, one, other, length, stairs):
+        early, late = sorted([one, other])
+        assert math.exp(-5) <= sigmoid_ramp(early, length, stairs) <= sigmoid_ramp(late, length, stairs) <= 1
+        assert sigmoid_ramp(1.0, length, stairs) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "decay"), [(0, 0), (1, 0.5), (4, 0.8), (9, 0.9), (98, 98 / 99), (99, 0.99), (100, 0.99), (10**6, 0.99)]
+)
+def test_ema_decay(step, decay):
+    assert ema_decay(step) == pytest.approx(decay)
+
+
+def test_ema_decay_stops_at_the_one_that_is_given():
+    assert [ema_decay(step, 0.6) for step in (0, 1, 2, 9)] == pytest.approx([0, 0.5, 0.6, 0.6])

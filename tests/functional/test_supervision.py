@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.voxel import IGNORE
+
+PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
+LOGITS = PROBABILITIES.log().T.unsqueeze(0)
+LABEL = torch.tensor([[0, 1, 1, 0]])
+MASK = torch.tensor([[True, True, False, True]])
+CROSS_ENTROPY, DICE, DICE_OF_THE_CODE = 0.228393, 0.061188, 0.171566  # over the three voxels of the mask
+
+
+def random_case(shape: tuple[int, ...] = (2, 3, 6, 5)) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape, generator=random)
+    return logits, torch.randint(0, shape[1], (shape[0], *shape[2:]), generator=random)
+
+
+def test_a_masked_case_by_hand():
+    assert cross_entropy_dice(LOGITS, LABEL, MASK).item() == pytest.approx((CROSS_ENTROPY + DICE) / 2, abs=1e-6)
+
+
+def test_the_public_codes_dice_target_by_hand():
+    loss = cross_entropy_dice(LOGITS, LABEL, MASK, mask_dice_target=False)
+    assert loss.item() == pytest.approx((CROSS_ENTROPY + DICE_OF_THE_CODE) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("mask_dice_target", [True, False])
+def test_a_full_mask_changes_nothing(mask_dice_target):
+    logits, label = random_case()
+    masked = cross_entropy_dice(logits, label, torch.ones_like(label, dtype=bool), mask_dice_target=mask_dice_target)
+    assert_close(masked, cross_entropy_dice(logits, label))
+
+
+def test_an_empty_mask_gives_zero_and_pulls_nowhere():
+    logits, label = random_case()
+    loss = cross_entropy_dice(logits.requires_grad_(), label, torch.zeros_like(label, dtype=bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_ignored_voxels_are_masked_voxels():
+    unknown = LABEL.masked_fill(~MASK, IGNORE)
+    expected = cross_entropy_dice(LOGITS, LABEL, MASK)
+    assert_close(cross_entropy_dice(LOGITS, unknown), expected)
+    assert_close(cross_entropy_dice(LOGITS, unknown, torch.ones_like(MASK)), expected)
+
+
+@pytest.mark.parametrize("ignored", [True, False], ids=["ignored", "masked"])
+def test_voxels_left_out_do_not_matter(ignored):
+    logits, label = random_case()
+    keep = torch.rand(label.shape) < 0.5
+
+    def loss(logits, label):
+        if ignored:
+            return cross_entropy_dice(logits, label.masked_fill(~keep, IGNORE))
+        return cross_entropy_dice(logits, label, keep)
+
+    logits.requires_grad_()
+    loss(logits, label).backward()
+    assert not logits.grad.abs().sum(1)[~keep].any()
+    assert logits.grad.abs().sum(1)[keep].all()
+    changed = torch.where(keep.unsqueeze(1), logits, torch.randn_like(logits))
+    assert_close(loss(changed, label.where(keep, 2 - label)), loss(logits, label))
+
+
+def test_leaving_voxels_out_is_as_if_they_were_not_there():
+    logits, label = random_case((1, 3, 8))
+    keep = torch.tensor([True, False, True, True, False, True, True, False])
+    assert_close(cross_entropy_dice(logits, label, keep[None]), cross_entropy_dice(logits[..., keep], label[:, keep]))
+
+
+def test_the_three_class_loss_by_hand():
+    logits = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.6, 0.3]]).log().T.unsqueeze(0)
+    # Cross-entropy (ln 2 + ln(1 / 0.3)) / 2. Class 0 has p = .5 .1, t = 1 0; class 1 p = .25 .6, t = 0 0; class 2 p = .25 .3, t = 0 1.
+    dice = (1 - 1 / 1.26 + 1 + 1 - 0.6 / 1.1525) / 3
+    expected = 0.5 * ((0.693147 + 1.203973) / 2 + dice)
+    assert cross_entropy_dice(logits, torch.tensor([[0, 2]])).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_is_float32_whatever_the_logits():
+    logits, label = random_case()
+    loss = cross_entropy_dice(logits.bfloat16(), label)
+    assert loss.dtype == torch.float32
+    assert_close(loss, cross_entropy_dice(logits.bfloat16().float(), label))

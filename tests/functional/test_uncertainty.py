@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
+
+
+def over_classes(*probabilities: float) -> torch.Tensor:
+    return torch.tensor(probabilities).view(1, -1, 1, 1)
+
+
+class TestNormalisedEntropy:
+    def test_reaches_the_threshold_of_plil_at_a_probability_of_0_98701(self):
+        below, at, above = (normalised_entropy(over_classes(p, 1 - p)).item() for p in (0.9860, 0.98701, 0.9880))
+        assert at == pytest.approx(0.1, abs=1e-4)
+        assert below > 0.1 > above
+
+    @pytest.mark.parametrize("classes", [2, 3, 7])
+    def test_is_1_if_all_classes_are_alike_and_0_if_one_is_sure(self, classes):
+        assert normalised_entropy(over_classes(*[1 / classes] * classes)).item() == pytest.approx(1, abs=1e-4)
+        sure = normalised_entropy(over_classes(1.0, *[0.0] * (classes - 1)))
+        assert sure.item() == pytest.approx(0, abs=1e-5)
+
+    def test_of_three_classes_by_hand(self):
+        # (0.5 ln 2 + 2 * 0.25 ln 4) / ln 3
+        expected = 1.5 * math.log(2) / math.log(3)
+        assert normalised_entropy(over_classes(0.5, 0.25, 0.25)).item() == pytest.approx(expected, abs=1e-5)
+
+    def test_keeps_the_grid(self):
+        assert normalised_entropy(torch.full((2, 4, 3, 5, 6), 0.25)).shape == (2, 3, 5, 6)
+
+
+class TestSpreadOfHalvedLogits:
+    def test_by_hand(self):
+        # sigmoid(0) = 1/2 and sigmoid(ln 3) = 3/4: deviation (1/4) / sqrt 2 with N - 1.
+        logits = torch.tensor([0.0, 2 * math.log(3)]).view(2, 1, 1, 1, 1)
+        assert spread_of_halved_logits(logits).item() == pytest.approx(0.25 / math.sqrt(2))
+
+    def test_of_three_passes_by_hand(self):
+        logits = 2 * torch.logit(torch.tensor([0.2, 0.5, 0.8])).view(3, 1, 1, 1, 1)
+        assert spread_of_halved_logits(logits).item() == pytest.approx(0.3)
+
+    def test_channels_and_items_do_not_mix(self):
+        logits = torch.zeros(4, 2, 2, 3, 3)
+        logits[:, 1, 0, 2, 2] = torch.tensor([-50.0, -50.0, 50.0, 50.0])
+        spread = spread_of_halved_logits(logits)
+        expected = torch.zeros(2, 2, 3, 3)
+        expected[1, 0, 2, 2] = math.sqrt(1 / 3)
+        assert_close(spread, expected)
