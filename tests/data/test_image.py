@@ -361,7 +361,7 @@ class TestGrid:
         assert Grid((5, 5), np.eye(4)).matches(Grid((5, 5), thick))
 
     def test_matching_needs_the_same_shape_and_place(self):
-        assert self.grid.matches(self.moved(rounding))
+        rounding = np.full((4, 4), 1e-6)
         assert self.grid.matches(self.moved(rounding))
         assert not self.grid.matches(Grid((11, 21, 30), self.grid.affine))
         assert not self.grid.matches(self.moved(np.eye(4)[[3, 0, 1, 2]]))
