@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segmend.labels.morphology import bounding_box, dilate, erode, shift_surface
+from segmend.labels.morphology import dilate, erode, shift_surface
 
 Mask = NDArray[np.bool_]
 
@@ -75,10 +75,3 @@ def test_one_voxel_lies_within_its_own_spacing() -> None:
     np.testing.assert_array_equal(shift_surface(cross, -0.7, (0.7, 0.7)), mask)
     only_along_the_first_axis = shift_surface(mask, 0.7, (0.7, 0.8))
     assert np.argwhere(only_along_the_first_axis).tolist() == [[3, 4], [4, 4], [5, 4]]
-
-
-def test_bounding_box_with_and_without_margin() -> None:
-    mask = np.zeros((10, 8, 6), dtype=bool)
-    mask[3, 1, 5] = mask[6, 4, 2] = True
-    assert bounding_box(mask) == (slice(3, 7), slice(1, 5), slice(2, 6))
-    assert bounding_box(mask, margin=2) == (slice(1, 9), slice(0, 7), slice(0, 6))

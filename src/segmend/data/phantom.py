@@ -13,11 +13,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from segmend.errors import InputError
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 from segmend.outputs import whole_folder
 from segmend.progress import track
 
@@ -118,12 +118,14 @@ class _Scene:
 
     def _body(self) -> Field:
         radii = np.array([0.92 * self.half[0], 0.80 * self.half[1], np.inf]) * self.rng.uniform(0.94, 1.0, 3)
-        return self._ellipsoid((0, 0, 0), radii) + 0.02 * self._texture(0.5)
+        trunk: Field = self._ellipsoid((0, 0, 0), radii) + 0.02 * self._texture(0.5)
+        return trunk
 
     def _spine(self) -> Field:
         """Vertebrae, thinner at the discs between them."""
         height = self.points[..., 2] * self.rng.uniform(11, 14) + self.rng.uniform(0, 6)
-        return self._ellipsoid((0, 0.45, 0), (0.17, 0.13, np.inf)) - 0.12 * np.sin(height)
+        vertebrae: Field = self._ellipsoid((0, 0.45, 0), (0.17, 0.13, np.inf)) - 0.12 * np.sin(height)
+        return vertebrae
 
     def _organ(self) -> Mask:
         """A dented ellipsoid with a tapering vessel that leaves it sideways."""
@@ -154,7 +156,8 @@ class _Scene:
             found |= node + 0.1 * self._texture(0.2) < 0
         # Something else lies between them and the organ, or nothing could tell where it ends.
         room = (self.body < -self.rim - 0.05) & (self.spine > 0.1)
-        return found & room & ~ndimage.binary_dilation(organ, iterations=2)
+        found &= room & ~ndimage.binary_dilation(organ, iterations=2)
+        return found
 
     def _surroundings(self) -> Field:
         """Air, fat, tissue, two lungs and a spine."""
@@ -174,21 +177,21 @@ class _Scene:
         rng = self.rng
         seen = ndimage.gaussian_filter(signal, 0.6) * np.exp(0.15 * self._texture(0.9))
         noise = rng.normal(0, rng.uniform(0.05, 0.07), (2, *seen.shape))
-        return (_SCALE * np.hypot(seen + noise[0], noise[1])).astype(np.int16)
+        scan: NDArray[np.int16] = (_SCALE * np.hypot(seen + noise[0], noise[1])).astype(np.int16)
+        return scan
 
-    def _ellipsoid(self, centre: Sequence[float], radii: Sequence[float]) -> Field:
-        field: Field = np.linalg.norm((self.points - np.float32(centre)) / np.float32(radii), axis=-1) - 1
+    def _ellipsoid(self, centre: ArrayLike, radii: ArrayLike) -> Field:
+        scaled = (self.points - _float32(centre)) / _float32(radii)
+        field: Field = np.linalg.norm(scaled, axis=-1) - 1
         return field
 
-    def _tube(
-        self, start: Sequence[float], middle: Sequence[float], end: Sequence[float], radius: float, taper: float = 0.0
-    ) -> Field:
+    def _tube(self, start: ArrayLike, middle: ArrayLike, end: ArrayLike, radius: float, taper: float = 0.0) -> Field:
         """A tube along the quadratic Bezier curve of three points; at its end thinner by the share ``taper``."""
         nearest = np.full(self.points.shape[:-1], np.inf, dtype=np.float32)
-        for t in np.linspace(0, 1, 25):
-            at = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(middle) + t**2 * np.array(end)
-            distance = np.linalg.norm(self.points - at.astype(np.float32), axis=-1)
-            np.minimum(nearest, distance - np.float32(radius * (1 - taper * t)), out=nearest)
+        for t in np.linspace(0, 1, 25, dtype=np.float32):
+            at = (1 - t) ** 2 * _float32(start) + 2 * t * (1 - t) * _float32(middle) + t**2 * _float32(end)
+            distance = np.linalg.norm(self.points - at, axis=-1)
+            np.minimum(nearest, distance - radius * (1 - taper * t), out=nearest)
         return nearest
 
     def _texture(self, size: float) -> Field:
@@ -198,6 +201,10 @@ class _Scene:
         smooth = fft.irfftn(spectrum, noise.shape)
         field: Field = (smooth - smooth.mean()) / smooth.std()
         return field
+
+
+def _float32(values: ArrayLike) -> Field:
+    return np.asarray(values, dtype=np.float32)
 
 
 def _largest_piece(mask: Mask) -> Mask:

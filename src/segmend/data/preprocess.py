@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segmend.data.image import Grid
 from segmend.data.resample import resample_image, resample_label
+from segmend.masks import bounding_box
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,15 @@ class Preprocessing:
     slice_axis: int = 2
 
     def place(self, image: NDArray[np.float32], grid: Grid) -> Placement:
-        """Decides orientation and border of a scan ``[channels, *spatial]``, by its image alone."""
+        """Decides orientation and border of a scan ``[channels, *spatial]``, by its image alone.
+
+        The border is what is 0 in every channel; of a scan that is 0 throughout, nothing is cut off.
+        """
         order, flipped = _orientation(grid, self.slice_axis)
         reoriented = _reorient(image, order, flipped)
-        return Placement(order, flipped, reoriented.shape[1:], _box_of_content(reoriented))
+        content = (reoriented != 0).any(0)
+        box = bounding_box(content) if content.any() else tuple(slice(0, side) for side in content.shape)
+        return Placement(order, flipped, content.shape, tuple((part.start, part.stop) for part in box))
 
     def target_shape(self, placement: Placement, grid: Grid) -> tuple[int, ...]:
         """Sides of the prepared array."""
@@ -134,13 +140,3 @@ def _orientation(grid: Grid, slice_axis: int) -> tuple[tuple[int, ...], tuple[bo
 def _reorient(array: NDArray[Any], order: Sequence[int], flipped: Sequence[bool]) -> NDArray[Any]:
     array = np.transpose(array, (0, *[axis + 1 for axis in order]))
     return np.flip(array, tuple(axis + 1 for axis, against in enumerate(flipped) if against))
-
-
-def _box_of_content(image: NDArray[np.float32]) -> tuple[tuple[int, int], ...]:
-    """Bounding box of the voxels that are not 0 in every channel; the whole scan if there are none."""
-    content = (image != 0).any(0)
-    box = []
-    for axis in range(content.ndim):
-        occupied = np.flatnonzero(content.any(tuple(other for other in range(content.ndim) if other != axis)))
-        box.append((int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else (0, content.shape[axis]))
-    return tuple(box)

@@ -39,7 +39,8 @@ def unused_raters(folder: DataFolder) -> Iterator[InputError]:
     if unused:
         few = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         remedy = "name the rater to use for each case in the column 'annotator' of cases.csv"
-        yield InputError(folder.root, f"has labels of raters that are not used ({few}), and cases without a label", remedy)
+        problem = f"has labels of raters that are not used ({few}), and cases without a label"
+        yield InputError(folder.root, problem, remedy)
 
 
 def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[np.float32]) -> Iterator[InputError]:

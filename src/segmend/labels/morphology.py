@@ -8,19 +8,7 @@ from collections.abc import Callable, Sequence
 import edt
 import numpy as np
 
-from segmend.metrics.masks import Mask
-
-
-def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
-    """The smallest box around all voxels of a mask that is not empty.
-
-    Args:
-        mask: ``[*spatial]``.
-        margin: voxels by which the box is enlarged on every side, as far as the array reaches.
-    """
-    filled = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
-    own = slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, len(mask)))
-    return (own, *bounding_box(np.logical_or.reduce(mask[own]), margin)) if mask.ndim > 1 else (own,)
+from segmend.masks import Mask, bounding_box
 
 
 def dilate(mask: Mask, side: int) -> Mask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segmend.errors import InputError
-from segmend.metrics.masks import Mask, check_masks
+from segmend.masks import Mask, check_masks
 
 
 def dice(prediction: Mask, reference: Mask) -> float:

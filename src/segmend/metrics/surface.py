@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.errors import InputError
-from segmend.metrics.masks import Mask, check_masks
+from segmend.masks import Mask, bounding_box, check_masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float
             raise InputError(name, "is empty, so it has no surface", "count it as missed or as a false alarm")
     # No margin: outside of the box both masks are empty, just as the surface takes them to be. The copies are
     # in C order, in which the spacings that edt is given mean the axes in turn.
-    box = _bounding_box(prediction | reference)
+    box = bounding_box(prediction | reference)
     predicted, true = (_surface(np.ascontiguousarray(mask[box])) for mask in (prediction, reference))
     return SurfaceDistances(_distances(predicted, true, spacing), _distances(true, predicted, spacing))
 
@@ -84,14 +84,6 @@ def nsd(distances: SurfaceDistances, tolerance: float) -> float:
     """
     # Spacings pass through float32 in file headers: one voxel of 0.7 mm must lie within 0.7 mm.
     return float(np.mean(distances.both() <= tolerance * (1 + 1e-6)))
-
-
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(filled[0], filled[-1] + 1))
-    return tuple(box)
 
 
 def _surface(mask: Mask) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -22,6 +23,12 @@ GROUND, INK = "#101418", "#e8eaed"
 _INCHES = 2.7
 _DOTS = 110
 _SIDES = {2: ("", "", "", ""), 3: ("R", "L", "A", "P")}
+_EDGES = (
+    (0.02, 0.5, "left", "center"),
+    (0.98, 0.5, "right", "center"),
+    (0.5, 0.98, "center", "top"),
+    (0.5, 0.02, "center", "bottom"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +72,7 @@ def slice_axis(grid: Grid) -> int:
     return _axes(grid)[2][0]
 
 
-def most_different_slice(
-    reference: NDArray[np.integer], others: Sequence[NDArray[np.integer]], grid: Grid
-) -> int:
+def most_different_slice(reference: NDArray[np.integer], others: Sequence[NDArray[np.integer]], grid: Grid) -> int:
     """The axial slice where labels differ from a reference in most voxels, all of them together.
 
     Args:
@@ -120,9 +125,7 @@ def _draw_view(axes: Axes, view: View, colours: Mapping[str, str]) -> None:
         for value in np.unique(label[label != 0]):
             _outline(axes, label == value, colours[name])
     axes.set_title(view.title, color=INK, fontsize=10, parse_math=False, pad=5)
-    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
-    places += ((0.5, 0.98, "center", "top"), (0.5, 0.02, "center", "bottom"))
-    for letter, (x, y, across, along) in zip(view.sides, places, strict=True):
+    for letter, (x, y, across, along) in zip(view.sides, _EDGES, strict=True):
         axes.text(x, y, letter, transform=axes.transAxes, color=INK, alpha=0.7, fontsize=8, ha=across, va=along)
 
 
@@ -141,14 +144,15 @@ def _axes(grid: Grid) -> list[tuple[int, bool]]:
     return [(int(axis), bool(towards[axis, 1] < 0)) for axis in np.argsort(towards[:, 0])]
 
 
-def _seen(array: NDArray[np.generic], grid: Grid, position: int) -> NDArray[np.generic]:
+def _seen(array: NDArray[Any], grid: Grid, position: int) -> NDArray[Any]:
     if grid.dimensions == 2:
         return array.T
     (right, right_backwards), (anterior, anterior_backwards), (along, _) = _axes(grid)
     plane = np.take(array, position, axis=along)
     plane = plane.T if right < anterior else plane
     # Rows now run along anterior and columns along right; they are to run to the back and to the left.
-    return plane[:: 1 if anterior_backwards else -1, :: 1 if right_backwards else -1]
+    turned: NDArray[Any] = plane[:: 1 if anterior_backwards else -1, :: 1 if right_backwards else -1]
+    return turned
 
 
 def _seen_spacing(grid: Grid) -> tuple[float, float]:
@@ -162,7 +166,7 @@ def _seen_spacing(grid: Grid) -> tuple[float, float]:
 def _height(view: View) -> float:
     """Height of the slice, where its width is 1."""
     rows, columns = view.image.shape
-    return rows * view.pixel[0] / (columns * view.pixel[1])
+    return float(rows * view.pixel[0] / (columns * view.pixel[1]))
 
 
 def _filled(rows: Sequence[Sequence[View]], columns: int) -> list[View | None]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmend.configured import Configured
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 Label = NDArray[np.uint8]
 """Class indices ``[*spatial]``, 0 = background, ``IGNORE`` where nothing is known."""

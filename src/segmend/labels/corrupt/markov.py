@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from segmend.errors import InputError
 from segmend.labels.corrupt._base import Decision, ObjectRecipe, check_probabilities, draw_seed
-from segmend.labels.morphology import bounding_box
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask, bounding_box
 
 
 class MarkovBoundary(ObjectRecipe):

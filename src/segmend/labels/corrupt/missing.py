@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from segmend.labels.corrupt._base import UNTOUCHED, Decision, ObjectRecipe, check_probabilities, draw_seed
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 Part = Literal["whole", "ends", "middle", "components"]
 

@@ -10,7 +10,7 @@ from skimage.draw import polygon2mask
 from skimage.measure import find_contours
 
 from segmend.labels.corrupt._base import Decision, ObjectRecipe, check_range
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 Points = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from segmend.errors import InputError
 from segmend.labels.corrupt._base import Decision, ObjectRecipe, check_probabilities, check_range
 from segmend.labels.corrupt.surface import draw_direction
 from segmend.labels.morphology import shift_surface
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 
 class InPlaneRotation(ObjectRecipe):

@@ -9,7 +9,7 @@ import numpy as np
 
 from segmend.labels.corrupt._base import Decision, ObjectRecipe, check_probabilities, check_range
 from segmend.labels.morphology import dilate, erode, shift_surface
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 
 class CubeMorphology(ObjectRecipe):

@@ -19,7 +19,7 @@ from segmend.labels.corrupt._base import (
     draw_seed,
     foreground,
 )
-from segmend.metrics.masks import Mask
+from segmend.masks import Mask
 
 
 class ClassSwap(Recipe):

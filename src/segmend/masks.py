@@ -1,4 +1,4 @@
-"""What every metric asks of the two masks that it compares."""
+"""Masks of single objects."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def check_masks(prediction: Mask, reference: Mask) -> None:
             f"has shape {prediction.shape}, but the reference has {reference.shape}",
             "give both on one grid",
         )
+
+
+def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box around all voxels of a mask that is not empty.
+
+    Args:
+        mask: ``[*spatial]``.
+        margin: voxels by which the box is enlarged on every side, as far as the array reaches.
+    """
+    filled = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
+    own = slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, len(mask)))
+    return (own, *bounding_box(np.logical_or.reduce(mask[own]), margin)) if mask.ndim > 1 else (own,)
