@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,11 @@ ROWS: dict[str, Row] = {
     "HL-Sup": (Supervised, {"mixed": 4}),
     "HL-Sup 2+2": (Supervised, {"expert": 2, "noisy": 2}),
     "MeanTeacher": (MeanTeacher, {"expert": 2, "noisy": 2}),
-    "PLIL": (partial(PLIL, threshold=1.0, ramp_length=0.25, passes=2), {"expert": 2, "noisy": 2}),
+    "PLIL": (
+        partial(PLIL, warm_up=0.3, ramp_length=0.0, uncertainty="spread", threshold=0.15, passes=4),
+        {"expert": 2, "noisy": 2},
+    ),
+    "PLIL without warm-up": (partial(PLIL, threshold=1.0, ramp_length=0.25, passes=2), {"expert": 2, "noisy": 2}),
     "PLIL as in the paper": (PLIL, {"expert": 2, "noisy": 2}),
 }
 """Method and batch of each row. All share network, steps, data, noise and optimiser."""
@@ -65,9 +70,12 @@ def run_row(row: str, seed: int, noisy: Path, work: Path) -> None:
     predictions = work / f"{name}_predictions"
     if not predictions.exists():
         predict(run=run.path, images=noisy / "imagesTs", out=predictions)
+    scores = work / f"{name}.csv"
+    evaluate(predictions=predictions, references=noisy / "labelsTs", out=scores)
     RESULTS.mkdir(exist_ok=True)
-    evaluate(predictions=predictions, references=noisy / "labelsTs", out=RESULTS / f"{name}.csv")
-    (RESULTS / f"{name}_run.json").write_text(json.dumps({"config": run.config, "summary": run.summary}, indent=1))
+    shutil.copy(scores, RESULTS)
+    config = {key: value for key, value in run.config.items() if key not in ("data", "out", "cases")}
+    (RESULTS / f"{name}_run.json").write_text(json.dumps({"config": config, "summary": run.summary}, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
 from collections.abc import Callable
@@ -35,9 +36,10 @@ class Log(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes up the log of a resumed run."""
         if self.path.is_file() and trainer.global_step:
-            old = pd.read_csv(self.path, float_precision="round_trip")
-            kept = old[old["step"] <= trainer.global_step]
-            self.rows = [{str(k): v for k, v in row.items() if v == v} for row in kept.to_dict("records")]
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            old = [{name: float(value) for name, value in row.items() if value} for row in rows]
+            self.rows = [{**row, "step": int(row["step"])} for row in old if row["step"] <= trainer.global_step]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

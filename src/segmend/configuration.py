@@ -63,7 +63,7 @@ def _imported(path: str, known: Mapping[str, type[T]]) -> type[Any]:
     module, _, name = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, TypeError):  # a relative name is a TypeError
         cls = None
     if not isinstance(cls, type):
         raise InputError(path, "is not known", did_you_mean(path, known))

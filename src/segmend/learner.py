@@ -42,6 +42,18 @@ class Optimisation:
     schedule: Literal["poly", "step", "constant"] = "poly"
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        positive = {"learning_rate": self.learning_rate, "clip": self.clip}
+        for name, value in positive.items():
+            if value is not None and value <= 0:
+                raise InputError(f"optimisation.{name}", f"{value} is not usable", "give a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise InputError(
+                "optimisation.momentum", f"{self.momentum} is not usable", "give a number from 0 to below 1"
+            )
+        if self.weight_decay < 0:
+            raise InputError("optimisation.weight_decay", f"{self.weight_decay} is not usable", "give 0 or more")
+
     def optimiser_of(self, module: nn.Module) -> Optimizer:
         """The optimiser of all trainable parameters of a module."""
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -19,8 +19,8 @@ from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.outputs import whole_file
 
-_MAY_DIFFER = {"out", "devices", "nodes", "compile", "cache", "workers", "checkpoint_every"}
-"""Arguments that do not change what a run computes."""
+_MAY_DIFFER = {"out", "compile"}
+"""Arguments in config.yaml that do not change what a run computes, up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,10 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The arguments of the training."""
-        content = self._read("config.yaml")
-        config = yaml.safe_load(content)
+        try:
+            config = yaml.safe_load(self._read("config.yaml"))
+        except yaml.YAMLError:
+            config = None
         if not isinstance(config, dict) or not {"method", "network"} <= set(config):
             raise InputError(self.path / "config.yaml", "is not the configuration of a run", "give the folder of a run")
         return config
@@ -129,14 +131,13 @@ class Run:
         content: dict[str, Any] = json.loads(self._read("summary.json"))
         return content
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Claims the folder for a configuration, or finds that it is already claimed for the same.
+    def check_free_for(self, config: Mapping[str, Any]) -> None:
+        """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
 
         Raises:
             InputError: the folder holds a run of another configuration, or something else.
         """
-        file = self.path / "config.yaml"
-        if file.is_file():
+        if (self.path / "config.yaml").is_file():
             changed = sorted(
                 name
                 for name in set(config) | set(self.config)
@@ -149,15 +150,16 @@ class Run:
                 )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
-        else:
-            self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
-    def settle(self, task: Task) -> None:
-        """Writes down the task, or makes sure that a continued run still has the same.
+    def begin(self, config: Mapping[str, Any], task: Task) -> None:
+        """Claims the folder, or makes sure that the run to be continued there has the same task.
 
         Raises:
-            InputError: the data have changed since the run was begun.
+            InputError: as ``check_free_for``, or the data have changed since the run was begun.
         """
+        self.check_free_for(config)
+        if not (self.path / "config.yaml").is_file():
+            self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         if not (self.path / "task.json").is_file():
             self._write("task.json", json.dumps(task.to_json(), indent=1))
         elif self.task != task:

@@ -114,7 +114,7 @@ class Segmenter:
         return {
             "patch": (*patch, *across),
             "stride": (*(min(step, side) for step, side in zip(stride, patch, strict=True)), *across),
-            "batch": self.batch or (1 if device.type == "cpu" and len(patch) == 3 else 4),
+            "batch": (1 if device.type == "cpu" and len(patch) == 3 else 4) if self.batch is None else self.batch,
             "weighting": self.weighting,
             "device": device,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import resource
+import signal
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,18 @@ class Hardware:
     nodes: int = 1
     workers: int | None = None
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, count, least in (
+            ("devices", self.devices, 1),
+            ("nodes", self.nodes, 1),
+            ("workers", self.workers, 0),
+        ):
+            if isinstance(count, int) and count < least:
+                raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
+        present = torch.cuda.device_count()
+        if present and isinstance(self.devices, int) and self.devices > present:
+            raise InputError("--devices", f"is {self.devices}, but there are {present}", "give at most so many")
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,11 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
     learner.make_loader = lambda rank, processes: _loader(training, hardware, done, rank, processes)
-    trainer.fit(learner, ckpt_path=run.last if done else None, weights_only=True if done else None)
+    try:
+        trainer.fit(learner, ckpt_path=run.last if done else None, weights_only=True if done else None)
+    except SystemExit as stopped:  # which Lightning makes of Ctrl+C, after it has switched that key off
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stopped
     if trainer.is_global_zero:
         draw_curves(run.log, run.path / "curves.png", title=f"{type(method).__name__}, {run.path.name}")
         run.finish(_summary(learner, training, checkpoints.seconds))

@@ -15,7 +15,7 @@ from segmend.inference import Weighting
 from segmend.outputs import check_free, whole_folder
 from segmend.precision import Precision, best_device
 from segmend.progress import track
-from segmend.run import Run
+from segmend.run import Run, Task
 from segmend.segmenter import Segmenter
 
 
@@ -84,7 +84,7 @@ def predict(
     names = list(source.task.labels)
     with whole_folder(out) as folder:
         for name, files in track(scans.items(), "predicting"):
-            image, grid = _read_scan(files)
+            image, grid = _read_scan(files, source.task)
             ending = files[0].name[len(case_name(files[0])) :]
             write_label(folder / f"{name}{ending}", values[segmenter.classes(image, grid)], like=files[0])
             if probabilities:
@@ -117,9 +117,19 @@ def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
     return scans
 
 
-def _read_scan(files: Sequence[Path]) -> tuple[NDArray[np.float32], Grid]:
+def _read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], Grid]:
     arrays, grids = zip(*[read_image(file) for file in files], strict=True)
     for file, grid in zip(files[1:], grids[1:], strict=True):
         if not grid.matches(grids[0]):
             raise InputError(file, f"does not lie over {files[0].name}", "resample it to the same grid")
-    return np.concatenate(arrays), grids[0]
+    image, grid = np.concatenate(arrays), grids[0]
+    trained_on = len(task.preprocessing.spacing)
+    if grid.dimensions != trained_on:
+        problem = f"is {grid.dimensions}D, but the run was trained on {trained_on}D images"
+        raise InputError(files[0], problem, "give images like those of the training")
+    if len(image) != len(task.channel_names):
+        problem = f"has {len(image)} channels, but the run wants {', '.join(task.channel_names)}"
+        raise InputError(files[0], problem, "give images like those of the training")
+    if not np.isfinite(image).all():
+        raise InputError(files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0")
+    return image, grid

@@ -11,8 +11,8 @@ import torch
 
 from segmend.data.augment import Augmentation
 from segmend.data.cache import default_cache, digest_of, prepare, remember
-from segmend.data.case import Split
-from segmend.data.fingerprint import Fingerprint, choose_preprocessing, take_fingerprint
+from segmend.data.case import Case, Split
+from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.sampling import BatchPlan, Composition
@@ -99,13 +99,18 @@ def train(
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(data, "has no training case", "mark some as 'train' in cases.csv")
-    scan_dimensions = read_grid(training_cases[0].images[0]).dimensions
+    validation_cases = [case for case in folder.select(Split.VAL) if case.shown_label]
+    scan_dimensions = _dimensions([*training_cases, *validation_cases])
     network_dimensions = dimensions or scan_dimensions
     if network_dimensions > scan_dimensions:
         raise InputError("--dimensions 3", "the images are two-dimensional", "leave it out")
+    slices = network_dimensions < scan_dimensions
+    check_spacing(spacing, scan_dimensions, slices=slices)
+    _check_numbers(iterations, checkpoint_every, seed, foreground)
+    hardware = Hardware(precision, devices, nodes, workers, compile)
 
     torch.manual_seed(seed)
-    built_network = network(len(folder.channel_names), folder.classes, network_dimensions)
+    built_network = _built(network, len(folder.channel_names), folder.classes, network_dimensions)
     built = method(built_network)
     counts = (expert, noisy, unlabelled, mixed)
     composition = built.needs if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
@@ -115,41 +120,38 @@ def train(
         check_patch(built_network, len(folder.channel_names), patch)
 
     run = Run(out)
-    run.begin(
-        {
-            "data": str(data.resolve()),
-            "out": str(out),
-            **configuration_of(built, built_network),
-            "iterations": iterations,
-            "patch": list(patch) if patch is not None else None,
-            "spacing": spacing if isinstance(spacing, str) else list(spacing),
-            "dimensions": dimensions,
-            **dict(zip(("expert", "noisy", "unlabelled", "mixed"), counts, strict=True)),
-            "foreground": foreground,
-            "augmentation": asdict(augmentation),
-            "optimisation": asdict(optimisation),
-            "seed": seed,
-            "precision": precision,
-            "devices": devices,
-            "nodes": nodes,
-            "compile": compile,
-            "cases": str(cases.resolve()) if cases else None,
-        }
-    )
+    config = {
+        "data": str(data.resolve()),
+        "out": str(out.resolve()),
+        **configuration_of(built, built_network),
+        "iterations": iterations,
+        "patch": list(patch) if patch is not None else None,
+        "spacing": spacing if isinstance(spacing, str) else list(spacing),
+        "dimensions": dimensions,
+        **dict(zip(("expert", "noisy", "unlabelled", "mixed"), counts, strict=True)),
+        "foreground": foreground,
+        "augmentation": asdict(augmentation),
+        "optimisation": asdict(optimisation),
+        "seed": seed,
+        "precision": precision,
+        "devices": devices,
+        "nodes": nodes,
+        "compile": compile,
+        "cases": str(cases.resolve()) if cases else None,
+    }
+    run.check_free_for(config)
     if run.finished:
         return run
 
     cache = cache or default_cache()
-    slices = network_dimensions < scan_dimensions
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)
     if patch is None:
         shape = fingerprint.shape_at(preprocessing)[:network_dimensions]
         patch = choose_patch(built_network, len(folder.channel_names), shape)
-    hardware = Hardware(precision, devices, nodes, workers, compile)
     check_memory(built_network, len(folder.channel_names), patch, composition.size, hardware)
     prepared = prepare(folder, training_cases, preprocessing, cache)
-    validation = prepare(folder, folder.select(Split.VAL), preprocessing, cache)
+    validation = prepare(folder, validation_cases, preprocessing, cache)
     task = Task(
         channel_names=folder.channel_names,
         labels=folder.labels,
@@ -158,13 +160,13 @@ def train(
         preprocessing=preprocessing,
         fingerprint=digest_of([(case.case.name, case.case.quality, case.digest) for case in [*prepared, *validation]]),
     )
-    run.settle(task)
+    run.begin(config, task)
     fit(
         run,
         built,
         Training(
             cases=prepared,
-            validation=[case for case in validation if case.label is not None],
+            validation=validation,
             plan=plan,
             task=task,
             augmentation=augmentation,
@@ -181,11 +183,38 @@ def train(
 
 def _fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
     """The fingerprint of the training cases; read once for the same files."""
-    files = [
-        file for case in folder.select(Split.TRAIN) for file in [*case.images, *([case.label] if case.label else [])]
-    ]
-    key = digest_of("fingerprint", folder.labels, folder.channel_names, *files)
+    files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.shown_label)]
+    key = digest_of("fingerprint", folder.labels, folder.ignore, folder.channel_names, *files)
     return Fingerprint.from_json(remember(cache, key, lambda: asdict(take_fingerprint(folder))))
+
+
+def _built(network: Callable[[int, int, int], Network], channels: int, classes: int, dimensions: int) -> Network:
+    try:
+        return network(channels, classes, dimensions)
+    except (TypeError, ValueError, NotImplementedError) as error:  # MONAI's way to refuse an argument
+        problem = f"cannot be built ({' '.join(str(error).split())})"
+        raise InputError("--network", problem, "correct its arguments; --network.help NAME explains them") from error
+
+
+def _dimensions(cases: Sequence[Case]) -> int:
+    """Those of all scans alike, by their headers."""
+    examples = {read_grid(file).dimensions: file for case in cases for file in case.images}
+    if len(examples) > 1:
+        problem = f"is two-dimensional, but {examples[3].name} is three-dimensional"
+        raise InputError(examples[2], problem, "keep 2D and 3D cases in folders of their own")
+    return next(iter(examples))
+
+
+def _check_numbers(iterations: int, checkpoint_every: int, seed: int, foreground: float) -> None:
+    for name, value, least in (
+        ("iterations", iterations, 1),
+        ("checkpoint_every", checkpoint_every, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise InputError(f"--{name}", f"is {value}", f"give {least} or more")
+    if not 0 <= foreground <= 1:
+        raise InputError("--foreground", f"is {foreground}", "give a share from 0 to 1")
 
 
 def _check_patch_axes(patch: Sequence[int], dimensions: int) -> None:

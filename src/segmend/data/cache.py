@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
+from segmend.data.case import Case
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Preprocessing
@@ -88,7 +88,6 @@ def digest_of(*parts: object) -> str:
 
 
 def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, cache: Path) -> PreparedCase:
-    shown = case.label if case.quality is not Quality.NONE else None
     image_key = digest_of("image", _VERSION, asdict(preprocessing), *case.images)
     loaded: list[LoadedCase] = []  # read at most once, and only if something is missing
 
@@ -110,9 +109,9 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         np.save(path / "foreground.npy", _some_foreground(label))
 
     image = np.load(_entry(cache, image_key, make_image) / "image.npy", mmap_mode="r")
-    if shown is None:
+    if case.shown_label is None:
         return PreparedCase(case, image, None, None, image_key)
-    label_key = digest_of("label", image_key, folder.labels, folder.ignore, shown)
+    label_key = digest_of("label", image_key, folder.labels, folder.ignore, case.shown_label)
     entry = _entry(cache, label_key, make_label)
     return PreparedCase(
         case,

@@ -44,3 +44,8 @@ class Case:
     quality: Quality = Quality.NOISY
     domain: str = ""
     annotator: str = ""
+
+    @property
+    def shown_label(self) -> Path | None:
+        """The label file, unless the table hides it."""
+        return None if self.quality is Quality.NONE else self.label

@@ -109,8 +109,9 @@ def choose_preprocessing(
         slices: scans are used slice by slice, so they are never resampled across slices.
 
     Raises:
-        InputError: ``spacing`` has the wrong number of values.
+        InputError: as ``check_spacing``.
     """
+    check_spacing(spacing, len(fingerprint.spacing), slices=slices)
     axes = _slices_last(fingerprint.spacing)
     return Preprocessing(
         spacing=_target_spacing(spacing, [fingerprint.spacing[axis] for axis in axes], slices),
@@ -123,21 +124,36 @@ def choose_preprocessing(
     )
 
 
+def check_spacing(
+    wanted: Sequence[float] | Literal["native", "auto"], dimensions: int, *, slices: bool = False
+) -> None:
+    """Makes sure that a wanted spacing suits the scans.
+
+    Args:
+        wanted: as in ``choose_preprocessing``.
+        dimensions: of the scans.
+        slices: scans are used slice by slice, so the spacing across slices may be left out.
+
+    Raises:
+        InputError: it has the wrong number of values, or one that is not positive.
+    """
+    if isinstance(wanted, str):
+        return
+    if len(wanted) not in ({dimensions, 2} if slices else {dimensions}) or min(wanted) <= 0:
+        raise InputError(
+            "--spacing",
+            f"is {' '.join(f'{value:g}' for value in wanted)}",
+            f"give {dimensions} positive numbers in mm (slices last), 'native' or 'auto'",
+        )
+
+
 def _target_spacing(
     wanted: Sequence[float] | Literal["native", "auto"], median: Sequence[float], slices: bool
 ) -> tuple[float | None, ...]:
-    dimensions = len(median)
-    in_plane_only = slices and dimensions == 3
     if wanted == "native":
-        return (None,) * dimensions
-    target: list[float | None] = list(median) if wanted == "auto" else [float(value) for value in wanted]
-    if in_plane_only and len(target) in (2, 3):
-        target = [*target[:2], None]
-    if len(target) != dimensions or any(value is not None and value <= 0 for value in target):
-        raise InputError(
-            "--spacing", f"is {wanted}", f"give {dimensions} positive numbers in mm (slices last), 'native' or 'auto'"
-        )
-    return tuple(target)
+        return (None,) * len(median)
+    target = tuple(median) if wanted == "auto" else tuple(float(value) for value in wanted)
+    return (*target[:2], None) if slices and len(median) == 3 else target
 
 
 def _slices_last(spacing: Sequence[float]) -> tuple[int, ...]:

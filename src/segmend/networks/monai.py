@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segmend.networks._base import Network
 
 _POSITIONAL, _NONE = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-_FROM_DATA = {"spatial_dims", "in_channels", "out_channels", "dropout_dim"}
+_FROM_DATA = {"spatial_dims", "in_channels", "out_channels"}
 
 
 class _MonaiNetwork(Network):
@@ -32,24 +32,21 @@ class _MonaiNetwork(Network):
 
 
 def _adapted(monai_name: str, name: str = "") -> type[Network]:
-    """A Network class whose constructor has MONAI's own arguments behind those that the data decide.
+    """A Network class whose constructor has MONAI's own arguments behind the three that the data decide.
 
     Arguments whose default is a class are left out: no configuration could hold them.
     """
     original = getattr(nets, monai_name)
     hints = get_type_hints(original.__init__)
-    parameters = inspect.signature(original).parameters
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(parameter.name, Any))
-        for parameter in parameters.values()
+        for parameter in inspect.signature(original).parameters.values()
         if parameter.name not in _FROM_DATA and (parameter.default is _NONE or not isinstance(parameter.default, type))
     ]
 
     def __init__(self: _MonaiNetwork, in_channels: int, classes: int, dimensions: int = 3, **arguments: Any) -> None:  # noqa: N807
         nn.Module.__init__(self)
         given = {"spatial_dims": dimensions, "in_channels": in_channels, "out_channels": classes}
-        if "dropout_dim" in parameters:
-            given["dropout_dim"] = dimensions
         self.net = original(**given, **arguments)
 
     leading = [

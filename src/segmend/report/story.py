@@ -72,7 +72,7 @@ class DemoFolder:
         return pd.read_csv(self.noisy / "corruption.csv")
 
 
-def write_story(folder: DemoFolder, settings: Mapping[str, str], commands: Sequence[str]) -> Path:
+def write_story(folder: DemoFolder, settings: Mapping[str, object], commands: Sequence[str]) -> Path:
     """Draws the pictures and writes ``report.html``.
 
     Args:
@@ -110,10 +110,10 @@ def write_story(folder: DemoFolder, settings: Mapping[str, str], commands: Seque
     return folder.root / "report.html"
 
 
-def _what_was_done(settings: Mapping[str, str], commands: Sequence[str]) -> Section:
+def _what_was_done(settings: Mapping[str, object], commands: Sequence[str]) -> Section:
     return Section(
         "What was done",
-        tables=[Table(("", ""), list(settings.items()), "Settings")],
+        tables=[Table(("", ""), [(name, str(value)) for name, value in settings.items()], "Settings")],
         paragraphs=["With data of your own you would type the same:"],
         commands=commands,
     )

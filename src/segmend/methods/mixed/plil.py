@@ -63,6 +63,8 @@ class PLIL(Method):
         threshold: \eta; voxels below are trusted.
         ramp_length: share of the run after which \lambda is 1.
         ramp_stairs: if positive, \lambda rises in so many steps.
+        warm_up: share of the run in which every voxel of noisy labels is believed. The paper has none; on short
+            runs the teacher must first have learned something that prototypes can be made of.
         beta: weight of the stability loss.
         decay: largest decay of the moving average.
         voting: False looks at the last scale but one only.
@@ -87,6 +89,7 @@ class PLIL(Method):
         threshold: float = 0.1,
         ramp_length: float = 1.0,
         ramp_stairs: int = 0,
+        warm_up: float = 0.0,
         beta: float = 0.1,
         decay: float = 0.99,
         voting: bool = True,
@@ -100,7 +103,7 @@ class PLIL(Method):
         super().__init__(network)
         self.teacher = EMATeacher(network, decay)
         self.passes, self.uncertainty, self.threshold = passes, uncertainty, threshold
-        self.ramp_length, self.ramp_stairs, self.beta = ramp_length, ramp_stairs, beta
+        self.ramp_length, self.ramp_stairs, self.warm_up, self.beta = ramp_length, ramp_stairs, warm_up, beta
         self.clean_voxel_loss, self.mask_dice_target = clean_voxel_loss, mask_dice_target
         self.stability_loss, self.perturb_student = stability_loss, perturb_student
         self.quality_known = quality_known
@@ -117,7 +120,8 @@ class PLIL(Method):
         terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if noisy:
             image, label, student = batch.image[noisy], batch.label[noisy], logits[noisy]
-            clean = self.isolate(image, label)
+            warm = step.progress >= self.warm_up
+            clean = self.isolate(image, label) if warm else torch.ones_like(label, dtype=torch.bool)
             ramp = sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)
             if self.clean_voxel_loss:
                 supervised = cross_entropy_dice(student, label, clean, mask_dice_target=self.mask_dice_target)

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segmend.data import cache as module
+from segmend.data.cache import default_cache, digest_of, prepare, remember
+from segmend.data.case import Quality
+from segmend.data.folder import DataFolder
+from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.errors import InputError
+from segmend.functional.voxel import IGNORE
+
+PREPROCESSING = Preprocessing((None, None, None), (Normalisation(),))
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Names of the cases that were read, in order."""
+    names: list[str] = []
+    load = module.load_case
+
+    def counting(case, folder):
+        names.append(case.name)
+        return load(case, folder)
+
+    monkeypatch.setattr(module, "load_case", counting)
+    return names
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    def prepare_folder(root, preprocessing=PREPROCESSING):
+        folder = DataFolder.open(root)
+        return prepare(folder, folder.cases, preprocessing, tmp_path / "cache")
+
+    return prepare_folder
+
+
+def entries(cache: Path) -> set[str]:
+    return {path.name for path in cache.glob("??/*")}
+
+
+class TestPrepare:
+    def test_gives_what_the_preprocessing_gives(self, make_folder, prepared, tmp_path):
+        root = make_folder(cases=("a",), labels={"background": 0, "x": 3, "ignore": 9})
+        folder = DataFolder.open(root)
+        (case,) = prepared(root)
+        loaded = module.load_case(folder.cases[0], folder)
+        placement = PREPROCESSING.place(loaded.image, loaded.grid)
+        np.testing.assert_array_equal(case.image, PREPROCESSING.image(loaded.image, loaded.grid, placement))
+        np.testing.assert_array_equal(case.label, loaded.label)
+        assert isinstance(case.image, np.memmap)
+        assert isinstance(case.label, np.memmap)
+        assert not case.image.flags.writeable
+
+    def test_is_done_once(self, make_folder, prepared, loads):
+        root = make_folder(cases=("a", "b"))
+        first = prepared(root)
+        assert loads == ["a", "b"]
+        again = prepared(root)
+        assert loads == ["a", "b"]
+        assert [case.digest for case in again] == [case.digest for case in first]
+
+    def test_another_spacing_is_another_entry(self, make_folder, prepared, loads):
+        root = make_folder(cases=("a",))
+        coarse = replace(PREPROCESSING, spacing=(2.0, 2.0, None))
+        digests = {case.digest for preprocessing in (PREPROCESSING, coarse) for case in prepared(root, preprocessing)}
+        assert loads == ["a", "a"]
+        assert len(digests) == 2
+        assert prepared(root, coarse)[0].image.shape == (1, 10, 9, 16)
+
+    def test_another_label_leaves_the_image(self, make_folder, prepared, loads, tmp_path, write_scan):
+        root = make_folder(cases=("a",))
+        (before,) = prepared(root)
+        others = entries(tmp_path / "cache")
+        path = root / "labelsTr" / "a.nii.gz"
+        path.unlink()
+        write_scan(path, np.asarray(before.label) * 0, np.diag([1, 1, 1.5, 1]))
+        (after,) = prepared(root)
+        assert loads == ["a", "a"]
+        assert len(entries(tmp_path / "cache") - others) == 1
+        assert after.image.filename == before.image.filename
+        assert before.label.any()
+        assert not after.label.any()
+        assert after.digest != before.digest
+
+    def test_another_image_is_another_entry(self, make_folder, prepared, write_scan):
+        root = make_folder(cases=("a",))
+        (before,) = prepared(root)
+        image = np.random.default_rng(9).uniform(1, 2, before.image.shape[1:]).astype(np.float32)
+        write_scan(root / "imagesTr" / "a_0000.nii.gz", image, np.diag([1, 1, 1.5, 1]))
+        (after,) = prepared(root)
+        assert after.digest != before.digest
+        assert not np.array_equal(after.image, before.image)
+
+    def test_the_same_bytes_under_another_name_are_the_same_entry(self, make_folder, prepared, loads, tmp_path):
+        root = make_folder(cases=("a",))
+        (before,) = prepared(root)
+        for path in (root / "imagesTr" / "a_0000.nii.gz", root / "labelsTr" / "a.nii.gz"):
+            path.rename(path.with_name(path.name.replace("a", "b", 1)))
+        (after,) = prepared(root.rename(tmp_path / "moved"))
+        assert after.case.name == "b"
+        assert after.digest == before.digest
+        assert loads == ["a"]
+
+    def test_other_values_for_the_classes_are_another_entry(self, make_folder, prepared):
+        root = make_folder(cases=("a",), labels={"background": 0, "x": 1, "y": 2})
+        (before,) = prepared(root)
+        description = json.loads((root / "dataset.json").read_text())
+        description["labels"] = {"background": 0, "y": 1, "ignore": 2}
+        (root / "dataset.json").write_text(json.dumps(description))
+        (after,) = prepared(root)
+        assert after.image.filename == before.image.filename
+        np.testing.assert_array_equal(after.label, np.where(before.label == 2, IGNORE, before.label))
+
+    def test_a_hidden_label_is_not_looked_at(self, make_folder, prepared):
+        root = make_folder(cases=("a", "b"), table="case,quality\na,none\n")
+        before = prepared(root)[0]
+        assert before.case.quality is Quality.NONE
+        assert before.label is before.foreground is None
+        (root / "labelsTr" / "a.nii.gz").write_bytes(b"not even an image")
+        assert prepared(root)[0].digest == before.digest
+
+    def test_foreground_holds_voxels_of_every_class_alike(self, make_folder, prepared, write_scan):
+        root = make_folder(cases=("a",), labels={"background": 0, "x": 1, "y": 2, "ignore": 3}, shape=(32, 32, 32))
+        label = np.zeros((32, 32, 32), dtype=np.uint8)
+        label[2:22, 2:30, 2:30], label[24:30, 2:30, 2:30], label[31] = 1, 2, 3
+        write_scan(root / "labelsTr" / "a.nii.gz", label, np.diag([1, 1, 1.5, 1]))
+        (case,) = prepared(root)
+        values = case.label[tuple(case.foreground.T)]
+        assert np.bincount(values).tolist() == [0, 2048, 2048]
+        assert len(np.unique(case.foreground, axis=0)) == 4096
+        assert set(case.foreground[values == 1][:, 0]) == set(range(2, 22))
+
+    def test_an_empty_label_has_no_foreground(self, make_folder, prepared, write_scan):
+        root = make_folder(cases=("a",))
+        write_scan(root / "labelsTr" / "a.nii.gz", np.zeros((20, 18, 16), np.uint8), np.diag([1, 1, 1.5, 1]))
+        assert prepared(root)[0].foreground.shape == (0, 3)
+
+    def test_a_file_that_cannot_be_used_is_named(self, make_folder, prepared, tmp_path):
+        root = make_folder(cases=("a", "b"))
+        (root / "imagesTr" / "b_0000.nii.gz").write_bytes(b"nothing")
+        with pytest.raises(InputError, match=r"b_0000\.nii\.gz: cannot be read"):
+            prepared(root)
+        assert len(entries(tmp_path / "cache")) == 2  # image and label of the first case
+
+
+class TestSafety:
+    def test_two_processes_at_once(self, make_folder, tmp_path):
+        folder = DataFolder.open(make_folder())
+        arguments = (folder, folder.cases, PREPROCESSING, tmp_path / "cache")
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            first, second = pool.starmap(prepare, [arguments, arguments])
+        for one, other in zip(first, second, strict=True):
+            assert one.digest == other.digest
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.label, other.label)
+        assert len(entries(tmp_path / "cache")) == 6
+
+    def test_whoever_comes_second_takes_the_entry_of_the_first(self, tmp_path):
+        def overtaken():
+            assert remember(tmp_path, "abcd", lambda: {"by": "the other"}) == {"by": "the other"}
+            return {"by": "me"}
+
+        assert remember(tmp_path, "abcd", overtaken) == {"by": "the other"}
+        assert not list((tmp_path / "unfinished").iterdir())
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), SystemExit(1)])
+    def test_a_stopped_run_leaves_no_entry(self, make_folder, prepared, tmp_path, monkeypatch, error):
+        root = make_folder(cases=("a",))
+        save = np.save
+
+        def save_half(path, array):
+            save(path, array[: len(array) // 2])
+            raise error
+
+        monkeypatch.setattr(np, "save", save_half)
+        with pytest.raises(type(error)):
+            prepared(root)
+        assert not entries(tmp_path / "cache")
+        assert not list((tmp_path / "cache" / "unfinished").iterdir())
+        monkeypatch.undo()
+        assert prepared(root)[0].label.shape == (20, 18, 16)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.ENOSPC, "No space left on device"),
+            OSError("1000 requested and 12 written"),  # of numpy, without a number
+        ],
+    )
+    def test_a_full_disk_is_said(self, make_folder, prepared, tmp_path, monkeypatch, error):
+        def save(path, array):
+            raise error
+
+        monkeypatch.setattr(np, "save", save)
+        with pytest.raises(InputError, match=r"cache: the disk is full"):
+            prepared(make_folder())
+        assert not entries(tmp_path / "cache")
+
+    def test_a_cache_that_is_a_file(self, make_folder, tmp_path):
+        (tmp_path / "cache").touch()
+        folder = DataFolder.open(make_folder())
+        with pytest.raises(InputError, match=r"cache: cannot be written"):
+            prepare(folder, folder.cases, PREPROCESSING, tmp_path / "cache")
+
+
+class TestRemember:
+    def test_makes_a_value_once(self, tmp_path):
+        made = []
+
+        def make():
+            made.append(1)
+            return {"values": [0.1, None, "text"]}
+
+        assert [remember(tmp_path, "key", make) for _ in range(3)] == [{"values": [0.1, None, "text"]}] * 3
+        assert len(made) == 1
+        assert remember(tmp_path, "other", lambda: {}) == {}
+
+
+class TestDigest:
+    def test_a_file_counts_by_its_content(self, tmp_path):
+        first, second = tmp_path / "a", tmp_path / "b"
+        first.write_text("same")
+        second.write_text("same")
+        assert digest_of("x", first) == digest_of("x", second)
+        second.write_text("other")
+        assert digest_of("x", first) != digest_of("x", second)
+
+    def test_everything_counts(self, tmp_path):
+        parts = [("a", 1), ("a", 2), ("b", 1), ("a", 1, None), (("a", 1),), ("a1",)]
+        assert len({digest_of(*given) for given in parts}) == len(parts)
+
+
+def test_default_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("SEGMEND_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "segmend"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache() == tmp_path / "home" / ".cache" / "segmend"
+    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "own"))
+    assert default_cache() == tmp_path / "own"

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections import namedtuple
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from segmend.data.augment import Augmentation
+from segmend.data.cache import PreparedCase
+from segmend.data.case import Case, Quality, Split
+from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.data.sampling import BatchPlan, Composition
+from segmend.errors import InputError
+from segmend.learner import Optimisation
+from segmend.methods import Method
+from segmend.networks import Network, VNet
+from segmend.run import Run, Task
+from segmend.training import Hardware, Training, check_memory, fit
+
+
+class Slope(Network):
+    """One weight, with which the image is multiplied."""
+
+    def __init__(self, in_channels, classes, dimensions=3):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, image):
+        return torch.cat([torch.zeros_like(image), self.weight * image], 1)
+
+
+class Pull(Method):
+    """Pulls the weight down with a constant force, or does what a test wants at some step."""
+
+    kind = "supervised"
+    needs = Composition(noisy=1)
+
+    def __init__(self, network, at=-1, event=None):
+        super().__init__(network)
+        self.at, self.event, self.told = at, event, []
+
+    def loss(self, batch, step):
+        self.told.append(("loss", step.index, step.total, self.network.training, batch.cases))
+        force = self.event() if step.index == self.at else 1.0
+        return {"force": force * self.network.weight.sum()}
+
+    def after_step(self, step):
+        self.told.append(("after", step.index))
+
+
+@pytest.fixture(autouse=True)
+def cpu_only(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+def make_case(name, split=Split.TRAIN):
+    image = np.random.default_rng(len(name)).normal(size=(1, 8, 8)).astype(np.float32)
+    label = (image[0] > 0).astype(np.uint8)
+    return PreparedCase(Case(name, (), None, split, Quality.NOISY), image, label, np.argwhere(label), name)
+
+
+def training_of(validation=(), **changes):
+    cases = [make_case("a"), make_case("bb")]
+    preprocessing = Preprocessing((None, None), (Normalisation(),))
+    training = Training(
+        cases=cases,
+        validation=list(validation),
+        plan=BatchPlan.of([case.case for case in cases], Composition(noisy=1), 0, "test"),
+        task=Task(("MR",), {"background": 0, "organ": 1}, 2, (4, 4), preprocessing, "digest"),
+        augmentation=Augmentation(),
+        foreground=0.0,
+        optimisation=Optimisation(learning_rate=0.1, weight_decay=0.0, schedule="constant"),
+        iterations=5,
+        seed=0,
+        checkpoint_every=2,
+    )
+    return replace(training, **changes)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Trains in the same run folder at every call; gives run and method."""
+
+    def train(method=None, hardware=Hardware(precision="32"), **changes):  # noqa: B008
+        method = method or Pull(Slope(1, 2))
+        run = Run(tmp_path / "run")
+        fit(run, method, training_of(**changes), hardware)
+        return run, method
+
+    return train
+
+
+def step_of(file):
+    return torch.load(file, weights_only=True)["global_step"]
+
+
+class TestFit:
+    def test_the_weight_moves_as_calculated(self, trained):
+        """With v <- 0.9 v + 1 and w <- w - 0.1 (1 - t / 3)^0.9 v."""
+        optimisation = Optimisation(learning_rate=0.1, weight_decay=0.0, schedule="poly")
+        _, method = trained(optimisation=optimisation, iterations=3)
+        expected = 1 - 0.1 * (1 * 1.0 + (2 / 3) ** 0.9 * 1.9 + (1 / 3) ** 0.9 * 2.71)
+        assert method.network.weight.item() == pytest.approx(expected, abs=1e-6)
+
+    def test_the_gradient_is_clipped(self, trained):
+        optimisation = Optimisation(learning_rate=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", clip=0.25)
+        _, method = trained(optimisation=optimisation, iterations=2)
+        assert method.network.weight.item() == pytest.approx(0.5, abs=1e-5)
+
+    def test_the_method_is_told_every_step_once(self, trained):
+        _, method = trained()
+        assert [entry[:2] for entry in method.told] == [(name, step) for step in range(5) for name in ("loss", "after")]
+        losses = method.told[::2]
+        assert all(total == 5 and training for _, _, total, training, _ in losses)
+        assert {cases[0] for *_, cases in losses} == {"a", "bb"}
+
+    def test_what_is_left_behind(self, trained):
+        run, _ = trained()
+        names = {path.name for path in run.path.iterdir()}
+        assert names == {"checkpoints", "curves.png", "log.csv", "summary.json", "tensorboard"}
+        assert [path.name for path in run.last.parent.iterdir()] == ["last.ckpt"]
+        assert step_of(run.last) == 5
+        summary = json.loads((run.path / "summary.json").read_text())
+        assert (summary["method"], summary["iterations"], summary["parameters"]) == ("Pull", 5, 1)
+        assert summary["data_fingerprint"] == "digest"
+        assert summary["seconds"] > 0
+        assert summary["peak_memory_bytes"] > 2**20
+        assert summary["versions"]["torch"] == torch.__version__
+
+    def test_validation_scores_the_prediction(self, trained):
+        validation = [make_case("v", Split.VAL), make_case("ww", Split.VAL)]
+        optimisation = Optimisation(learning_rate=0.25, momentum=0.0, weight_decay=0.0, schedule="constant")
+        run, method = trained(validation=validation, optimisation=optimisation, iterations=8)
+        # Positive weights find the very voxels above 0; at 1 - 4 * 0.25 = 0 nothing is found any more.
+        rows = {int(step): float(dice) for step, dice in _log(run, "step", "val_dice") if dice}
+        assert rows[2] == 1.0
+        assert rows[4] == 0.0
+        assert rows[6] < 0.5
+        assert step_of(run.best) == 2
+        assert step_of(run.last) == 8
+        assert all(entry[3] for entry in method.told[::2])
+
+    def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(self, trained, tmp_path):
+        method = Pull(Slope(1, 2), at=3, event=lambda: float("nan"))
+        with pytest.raises(InputError, match="training step 3: the loss term force is not finite"):
+            trained(method)
+        assert method.network.weight.isfinite().all()
+        run = Run(tmp_path / "run")
+        assert step_of(run.last) == 2
+        assert not run.finished
+
+    def test_ctrl_c_stays_ctrl_c(self, trained):
+        def press():
+            raise KeyboardInterrupt
+
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                trained(Pull(Slope(1, 2), at=3, event=press))
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class TestResume:
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_an_interrupted_run_ends_as_if_nothing_had_happened(self, trained, tmp_path, workers):
+        def crash():
+            raise RuntimeError
+
+        hardware = Hardware(precision="32", workers=workers)
+        with pytest.raises(RuntimeError):
+            trained(Pull(Slope(1, 2), at=3, event=crash), hardware)
+        run, method = trained(hardware=hardware)
+        assert [entry[1] for entry in method.told[::2]] == [2, 3, 4]
+        resumed = [entry[4] for entry in method.told[::2]]
+        weight, log = method.network.weight.item(), run.log.read_bytes()
+
+        run.path.rename(tmp_path / "resumed")
+        whole_run, whole = trained(hardware=hardware)
+        assert whole.network.weight.item() == weight
+        assert [entry[4] for entry in whole.told[::2]][2:] == resumed
+        assert whole_run.log.read_bytes() == log
+
+    def test_a_run_that_only_lacks_its_summary_is_not_trained_again(self, trained):
+        run, _ = trained()
+        (run.path / "summary.json").unlink()
+        before = run.last.read_bytes()
+        again, method = trained()
+        assert again.finished
+        assert method.told == []
+        assert run.last.read_bytes() == before
+        assert run.summary["seconds"] > 0
+
+    def test_a_damaged_checkpoint_is_named(self, trained):
+        run, _ = trained()
+        run.last.write_bytes(b"damaged")
+        with pytest.raises(InputError, match=r"last\.ckpt: is damaged\. Delete it to start again"):
+            trained()
+
+
+class TestHardware:
+    @pytest.mark.parametrize(
+        ("name", "value", "least"), [("devices", 0, 1), ("nodes", 0, 1), ("nodes", -1, 1), ("workers", -1, 0)]
+    )
+    def test_counts(self, name, value, least):
+        with pytest.raises(InputError, match=rf"--{name}: is {value}\. Give {least} or more"):
+            Hardware(**{name: value})
+
+    def test_more_gpus_than_there_are(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        Hardware(devices=2)
+        with pytest.raises(InputError, match="--devices: is 3, but there are 2"):
+            Hardware(devices=3)
+
+
+class TestMemory:
+    def test_a_step_that_cannot_fit_is_refused(self, monkeypatch):
+        memory = namedtuple("memory", "available")
+        network, hardware = VNet(1, 2, width=2), Hardware(precision="32")
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(2**40))
+        check_memory(network, 1, (160, 160, 160), 4, hardware)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(2**30))
+        message = (
+            r"--patch 160 160 160: with 4 samples a batch needs about \d+ GiB, but 1 GiB are free\. Take a smaller"
+        )
+        with pytest.raises(InputError, match=message):
+            check_memory(network, 1, (160, 160, 160), 4, hardware)
+
+    def test_bf16_needs_half_of_it(self, monkeypatch):
+        memory = namedtuple("memory", "available")
+        available = [0]
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(available[0]))
+
+        def fits(precision):
+            try:
+                check_memory(VNet(1, 2, width=2), 1, (32, 32, 32), 2, Hardware(precision=precision))
+            except InputError:
+                return False
+            return True
+
+        def needed(precision):
+            low, high = 0, 2**40
+            while high - low > 1:
+                available[0] = (low + high) // 2
+                low, high = (low, available[0]) if fits(precision) else (available[0], high)
+            return high
+
+        assert needed("32") == 2 * needed("bf16")
+
+
+def _log(run, *columns):
+    with run.log.open() as file:
+        return [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
