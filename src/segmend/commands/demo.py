@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -173,7 +174,7 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     noise = folder.corruption()["dice"].mean()
     write_json(folder.root / "summary.json", {"settings": settings, "dice_of_noisy_labels": noise, "methods": means})
     report = write_story(folder, settings, lines)
-    shown = Table("method", "Dice", "Jaccard", "HD95 (mm)", "ASD (mm)", "undefined")
+    shown = Table("method", "Dice", "Jaccard", "HD95 (mm)", "ASD (mm)", "undefined", box=SIMPLE_HEAD)
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)

@@ -131,9 +131,9 @@ class _Scene:
         """A dented ellipsoid with a tapering vessel that leaves it sideways."""
         rng = self.rng
         self.centre = rng.uniform([-0.25, -0.30, -0.20], [0.25, 0.00, 0.20])
-        self.radius = rng.uniform(0.30, 0.42)
+        self.radius = rng.uniform(0.34, 0.44)
         chamber = self._ellipsoid(self.centre, self.radius * rng.uniform(0.8, 1.2, 3))
-        chamber += 0.13 * self._texture(0.8 * self.radius)
+        chamber += 0.10 * self._texture(0.8 * self.radius)
         angle, rise = rng.uniform(0, 2 * math.pi), rng.uniform(-0.4, 0.4)
         towards = np.array([math.cos(angle), math.sin(angle), rise])
         bend = np.array([-math.sin(angle), math.cos(angle), 0.0]) * rng.uniform(-0.6, 0.6)

@@ -51,7 +51,8 @@ class FeatureTaps:
             def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
                 outputs[position] = output.detach()
 
-            return self._modules[position].register_forward_hook(hook)
+            handle: RemovableHandle = self._modules[position].register_forward_hook(hook)
+            return handle
 
         handles = [keep(position) for position in range(len(self._modules))]
         try:

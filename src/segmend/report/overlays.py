@@ -73,7 +73,7 @@ def slice_axis(grid: Grid) -> int:
 
 
 def most_different_slice(reference: NDArray[np.integer], others: Sequence[NDArray[np.integer]], grid: Grid) -> int:
-    """The axial slice where labels differ from a reference in most voxels, all of them together.
+    """The axial slice through the objects of a reference where other labels differ from it in most voxels.
 
     Args:
         reference: label values ``[*spatial]``.
@@ -81,13 +81,17 @@ def most_different_slice(reference: NDArray[np.integer], others: Sequence[NDArra
         grid: of all of them.
 
     Returns:
-        Position along ``slice_axis``; where nothing differs, that of the slice with most foreground.
+        Position along ``slice_axis``; of all slices if the reference holds no object, and that with most
+        foreground if nothing differs.
     """
     if grid.dimensions == 2:
         return 0
     across = tuple(axis for axis in range(3) if axis != slice_axis(grid))
     differing = np.sum([(other != reference).sum(across) for other in others], axis=0)
-    return int(np.argmax(differing if differing.any() else (reference != 0).sum(across)))
+    foreground = (reference != 0).sum(across)
+    if foreground.any():
+        differing[foreground == 0] = 0
+    return int(np.argmax(differing if differing.any() else foreground))
 
 
 def draw_overlays(path: Path, rows: Sequence[Sequence[View]], colours: Mapping[str, str]) -> None:

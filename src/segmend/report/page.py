@@ -32,18 +32,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; all columns but the first are set to the right, as numbers are.
+    """Text in rows.
 
     Attributes:
         columns: their headings.
         rows: as many cells each.
         caption: what the table shows.
+        numbers: all columns but the first hold numbers, and are set to the right.
         folded: only the caption is seen until one asks for more.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    numbers: bool = True
     folded: bool = False
 
 

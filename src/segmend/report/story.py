@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segmend.data.image import Grid, read_image, read_label
 from segmend.metrics import compare, draw_boxplot, read_table, summarise
+from segmend.report.curves import draw_curves
 from segmend.report.overlays import View, draw_overlays, most_different_slice, slice_of
 from segmend.report.page import Page, Picture, Section, Table, write_page
 
@@ -111,9 +112,10 @@ def write_story(folder: DemoFolder, settings: Mapping[str, object], commands: Se
 
 
 def _what_was_done(settings: Mapping[str, object], commands: Sequence[str]) -> Section:
+    rows = [(name, str(value)) for name, value in settings.items()]
     return Section(
         "What was done",
-        tables=[Table(("", ""), [(name, str(value)) for name, value in settings.items()], "Settings")],
+        tables=[Table(("setting", "value"), rows, "Arguments of segmend demo", numbers=False)],
         paragraphs=["With data of your own you would type the same:"],
         commands=commands,
     )
@@ -204,7 +206,9 @@ def _predicted(folder: DemoFolder, case: str, scores: pd.Series[float]) -> list[
 
 
 def _curves(folder: DemoFolder, method: str) -> Picture:
-    return Picture(folder.run(method) / "curves.png", f"Loss terms of {method}: as logged, and smoothed.")
+    picture = folder.pictures / f"curves_{method}.png"
+    draw_curves(folder.run(method) / "log.csv", picture, title=method)
+    return Picture(picture, f"Loss terms of {method}: as logged, and smoothed.")
 
 
 def _files(folder: DemoFolder) -> Section:
@@ -219,7 +223,7 @@ def _files(folder: DemoFolder) -> Section:
         ("predictions/METHOD/", "predicted labels of the test scans"),
         ("predictions/METHOD.csv", "their scores; METHOD_comparison.csv tests whether two methods differ"),
     ]
-    return Section("Files", tables=[Table(("", ""), rows, f"In {folder.root}")])
+    return Section("Files", tables=[Table(("file", "what it holds"), rows, f"In {folder.root}", numbers=False)])
 
 
 def _read(root: Path, part: str, case: str) -> Voxels:
