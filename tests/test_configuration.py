@@ -91,7 +91,9 @@ class TestRebuilt:
             assert described(again, all_methods()) == description
 
     def test_leading_arguments_come_first(self):
-        network = rebuilt({"class_path": "UNet", "init_args": {"width": 2, "stages": 2}}, {"UNet": UNet}, Network, 3, 4, 2)
+        network = rebuilt(
+            {"class_path": "UNet", "init_args": {"width": 2, "stages": 2}}, {"UNet": UNet}, Network, 3, 4, 2
+        )
         assert network.arguments == {"in_channels": 3, "classes": 4, "dimensions": 2, "width": 2, "stages": 2}
 
     def test_arguments_may_be_missing(self):

@@ -135,10 +135,16 @@ class TestLearner:
         assert not batch.image.is_contiguous(memory_format=torch.channels_last_3d)
         assert learner.method.layouts == [True]
 
-    def test_the_method_follows_with_the_step_that_was_done(self, learner_at, batch):
-        learner = learner_at(8)  # Lightning has counted step 7 by then
-        learner.on_train_batch_end(None, batch, 0)
-        assert learner.method.steps == [Step(7, 100)]
+    def test_the_method_follows_when_the_weights_have_moved(self, learner_at):
+        learner = learner_at(7)
+        told = learner.method.steps
+
+        class Optimiser(torch.optim.SGD):
+            def step(self, closure=None):
+                told.append("moved")
+
+        learner.optimizer_step(0, 0, Optimiser(learner.method.parameters()), lambda: None)
+        assert told == ["moved", Step(7, 100)]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_loss_that_is_not_finite_is_named(self, learner_at, value):

@@ -45,6 +45,7 @@ class Pull(Method):
     def __init__(self, network, at=-1, event=None):
         super().__init__(network)
         self.at, self.event, self.told = at, event, []
+        self.register_buffer("followed", torch.zeros(()))
 
     def loss(self, batch, step):
         self.told.append(("loss", step.index, step.total, self.network.training, batch.cases))
@@ -53,6 +54,7 @@ class Pull(Method):
 
     def after_step(self, step):
         self.told.append(("after", step.index))
+        self.followed += 1
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +123,13 @@ class TestFit:
         losses = method.told[::2]
         assert all(total == 5 and training for _, _, total, training, _ in losses)
         assert {cases[0] for *_, cases in losses} == {"a", "bb"}
+
+    def test_checkpoints_hold_what_followed_the_weights(self, trained):
+        run, method = trained(validation=[make_case("v", Split.VAL)], iterations=2)
+        for file in (run.best, run.last):
+            state = torch.load(file, weights_only=True)["state_dict"]
+            assert state["method.followed"] == 2
+            assert state["method.network.weight"] == method.network.weight
 
     def test_what_is_left_behind(self, trained):
         run, _ = trained()

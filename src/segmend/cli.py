@@ -84,6 +84,7 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
         description="\n\n".join(part for part in (text.short_description, text.long_description) if part),
         epilog=f"example:  {example}",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a YAML file with arguments, such as a run's config.yaml")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -120,9 +121,16 @@ class Learner(LightningModule):
                 "lower --optimisation.learning_rate, set --optimisation.clip 1, or use --precision 32",
             )
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Lets the method follow; Lightning has already counted the step."""
-        self.method.after_step(Step(self.global_step - 1, self.iterations))
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Moves the weights and lets the method follow, before any callback validates or saves them."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.method.after_step(Step(self.global_step, self.iterations))
 
     def configure_optimizers(self) -> Any:
         """One optimiser with one schedule, stepped with every batch."""

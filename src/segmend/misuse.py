@@ -15,6 +15,13 @@ from segmend.errors import InputError, did_you_mean
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "collections.abc.Sequence": "numbers"}
 
 
+_CHOOSING = ("method", "network", "recipe")
+"""Arguments that choose a class by its name."""
+
+_FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
+"""Parameters of those classes that are not given on the command line."""
+
+
 def check_names(given: Sequence[str]) -> None:
     """Finds misspelt methods, networks and recipes, for which jsonargparse would ask for an import path.
 
@@ -35,21 +42,21 @@ def explained(message: str, given: Sequence[str], command: Callable[..., Any]) -
         command: function of the command.
     """
     return (
-        _unknown_option(message, given)
+        _unknown_option(message)
         or _unknown_argument(message, command)
         or _unusable_value(message, given)
         or (" ".join(message.split()), "correct the arguments")
     )
 
 
-def _unknown_option(message: str, given: Sequence[str]) -> tuple[str, str] | None:
-    misspelt = re.search(r"Option '(\w+)' is not accepted", message)
-    if misspelt:
-        for argument, value, known in _choices(given):
-            if value in known and f"{argument}.{misspelt[1]}" in given:
-                options = set(inspect.signature(known[value]).parameters) - {"self", "network"}
-                return f"{value} has no argument '{misspelt[1]}'", did_you_mean(misspelt[1], options)
-    return None
+def _unknown_option(message: str) -> tuple[str, str] | None:
+    misspelt = re.search(r"Option '(\w+)' is not accepted.*class_path='[\w.]*?(\w+)'", message, re.DOTALL)
+    known = {name: cls for argument in _CHOOSING for name, cls in _named(argument).items()}
+    if not misspelt or misspelt[2] not in known:
+        return None
+    option, chosen = misspelt.groups()
+    options = set(inspect.signature(known[chosen]).parameters) - _FROM_DATA
+    return f"{chosen} has no argument '{option}'", did_you_mean(option, options)
 
 
 def _unknown_argument(message: str, command: Callable[..., Any]) -> tuple[str, str] | None:

@@ -58,17 +58,17 @@ def test_the_methods_differ_in_nothing_else(done):
     own = {"method", "out"}
     first, second = ({name: value for name, value in config.items() if name not in own} for config in configs)
     assert first == second
-    assert len({method.needs.size for method in (Run(done[0] / "runs" / name).method() for name in module.METHODS)}) == 1
+    assert (
+        len({method.needs.size for method in (Run(done[0] / "runs" / name).method() for name in module.METHODS)}) == 1
+    )
 
 
 def test_the_report_shows_all_pictures_and_commands(done):
     out, _ = done
     report = (out / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 3 + len(module.METHODS)
-    assert {file.name for file in (out / "pictures").iterdir()} == {"labels.png", "predictions.png", "boxplot.png"}
-    words = [line.split()[1] for line in report.split("segmend demo</footer>")[0].split("<span>segmend ")[1:]]
-    commands = [part.split()[0] for part in report.split("<span>segmend ")[1:]]
-    assert len(words) == len(commands)
+    assert len(list((out / "pictures").iterdir())) == report.count("data:image/png;base64,")
+    commands = [line.split()[0] for line in report.split("<span>segmend ")[1:]]
     assert commands == ["corrupt", "check", "train", "train", "predict", "predict", "evaluate", "evaluate"]
 
 

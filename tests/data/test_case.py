@@ -20,9 +20,7 @@ def test_without_a_table_a_labelled_case_is_for_training_and_noisy():
     assert (case.split, case.quality, case.domain, case.annotator) == (Split.TRAIN, Quality.NOISY, "", "")
 
 
-@pytest.mark.parametrize(
-    ("quality", "shown"), [(Quality.EXPERT, LABEL), (Quality.NOISY, LABEL), (Quality.NONE, None)]
-)
+@pytest.mark.parametrize(("quality", "shown"), [(Quality.EXPERT, LABEL), (Quality.NOISY, LABEL), (Quality.NONE, None)])
 def test_a_label_that_the_table_hides_is_not_shown(quality, shown):
     assert Case("a", (), LABEL, quality=quality).shown_label == shown
     assert Case("a", (), None, quality=quality).shown_label is None

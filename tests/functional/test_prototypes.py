@@ -42,7 +42,9 @@ class TestByHand:
         assert prototypes[0, 0].item() == pytest.approx(1.470588, abs=1e-4)
 
 
-@pytest.mark.parametrize(("coarse", "size"), [((3, 4), (6, 8)), ((2, 3), (5, 9)), ((2, 2, 3), (8, 4, 6)), ((4, 4), (4, 4))])
+@pytest.mark.parametrize(
+    ("coarse", "size"), [((3, 4), (6, 8)), ((2, 3), (5, 9)), ((2, 2, 3), (8, 4, 6)), ((4, 4), (4, 4))]
+)
 class TestOnCoarseFeatures:
     """Everything equals the plain computation on features that were upsampled first."""
 
@@ -116,7 +118,16 @@ class TestAgreement:
 
 @pytest.mark.parametrize(
     ("votes", "won"),
-    [("101", True), ("100", False), ("111", True), ("000", False), ("1", True), ("0", False), ("10", False), ("1100", False)],
+    [
+        ("101", True),
+        ("100", False),
+        ("111", True),
+        ("000", False),
+        ("1", True),
+        ("0", False),
+        ("10", False),
+        ("1100", False),
+    ],
 )
 def test_majority(votes, won):
     assert majority([torch.tensor([vote == "1"]) for vote in votes]).item() is won

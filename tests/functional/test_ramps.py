@@ -12,7 +12,9 @@ TOTAL = 8000
 
 
 class TestSigmoidRamp:
-    @pytest.mark.parametrize(("step", "weight"), [(0, 0.00674), (2000, 0.0601), (4000, 0.2865), (6000, 0.7316), (8000, 1)])
+    @pytest.mark.parametrize(
+        ("step", "weight"), [(0, 0.00674), (2000, 0.0601), (4000, 0.2865), (6000, 0.7316), (8000, 1)]
+    )
     def test_of_the_plil_paper(self, step, weight):
         assert sigmoid_ramp(step / TOTAL) == pytest.approx(weight, abs=5e-5)
 

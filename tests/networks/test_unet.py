@@ -31,7 +31,9 @@ def test_names_its_last_decoder_features_from_coarse_to_fine(dimensions):
     with FeatureTaps(network, network.decoder_scales).recording() as outputs:
         network(torch.randn(2, 1, *PATCHES[dimensions]))
     grids = [[side // by for side in PATCHES[dimensions]] for by in (4, 2, 1)]
-    assert [list(output.shape) for output in outputs] == [[2, w, *grid] for w, grid in zip((8, 4, 2), grids, strict=True)]
+    assert [list(output.shape) for output in outputs] == [
+        [2, w, *grid] for w, grid in zip((8, 4, 2), grids, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(("stages", "scales"), [(1, 0), (2, 1), (3, 2), (5, 3)])

@@ -65,11 +65,21 @@ def test_the_slice_where_all_together_are_most_wrong():
     truth[:, :, 2] = 2
     assert most_different_slice(truth, [truth, truth], grid) == 2
     first, second = truth.copy(), truth.copy()
-    first[0, :2, 4] = 1
+    truth[0, 0, 3:] = first[0, 0, 3:] = second[0, 0, 3:] = 1
+    first[0, :2, 4] = 2
     assert most_different_slice(truth, [first, second], grid) == 4
     second[:2, 0, 3] = second[0, 0, 4] = 3
-    first[0, 0, 3] = 1
+    first[0, 1, 3] = first[1, 1, 3] = 1
     assert most_different_slice(truth, [first, second], grid) == 3
+
+
+def test_slices_without_an_object_are_shown_only_if_there_is_no_other():
+    grid = Grid((3, 4, 5), np.eye(4))
+    truth, other = np.zeros((2, *grid.shape), dtype=np.uint8)
+    other[:, :, 4] = 1
+    assert most_different_slice(truth, [other], grid) == 4
+    truth[0, 0, 1] = truth[:2, 0, 2] = other[:2, 0, 2] = 1
+    assert most_different_slice(truth, [other], grid) == 1
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def picture(tmp_path):
 def page(tmp_path, picture):
     """A page of everything, as text."""
     table = Table(("method", "Dice"), [("PLIL", "0.812 ± 0.034"), (NASTY, "-")], "mean of 10")
-    folded = Table(("case", "Dice"), [("phantom_001", "0.5")], "every case", folded=True)
+    folded = Table(("case", "what"), [("phantom_001", "eroded")], "every case", numbers=False, folded=True)
     write_page(
         tmp_path / "report.html",
         Page(
@@ -75,7 +75,7 @@ def test_everything_is_said_and_tags_match(page):
     for words in ("0.812", "0.812 ± 0.034", "mean of 10", "every case", "phantom_001", "-"):
         assert words in reader.text
     assert len(reader.all("section")) == 3
-    assert len(reader.all("table")) == 2
+    assert reader.all("table") == [{"class": "numbers"}, {}]
     assert len(reader.all("details")) == 1
 
 

@@ -30,7 +30,7 @@ from segmend.networks import VNet
 from segmend.outputs import check_free
 from segmend.progress import console
 from segmend.report.command_line import command_line
-from segmend.report.story import DemoFolder, result_row, write_story
+from segmend.report.story import METRICS, DemoFolder, result_row, write_story
 
 SHAPE, SPACING, PATCH = (64, 64, 48), (1.5, 1.5, 2.0), (48, 48, 32)
 NETWORK = partial(VNet, width=8)
@@ -174,7 +174,10 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     noise = folder.corruption()["dice"].mean()
     write_json(folder.root / "summary.json", {"settings": settings, "dice_of_noisy_labels": noise, "methods": means})
     report = write_story(folder, settings, lines)
-    shown = Table("method", "Dice", "Jaccard", "HD95 (mm)", "ASD (mm)", "undefined", box=SIMPLE_HEAD)
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    shown.add_column("method", no_wrap=True)
+    for column in (*METRICS.values(), "undefined"):
+        shown.add_column(column, justify="right", no_wrap=True)
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)

@@ -19,7 +19,8 @@ from segmend.report.page import Page, Picture, Section, Table, write_page
 _TRUTH, _NOISY = "truth", "noisy label"
 _COLOURS = {_TRUTH: "#7ce577", _NOISY: "#ff6fb5"}
 _COLOURS_OF_METHODS = ("#5ab4f0", "#ffb000", "#c792ea")
-_METRICS = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95 (mm)", "asd": "ASD (mm)"}
+METRICS = {"dice": "Dice", "jaccard": "Jaccard", "hd95": "HD95 (mm)", "asd": "ASD (mm)"}
+"""What the tables of the demo show, by the columns of a result table."""
 
 Voxels = tuple[NDArray[np.float32], NDArray[np.integer], Grid]
 """First channel and true label of a scan, and where both lie."""
@@ -112,10 +113,9 @@ def write_story(folder: DemoFolder, settings: Mapping[str, object], commands: Se
 
 
 def _what_was_done(settings: Mapping[str, object], commands: Sequence[str]) -> Section:
-    rows = [(name, str(value)) for name, value in settings.items()]
     return Section(
         "What was done",
-        tables=[Table(("setting", "value"), rows, "Arguments of segmend demo", numbers=False)],
+        tables=[Table(tuple(settings), [tuple(map(str, settings.values()))], "Arguments of the demo", numbers=False)],
         paragraphs=["With data of your own you would type the same:"],
         commands=commands,
     )
@@ -125,14 +125,14 @@ def _labels(folder: DemoFolder, noisy: pd.DataFrame) -> Section:
     """Several noisy labels, from the worst to the best."""
     ranked = noisy.sort_values("dice", kind="stable").reset_index(drop=True)
     views = []
-    for row in ranked.iloc[_spread(len(ranked), 4)].itertuples():
+    for row in ranked.iloc[_spread(len(ranked), 6)].itertuples():
         image, truth, grid = _read(folder.data, "Tr", str(row.case))
         label, _ = read_label(folder.noisy / "labelsTr" / f"{row.case}.nii.gz")
         position = most_different_slice(truth, [label], grid)
         title = f"{row.case}: {row.operation}, Dice {row.dice:.2f}"
         views.append(slice_of(title, image, {_TRUTH: truth, _NOISY: label}, grid, position))
     picture = folder.pictures / "labels.png"
-    draw_overlays(picture, [views], _COLOURS)
+    draw_overlays(picture, [views[:3], views[3:]] if len(views) > 3 else [views], _COLOURS)
     rows = [(str(row.case), str(row.operation), f"{row.dice:.3f}") for row in ranked.itertuples()]
     return Section(
         "The labels to learn from",
@@ -159,7 +159,7 @@ def _results(folder: DemoFolder, tables: Mapping[str, pd.DataFrame]) -> Section:
         ],
         tables=[
             Table(
-                ("method", *_METRICS.values(), "undefined"),
+                ("method", *METRICS.values(), "undefined"),
                 [(method, *result_row(table)) for method, table in tables.items()],
                 "Mean ± standard deviation over the test scans, against their true labels. "
                 "Distances are undefined where nothing was predicted.",
@@ -173,7 +173,7 @@ def result_row(table: pd.DataFrame) -> list[str]:
     """Mean and standard deviation of each metric as text, then the number of cases without distances."""
     overall = summarise(table)["overall"]
     cells = []
-    for metric in _METRICS:
+    for metric in METRICS:
         known = overall[metric]["mean"] is not None
         digits = 3 if metric in ("dice", "jaccard") else 1
         cells.append(f"{overall[metric]['mean']:.{digits}f} ± {overall[metric]['std']:.{digits}f}" if known else "-")

@@ -293,7 +293,9 @@ class TestTerms:
 
     @pytest.mark.parametrize(("kind", "of"), [("softmax", lambda z: z.softmax(1)), ("logits", lambda z: z)])
     def test_stability_is_the_mean_over_noisy_voxels(self, monkeypatch, image, kind, of):
-        monkeypatch.setattr(plil, "clipped_gaussian", lambda image: image + torch.tensor([1.0, 0, 0]).repeat(4)[:10, None])
+        monkeypatch.setattr(
+            plil, "clipped_gaussian", lambda image: image + torch.tensor([1.0, 0, 0]).repeat(4)[:10, None]
+        )
         terms = self.terms(monkeypatch, image, [0, 1, 1, 0], [1, 0, 0, 1], stability_loss=kind, beta=0.5)
         student, teacher = image[:, :2], image[:, :2] + torch.tensor([1.0, 0.0]).view(2, 1)
         squares = (of(student) - of(teacher)).square().mean(1)
@@ -314,7 +316,9 @@ class TestTerms:
         self.terms(monkeypatch, image, [0, 1, 1, 0], [0, 0, 0, 0])
         assert len(seen) == 1
         # Softmax is blind to the shift, logits are not: the second pass is shifted one further.
-        terms = self.terms(monkeypatch, image, [0] * 4, [0] * 4, perturb_student=True, stability_loss="logits", beta=1.0)
+        terms = self.terms(
+            monkeypatch, image, [0] * 4, [0] * 4, perturb_student=True, stability_loss="logits", beta=1.0
+        )
         assert len(seen) == 3
         assert terms["stable"].item() == pytest.approx(1, rel=1e-5)
 
@@ -392,6 +396,8 @@ class TestSwitches:
             ({"ramp_length": 0.5}, {"clean", "stable"}, set()),
             ({"ramp_stairs": 3}, {"clean", "stable"}, set()),
             ({"decay": 0.5}, set(), set()),
+            ({"warm_up": 0.4}, set(), set()),  # it is over by the middle of the run
+            ({"warm_up": 0.6}, {"clean", "stable"}, set()),
         ],
         ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
     )
@@ -400,6 +406,14 @@ class TestSwitches:
         assert set(usual) - set(other) == gone
         differ = {name for name in other if other[name] != pytest.approx(usual[name], rel=1e-6)}
         assert differ == changed
+
+    def test_every_label_is_believed_while_warming_up(self, on_samples):
+        warming, over = on_samples(self.BOTH, warm_up=0.51), on_samples(self.BOTH, warm_up=0.5)
+        everything_clean = on_samples(self.BOTH, warm_up=1.0)
+        assert warming == everything_clean
+        assert warming["stable"] == 0
+        assert warming["clean"] > over["clean"] > 0
+        assert over["stable"] > 0
 
     def test_beta_scales(self, on_samples):
         usual, other = on_samples(self.BOTH), on_samples(self.BOTH, beta=0.3)
