@@ -2,8 +2,8 @@
 
     python benchmarks/left_atrium/clean_mask.py --run WORK/PLIL_seed0 --data WORK/noisy_0
 
-For several thresholds of the uncertainty, and dilated and eroded labels apart, over one crop of each noisy training
-case around its object: the precision of the mask, the shares of the right and of the wrong voxels that it keeps, and
+For both uncertainties and several thresholds, and dilated and eroded labels apart, over one crop of noisy training
+cases around its object: the precision of the mask, the shares of the right and of the wrong voxels that it keeps, and
 the volume that the nearest prototype gives relative to the true one. Writes results/clean_mask.csv and .png.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ from segmend.precision import autocast
 from segmend.run import Run
 
 RESULTS = Path(__file__).parent / "results"
-THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 1.0)
+VARIANTS = (("entropy", 0.1), ("entropy", 1.0), ("spread", 0.1), ("spread", 0.15), ("spread", 0.2))
 
 
 SHOWN = 3
@@ -41,6 +43,7 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--checkpoint", type=Path, help="last.ckpt of the run by default")
     arguments.add_argument("--name", default="clean_mask")
+    arguments.add_argument("--cases", type=int, default=24, help="how many, in alphabetical order")
     given = arguments.parse_args()
     torch.manual_seed(0)
     run = Run(given.run)
@@ -49,18 +52,19 @@ def main() -> None:
     method.train()
     method.passes = 8
     rows, views = [], []
-    for case in noisy_cases(run, given.data):
+    for case in islice(noisy_cases(run, given.data), given.cases):
         label_kind = "dilated" if case.label.sum() > case.truth.sum() else "eroded"
-        masks = {threshold: isolated(method, case, threshold) for threshold in THRESHOLDS}
-        for threshold, clean in masks.items():
-            rows.append({"case": case.name, "labels": label_kind, "threshold": threshold} | quality(clean, case))
+        masks = {variant: isolated(method, case, *variant) for variant in VARIANTS}
+        for (uncertainty, threshold), clean in masks.items():
+            row = {"case": case.name, "labels": label_kind, "uncertainty": uncertainty, "threshold": threshold}
+            rows.append(row | quality(clean, case))
         if sum(kind == label_kind for kind, _, _ in views) < SHOWN:
             views.append((label_kind, case, masks))
     table = pd.DataFrame(rows)
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{given.name}.csv", index=False)
     draw(views, RESULTS / f"{given.name}.png")
-    print(table.groupby(["labels", "threshold"]).mean(numeric_only=True).round(3).to_string())
+    print(table.groupby(["labels", "uncertainty", "threshold"]).mean(numeric_only=True).round(3).to_string())
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,12 @@ def noisy_cases(run: Run, data: Path) -> Iterator[Crop]:
     for given, correct in zip(*prepared, strict=True):
         assert given.label is not None
         assert correct.label is not None
+        # As much of the patch as the scan has without padding, in steps that the network can halve four times.
+        sides = [min(p, side // 16 * 16) for p, side in zip(run.task.patch, correct.label.shape, strict=True)]
         centre = np.argwhere(correct.label > 0).mean(0).astype(int)
-        room = [max(side - wanted, 0) for side, wanted in zip(correct.label.shape, run.task.patch, strict=True)]
-        start = [min(max(c - p // 2, 0), r) for c, p, r in zip(centre, run.task.patch, room, strict=True)]
-        where = tuple(slice(s, s + p) for s, p in zip(start, run.task.patch, strict=True))
-        if correct.label[where].shape != run.task.patch:
-            continue
+        room = [total - side for total, side in zip(correct.label.shape, sides, strict=True)]
+        start = [min(max(c - side // 2, 0), free) for c, side, free in zip(centre, sides, room, strict=True)]
+        where = tuple(slice(first, first + side) for first, side in zip(start, sides, strict=True))
         yield Crop(
             given.case.name,
             torch.tensor(given.image[(slice(None), *where)])[None],
@@ -95,8 +99,8 @@ def noisy_cases(run: Run, data: Path) -> Iterator[Crop]:
         )
 
 
-def isolated(method: PLIL, case: Crop, threshold: float) -> Tensor:
-    method.threshold = threshold
+def isolated(method: PLIL, case: Crop, uncertainty: Literal["entropy", "spread"], threshold: float) -> Tensor:
+    method.uncertainty, method.threshold = uncertainty, threshold
     with autocast("auto", torch.device("cpu")):
         return method.isolate(case.image.contiguous(memory_format=torch.channels_last_3d), case.label)
 
@@ -118,16 +122,16 @@ def ratio(part: Tensor, whole: Tensor) -> float:
     return float(part) / float(whole) if whole else float("nan")
 
 
-def draw(views: list[tuple[str, Crop, dict[float, Tensor]]], path: Path) -> None:
-    columns = (THRESHOLDS[0], THRESHOLDS[-1])
+def draw(views: list[tuple[str, Crop, dict[tuple[str, float], Tensor]]], path: Path) -> None:
+    columns = (VARIANTS[0], VARIANTS[3])
     views = sorted(views, key=lambda view: view[0])
     figure = Figure(figsize=(2.3 * len(views), 2.5 * len(columns) + 0.6), layout="constrained")
     axes = figure.subplots(len(columns), len(views), squeeze=False)
     for column, (kind, case, masks) in enumerate(views):
         z = int(case.truth[0].sum((0, 1)).argmax())
         image, label, truth = case.image[0, 0, :, :, z], case.label[0, :, :, z], case.truth[0, :, :, z]
-        for row, threshold in enumerate(columns):
-            clean, axis = masks[threshold][0, :, :, z], axes[row, column]
+        for row, variant in enumerate(columns):
+            clean, axis = masks[variant][0, :, :, z], axes[row, column]
             axis.imshow(image.T, cmap="gray", origin="lower")
             wrong = label != truth
             for chosen, colour in ((wrong & clean, "Reds"), (wrong & ~clean, "Greens"), (~wrong & ~clean, "Blues")):
@@ -137,7 +141,7 @@ def draw(views: list[tuple[str, Crop, dict[float, Tensor]]], path: Path) -> None
             axis.contour(label.T, [0.5], colors="white", linewidths=1, linestyles="dashed")
             axis.set(xticks=[], yticks=[], title=f"{kind} label" if row == 0 else None)
             if column == 0:
-                axis.set_ylabel(f"threshold {threshold}")
+                axis.set_ylabel(f"{variant[0]} below {variant[1]}")
     figure.supxlabel(
         "yellow: true outline   dashed: given label   red: wrong and believed   "
         "green: wrong and rejected   blue: right but rejected",

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from segmend.data.batch import Batch
 from segmend.errors import InputError
 from segmend.methods import Method, Step
+from segmend.precision import trustworthy_gradients
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Memory layout by number of axes; convolutions are fastest in it."""
@@ -107,7 +108,8 @@ class Learner(LightningModule):
         step = Step(self.global_step, self.iterations)
         sequence = np.random.SeedSequence((self.seed, step.index, self.global_rank))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        terms = self.method.loss(channels_last_batch(batch), step)
+        with trustworthy_gradients(self.device):
+            terms = self.method.loss(channels_last_batch(batch), step)
         self.last_terms = {name: term.detach() for name, term in terms.items()}
         return torch.stack([term.float() for term in terms.values()]).sum()
 

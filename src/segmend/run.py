@@ -186,7 +186,10 @@ class Run:
         method: Method = rebuilt(self.config["method"], all_methods(), Method, network)  # type: ignore[type-abstract]
         file = checkpoint or self.last
         if not file.is_file():
-            raise InputError(file, "does not exist", "let the run write its first checkpoint")
+            no_split = "the run has no validation split; take --checkpoint last"
+            raise InputError(
+                file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
+            )
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
             method.load_state_dict({name.removeprefix("method."): value for name, value in state.items()})

@@ -10,81 +10,124 @@ from segmend.data.case import Case, Quality
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 
-CASES = [
-    Case(str(number), (), None, quality=quality) for number, quality in enumerate([*Quality] * 2 + [Quality.NOISY])
-]
-EXPERT, NOISY, NONE = (0, 3), (1, 4, 6), (2, 5)
+QUALITIES = {"e": Quality.EXPERT, "n": Quality.NOISY, "u": Quality.NONE}
+PLANS = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(0, 3))
 
 
-def plan(seed=0, **composition):
-    return BatchPlan.of(CASES, Composition(**composition), seed, "method Test")
+def plan(letters: str, seed: int = 0, **counts: int) -> BatchPlan:
+    """Of one case a letter: expert, noisy or unlabelled."""
+    cases = [Case(f"case_{i}", (), None, quality=QUALITIES[letter]) for i, letter in enumerate(letters)]
+    return BatchPlan.of(cases, Composition(**counts), seed, "method Test")
 
 
-class TestComposition:
-    @pytest.mark.parametrize(
-        ("composition", "text"),
-        [
-            (Composition(expert=2, noisy=1), "2 expert + 1 noisy"),
-            (Composition(unlabelled=3, mixed=4), "3 unlabelled + 4 labelled"),
-            (Composition(), "nothing"),
-        ],
-    )
-    def test_in_words(self, composition, text):
-        assert str(composition) == text
+def drawn(of: BatchPlan, steps: int, rank: int = 0, processes: int = 1) -> list[list[int]]:
+    return [list(of.cases_at(step, rank, processes)) for step in range(steps)]
 
 
-class TestCasesAt:
-    def test_each_quality_comes_from_its_own_cases_in_a_fixed_order(self):
-        batches = plan(expert=2, noisy=1, unlabelled=3, mixed=2)
-        assert batches.size == 8
-        for step in range(20):
-            chosen = list(batches.cases_at(step))
-            assert set(chosen[:2]) == set(EXPERT)
-            assert chosen[2] in NOISY
-            assert set(chosen[3:6]) == set(NONE)
-            assert set(chosen[6:]) <= {*EXPERT, *NOISY}
+@pytest.mark.parametrize(
+    ("composition", "text", "size"),
+    [
+        (Composition(expert=2, noisy=2), "2 expert + 2 noisy", 4),
+        (Composition(mixed=4), "4 labelled", 4),
+        (Composition(expert=1, noisy=2, unlabelled=3, mixed=4), "1 expert + 2 noisy + 3 unlabelled + 4 labelled", 10),
+        (Composition(), "nothing", 0),
+    ],
+)
+def test_composition_in_words_and_in_size(composition, text, size):
+    assert str(composition) == text
+    assert composition.size == size
 
-    @given(st.integers(0, 2**32), st.integers(1, 5))
-    def test_no_case_comes_again_before_all_have_come(self, seed, count):
-        batches = plan(seed, noisy=count)
-        draws = [case for step in range(3) for case in batches.cases_at(step)]
-        for first in range(0, len(draws) - 2, 3):
-            assert set(draws[first : first + 3]) == set(NOISY)
+
+class TestStreams:
+    def test_each_sample_has_the_quality_that_was_asked_for(self):
+        letters = "nenuenuunn"
+        batches = plan(letters, expert=2, noisy=1, unlabelled=1, mixed=2)
+        assert batches.size == 6
+        for batch in drawn(batches, 30):
+            qualities = [letters[position] for position in batch]
+            assert qualities[:4] == ["e", "e", "n", "u"]
+            assert set(qualities[4:]) <= {"e", "n"}
+
+    def test_mixed_samples_come_from_all_labelled_cases_alike(self):
+        counts = Counter(position for batch in drawn(plan("eennnu", mixed=5), 40) for position in batch)
+        assert counts == dict.fromkeys(range(5), 40)
+
+    @given(PLANS)
+    def test_every_round_goes_through_all_cases_once(self, sizes):
+        members, count, seed = sizes
+        positions = [p for batch in drawn(plan("n" * members, seed, noisy=count), 3 * members) for p in batch]
+        for start in range(0, len(positions), members):
+            assert sorted(positions[start : start + members]) == list(range(members))
 
     def test_rounds_are_shuffled_anew(self):
-        rounds = {tuple(plan(noisy=3).cases_at(step)) for step in range(50)}
-        assert len(rounds) == 6
+        assert len({tuple(batch) for batch in drawn(plan("n" * 8, noisy=8), 10)}) == 10
 
-    def test_seeds_differ(self):
-        assert (
-            len({tuple(case for step in range(8) for case in plan(seed, noisy=3).cases_at(step)) for seed in range(9)})
-            == 9
-        )
+    def test_streams_are_shuffled_apart(self):
+        for batch in drawn(plan("n" * 12 + "u" * 12, noisy=12, unlabelled=12), 3):
+            assert [position + 12 for position in batch[:12]] != batch[12:]
 
-    @given(st.integers(1, 4), st.integers(1, 3))
-    def test_several_processes_together_draw_what_one_would_draw_in_more_steps(self, processes, count):
-        batches = plan(noisy=count)
-        together = [
-            case for step in range(6) for rank in range(processes) for case in batches.cases_at(step, rank, processes)
-        ]
-        alone = [case for step in range(6 * processes) for case in batches.cases_at(step)]
-        assert together == alone
+    def test_a_batch_holds_a_case_again_if_there_are_too_few(self):
+        assert drawn(plan("en", expert=3), 2) == [[0, 0, 0], [0, 0, 0]]
 
-    def test_mixed_draws_from_all_labelled_cases_alike(self):
-        counts = Counter(case for step in range(50) for case in plan(mixed=1).cases_at(step))
-        assert counts == dict.fromkeys((*EXPERT, *NOISY), 10)
+
+class TestReproducibility:
+    def test_a_step_depends_on_nothing_but_seed_and_step(self):
+        sequence = drawn(plan("eennnn", seed=3, expert=1, noisy=2), 20)
+        again = plan("eennnn", seed=3, expert=1, noisy=2)
+        assert [list(again.cases_at(step)) for step in reversed(range(20))] == sequence[::-1]
+        assert drawn(plan("eennnn", seed=4, expert=1, noisy=2), 20) != sequence
+
+    def test_the_values_stay_what_they_were(self):
+        # A run that is resumed by a newer version must see the cases that the older one would have drawn.
+        expected = [[0, 5, 3], [2, 6, 4], [1, 3, 6], [0, 5, 4]]
+        assert drawn(plan("eeennnn", seed=7, expert=1, noisy=2), 4) == expected
+
+
+class TestProcesses:
+    @given(PLANS, st.integers(1, 4))
+    def test_together_draw_what_one_process_draws(self, sizes, processes):
+        members, count, seed = sizes
+        shared = plan("n" * members, seed, noisy=count)
+        together = [list(shared.cases_at(step, rank, processes)) for step in range(6) for rank in range(processes)]
+        assert together == drawn(shared, 6 * processes)
+
+    def test_share_out_a_round_without_overlap(self):
+        shared = plan("e" * 3 + "n" * 12, noisy=2, expert=1)
+        batches = [drawn(shared, 2, rank, 3) for rank in range(3)]
+        assert sorted(position for of_rank in batches for _, *noisy in of_rank for position in noisy) == [*range(3, 15)]
+        assert sorted(first_step[0] for first_step, _ in batches) == [0, 1, 2]
 
 
 class TestErrors:
-    @pytest.mark.parametrize("composition", [{}, {"expert": 1, "noisy": -1}])
-    def test_an_unusable_batch(self, composition):
-        with pytest.raises(InputError, match="batch: it would hold"):
-            plan(**composition)
-
-    def test_a_missing_quality(self):
+    @pytest.mark.parametrize(
+        ("letters", "counts", "takes", "missing", "present"),
+        [
+            ("nnu", {"expert": 2, "noisy": 2}, "2 expert + 2 noisy", "expert", "0 expert, 2 noisy, 1 none"),
+            ("eu", {"expert": 2, "noisy": 2}, "2 expert + 2 noisy", "noisy", "1 expert, 0 noisy, 1 none"),
+            (
+                "en",
+                {"expert": 1, "unlabelled": 3},
+                "1 expert + 3 unlabelled",
+                "unlabelled",
+                "1 expert, 1 noisy, 0 none",
+            ),
+            ("uu", {"mixed": 4}, "4 labelled", "labelled", "0 expert, 0 noisy, 2 none"),
+            ("", {"mixed": 1}, "1 labelled", "labelled", "0 expert, 0 noisy, 0 none"),
+        ],
+    )
+    def test_a_missing_quality_is_named(self, letters, counts, takes, missing, present):
         with pytest.raises(InputError) as error:
-            BatchPlan.of(CASES[1:3] * 2, Composition(expert=2, noisy=1), 0, "method PLIL")
+            plan(letters, **counts)
         assert str(error.value).startswith(
-            "method PLIL: takes 2 expert + 1 noisy samples a batch, but there is no expert training case "
-            "(0 expert, 2 noisy, 2 none). Mark cases in the 'quality' column of cases.csv"
+            f"method Test: takes {takes} samples a batch, but there is no {missing} training case ({present}). "
+            "Mark cases in the 'quality' column of cases.csv"
         )
+
+    @pytest.mark.parametrize(("counts", "text"), [({}, "nothing"), ({"expert": -1, "noisy": 2}, "-1 expert + 2 noisy")])
+    def test_an_empty_or_negative_batch_is_refused(self, counts, text):
+        with pytest.raises(InputError) as error:
+            plan("en", **counts)
+        assert str(error.value) == f"batch: it would hold {text}. Ask for at least one sample."
+
+    def test_a_quality_that_is_not_asked_for_may_be_missing(self):
+        assert drawn(plan("e", expert=1), 1) == [[0]]
