@@ -3,6 +3,8 @@
 The commands of the command line are the functions of this package::
 
     from segmend import corrupt, evaluate, predict, train
+
+Only ``segmend.methods`` is not the command of this name but the package of all methods.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.demo import demo as demo
     from segmend.commands.evaluate import evaluate as evaluate
-    from segmend.commands.methods import methods as methods
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
 
@@ -25,6 +26,6 @@ COMMANDS = ("demo", "check", "corrupt", "train", "predict", "evaluate", "methods
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: torch and MONAI take seconds, and not every command needs them.
-    if name in COMMANDS:
+    if name in COMMANDS and name != "methods":
         return getattr(importlib.import_module(f"segmend.commands.{name}"), name)
     raise AttributeError(f"module 'segmend' has no attribute '{name}'")

@@ -77,7 +77,8 @@ def test_leaving_voxels_out_is_as_if_they_were_not_there():
 
 def test_the_three_class_loss_by_hand():
     logits = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.6, 0.3]]).log().T.unsqueeze(0)
-    # Cross-entropy (ln 2 - ln 0.3) / 2; p and t of class 0: .5 .1, 1 0; of class 1: .25 .6, 0 0; of class 2: .25 .3, 0 1.
+    # Probabilities and targets of the two voxels: class 0 has .5 .1 and 1 0, class 1 .25 .6 and 0 0, class 2 .25 .3
+    # and 0 1. The cross-entropies are ln 2 and -ln 0.3.
     dice = (1 - 1 / 1.26 + 1 + 1 - 0.6 / 1.1525) / 3
     expected = 0.5 * ((0.693147 + 1.203973) / 2 + dice)
     assert cross_entropy_dice(logits, torch.tensor([[0, 2]])).item() == pytest.approx(expected, abs=1e-5)

@@ -15,7 +15,7 @@ from segmend.data.batch import Batch
 from segmend.data.case import Case, Quality
 from segmend.data.sampling import BatchPlan
 from segmend.functional.voxel import IGNORE
-from segmend.methods import Method, Step, Supervised, all_methods
+from segmend.methods import Method, Step, all_methods
 from segmend.networks import UNet
 
 SEEDS = (0, 1)

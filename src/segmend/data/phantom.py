@@ -110,7 +110,7 @@ class _Scene:
         organ = self._organ()
         self.label = organ.astype(np.uint8)
         signal = self._surroundings()
-        blood = rng.uniform(0.64, 0.76)
+        blood = rng.uniform(0.66, 0.76)
         signal[self._look_alikes(organ)] = blood
         signal[ndimage.binary_dilation(organ)] = WALL
         signal[organ] = blood
@@ -133,7 +133,7 @@ class _Scene:
         self.centre = rng.uniform([-0.25, -0.30, -0.20], [0.25, 0.00, 0.20])
         self.radius = rng.uniform(0.34, 0.44)
         chamber = self._ellipsoid(self.centre, self.radius * rng.uniform(0.8, 1.2, 3))
-        chamber += 0.10 * self._texture(0.8 * self.radius)
+        chamber += 0.12 * self._texture(0.8 * self.radius)
         angle, rise = rng.uniform(0, 2 * math.pi), rng.uniform(-0.4, 0.4)
         towards = np.array([math.cos(angle), math.sin(angle), rise])
         bend = np.array([-math.sin(angle), math.cos(angle), 0.0]) * rng.uniform(-0.6, 0.6)
@@ -175,7 +175,7 @@ class _Scene:
     def _scanned(self, signal: Field) -> NDArray[np.int16]:
         """What a scanner makes of it: blurred over the voxels, unevenly bright, noisy (Rician)."""
         rng = self.rng
-        seen = ndimage.gaussian_filter(signal, 0.6) * np.exp(0.15 * self._texture(0.9))
+        seen = ndimage.gaussian_filter(signal, 0.6) * np.exp(0.10 * self._texture(0.9))
         noise = rng.normal(0, rng.uniform(0.05, 0.07), (2, *seen.shape))
         scan: NDArray[np.int16] = (_SCALE * np.hypot(seen + noise[0], noise[1])).astype(np.int16)
         return scan
