@@ -83,3 +83,13 @@ class TestExplained:
     )
     def test_in_words_of_the_user(self, message, words, problem, remedy):
         assert explained(message, words, command) == (problem, remedy)
+
+
+def test_missing_arguments_of_a_chosen_class():
+    message = (
+        'Parser key "network":\n  Type Callable expects a class: the following arguments are required: '
+        "kernel_size, strides. Got value: Namespace(class_path='segmend.networks.DynUNet', init_args=Namespace())"
+    )
+    problem, remedy = explained(message, ["--network", "DynUNet"], command)
+    assert problem == "DynUNet cannot do without kernel_size, strides"
+    assert "--ARGUMENT.NAME" in remedy

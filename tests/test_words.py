@@ -69,3 +69,27 @@ def test_once_is_enough(words):
     once = normalised(words, command)
     if words.count("--config") <= 1:
         assert normalised(once, command) == once
+
+
+class TestDefaultClasses:
+    @pytest.fixture(autouse=True)
+    def _names(self):
+        from segmend.commands.corrupt import corrupt
+        from segmend.commands.train import train
+
+        self.train, self.corrupt = train, corrupt
+
+    def test_arguments_of_the_default_network_need_no_name(self):
+        assert normalised(["--network.width", "8"], self.train) == ["--network", "VNet", "--network.width", "8"]
+
+    def test_a_default_that_is_an_object_counts_too(self):
+        words = normalised(["--recipe.side_max", "5"], self.corrupt)
+        assert words == ["--recipe", "CubeMorphology", "--recipe.side_max", "5"]
+
+    @pytest.mark.parametrize("given", [["--network", "UNet", "--network.width", "8"], ["--network.help", "UNet"]])
+    def test_a_name_that_is_given_stays(self, given):
+        assert normalised(given, self.train) == given
+
+    def test_a_configuration_may_name_another_class(self):
+        given = ["--config", "c.yaml", "--network.width", "8"]
+        assert normalised(given, self.train) == given

@@ -43,6 +43,7 @@ def explained(message: str, given: Sequence[str], command: Callable[..., Any]) -
     """
     return (
         _unknown_option(message)
+        or _missing_options(message)
         or _unknown_argument(message, command)
         or _unusable_value(message, given)
         or (" ".join(message.split()), "correct the arguments")
@@ -57,6 +58,16 @@ def _unknown_option(message: str) -> tuple[str, str] | None:
     option, chosen = misspelt.groups()
     options = set(inspect.signature(known[chosen]).parameters) - _FROM_DATA
     return f"{chosen} has no argument '{option}'", did_you_mean(option, options)
+
+
+def _missing_options(message: str) -> tuple[str, str] | None:
+    missing = re.search(
+        r"arguments are required: ([\w, ]+)\..*class_path='[\w.]*?(\w+)'", " ".join(message.split()), re.DOTALL
+    )
+    if not missing:
+        return None
+    names, chosen = missing.groups()
+    return f"{chosen} cannot do without {names}", f"give each as --ARGUMENT.NAME, where {chosen} is chosen"
 
 
 def _unknown_argument(message: str, command: Callable[..., Any]) -> tuple[str, str] | None:

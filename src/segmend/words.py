@@ -7,20 +7,24 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
+from segmend.configured import Configured
+
 _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def normalised(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
     """The same arguments in the one form that jsonargparse understands.
 
-    ``--seed=1`` becomes two words, ``--json`` gets its value true, ``--patch 64 64 48`` becomes a list, and a
-    configuration file comes first, so that arguments given beside it win wherever they stand.
+    ``--seed=1`` becomes two words, ``--json`` gets its value true, ``--patch 64 64 48`` becomes a list,
+    ``--network.width 8`` gets the default network's name before it, and a configuration file comes first, so that
+    arguments given beside it win wherever they stand.
 
     Args:
         given: what stands behind the name of the command.
         command: its function; the types of its parameters decide.
     """
-    return _with_lists(_with_flags(_config_first(_in_two_words(given)), command), command)
+    given = _config_first(_in_two_words(given))
+    return _with_lists(_with_flags(_with_defaults(given, command), command), command)
 
 
 def _in_two_words(given: Iterable[str]) -> list[str]:
@@ -34,6 +38,17 @@ def _config_first(given: list[str]) -> list[str]:
         return given
     at = given.index("--config")
     return [*given[at : at + 2], *given[:at], *given[at + 2 :]]
+
+
+def _with_defaults(given: list[str], command: Callable[..., Any]) -> list[str]:
+    if "--config" in given:  # which may name another class
+        return given
+    for name, parameter in inspect.signature(command).parameters.items():
+        default = parameter.default if isinstance(parameter.default, type) else type(parameter.default)
+        of_default = [word for word in given if word.startswith(f"--{name}.") and not word.endswith(".help")]
+        if of_default and f"--{name}" not in given and issubclass(default, Configured):
+            given = [f"--{name}", default.__name__, *given]
+    return given
 
 
 def _with_flags(given: Sequence[str], command: Callable[..., Any]) -> list[str]:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from segmend.outputs import whole_file
 
-_SMOOTHED_ROWS = 20
+_SMOOTHED_SHARE = 0.05
+"""Share of the rows that the thick line averages over."""
 
 
 def draw_curves(log: Path, path: Path, title: str) -> None:
@@ -29,7 +30,8 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         values = rows.set_index("step")[name].dropna()
         colour = "black" if name == "loss" else f"C{number}"
         axes[0].plot(values, color=colour, alpha=0.25, linewidth=0.8)
-        smooth = values.rolling(_SMOOTHED_ROWS, min_periods=1, center=True).mean()
+        window = max(1, round(_SMOOTHED_SHARE * len(values)))
+        smooth = values.rolling(window, min_periods=1, center=True).mean()
         axes[0].plot(smooth, color=colour, label=name, linewidth=1.8)
     axes[0].set(ylabel="weighted loss terms", title=title, ylim=(0, None))
     axes[0].legend(frameon=False)
