@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 
 import pandas as pd
@@ -68,7 +69,7 @@ def test_the_report_shows_all_pictures_and_commands(done):
     report = (out / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 3 + len(module.METHODS)
     assert len(list((out / "pictures").iterdir())) == report.count("data:image/png;base64,")
-    commands = [line.split()[0] for line in report.split("<span>segmend ")[1:]]
+    commands = [re.split(r"[\s<]", line)[0] for line in report.split("<span>segmend ")[1:]]
     assert commands == ["corrupt", "check", "train", "train", "predict", "predict", "evaluate", "evaluate"]
 
 

@@ -45,10 +45,17 @@ def test_all_terms_and_their_sum(draw):
     raw = axes.lines[0]
     assert list(raw.get_xdata()) == [1, 10, 20]
     assert list(raw.get_ydata()) == [0.9, 0.5, 0.25]
-    smooth = axes.lines[1]
-    assert list(smooth.get_ydata()) == pytest.approx([0.55] * 3)
+    assert list(axes.lines[1].get_ydata()) == [0.9, 0.5, 0.25]  # too few rows to average over
     assert axes.get_title() == "PLIL, run"
     assert axes.get_ylim()[0] == 0
+
+
+def test_the_thick_line_averages_over_a_twentieth_of_the_rows(draw, monkeypatch):
+    monkeypatch.setitem(ROWS, "step", list(range(80)))
+    monkeypatch.setitem(ROWS, "expert", [0.2, 0.6] * 40)
+    (axes,) = draw(["step", "expert"]).axes
+    assert list(axes.lines[0].get_ydata()) == [0.2, 0.6] * 40
+    assert axes.lines[1].get_ydata()[10:-10] == pytest.approx(0.4)
 
 
 def test_a_single_term_is_the_loss(draw):

@@ -37,6 +37,8 @@ NETWORK = partial(VNet, width=8, dropout_rate=0.1)
 """Narrow, so with less dropout than the usual width bears."""
 NOISE, DICE_OF_NOISE = CubeMorphology(), 0.6
 """The published noise, scaled down to the phantoms, which are smaller than hearts."""
+FEWEST_TO_SCALE = 10
+"""The mean Dice of fewer noisy labels moves in steps too coarse to hit a value, so their noise is left as it is."""
 METHODS = {"Supervised": Supervised, "PLIL": partial(PLIL, passes=2, threshold=0.5, decay=0.97)}
 """In a run this short the teacher must follow faster, and be trusted sooner, than in the paper."""
 
@@ -110,7 +112,7 @@ def demo(
     _claim(out, settings)
     if not folder.data.exists():
         write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
-    steps = _steps(folder, seed, iterations, expert_cases)
+    steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
     for number, step in enumerate(steps, start=1):
         console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
         step.run()
@@ -135,9 +137,10 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
         raise InputError(out, "holds a demo with other arguments", "choose another --out, or delete this one")
 
 
-def _steps(folder: DemoFolder, seed: int, iterations: int, expert_cases: int) -> list[_Step]:
-    corruption = {"data": folder.data, "out": folder.noisy, "recipe": NOISE, "dice": DICE_OF_NOISE}
-    corruption |= {"expert": expert_cases, "seed": seed}
+def _steps(folder: DemoFolder, seed: int, iterations: int, expert_cases: int, noisy_cases: int) -> list[_Step]:
+    corruption = {"data": folder.data, "out": folder.noisy, "recipe": NOISE, "expert": expert_cases, "seed": seed}
+    if noisy_cases >= FEWEST_TO_SCALE:
+        corruption["dice"] = DICE_OF_NOISE
     steps = [_Step(corrupt, corruption, folder.noisy), _Step(check, {"data": folder.noisy})]
     for name, method in METHODS.items():
         training = {
