@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -153,4 +153,4 @@ def channels_last(module: Method) -> Method:
 def channels_last_batch(batch: Batch) -> Batch:
     """The batch with its images laid out channels last."""
     layout = CHANNELS_LAST[batch.image.ndim]
-    return Batch(batch.image.contiguous(memory_format=layout), batch.label, batch.quality, batch.cases)
+    return replace(batch, image=batch.image.contiguous(memory_format=layout))

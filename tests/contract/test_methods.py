@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from segmend.networks.blocks import channel_dropout, conv_blocks, convolution, d
 from segmend.parts.ema import EMATeacher
 
 METHODS = all_methods()
+LAYERS = {layer for cls in METHODS.values() for layer in cls.layers}
 GRIDS = {2: (16, 16), 3: (8, 16, 16)}
 MIDDLE = Step(50, 100)
 
@@ -103,7 +105,12 @@ def batch(needs: Composition, dimensions: int, classes: int = 2, further: tuple[
     image, label = scene(dimensions, classes, len(quality))
     for row, each in enumerate(quality):
         label[row] = IGNORE if each is Quality.NONE else label[row]
-    return Batch(image, label, tuple(quality), tuple(f"case_{row}" for row in range(len(quality))))
+    return labelled(Batch(image, label, tuple(quality), tuple(f"case_{row}" for row in range(len(quality)))), label)
+
+
+def labelled(of: Batch, label: Tensor) -> Batch:
+    """The batch with other labels, also in every layer, as before any label is rewritten."""
+    return replace(of, label=label, layers={layer: label.clone() for layer in LAYERS})
 
 
 def with_label(of: Batch, label: Tensor) -> Batch:
@@ -111,7 +118,7 @@ def with_label(of: Batch, label: Tensor) -> Batch:
     rows = of.rows(Quality.EXPERT, Quality.NOISY)
     changed = of.label.clone()
     changed[rows] = label.expand_as(changed)[rows]
-    return Batch(of.image, changed, of.quality, of.cases)
+    return labelled(of, changed)
 
 
 @functools.cache
@@ -213,7 +220,8 @@ class TestTerms:
             rows = given.rows(quality)
             for row, other in zip(rows, reversed(rows), strict=True):
                 order[row] = other
-        turned = Batch(given.image[order], given.label[order], given.quality, tuple(given.cases[row] for row in order))
+        cases = tuple(given.cases[row] for row in order)
+        turned = labelled(replace(given, image=given.image[order], cases=cases), given.label[order])
         assert turned.cases != given.cases
         assert_close(total(copy.deepcopy(method), turned), total(method, given), atol=1e-5, rtol=1e-4)
 
@@ -223,7 +231,7 @@ class TestLabels:
         method = build(name, dimensions, network=Pointwise)
         given = batch(method.needs, dimensions)
         unknown = torch.rand(given.label.shape, generator=torch.Generator().manual_seed(0)) < 0.4
-        given = with_label(given, given.label.masked_fill(unknown, IGNORE))
+        given = labelled(given, given.label.masked_fill(unknown, IGNORE))
         image = given.image.requires_grad_()
         torch.manual_seed(1)
         for term_name, term in method.loss(given, MIDDLE).items():
@@ -238,8 +246,7 @@ class TestLabels:
         given = batch(method.needs, dimensions, further=(Quality.NONE, Quality.NONE))
         rows, label = given.rows(Quality.NONE), given.label.clone()
         label[rows] = torch.randint(0, 2, label[rows].shape, generator=torch.Generator().manual_seed(0))
-        changed = Batch(given.image, label, given.quality, given.cases)
-        assert torch.equal(total(copy.deepcopy(method), given), total(method, changed))
+        assert torch.equal(total(copy.deepcopy(method), given), total(method, labelled(given, label)))
 
     @pytest.mark.parametrize("value", [0, 1, IGNORE], ids=["background", "object", "nothing"])
     def test_may_be_the_same_everywhere(self, name, dimensions, value):

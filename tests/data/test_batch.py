@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -40,3 +42,11 @@ def test_both_tensors_are_pinned(monkeypatch):
     assert [tensor is mine for tensor, mine in zip(pinned, (here.image, here.label), strict=True)] == [True, True]
     assert torch.equal(there.image, here.image)
     assert (there.quality, there.cases) == (here.quality, here.cases)
+
+
+def test_takes_its_label_layers_along():
+    here = replace(batch(EXPERT, NOISY), layers={"pseudo": torch.ones(2, 2, 2).long()})
+    there = here.to(torch.device("meta"))
+    assert there.layers["pseudo"].device.type == "meta"
+    assert there.layers["pseudo"].shape == (2, 2, 2)
+    assert here.layers["pseudo"].device.type == "cpu"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
@@ -20,12 +21,14 @@ class Batch:
         label: ``[B, *spatial]`` int64 class indices, ``IGNORE`` where unknown: everywhere in unlabelled samples.
         quality: how far each label can be trusted.
         cases: name of each sample's case.
+        layers: labels as rewritten so far, by layer, in the form of ``label``; for methods that rewrite labels.
     """
 
     image: Tensor
     label: Tensor
     quality: tuple[Quality, ...]
     cases: tuple[str, ...]
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, *qualities: Quality) -> list[int]:
         """Indices of the samples of these qualities."""
@@ -33,8 +36,12 @@ class Batch:
 
     def to(self, device: torch.device, **options: Any) -> Self:
         """The same batch on another device."""
-        return replace(self, image=self.image.to(device, **options), label=self.label.to(device, **options))
+        return self._each(lambda tensor: tensor.to(device, **options))
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory, from which copying to a GPU is faster."""
-        return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        layers = {name: change(layer) for name, layer in self.layers.items()}
+        return replace(self, image=change(self.image), label=change(self.label), layers=layers)

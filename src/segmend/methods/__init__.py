@@ -1,6 +1,8 @@
 """All methods, by name. A method is known because its class is imported here."""
 
+from segmend.methods._base import LabelledCase as LabelledCase
 from segmend.methods._base import Method as Method
+from segmend.methods._base import Revision as Revision
 from segmend.methods._base import Step as Step
 from segmend.methods.mixed.plil import PLIL as PLIL
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher

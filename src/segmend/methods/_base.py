@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
 from segmend.configured import Configured
 from segmend.data.batch import Batch
+from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.networks import Network
 
@@ -34,6 +36,57 @@ class Step:
         return self.index / self.total
 
 
+class LabelledCase(Protocol):
+    """A whole training case on the grid that is trained on, as a method sees it that rewrites labels.
+
+    Attributes:
+        name: of the case.
+        quality: how far its given label can be trusted.
+        sliced: the network sees 2D slices of this 3D case, which lie along its last axis.
+        given: ``[*spatial]`` uint8 class indices, or ``IGNORE``; all ``IGNORE`` without a label. Never rewritten.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def quality(self) -> Quality: ...
+    @property
+    def sliced(self) -> bool: ...
+    @property
+    def given(self) -> Tensor: ...
+
+    def layer(self, name: str) -> Tensor:
+        """The newest labels ``[*spatial]`` of a layer; the given ones where it was never rewritten."""
+
+    def rewritten(self, name: str) -> bool:
+        """Whether the layer was rewritten before."""
+
+    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a function of images makes of the whole scan, window by window.
+
+        Args:
+            function: takes ``[B, channels, *spatial]`` to ``[B, K, *spatial]``, as probabilities do.
+
+        Returns:
+            ``[K, *spatial]`` float32 on the CPU, windows averaged where they overlap.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """New labels of one case.
+
+    Attributes:
+        case: its name.
+        layer: one of the method's label layers.
+        label: ``[*spatial]`` uint8 class indices.
+    """
+
+    case: str
+    layer: str
+    label: Tensor
+
+
 class Method(Configured, nn.Module, ABC):
     """A way to train a network from imperfect labels.
 
@@ -47,11 +100,13 @@ class Method(Configured, nn.Module, ABC):
         kind: the imperfection it is for; also the folder that its file lies in.
         paper: short citation, or "" for a baseline.
         needs: composition of its batch, unless the user gives another.
+        layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
     """
 
     kind: ClassVar[Kind]
     paper: ClassVar[str] = ""
     needs: Composition
+    layers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -68,3 +123,19 @@ class Method(Configured, nn.Module, ABC):
 
     def after_step(self, step: Step) -> None:
         """Called when the optimiser has moved the weights: moving averages, memories."""
+
+    def revises(self, step: Step) -> bool:
+        """Whether labels are rewritten before this step. A function of the step alone, so that it can be foreseen."""
+        return False
+
+    def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
+        """New labels, from what the networks have learned so far; called in evaluation mode, without gradients.
+
+        Args:
+            cases: all training cases.
+            step: the first one that will see the new labels.
+
+        Returns:
+            The labels that change; all others stay as they are.
+        """
+        return ()

@@ -1,0 +1,23 @@
+"""Second networks that start apart from the first."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from segmend.networks import Network
+
+
+def peer_of(network: Network) -> Network:
+    """A network of the same architecture with its own random start; nothing is shared.
+
+    Methods whose networks teach each other need them to disagree at first. Draws from torch's global
+    generator, so that the seed of the run decides.
+    """
+    peer = copy.deepcopy(network)
+    for module in peer.modules():
+        # Every layer of torch that has weights has it; containers, whose children are visited anyway, have not.
+        reset: Callable[[], None] | None = getattr(module, "reset_parameters", None)
+        if reset:
+            reset()
+    return peer
