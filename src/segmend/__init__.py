@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segmend.bench.command import bench as bench
     from segmend.commands.check import check as check
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.demo import demo as demo
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
 
-COMMANDS = ("demo", "check", "corrupt", "train", "predict", "evaluate", "methods")
-"""Names of the commands, in the order in which one meets them."""
+COMMANDS = {
+    **{name: f"segmend.commands.{name}" for name in ("demo", "check", "corrupt", "train", "predict", "evaluate")},
+    "bench": "segmend.bench.command",
+    "methods": "segmend.commands.methods",
+}
+"""Modules of the commands by name, in the order in which one meets them."""
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: torch and MONAI take seconds, and not every command needs them.
     if name in COMMANDS and name != "methods":
-        return getattr(importlib.import_module(f"segmend.commands.{name}"), name)
+        return getattr(importlib.import_module(COMMANDS[name]), name)
     raise AttributeError(f"module 'segmend' has no attribute '{name}'")

@@ -93,7 +93,7 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
 
 
 def _command(name: str) -> Callable[..., Any]:
-    command: Callable[..., Any] = getattr(importlib.import_module(f"segmend.commands.{name}"), name)
+    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name)
     return command
 
 

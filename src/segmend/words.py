@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
@@ -24,7 +25,7 @@ def normalised(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
         command: its function; the types of its parameters decide.
     """
     given = _config_first(_in_two_words(given))
-    return _with_lists(_with_flags(_with_defaults(given, command), command), command)
+    return _with_lists(_with_names(_with_flags(_with_defaults(given, command), command), command), command)
 
 
 def _in_two_words(given: Iterable[str]) -> list[str]:
@@ -58,6 +59,20 @@ def _with_flags(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
         result.append(argument)
         if argument in switches and (position + 1 == len(given) or given[position + 1].startswith("--")):
             result.append("true")
+    return result
+
+
+def _with_names(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
+    """``--only A B`` as one list."""
+    several = {name for name, kind in _types(command) if any(k == Sequence[str] for k in (kind, *get_args(kind)))}
+    result: list[str] = []
+    for argument in given:
+        if result and result[-1] in several and not argument.startswith("--"):
+            result.append(json.dumps([argument]))
+        elif len(result) > 1 and result[-2] in several and not argument.startswith("--"):
+            result[-1] = json.dumps([*json.loads(result[-1]), argument])
+        else:
+            result.append(argument)
     return result
 
 

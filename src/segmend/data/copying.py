@@ -27,7 +27,7 @@ def copy_files(data: Path, copy: Path) -> None:
             (copy / source.name).mkdir()
             for file in sorted(source.iterdir()):
                 if file.is_file() and not file.name.startswith("."):
-                    put = _link if source.name.startswith("images") else shutil.copyfile
+                    put = link if source.name.startswith("images") else shutil.copyfile
                     put(file, copy / source.name / file.name)
 
 
@@ -39,7 +39,8 @@ def write_cases(path: Path, cases: Iterable[Case]) -> None:
         writer.writerows((case.name, case.split, case.quality, case.domain, case.annotator) for case in cases)
 
 
-def _link(file: Path, place: Path) -> None:
+def link(file: Path, place: Path) -> None:
+    """A hard link to a file where the file system allows it, a copy elsewhere."""
     try:
         os.link(file.resolve(), place)
     except OSError:  # another file system, or one without links

@@ -64,7 +64,7 @@ def _test(label: str, metric: str, pairs: pd.DataFrame) -> dict[str, object]:
     defined = values.dropna()
     per_case = defined.groupby("case", sort=False).mean()
     first, second = per_case.to_numpy(dtype=float).T
-    wilcoxon, t = _p_values(first - second)
+    wilcoxon, t = p_values(first - second)
     return {
         "label": label,
         "metric": metric,
@@ -78,7 +78,7 @@ def _test(label: str, metric: str, pairs: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
+def p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
     """Signed-rank test and t-test of the hypothesis that the differences are centred on 0."""
     if not differences.size:
         return np.nan, np.nan

@@ -1,0 +1,118 @@
+"""segmend bench."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
+from segmend.bench.live import LiveTable
+from segmend.bench.pictures import draw_boxplots, draw_table
+from segmend.bench.plan import Plan
+from segmend.bench.preparation import Preparation
+from segmend.bench.table import Table
+from segmend.bench.unit import State, Unit
+from segmend.errors import InputError, did_you_mean
+from segmend.outputs import whole_file
+from segmend.progress import console
+
+_TAIL_LINES = 15
+
+
+def bench(
+    *,
+    plan: str,
+    data: Path,
+    out: Path,
+    only: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    executor: Literal["local", "ray"] = "local",
+    jobs: int | None = None,
+    address: str | None = None,
+    minutes: float = math.inf,
+) -> Table:
+    """Makes a paper's table: trains every row with every seed, and sets the published numbers beside the measured.
+
+    Each run is a process of its own. Called again, finished runs are not repeated and interrupted ones
+    continue; a run that fails is shown with the end of its log and leaves the others alone. Results belong
+    to the digest of data, splits, noise, arguments and code that made them; others are not shown with them.
+
+    Writes results.csv (a row a run, test case and class), table.md, table.csv and table.tex, table.png
+    (measured against published), a box plot for each state of the labels, and runs.json (what every run was
+    made of).
+
+    Args:
+        plan: the name of a plan that comes with Segmend (plil_table1_small, ...), or a YAML file.
+        data: the data folder that the plan is about.
+        out: the folder to write; also where the runs lie.
+        only: names of the rows to run; the table shows the others as far as they are there.
+        labels: names of the states of the labels to run, likewise.
+        executor: processes on this machine, or a Ray cluster that shares the file system.
+        jobs: runs at a time on this machine; by default one for each GPU, or one for every four processor cores.
+        address: of the Ray cluster.
+        minutes: stop after so long, to be continued by the same command.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: the plan or the data cannot be used, or a run failed.
+
+    Example:
+        segmend bench --plan plil_table1_small --data left_atrium --out table1
+    """
+    deadline = time.monotonic() + 60 * minutes
+    chosen = Plan.read(plan)
+    _check_names("--only", only or (), chosen.rows)
+    _check_names("--labels", labels or (), chosen.labels)
+    runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
+    preparation = Preparation(chosen, data, out)
+    preparation.check()
+    units = preparation.units()
+    wanted = [unit for unit in units if unit.row in (only or chosen.rows) and unit.labels in (labels or chosen.labels)]
+    for unit in wanted:
+        if not unit.done:
+            unit.write()
+    with LiveTable(wanted) as live:
+        states = runner.run(wanted, live.show, deadline)
+    every: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}
+    table = Table.of(chosen, units, every | states)
+    _write(out, table, units)
+    console.print(table.markdown(), markup=False, soft_wrap=True)
+    _complain_of_failures(wanted, states)
+    return table
+
+
+def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
+    table.write(out)
+    runs = [
+        {"row": unit.row, "labels": unit.labels, "seed": unit.seed, "what": unit.what, "summary": unit.result}
+        for unit in units
+        if unit.done
+    ]
+    with whole_file(out / "runs.json") as file:
+        file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    if runs:
+        draw_table(out / "table.png", table)
+        draw_boxplots(out, table)
+
+
+def _check_names(option: str, names: Sequence[str], known: Mapping[str, object]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known))
+
+
+def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) -> None:
+    failed = [unit for unit in units if states[unit.folder.name] == "failed"]
+    for unit in failed:
+        console.rule(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")
+        lines = unit.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        console.print("\n".join(lines), markup=False)
+    if failed:
+        problem = "failed" + (f", as did {len(failed) - 1} more" if failed[1:] else "")
+        raise InputError(failed[0].folder, problem, "see the end of its log above; then run the same again")

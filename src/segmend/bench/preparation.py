@@ -1,0 +1,152 @@
+"""Everything that the runs of a plan share, made and checked before the first of them starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from segmend.bench.code import code_of
+from segmend.bench.plan import Labels, Plan, Row, corruption_of, method_of, train_arguments
+from segmend.bench.unit import Unit, slug
+from segmend.commands.corrupt import corrupt
+from segmend.data.cache import digest_of
+from segmend.data.case import Split
+from segmend.data.copying import link, write_cases
+from segmend.data.folder import DataFolder
+from segmend.data.image import case_name, read_grid
+from segmend.data.sampling import BatchPlan, Composition
+from segmend.errors import InputError
+from segmend.methods import all_methods
+from segmend.outputs import whole_folder
+from segmend.progress import track
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A plan on a data folder.
+
+    Attributes:
+        plan: the plan.
+        data: the data folder.
+        out: where everything is written.
+    """
+
+    plan: Plan
+    data: Path
+    out: Path
+
+    def check(self) -> None:
+        """Makes sure that every run can be built and has the cases that it needs. Nothing is written.
+
+        Raises:
+            InputError: the data folder lacks cases, or a row cannot be built.
+        """
+        for labels in self.plan.labels.values():
+            self._check_cases(self._folder(labels))
+        for row in self.plan.rows.values():
+            if row.method:
+                self._check_row(row)
+
+    def units(self) -> list[Unit]:
+        """All runs of the plan, after the label states and the test folder are made."""
+        places = {name: self._prepared(labels) for name, labels in self.plan.labels.items()}
+        units = []
+        for row in self.plan.rows.values():
+            for labels in row.labels if row.method else ():
+                for seed in self.plan.seeds:
+                    what = self._what(row, self.plan.labels[labels])
+                    units.append(Unit.at(self.out / "runs", row.name, labels, seed, what, places[labels]))
+        return units
+
+    def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
+        assert row.method
+        return {
+            "data": self._digest(labels),
+            "labels": labels.corruption,
+            "method": row.method,
+            "arguments": row.arguments,
+            "train": row.train,
+            "select": self.plan.select,
+            "predict": self.plan.predict,
+            "evaluate": self.plan.evaluate,
+            "code": code_of(all_methods()[row.method]),
+        }
+
+    def _check_cases(self, folder: DataFolder) -> None:
+        wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")
+        for split in (Split.TRAIN, Split.TEST):
+            cases = folder.select(split)
+            usable = [case for case in cases if split is Split.TRAIN or case.label]
+            number = wanted.get(split.value, 1)
+            if len(usable) < number:
+                raise InputError(
+                    self.data,
+                    f"holds {len(usable)} {split} cases{' with labels' if split is Split.TEST else ''}, "
+                    f"but the plan needs {number}",
+                    f"get {source}, and lay it out as imagesTr/CASE_0000, labelsTr/CASE, imagesTs and labelsTs "
+                    "with a dataset.json",
+                )
+
+    def _check_row(self, row: Row) -> None:
+        folder = self._folder(self.plan.labels[row.labels[0]])
+        arguments = train_arguments(row, row.train)
+        scan = folder.select(Split.TRAIN)[0].images[0]
+        dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
+        try:
+            network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
+            method_of(row)(network)
+        except (TypeError, ValueError) as error:
+            where = self.plan.document.where(("rows", row.name))
+            raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
+        counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
+        if counts and not any(labels.corruption for labels in self.plan.labels.values()):
+            BatchPlan.of(folder.select(Split.TRAIN), Composition(**counts), 0, f"row {row.name}")
+
+    def _folder(self, labels: Labels) -> DataFolder:
+        return DataFolder.open(self.data, labels.cases)
+
+    def _digest(self, labels: Labels) -> str:
+        """Of the whole data folder, its splits included."""
+        return digest_of(self._files_digest, *([labels.cases] if labels.cases else []))
+
+    @cached_property
+    def _files_digest(self) -> str:
+        files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
+        names = [str(path.relative_to(self.data)) for path in files]
+        return digest_of(*names, *track(files, "reading the data"))
+
+    def _prepared(self, labels: Labels) -> dict[str, Any]:
+        mark = digest_of(self._digest(labels), json.dumps(labels.corruption, sort_keys=True))[:8]
+        data, cases = self.data, labels.cases
+        if labels.corruption:
+            data, cases = self.out / "labels" / f"{slug(labels.name)}_{mark}", None
+            if not data.exists():
+                corrupt(data=self.data, out=data, cases=labels.cases, **corruption_of(labels))
+        folder = DataFolder.open(data, cases)
+        test = self.out / "test" / mark
+        if not test.exists():
+            _link_test_cases(folder, test)
+        if self.plan.select == "test":
+            cases = self.out / "test" / f"{mark}_selected_on.csv"
+            shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
+            write_cases(cases, shown)
+        places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
+        return {name: str(path.resolve()) if path else None for name, path in places.items()}
+
+
+def _link_test_cases(folder: DataFolder, out: Path) -> None:
+    """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
+    with whole_folder(out) as place:
+        shutil.copy(folder.root / "dataset.json", place / "dataset.json")
+        for name in ("imagesTs", "labelsTs"):
+            (place / name).mkdir()
+        for case in folder.select(Split.TEST):
+            if case.label:
+                for image in case.images:
+                    link(image, place / "imagesTs" / image.name)
+                ending = case.label.name[len(case_name(case.label)) :]
+                link(case.label, place / "labelsTs" / f"{case.name}{ending}")

@@ -1,0 +1,153 @@
+"""One run of a table: train, predict, evaluate. What was finished is never done again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from segmend.bench.plan import Row, method_of, train_arguments
+from segmend.commands.evaluate import evaluate
+from segmend.commands.predict import predict
+from segmend.commands.train import train
+from segmend.data.cache import digest_of
+from segmend.metrics import read_table
+from segmend.outputs import whole_file
+
+State = Literal["waiting", "running", "done", "failed"]
+BUSY = 75
+"""Exit status of a unit that another process is working on."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row with one seed on one state of the labels.
+
+    Attributes:
+        row: name of the row.
+        labels: name of the state of the labels.
+        seed: of the training.
+        folder: where everything of this run lies.
+        what: all that decides the result, as JSON can hold it.
+        where: paths of its inputs on this machine.
+    """
+
+    row: str
+    labels: str
+    seed: int
+    folder: Path
+    what: dict[str, Any]
+    where: dict[str, str | None]
+
+    @classmethod
+    def at(cls, root: Path, row: str, labels: str, seed: int, what: dict[str, Any], where: dict[str, Any]) -> Unit:
+        """The unit of a description, in a folder named by it: another description has another folder."""
+        what = {**what, "seed": seed}
+        mark = digest_of(json.dumps(what, sort_keys=True))
+        name = f"{slug(row)}_{slug(labels)}_seed{seed}_{mark[:8]}"
+        return cls(row, labels, seed, root / name, {**what, "fingerprint": mark}, where)
+
+    @classmethod
+    def load(cls, folder: Path) -> Unit:
+        """The unit that was written into a folder."""
+        content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
+        return cls(content["row"], content["labels"], content["seed"], folder, content["what"], content["where"])
+
+    def write(self) -> None:
+        """Writes the description into the folder, for the process that is to run it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "row": self.row,
+            "labels": self.labels,
+            "seed": self.seed,
+            "what": self.what,
+            "where": self.where,
+        }
+        with whole_file(self.folder / "unit.json") as file:
+            file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @property
+    def log(self) -> Path:
+        """What the process of the unit printed."""
+        return self.folder / "log.txt"
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / "result.json").is_file()
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that its log tells of."""
+        try:
+            return int(pd.read_csv(self.folder / "run" / "log.csv", usecols=["step"])["step"].iloc[-1])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Summary of the finished run."""
+        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Scores of the test cases."""
+        return read_table(self.folder / "scores.csv")
+
+
+def execute(unit: Unit) -> None:
+    """Trains, predicts and evaluates, each from where it was left.
+
+    Raises:
+        InputError: from any of the three.
+    """
+    what, where = unit.what, {name: Path(path) if path else None for name, path in unit.where.items()}
+    data, images, references = where["data"], where["images"], where["references"]
+    assert data
+    assert images
+    assert references
+    row = Row(unit.row, what["method"], what["arguments"], (), {}, "")
+    run = train(
+        data=data,
+        cases=where["cases"],
+        method=method_of(row),
+        out=unit.folder / "run",
+        seed=unit.seed,
+        **train_arguments(row, what["train"]),
+    )
+    predictions = unit.folder / "predictions"
+    if not predictions.exists():
+        checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
+        predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
+    evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
+    with whole_file(unit.folder / "result.json") as file:
+        file.write_text(json.dumps(run.summary, indent=1), encoding="utf-8")
+
+
+def slug(name: str) -> str:
+    """The name as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+
+
+def main() -> int:
+    """Executes the unit whose folder is the only argument, unless another process is at it."""
+    unit = Unit.load(Path(sys.argv[1]))
+    with (unit.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return BUSY
+        if not unit.done:
+            execute(unit)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
