@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
+PLAN ?= plil_table1
+DATA ?= $(BENCH_DATA)
+BUNDLE ?= bundle
 BENCH_DATA ?= $(wildcard ../shared/data/left_atrium)
 
 # One thread a test process: the processes themselves fill the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-slow check coverage bench format clean
+.PHONY: demo test test-slow check coverage bench bundle format clean
 
 demo: .venv/ready
 	$(BIN)/segmend demo --out $(DEMO)
@@ -16,6 +19,7 @@ test: .venv/ready
 	$(TEST) -m "not slow"
 
 test-slow: .venv/ready
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,ray]"
 	$(TEST)
 
 coverage: .venv/ready
@@ -30,6 +34,9 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/speed.py $(if $(BENCH_DATA),--data $(BENCH_DATA))
+
+bundle: .venv/ready
+	$(BIN)/python benchmarks/bundle.py --plan $(PLAN) --data $(DATA) --out $(BUNDLE) $(ARGUMENTS)
 
 format: .venv/ready
 	$(BIN)/ruff check --fix --quiet src tests benchmarks

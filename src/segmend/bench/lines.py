@@ -75,6 +75,8 @@ class Document:
 
 def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, path: Path, places: dict[Place, str]) -> Any:
     places.setdefault(place, f"{path} line {node.start_mark.line + 1}")
+    if node.tag not in loader.yaml_constructors:
+        loader.construct_undefined(node)  # raises
     if isinstance(node, yaml.SequenceNode):
         return [_plain(loader, child, (*place, str(index)), path, places) for index, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
@@ -91,12 +93,12 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, path: Path, p
 
 
 def _merged(base: Any, above: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(above, dict)):
+    if not isinstance(above, dict):
         return above
-    joined = dict(base)
+    joined = dict(base) if isinstance(base, dict) else {}
     for key, value in above.items():
         if value is None:
             joined.pop(key, None)
         else:
-            joined[key] = _merged(base.get(key), value)
+            joined[key] = _merged(joined.get(key), value)
     return joined

@@ -1,0 +1,133 @@
+"""The whole way of a plan on phantoms, with runs in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from segmend.bench import command, executors
+from segmend.bench.command import bench
+from segmend.bench.unit import execute
+from segmend.data.phantom import write_phantoms
+from segmend.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    write_phantoms(folder, train=4, test=2, shape=(24, 24, 16))
+    return folder
+
+
+@pytest.fixture
+def in_process(monkeypatch, tmp_path):
+    """Runs units here, in order, and counts them; those named in ``broken`` fail."""
+    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
+
+    class Here(executors.Executor):
+        ran: list[str] = []  # noqa: RUF012
+        broken: tuple[str, ...] = ()
+
+        def __init__(self, jobs=None):
+            pass
+
+        def run(self, units, report, deadline):
+            states = {}
+            for unit in units:
+                if not unit.done and unit.row in self.broken:
+                    unit.log.write_text("first\nValueError: the last line\n")
+                    states[unit.folder.name] = "failed"
+                    continue
+                if not unit.done:
+                    Here.ran.append(f"{unit.row}, {unit.labels}")
+                    execute(unit)
+                states[unit.folder.name] = "done"
+                report({other.folder.name: states.get(other.folder.name, "waiting") for other in units})
+            return states
+
+    Here.ran = []
+    monkeypatch.setattr(command, "LocalExecutor", Here)
+    return Here
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_makes_table_and_pictures_and_repeats_nothing(small, write_plan, data, tmp_path, in_process, capsys):
+    before, out = contents(data), tmp_path / "out"
+    table = bench(plan=str(write_plan(small)), data=data, out=out)
+    assert in_process.ran == ["Mixed, some noisy", "Mixed, as given"]
+    assert contents(data) == before
+    text = (out / "table.md").read_text()
+    assert "*77.21 (7.52)*" in text
+    assert "| PNL | *78.01 (7.23)* |" in text
+    assert "published only" in text
+    assert "last checkpoint" in text
+    assert text.strip() in capsys.readouterr().out
+    results = pd.read_csv(out / "results.csv")
+    assert len(results) == 2 * 2 * results["label"].nunique()
+    assert set(results.columns) >= {"row", "labels", "seed", "case", "label", "dice", "hd95", "status", "fingerprint"}
+    assert results["fingerprint"].nunique() == 2
+    assert r"\begin{tabular}" in (out / "table.tex").read_text()
+    assert (out / "table.png").stat().st_size > 5000
+    assert {path.name for path in out.glob("boxplot_*.png")} == {"boxplot_some-noisy.png", "boxplot_as-given.png"}
+    runs = json.loads((out / "runs.json").read_text())
+    assert [run["what"]["method"] for run in runs] == ["Supervised", "Supervised"]
+    assert str(tmp_path) not in json.dumps([run["what"] for run in runs])
+    again = bench(plan=str(write_plan(small)), data=data, out=out)
+    assert len(in_process.ran) == 2
+    pd.testing.assert_frame_equal(again.results, table.results)
+
+    small["train"]["iterations"] = 1  # other arguments are other runs, and never share the table
+    other = bench(plan=str(write_plan(small)), data=data, out=out, labels=["as given"])
+    assert in_process.ran[2:] == ["Mixed, as given"]
+    assert len(other.results) == len(table.results) / 2
+    assert not set(other.results["fingerprint"]) & set(table.results["fingerprint"])
+
+
+def test_a_run_that_fails_is_shown_and_leaves_the_others_alone(small, write_plan, data, tmp_path, in_process, capsys):
+    small["rows"]["Bad"] = {"method": "MeanTeacher", "labels": ["some noisy"], "batch": {"expert": 1, "noisy": 1}}
+    small["rows"]["Mixed"]["labels"] = ["some noisy"]
+    in_process.broken = ("Bad",)
+    with pytest.raises(InputError, match=r"Bad.*failed"):
+        bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out")
+    assert "ValueError: the last line" in capsys.readouterr().err
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "0 of 1, 1 failed" in text
+    assert len(pd.read_csv(tmp_path / "out" / "results.csv")["row"].unique()) == 1
+
+
+def test_selection_on_the_test_cases_is_only_on_demand(small, write_plan, data, tmp_path, in_process):
+    small |= {"select": "test", "labels": {"as given": {}}}
+    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}}
+    bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out")
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert (run / "run" / "checkpoints" / "best.ckpt").is_file()
+    assert "SELECTED ON THE TEST SET" in (tmp_path / "out" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"data": {"train": 80, "source": "the Atrial Challenge from example.org"}},
+            "4 train cases.*needs 80.*example.org",
+        ),
+        ({"data": {"test": 3}}, "2 test cases with labels.*needs 3"),
+        ({"train": {"network": "VNett"}}, "no network 'VNett'"),
+        ({"train": {"network": {"name": "UNet", "wide": 3}}}, "cannot be built.*wide"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_written(small, write_plan, data, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        bench(plan=str(write_plan({**small, **change})), data=data, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("only", ["Mixd"]), ("labels", ["as givn"])])
+def test_rows_and_labels_must_be_of_the_plan(small, write_plan, data, tmp_path, option, value):
+    with pytest.raises(InputError, match=f"--{option}.*{value[0]}"):
+        bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out", **{option: value})

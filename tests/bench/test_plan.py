@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.bench.plan import PLANS, Plan, corruption_of, method_of, train_arguments
+from segmend.bench.published import published_value
+from segmend.errors import InputError
+from segmend.labels.corrupt import CubeMorphology
+from segmend.learner import Optimisation
+from segmend.methods import Supervised
+from segmend.networks import UNet
+
+SHIPPED = sorted(path.stem for path in PLANS.glob("*.yaml"))
+
+
+def test_a_plan_says_what_is_run(small, write_plan):
+    small["rows"]["Mixed"]["train"] = {"iterations": 7, "optimisation": {"optimiser": "adamw"}}
+    plan = Plan.read(write_plan(small))
+    row = plan.rows["Mixed"]
+    assert set(row.labels) == {"some noisy", "as given"}
+    assert row.train["iterations"] == 7
+    assert row.train["mixed"] == 2
+    arguments = train_arguments(row, row.train)
+    assert arguments["optimisation"] == Optimisation(optimiser="adamw")
+    network = arguments["network"](1, 2, 3)
+    assert isinstance(network, UNet)
+    assert network.arguments["width"] == 2
+    assert isinstance(method_of(row)(network), Supervised)
+    corruption = corruption_of(plan.labels["some noisy"])
+    assert isinstance(corruption["recipe"], CubeMorphology)
+    assert corruption["expert"] == 2
+    assert plan.labels["as given"].corruption is None
+    assert plan.rows["PNL"].method is None
+
+
+def test_a_plan_may_be_built_on_another(small, write_plan):
+    write_plan(small, "below.yaml")
+    plan = Plan.read(write_plan({"base": "below", "train": {"iterations": 9}, "rows": {"PNL": None}}))
+    assert plan.rows["Mixed"].train["iterations"] == 9
+    assert plan.rows["Mixed"].train["patch"] == [16, 16, 16]
+    assert list(plan.rows) == ["Mixed"]
+    assert plan.title == "Small"
+    with pytest.raises(InputError, match="is built on another plan"):
+        Plan.read(write_plan({"base": "plan"}, "third.yaml"))
+
+
+def test_selection_on_test_cases_stands_in_the_title(small, write_plan):
+    assert Plan.read(write_plan(small)).title == "Small"
+    assert "SELECTED ON THE TEST SET" in Plan.read(write_plan({**small, "select": "test"})).title
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("trian",), {}, "line .*'trian' is not known.*train"),
+        (("train", "iteratons"), 3, "'iteratons' is not an argument of 'train'.*iterations"),
+        (("train", "out"), "x", "'out' is not an argument"),
+        (("rows", "Mixed", "method"), "Supervized", "no method 'Supervized'.*Supervised"),
+        (("rows", "Mixed", "arguments"), {"passes": 3}, "'passes' is not an argument of Supervised"),
+        (("rows", "Mixed", "batch"), {"experts": 1}, "'experts' is not a quality"),
+        (("rows", "Mixed", "labels"), ["some noise"], "no labels 'some noise'.*some noisy"),
+        (("rows", "Mixed", "colour"), 1, "'colour' is not known of a row"),
+        (("labels", "some noisy", "recipe"), "Cube", "no recipe 'Cube'.*CubeMorphology"),
+        (("labels", "some noisy", "arguments"), {"sides": 1}, "'sides' is not an argument of CubeMorphology"),
+        (("metrics",), ["dice", "dise"], "'dise' is not a column"),
+        (("select",), "first", "'first' is unknown"),
+        (("baseline",), "Mixd", "no row 'Mixd'"),
+        (("seeds",), [-1], "no seeds"),
+    ],
+)
+def test_what_is_not_known_is_named_with_its_line(small, write_plan, place, value, message):
+    content = small
+    for key in place[:-1]:
+        content = content[key]
+    content[place[-1]] = value
+    with pytest.raises(InputError, match=message) as error:
+        Plan.read(write_plan(small))
+    assert "plan.yaml line" in str(error.value)
+
+
+def test_a_wrong_part_of_an_argument_is_named(small, write_plan):
+    row = Plan.read(write_plan(small)).rows["Mixed"]
+    with pytest.raises(InputError, match="rate"):
+        train_arguments(row, {"optimisation": {"rate": 1}})
+    with pytest.raises(InputError, match="VNet"):
+        train_arguments(row, {"network": "VNett"})
+
+
+def test_an_unknown_plan_is_an_error():
+    with pytest.raises(InputError, match="plil_table1"):
+        Plan.read("plil_tabel1")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_plans_can_be_read_and_their_published_rows_found(name):
+    plan = Plan.read(name)
+    assert plan.rows
+    published = plan.published
+    found = [
+        published_value(published["paper"], published["table"], plan.labels[labels].published, row.published, metric)[0]
+        for row in plan.rows.values()
+        for labels in row.labels
+        for metric in published.get("metrics", {}).values()
+    ]
+    if published:
+        assert any(value == value for value in found)
