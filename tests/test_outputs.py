@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from segmend.errors import InputError
-from segmend.outputs import check_free, whole_file, whole_folder
+from segmend.outputs import check_free, wait_for, whole_file, whole_folder
 
 EXPLAINED = [
     pytest.param(errno.ENOSPC, "the disk is full, nothing was written. Free some space", id="full"),
@@ -123,3 +124,22 @@ def test_check_free_refuses_a_file(tmp_path):
     with pytest.raises(InputError, match=r"run: is a file, but a folder is to be written there\. Choose another"):
         check_free(tmp_path / "run")
     check_free(tmp_path / "other")
+
+
+class TestWaiting:
+    def test_ends_when_the_file_is_there(self, tmp_path):
+        timer = threading.Timer(0.2, (tmp_path / "late").mkdir)
+        timer.start()
+        wait_for(tmp_path / "late")
+        assert (tmp_path / "late").is_dir()
+        timer.join()
+
+    def test_ends_in_an_error(self, tmp_path):
+        with pytest.raises(InputError, match=r"never: did not appear within 0\.1 s, or the process that writes it"):
+            wait_for(tmp_path / "never", patience=0.1)
+
+    def test_ends_with_the_process_that_started_this_one(self, tmp_path, monkeypatch):
+        parents = iter([10, 10, 1])
+        monkeypatch.setattr(os, "getppid", lambda: next(parents))
+        with pytest.raises(InputError, match=r"never: .* run the same command again"):
+            wait_for(tmp_path / "never")

@@ -194,6 +194,18 @@ class TestWindows:
         assert maps["gaussian"][2] > maps["uniform"][2] + 0.05
 
 
+def test_any_function_may_be_mapped_over_a_scan(scan):
+    image, grid = scan
+    segmenter = segmenter_of(slope=1.0, stride=(2, 3, 4))
+    placement = segmenter.task.preprocessing.place(image, grid)
+    prepared = segmenter.task.preprocessing.image(image, grid, placement)
+    maps = segmenter.maps(prepared, lambda window: torch.cat([window, segmenter.method.predict(window)], 1))
+    assert maps.shape == (3, *prepared.shape[1:])
+    np.testing.assert_allclose(maps[0], prepared[0], atol=1e-6)
+    whole = list(segmenter.probabilities(image, grid))
+    np.testing.assert_array_equal(placement.restore(maps[2]), whole[1])
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision(precision, dtype):
     segmenter = replace(segmenter_of(), precision=precision)

@@ -3,11 +3,9 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -17,12 +15,12 @@ from segmend.data.case import Case, Quality, Split
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
+from segmend.hardware import Hardware
 from segmend.learner import Optimisation
 from segmend.methods import Method
-from segmend.networks import Network, VNet
-from segmend.networks.fitting import training_bytes
+from segmend.networks import Network
 from segmend.run import Run, Task
-from segmend.training import Hardware, Training, check_memory, fit
+from segmend.training import Training, fit
 
 
 class Slope(Network):
@@ -66,7 +64,7 @@ def cpu_only(monkeypatch):
 def make_case(name, split=Split.TRAIN):
     image = np.random.default_rng(len(name)).normal(size=(1, 8, 8)).astype(np.float32)
     label = (image[0] > 0).astype(np.uint8)
-    return PreparedCase(Case(name, (), None, split, Quality.NOISY), image, label, np.argwhere(label), name)
+    return PreparedCase(Case(name, (), None, split, Quality.NOISY), image, label, np.argwhere(label), name, (1.0, 1.0, 1.0))
 
 
 def training_of(validation=(), **changes):
@@ -214,44 +212,6 @@ class TestResume:
         run.last.write_bytes(b"damaged")
         with pytest.raises(InputError, match=r"last\.ckpt: is damaged\. Delete it to start again"):
             trained()
-
-
-class TestHardware:
-    @pytest.mark.parametrize(
-        ("name", "value", "least"), [("devices", 0, 1), ("nodes", 0, 1), ("nodes", -1, 1), ("workers", -1, 0)]
-    )
-    def test_counts(self, name, value, least):
-        with pytest.raises(InputError, match=rf"--{name}: is {value}\. Give {least} or more"):
-            Hardware(**{name: value})
-
-    def test_more_gpus_than_there_are(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        Hardware(devices=2)
-        with pytest.raises(InputError, match="--devices: is 3, but there are 2"):
-            Hardware(devices=3)
-
-
-class TestMemory:
-    def test_a_step_that_cannot_fit_is_refused(self, monkeypatch):
-        memory = namedtuple("memory", "available")
-        network, hardware = VNet(1, 2, width=2), Hardware(precision="32")
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(2**40))
-        check_memory(network, 1, (160, 160, 160), 4, hardware)
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(2**30))
-        message = (
-            r"--patch 160 160 160: with 4 samples a batch needs about \d+ GiB, but 1 GiB are free\. Take a smaller"
-        )
-        with pytest.raises(InputError, match=message):
-            check_memory(network, 1, (160, 160, 160), 4, hardware)
-
-    def test_bf16_needs_half_of_it(self, monkeypatch):
-        memory = namedtuple("memory", "available")
-        network, patch = VNet(1, 2, width=2), (32, 32, 32)
-        available = 3 * training_bytes(network, 1, patch, 2, bytes_per_value=1)
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(available))
-        check_memory(network, 1, patch, 2, Hardware(precision="bf16"))
-        with pytest.raises(InputError, match="--patch 32 32 32"):
-            check_memory(network, 1, patch, 2, Hardware(precision="32"))
 
 
 def _log(run, *columns):

@@ -4,7 +4,7 @@ The commands of the command line are the functions of this package::
 
     from segmend import corrupt, evaluate, predict, train
 
-Only ``segmend.methods`` is not the command of this name but the package of all methods.
+Only ``segmend.bench``, ``segmend.labels`` and ``segmend.methods`` are not commands but packages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segmend.bench.command import bench as bench
     from segmend.commands.check import check as check
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.demo import demo as demo
@@ -22,15 +21,24 @@ if TYPE_CHECKING:
     from segmend.commands.train import train as train
 
 COMMANDS = {
-    **{name: f"segmend.commands.{name}" for name in ("demo", "check", "corrupt", "train", "predict", "evaluate")},
+    "demo": "segmend.commands.demo",
+    "check": "segmend.commands.check",
+    "corrupt": "segmend.commands.corrupt",
+    "train": "segmend.commands.train",
+    "labels": "segmend.commands.labels",
+    "predict": "segmend.commands.predict",
+    "evaluate": "segmend.commands.evaluate",
     "bench": "segmend.bench.command",
     "methods": "segmend.commands.methods",
 }
 """Modules of the commands by name, in the order in which one meets them."""
 
+PACKAGES = ("bench", "labels", "methods")
+"""Commands whose function is found in that module only, since the name here is that of a package."""
+
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: torch and MONAI take seconds, and not every command needs them.
-    if name in COMMANDS and name != "methods":
+    if name in COMMANDS and name not in PACKAGES:
         return getattr(importlib.import_module(COMMANDS[name]), name)
     raise AttributeError(f"module 'segmend' has no attribute '{name}'")

@@ -38,14 +38,25 @@ def rebuilt(description: Mapping[str, Any], known: Mapping[str, type[T]], base: 
     Raises:
         InputError: there is no such class, or it does not take these arguments.
     """
+    cls = described_class(description, known, base)
+    try:
+        return cls(*leading, **description.get("init_args", {}))
+    except TypeError as error:
+        problem = f"cannot be built ({error})"
+        raise InputError(description["class_path"], problem, "correct its arguments in config.yaml") from error
+
+
+def described_class(description: Mapping[str, Any], known: Mapping[str, type[T]], base: type[T]) -> type[T]:
+    """The class of the object that ``described`` described.
+
+    Raises:
+        InputError: there is no such class.
+    """
     path = str(description["class_path"])
     cls = known.get(path) or _imported(path, known)
     if not issubclass(cls, base):
         raise InputError(path, f"is not a {base.__name__}", did_you_mean(path, known))
-    try:
-        return cls(*leading, **description.get("init_args", {}))
-    except TypeError as error:
-        raise InputError(path, f"cannot be built ({error})", "correct its arguments in config.yaml") from error
+    return cls
 
 
 def plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from pathlib import Path
 
 from segmend.errors import InputError
 
+PATIENCE = 24 * 3600.0
+"""Seconds that a process waits for what another one writes: as long as a training may take, say."""
+
+_SECONDS_BETWEEN_LOOKS = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
 _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
@@ -67,6 +72,20 @@ def check_free(path: Path) -> None:
         raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
     if path.is_dir() and any(path.iterdir()):
         raise InputError(path, "already holds something", "choose another folder, or delete this one")
+
+
+def wait_for(path: Path, patience: float = PATIENCE) -> None:
+    """Returns when another process has written a file or folder.
+
+    Raises:
+        InputError: the process that started this one has ended, or it took too long.
+    """
+    parent, deadline = os.getppid(), time.monotonic() + patience
+    while not path.exists():
+        if os.getppid() != parent or time.monotonic() > deadline:
+            problem = f"did not appear within {patience:g} s, or the process that writes it has ended"
+            raise InputError(path, problem, "keep it where every machine sees it, and run the same command again")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 @contextmanager

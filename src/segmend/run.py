@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from segmend.configuration import described, rebuilt
+from segmend.configuration import described, described_class, rebuilt
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.errors import InputError
 from segmend.methods import Method, all_methods
@@ -102,6 +102,21 @@ class Run:
         return self.path / "log.csv"
 
     @property
+    def labels(self) -> Path:
+        """Revisions of the labels, where the method rewrites them."""
+        return self.path / "labels"
+
+    @property
+    def first(self) -> Run:
+        """The plain training that labelled the unlabelled cases, where the method wants that."""
+        return Run(self.path / "first")
+
+    @property
+    def first_labels(self) -> Path:
+        """The labels that it gave them, on the scans' own grids."""
+        return self.path / "first_labels"
+
+    @property
     def finished(self) -> bool:
         """Whether the training went to its end."""
         return (self.path / "summary.json").is_file()
@@ -116,6 +131,11 @@ class Run:
         if not isinstance(config, dict) or not {"method", "network"} <= set(config):
             raise InputError(self.path / "config.yaml", "is not the configuration of a run", "give the folder of a run")
         return config
+
+    @property
+    def method_class(self) -> type[Method]:
+        """The class of the run's method."""
+        return described_class(self.config["method"], all_methods(), Method)  # type: ignore[type-abstract]
 
     @cached_property
     def task(self) -> Task:
@@ -151,15 +171,23 @@ class Run:
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
 
+    def claim(self, config: Mapping[str, Any]) -> None:
+        """Makes the folder that of a run of this configuration.
+
+        Raises:
+            InputError: as ``check_free_for``.
+        """
+        self.check_free_for(config)
+        if not (self.path / "config.yaml").is_file():
+            self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
     def begin(self, config: Mapping[str, Any], task: Task) -> None:
         """Claims the folder, or makes sure that the run to be continued there has the same task.
 
         Raises:
             InputError: as ``check_free_for``, or the data have changed since the run was begun.
         """
-        self.check_free_for(config)
-        if not (self.path / "config.yaml").is_file():
-            self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        self.claim(config)
         if not (self.path / "task.json").is_file():
             self._write("task.json", json.dumps(task.to_json(), indent=1))
         elif self.task != task:

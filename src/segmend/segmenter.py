@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -91,6 +92,14 @@ class Segmenter:
             for index, of_class in enumerate(probabilities):
                 yield self._restored(of_class, placement, outside=float(index == 0))
 
+    def maps(self, image: NDArray[np.float32], function: Predictor) -> NDArray[np.float32]:
+        """What a function of windows ``[B, channels, *patch]`` makes of a prepared image, ``[K, *spatial]``.
+
+        It is called as the method is for a prediction: same windows, weighting and number format.
+        """
+        predict = partial(self._predict, function=function)
+        return predict_probabilities(torch.tensor(image), predict, **self._windows(image.ndim - 1))
+
     def _restored(self, of_class: NDArray[np.float32], placement: Placement, outside: float) -> NDArray[np.float32]:
         return placement.restore(resample_map(np.array(of_class), placement.box_shape), outside)
 
@@ -119,14 +128,14 @@ class Segmenter:
             "device": device,
         }
 
-    def _predict(self, image: Tensor) -> Tensor:
-        predict: Predictor = self._predict_patch
+    def _predict(self, image: Tensor, function: Predictor | None = None) -> Tensor:
+        predict: Predictor = partial(self._predict_patch, function=function or self.method.predict)
         if self.flips:
             predict = flip_averaged(predict, range(len(self.task.patch)))
         if image.ndim - 2 > len(self.task.patch):
             predict = predict_slices(predict)
         return predict(image)
 
-    def _predict_patch(self, image: Tensor) -> Tensor:
+    def _predict_patch(self, image: Tensor, function: Predictor) -> Tensor:
         with autocast(self.precision, image.device):
-            return self.method.predict(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))
+            return function(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))

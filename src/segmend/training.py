@@ -7,16 +7,16 @@ import platform
 import resource
 import signal
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import psutil
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from segmend.callbacks import Checkpoints, Log, ShownProgress
@@ -26,49 +26,21 @@ from segmend.data.cache import PreparedCase
 from segmend.data.crops import CropBatches, StepSampler
 from segmend.data.sampling import BatchPlan
 from segmend.errors import InputError
+from segmend.hardware import Hardware
+from segmend.labels.history import LabelHistory
+from segmend.labels.store import LabelStore
 from segmend.learner import Learner, Optimisation
 from segmend.methods import Method
-from segmend.metrics import dice
-from segmend.networks import Network
-from segmend.networks.fitting import training_bytes
-from segmend.precision import Precision, best_device, resolved
+from segmend.metrics import mean_dice
+from segmend.precision import best_device, resolved
+from segmend.relabelling import Relabelling, label_store
 from segmend.report.curves import draw_curves
+from segmend.report.label_curves import draw_label_curves
 from segmend.run import Run, Task
 from segmend.segmenter import Segmenter
 
 LOG_EVERY = 10
 """Steps between rows of log.csv."""
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What to compute on; nothing here changes what is learned, up to rounding and the number of processes.
-
-    Attributes:
-        precision: number format of the network.
-        devices: GPUs, or processes on a CPU.
-        nodes: machines.
-        workers: processes that load data for each device; None chooses.
-        compile: compile the network first.
-    """
-
-    precision: Precision = "auto"
-    devices: int | Literal["auto"] = "auto"
-    nodes: int = 1
-    workers: int | None = None
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        for name, count, least in (
-            ("devices", self.devices, 1),
-            ("nodes", self.nodes, 1),
-            ("workers", self.workers, 0),
-        ):
-            if isinstance(count, int) and count < least:
-                raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
-        present = torch.cuda.device_count()
-        if present and isinstance(self.devices, int) and self.devices > present:
-            raise InputError("--devices", f"is {self.devices}, but there are {present}", "give at most so many")
 
 
 @dataclass(frozen=True)
@@ -86,6 +58,7 @@ class Training:
         iterations: optimiser steps.
         seed: decides every random choice.
         checkpoint_every: steps between checkpoints.
+        truth: true labels by case, where they are known: for the log alone, of methods that rewrite labels.
     """
 
     cases: Sequence[PreparedCase]
@@ -98,6 +71,7 @@ class Training:
     iterations: int
     seed: int
     checkpoint_every: int
+    truth: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> None:
@@ -111,49 +85,43 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     if hardware.compile:
         method.network.compile()
 
+    segmenter = Segmenter(method, training.task, precision=hardware.precision)
+
     def validate(current: Learner) -> float:
-        segmenter = Segmenter(current.method.eval(), training.task, precision=hardware.precision)
+        current.method.eval()
         score = float(np.mean([_mean_dice(segmenter, case) for case in training.validation]))
         current.method.train()
         return score
 
     log = Log(run.log, LOG_EVERY)
     checkpoints = Checkpoints(run, training.checkpoint_every, validate if training.validation else None, log)
-    trainer = _trainer(run, training, hardware, [log, checkpoints, ShownProgress()])
+    callbacks: list[Callback] = [log, checkpoints, ShownProgress()]
+    labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
+    if labels:
+        classes = len(training.task.labels)
+        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth)
+        callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
+    trainer = _trainer(run, training, hardware, callbacks)
     done = _steps_done(run)
+    if labels and trainer.is_global_zero:
+        labels.rewind(done)  # before processes load data, which would see what is to be removed
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
-    learner.make_loader = lambda rank, processes: _loader(training, hardware, done, rank, processes)
+    learner.make_loader = lambda rank, processes: _loader(training, labels, hardware, done, rank, processes)
     try:
         trainer.fit(learner, ckpt_path=run.last if done else None, weights_only=True if done else None)
     except SystemExit as stopped:  # which Lightning makes of Ctrl+C, after it has switched that key off
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from stopped
     if trainer.is_global_zero:
-        draw_curves(run.log, run.path / "curves.png", title=f"{type(method).__name__}, {run.path.name}")
+        title = f"{type(method).__name__}, {run.path.name}"
+        draw_curves(run.log, run.path / "curves.png", title)
+        if labels:
+            draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
         run.finish(_summary(learner, training, checkpoints.seconds))
 
 
-def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> None:
-    """Makes sure that a training step has a chance to fit into memory.
-
-    Raises:
-        InputError: it has none.
-    """
-    device = best_device()
-    size = 2 if resolved(hardware.precision, device) == "bf16" else 4
-    needed = training_bytes(network, in_channels, patch, batch, size)
-    on_gpu = device.type == "cuda"
-    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
-    if needed > free:
-        raise InputError(
-            f"--patch {' '.join(map(str, patch))}",
-            f"with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
-            "take a smaller patch, fewer samples or a smaller network",
-        )
-
-
-def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[Any]) -> Trainer:
+def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[Callback]) -> Trainer:
     device = best_device()
     devices: Any = hardware.devices
     if devices == "auto" and device.type == "cpu":
@@ -178,7 +146,9 @@ def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[A
     )
 
 
-def _loader(training: Training, hardware: Hardware, done: int, rank: int, processes: int) -> DataLoader[Batch]:
+def _loader(
+    training: Training, labels: LabelStore | None, hardware: Hardware, done: int, rank: int, processes: int
+) -> DataLoader[Batch]:
     batches = CropBatches(
         training.cases,
         training.plan,
@@ -187,6 +157,7 @@ def _loader(training: Training, hardware: Hardware, done: int, rank: int, proces
         training.foreground,
         rank,
         processes,
+        labels,
     )
     on_gpu = best_device().type == "cuda"
     workers = hardware.workers if hardware.workers is not None else 4 if on_gpu else 0
@@ -211,9 +182,7 @@ def _steps_done(run: Run) -> int:
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
     assert case.label is not None
-    predicted = segmenter.prepared_classes(case.image)
-    classes = range(1, len(segmenter.task.labels))
-    return float(np.mean([dice(predicted == index, case.label == index) for index in classes]))
+    return mean_dice(segmenter.prepared_classes(case.image), case.label, len(segmenter.task.labels))
 
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -20,7 +22,7 @@ import segmend
 from segmend.cli import main
 from segmend.data import cache as cache_module
 from segmend.errors import InputError
-from segmend.methods import PLIL, Supervised
+from segmend.methods import PLIL, Revision, Supervised
 from segmend.networks import SegResNet, UNet
 from segmend.run import Run
 
@@ -214,7 +216,7 @@ class TestReproduction:
         other = Run(tmp_path / "other")
         differing = {name for name in run.config if run.config[name] != other.config[name]}
         assert differing == {"seed", "out"}
-        weights = [checkpoint(it.last)["state_dict"]["method.network.head.weight"] for it in (run, other)]
+        weights = [checkpoint(it.last)["state_dict"]["method.network.decoder.head.weight"] for it in (run, other)]
         assert not torch.equal(*weights)
 
     def test_the_configuration_is_complete(self, make_folder, train):
@@ -310,7 +312,8 @@ class TestSeveralProcesses:
             assert saved[f"method.{name}"].flatten().tolist() == values
         alone = train(root, *TINY_UNET, "--mixed", 1, "--iterations", 4, out="alone")
         assert not torch.equal(
-            checkpoint(alone.last)["state_dict"]["method.network.head.weight"], saved["method.network.head.weight"]
+            checkpoint(alone.last)["state_dict"]["method.network.decoder.head.weight"],
+            saved["method.network.decoder.head.weight"],
         )
 
         images = root / "imagesTr"
@@ -368,7 +371,7 @@ class TestData:
         assert run.task.dimensions == 2
         assert run.task.preprocessing.slice_axis == 1
         assert run.task.preprocessing.spacing == (2.0, 1.0, None)
-        assert run.method().network.head.weight.ndim == 4
+        assert run.method().network.decoder.head.weight.ndim == 4
         out = tmp_path / "labels"
         assert main(["predict", "--run", str(run.path), "--images", str(root / "imagesTr"), "--out", str(out)]) == 0
         assert segmend_label(out / "case_1.nii.gz")[0].shape == (20, 10, 22)
@@ -397,6 +400,49 @@ class TestData:
         assert contents(root) == before
 
 
+class Growing(Supervised):
+    """Before step 1, calls every voxel the object."""
+
+    layers = ("grown",)
+
+    def revises(self, step):
+        return step.index == 1
+
+    def revise(self, cases, step):
+        return [Revision(case.name, "grown", torch.ones_like(case.given)) for case in cases]
+
+
+class TestLayers:
+    def test_the_truth_is_for_the_table_alone(self, make_folder, tmp_path):
+        root = make_folder(shape=(8, 8, 8), cases=("a", "b"))
+
+        def train(out):
+            return segmend.train(
+                data=root,
+                method=Growing,
+                network=partial(UNet, width=2, stages=2),
+                patch=(8, 8, 8),
+                iterations=2,
+                out=tmp_path / out,
+                cache=tmp_path / "cache",
+            )
+
+        without = train("without")
+        (root / "labelsTr_clean").mkdir()
+        shutil.copy(root / "labelsTr" / "b.nii.gz", root / "labelsTr_clean" / "a.nii.gz")
+        run = train("run")
+        assert_same_bits(run.last, without.last)
+        assert run.task == without.task
+
+        true, given = (segmend_label(root / "labelsTr" / f"{case}.nii.gz")[0] for case in ("b", "a"))
+        rows = pd.read_csv(run.path / "labels.csv").set_index(["revision", "case"])
+        assert rows["dice_to_truth"][0, "a"] == pytest.approx(2 * (true & given).sum() / (true.sum() + given.sum()))
+        assert rows["dice_to_truth"][1, "a"] == pytest.approx(2 * true.sum() / (true.sum() + true.size))
+        assert rows["dice_to_truth"].isna().tolist() == [False, True, False, True]
+        assert rows["changed"][1, "a"] == given.size - given.sum()
+        assert pd.read_csv(without.path / "labels.csv")["dice_to_truth"].isna().all()
+
+
 class TestErrors:
     def test_no_expert_case(self, make_folder, refused):
         message = refused(make_folder(), *TINY_VNET, method="PLIL")
@@ -421,6 +467,7 @@ class TestErrors:
             (["--spacing", 1, 1], "--spacing: is 1 1. Give 3 positive numbers in mm"),
             (["--spacing", 1, 1, 0], "--spacing: is 1 1 0. Give 3 positive numbers in mm"),
             (["--iterations", 0], "--iterations: is 0. Give 1 or more."),
+            (["--first_iterations", 2], "--first_iterations: Supervised starts from the labels that there are."),
             (["--checkpoint_every", 0], "--checkpoint_every: is 0. Give 1 or more."),
             (["--seed", -1], "--seed: is -1. Give 0 or more."),
             (["--foreground", 1.5], "--foreground: is 1.5. Give a share from 0 to 1."),
@@ -454,8 +501,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--method", "PLLI"], "--method: there is no 'PLLI'. Did you mean PLIL?"),
-            (["--method=PLLI"], "--method: there is no 'PLLI'. Did you mean PLIL?"),
+            (["--method", "PLLI"], "--method: there is no 'PLLI'. Did you mean PLIL"),
+            (["--method=PLLI"], "--method: there is no 'PLLI'. Did you mean PLIL"),
             (["--network", "Unet"], "--network: there is no 'Unet'. Did you mean UNet or"),
             (["--method", "PLIL", "--method.pases", 2], "PLIL has no argument 'pases'. Did you mean passes?"),
             (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),

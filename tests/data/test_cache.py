@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from segmend.data import cache as module
-from segmend.data.cache import default_cache, digest_of, prepare, remember
-from segmend.data.case import Quality
+from segmend.data.cache import PreparedCase, default_cache, digest_of, prepare, remember
+from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.errors import InputError
@@ -150,6 +150,14 @@ class TestPrepare:
         with pytest.raises(InputError, match=r"b_0000\.nii\.gz: cannot be read"):
             prepared(root)
         assert len(entries(tmp_path / "cache")) == 2  # image and label of the first case
+
+
+def test_what_is_given_of_an_unlabelled_case_is_unknown():
+    image, label = np.zeros((2, 4, 3), np.float32), np.ones((4, 3), np.uint8)
+    assert PreparedCase(Case("a", (), None), image, label, None, "", (1.0, 1.0)).given is label
+    given = PreparedCase(Case("a", (), None), image, None, None, "", (1.0, 1.0)).given
+    assert (given.shape, given.dtype) == ((4, 3), np.uint8)
+    assert (given == IGNORE).all()
 
 
 class TestSafety:

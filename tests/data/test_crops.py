@@ -17,6 +17,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.functional.voxel import IGNORE
+from segmend.labels.store import LabelStore
 
 PLAIN = Augmentation(quarter_turns=False, flips=False)
 
@@ -25,10 +26,10 @@ def make_case(name, shape, quality=Quality.NOISY, label=None):
     """A case whose voxels count through the scan, so that every crop tells where it lies."""
     image = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(1, *shape)
     if quality is Quality.NONE:
-        return PreparedCase(Case(name, (), None, quality=quality), image, None, None, "")
+        return PreparedCase(Case(name, (), None, quality=quality), image, None, None, "", (1.0,) * (image.ndim - 1))
     label = np.ones(shape, dtype=np.uint8) if label is None else label
     foreground = np.argwhere((label > 0) & (label < IGNORE)).astype(np.int32)
-    return PreparedCase(Case(name, (), None, quality=quality), image, label, foreground, "")
+    return PreparedCase(Case(name, (), None, quality=quality), image, label, foreground, "", (1.0,) * (image.ndim - 1))
 
 
 def batches_of(cases, patch, composition=None, seed=0, **options):
@@ -172,6 +173,60 @@ class TestForeground:
             assert same(
                 batches_of([case], (4, 4), foreground=1.0, **options)[step], batches_of([case], (4, 4), **options)[step]
             )
+
+
+class TestLayers:
+    @pytest.fixture
+    def labels(self, tmp_path):
+        """Two layers of one case; "new" is rewritten before step 2, to three times the given label."""
+        case = make_case("a", (9, 8, 7), label=(np.arange(9 * 8 * 7) % 4).astype(np.uint8).reshape(9, 8, 7))
+        store = LabelStore(tmp_path / "labels", ("new", "other"), {"a": case.given}, steps=(2,))
+        store.append("test", [("a", "new", 3 * case.label)])
+        return case, store
+
+    def test_are_cut_and_warped_with_the_label(self, labels):
+        case, store = labels
+        strong = Augmentation(rotation=40, zoom=0.3)
+        batches = batches_of([case], (6, 6, 4), augmentation=strong, labels=store)
+        assert any(batches[step].label.eq(IGNORE).any() for step in range(2, 5))
+        for step in range(5):
+            batch = batches[step]
+            expected = torch.where((batch.label == IGNORE) | (step < 2), batch.label, 3 * batch.label)
+            assert torch.equal(batch.layers["new"], expected)
+            assert torch.equal(batch.layers["other"], batch.label)
+            assert batch.layers["new"].dtype == torch.int64
+
+    def test_change_nothing_else(self, labels):
+        case, store = labels
+        strong = Augmentation(rotation=40, noise=0.1)
+        for step in range(3):
+            one, other = (batches_of([case], (6, 6, 4), augmentation=strong, labels=it)[step] for it in (store, None))
+            assert same(one, other)
+            assert other.layers == {}
+
+    def test_in_slices_and_beyond_the_scan(self, labels):
+        case, store = labels
+        batch = batches_of([case], (12, 4), labels=store)[3]
+        assert torch.equal(batch.layers["new"], 3 * batch.label)
+        assert batch.layers["new"][0, [0, -1]].eq(0).all()
+
+    def test_of_an_unlabelled_case_may_be_known(self, tmp_path):
+        case = make_case("a", (6, 5), Quality.NONE)
+        store = LabelStore(tmp_path, ("new",), {"a": case.given}, steps=(1,))
+        store.append("test", [("a", "new", np.ones((6, 5), np.uint8))])
+        before, after = (batches_of([case], (8, 5), Composition(unlabelled=1), labels=store)[step] for step in (0, 1))
+        assert before.layers["new"].eq(IGNORE).all()
+        assert after.label.eq(IGNORE).all()
+        assert after.layers["new"][0, 1:7].eq(1).all()
+        assert after.layers["new"][0, [0, 7]].eq(IGNORE).all()
+
+    def test_are_waited_for(self, labels, monkeypatch):
+        case, store = labels
+        awaited = []
+        monkeypatch.setattr(store, "wait_for", awaited.append)
+        for step in (1, 2, 7):
+            batches_of([case], (4, 4, 4), labels=store)[step]
+        assert awaited == [0, 1, 1]
 
 
 class TestUnlabelled:

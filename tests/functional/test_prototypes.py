@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from segmend.functional.prototypes import (
     agrees_with_nearest_prototype,
     class_prototypes,
+    cosine_similarities,
     majority,
     squared_distances,
 )
@@ -136,3 +137,27 @@ def test_majority(votes, won):
 def test_majority_votes_voxel_by_voxel():
     votes = [torch.tensor([[True, True]]), torch.tensor([[True, False]]), torch.tensor([[False, False]])]
     assert majority(votes).tolist() == [[True, False]]
+
+
+class TestCosineSimilarities:
+    def test_by_hand(self):
+        features = torch.tensor([[[3.0, 0.0, -1.0, 0.0], [4.0, 2.0, 0.0, 0.0]]])  # two channels, four voxels
+        prototypes = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
+        expected = torch.tensor([[[0.6, 0.0, -1.0, 0.0], [0.8, 1.0, 0.0, 0.0]]])
+        assert_close(cosine_similarities(features, prototypes), expected)
+
+    @pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)])
+    @pytest.mark.parametrize("items", [1, 2])
+    def test_is_the_plain_computation(self, size, items):
+        random = torch.Generator().manual_seed(0)
+        features, prototypes = torch.randn(2, 5, *size, generator=random), torch.randn(items, 3, 5, generator=random)
+        result = cosine_similarities(features, prototypes)
+        for item in range(2):
+            for cls in range(3):
+                prototype = prototypes[item % items, cls].view(5, *[1] * len(size))
+                assert_close(result[item, cls], F.cosine_similarity(features[item], prototype.expand(5, *size), dim=0))
+
+    def test_a_feature_next_to_nothing_pulls_no_harder_than_others(self):
+        features = torch.tensor([[[1e-12, 1.0], [0.0, 1.0]]], requires_grad=True)
+        cosine_similarities(features, torch.tensor([[[0.0, 1.0]]])).sum().backward()
+        assert features.grad.abs().max() < 1.1e4

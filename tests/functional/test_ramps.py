@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.functional.ramps import ema_decay, sigmoid_ramp
+from segmend.functional.ramps import ema_decay, kept_share, linear_ramp, sigmoid_ramp
 
 TOTAL = 8000
 
@@ -40,6 +40,17 @@ class TestSigmoidRamp:
 
 
 @pytest.mark.parametrize(
+    ("progress", "weight"), [(0, 0), (0.1, 0), (0.2, 0.25), (0.3, 0.5), (0.4, 0.75), (0.5, 1), (0.9, 1), (1, 1)]
+)
+def test_linear_ramp(progress, weight):
+    assert linear_ramp(progress, 0.1, 0.5) == pytest.approx(weight)
+
+
+def test_linear_ramp_without_length_is_a_step():
+    assert [linear_ramp(progress, 0.3, 0.3) for progress in (0.0, 0.29, 0.3, 1.0)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
     ("step", "decay"), [(0, 0), (1, 0.5), (4, 0.8), (9, 0.9), (98, 98 / 99), (99, 0.99), (100, 0.99), (10**6, 0.99)]
 )
 def test_ema_decay(step, decay):
@@ -48,3 +59,11 @@ def test_ema_decay(step, decay):
 
 def test_ema_decay_stops_at_the_one_that_is_given():
     assert [ema_decay(step, 0.6) for step in (0, 1, 2, 9)] == pytest.approx([0, 0.5, 0.6, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("progress", "length", "exponent", "share"),
+    [(0, 0.5, 1, 1), (0.25, 0.5, 1, 0.9), (0.25, 0.5, 2, 0.95), (0.5, 0.5, 1, 0.8), (1, 0.5, 3, 0.8), (0, 0, 1, 0.8)],
+)
+def test_kept_share(progress, length, exponent, share):
+    assert kept_share(progress, 0.2, length, exponent) == pytest.approx(share)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
+from segmend.functional.region import dice_loss_by_sample
+from segmend.functional.supervision import cross_entropy_dice, dice_cross_entropy_by_sample, soft_cross_entropy_dice
+from segmend.functional.voxel import IGNORE, one_hot
 
 PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
 LOGITS = PROBABILITIES.log().T.unsqueeze(0)
@@ -89,3 +90,57 @@ def test_is_float32_whatever_the_logits():
     loss = cross_entropy_dice(logits.bfloat16(), label)
     assert loss.dtype == torch.float32
     assert_close(loss, cross_entropy_dice(logits.bfloat16().float(), label))
+
+
+class TestSoftLabels:
+    def test_by_hand(self):
+        # Targets of the object 0, 0.5, 1 beside its probabilities 0.3, 0.8, 0.6.
+        target = torch.tensor([[[1, 0.5, 0], [0, 0.5, 1]]])
+        background = 1 - 2 * (0.7 + 0.1) / (0.49 + 0.04 + 0.16 + 1 + 0.25)
+        object_ = 1 - 2 * (0.4 + 0.6) / (0.09 + 0.64 + 0.36 + 1 + 0.25)
+        expected = 0.5 * ((0.356675 + 0.916291 + 0.510826) / 3 + (background + object_) / 2)
+        assert soft_cross_entropy_dice(LOGITS[..., :3], target).item() == pytest.approx(expected, abs=1e-5)
+
+    def test_hard_ones_cost_what_they_always_do(self):
+        logits, label = random_case()
+        label[0, 0] = IGNORE
+        assert_close(soft_cross_entropy_dice(logits, one_hot(label, 3)), cross_entropy_dice(logits, label))
+
+    def test_nothing_known_costs_nothing_and_pulls_nowhere(self):
+        logits = LOGITS.clone().requires_grad_()
+        loss = soft_cross_entropy_dice(logits, torch.zeros_like(LOGITS))
+        loss.backward()
+        assert loss.item() == 0
+        assert not logits.grad.any()
+
+
+class TestBySample:
+    OBJECT = torch.tensor([0.9, 0.8, 0.3, 0.1])
+    LOGITS = torch.stack([1 - OBJECT, OBJECT]).log().unsqueeze(0)
+
+    @pytest.mark.parametrize(("alpha", "expected"), [(1.0, 0.137255 + 0.197635), (0.0, 0.137255), (0.5, 0.2360725)])
+    def test_aides_example_by_hand(self, alpha, expected):
+        loss = dice_cross_entropy_by_sample(self.LOGITS, torch.tensor([[1, 1, 0, 0]]), alpha)
+        assert loss.tolist() == pytest.approx([expected], abs=1e-5)
+
+    def test_unknown_voxels_are_as_if_they_were_not_there(self):
+        logits, label = random_case((3, 3, 8))
+        label[:, 5:] = IGNORE
+        expected = dice_cross_entropy_by_sample(logits[..., :5], label[:, :5])
+        assert_close(dice_cross_entropy_by_sample(logits, label), expected)
+
+    def test_objects_count_alike_and_background_not_at_all(self):
+        logits, label = random_case((2, 3, 6, 5))
+        probabilities, target = logits.softmax(1), one_hot(label, 3)
+        dice = dice_loss_by_sample(probabilities, target)
+        assert_close(dice_cross_entropy_by_sample(logits, label, 0.0), (dice[:, 1] + dice[:, 2]) / 2)
+
+    def test_a_sample_without_a_label_costs_nothing_and_pulls_nowhere(self):
+        logits, label = random_case((2, 3, 8))
+        logits.requires_grad_()
+        label[1] = IGNORE
+        loss = dice_cross_entropy_by_sample(logits, label)
+        loss.sum().backward()
+        assert loss[0] > 0
+        assert loss[1] == 0
+        assert not logits.grad[1].any()

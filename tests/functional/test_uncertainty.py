@@ -6,11 +6,32 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
+from segmend.functional.uncertainty import (
+    confidence,
+    entropy,
+    normalised_entropy,
+    spread_of_halved_logits,
+    variance_of_passes,
+)
 
 
 def over_classes(*probabilities: float) -> torch.Tensor:
     return torch.tensor(probabilities).view(1, -1, 1, 1)
+
+
+class TestEntropy:
+    @pytest.mark.parametrize("classes", [2, 3, 7])
+    def test_is_log_c_if_all_classes_are_alike_and_0_if_one_is_sure(self, classes):
+        alike = entropy(over_classes(*[1 / classes] * classes)).item()
+        assert alike == pytest.approx(math.log(classes), abs=1e-5)
+        assert alike <= math.log(classes)  # so that a threshold there leaves nothing out
+        sure = entropy(over_classes(1.0, *[0.0] * (classes - 1)))
+        assert sure.item() == pytest.approx(0, abs=1e-5)
+
+    def test_pulls_even_where_a_class_is_impossible(self):
+        probabilities = over_classes(1.0, 0.0).requires_grad_()
+        entropy(probabilities).sum().backward()
+        assert probabilities.grad.isfinite().all()
 
 
 class TestNormalisedEntropy:
@@ -51,3 +72,34 @@ class TestSpreadOfHalvedLogits:
         expected = torch.zeros(2, 2, 3, 3)
         expected[1, 0, 2, 2] = math.sqrt(1 / 3)
         assert_close(spread, expected)
+
+
+class TestVarianceOfPasses:
+    def test_two_passes_by_hand(self):
+        # Each class is 0.2 away from its mean, (.7, .3), in both passes.
+        probabilities = torch.tensor([[0.9, 0.1], [0.5, 0.5]]).view(2, 1, 2, 1)
+        assert_close(variance_of_passes(probabilities), torch.tensor([[0.04]]))
+
+    def test_is_the_mean_over_the_classes(self):
+        probabilities = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]]).view(2, 1, 3, 1)
+        assert_close(variance_of_passes(probabilities), torch.tensor([[0.08 / 3]]))
+
+    def test_of_equal_passes_is_0(self):
+        one = torch.rand(1, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+        assert_close(variance_of_passes(one.repeat(3, 1, 1, 1, 1)), torch.zeros(2, 4, 5))
+
+    def test_is_no_function_of_the_mean(self):
+        apart, close = torch.tensor([0.0, 1.0]), torch.tensor([0.4, 0.6])
+        variances = [variance_of_passes(torch.stack([p, 1 - p], 1).view(2, 1, 2, 1)).item() for p in (apart, close)]
+        assert variances == pytest.approx([0.25, 0.01])
+
+
+class TestConfidence:
+    @pytest.mark.parametrize(("probability", "expected"), [(0.8, 0.36), (0.5, 0.0), (1.0, 1.0), (0.1, 0.64)])
+    def test_of_two_classes_it_is_the_squared_difference(self, probability, expected):
+        assert confidence(over_classes(probability, 1 - probability)).item() == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize("classes", [2, 3, 7])
+    def test_is_0_if_all_classes_are_alike_and_1_if_one_is_sure(self, classes):
+        assert confidence(over_classes(*[1 / classes] * classes)).item() == pytest.approx(0, abs=1e-6)
+        assert confidence(over_classes(1.0, *[0.0] * (classes - 1))).item() == pytest.approx(1)

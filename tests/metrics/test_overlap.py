@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from segmend.errors import InputError
-from segmend.metrics import dice, jaccard, ravd
+from segmend.metrics import dice, jaccard, mean_dice, ravd
 
 MASKS = arrays(np.bool_, (2, 3, 4))
 EMPTY = np.zeros((3, 4), dtype=bool)
@@ -63,3 +63,11 @@ def test_overlap_counts_voxels_and_nothing_else(prediction, reference, axes):
         assert ravd(prediction, reference) == pytest.approx(abs(len(found) - len(true)) / len(true))
     assert dice(prediction, reference) == dice(reference, prediction)
     assert dice(prediction.transpose(axes), reference.transpose(axes)) == dice(prediction, reference)
+
+
+def test_the_mean_is_over_foreground_classes_where_the_class_is_known():
+    reference = np.array([0, 1, 1, 2, 2, 255, 255], dtype=np.uint8)
+    prediction = np.array([1, 1, 0, 2, 2, 1, 2], dtype=np.uint8)
+    assert mean_dice(prediction, reference, classes=3) == (0.5 + 1) / 2
+    assert mean_dice(prediction, reference, classes=4) == (0.5 + 1 + 1) / 3
+    assert np.isnan(mean_dice(prediction, np.full_like(reference, 255), classes=3))

@@ -37,6 +37,10 @@ class TestSizes:
         assert doubling(3, 2, dimensions)(self.image(dimensions)).shape == (2, 2, *twice)
         assert max_pool(dimensions)(self.image(dimensions)).shape == (2, 3, *half)
 
+    def test_max_pooling_may_round_up(self, dimensions):
+        odd = torch.arange(1.0, 6.0).view(1, 1, 5, *[1] * (dimensions - 1))
+        assert max_pool(dimensions, round_up=True)(odd).flatten().tolist() == [2, 4, 5]
+
     def test_joints_see_two_voxels_along_each_axis(self, dimensions):
         for joint in (halving(3, 6, dimensions), doubling(3, 6, dimensions)):
             assert joint[0].weight.shape[2:] == (2,) * dimensions

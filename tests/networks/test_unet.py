@@ -52,5 +52,5 @@ def test_two_stages_step_by_step(dimensions, mode):
     skip = network.encoder[0](image)
     bottom = network.encoder[1](pool(skip, 2))
     wide = F.interpolate(bottom, size=image.shape[2:], mode=mode, align_corners=True)
-    merged = network.decoder[0](torch.cat([skip, network.upward[0](wide)], dim=1))
-    assert_close(network(image), network.head(merged))
+    merged = network.decoder.stages[0](torch.cat([skip, network.decoder.upward[0](wide)], dim=1))
+    assert_close(network(image), network.decoder.head(merged))

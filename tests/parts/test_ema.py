@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from segmend.networks import UNet
+from segmend.networks import UNet, VNet
 from segmend.parts.ema import EMATeacher
 
 
@@ -82,6 +82,38 @@ class TestFollow:
             assert torch.equal(buffer, own[name]), name
         teacher.network(torch.randn(2, 1, 8, 8) + 10)
         assert any(not torch.equal(buffer, own[name]) for name, buffer in teacher.network.named_buffers())
+
+
+class TestPerturbedPasses:
+    def test_without_randomness_are_alike(self):
+        teacher, image = EMATeacher(student()).eval(), torch.randn(2, 1, 8, 8)
+        passes = teacher.perturbed_passes(image, 3, noise=0.0)
+        assert_close(passes, teacher.network(image).expand(3, 2, 2, 8, 8))
+
+    def test_each_has_noise_of_its_own(self):
+        teacher, image = EMATeacher(student()).eval(), torch.randn(2, 1, 8, 8)
+        seen: list[torch.Tensor] = []
+        teacher.network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0] - image))
+        teacher.perturbed_passes(image, 3, noise=0.5)
+        assert len(seen) == 3
+        assert not torch.allclose(seen[0], seen[1])
+        for noise in seen:
+            assert 0.3 < noise.std() < 0.6
+            assert noise.abs().max() <= 1.0 + 1e-6
+
+    def test_each_has_dropout_of_its_own(self):
+        torch.manual_seed(0)
+        teacher, image = EMATeacher(VNet(1, 2, 2, width=4)), torch.randn(2, 1, 32, 32)
+        first, second = teacher.perturbed_passes(image, 2, noise=0.0)
+        assert not torch.allclose(first, second)
+
+    def test_lead_no_gradient_away(self):
+        image = torch.randn(2, 1, 8, 8, requires_grad=True)
+        assert not EMATeacher(student()).perturbed_passes(image, 2).requires_grad
+
+    def test_are_in_the_format_of_the_network(self):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert EMATeacher(student()).perturbed_passes(torch.randn(2, 1, 8, 8), 2).dtype == torch.bfloat16
 
 
 def test_is_saved_with_the_method_that_owns_it():

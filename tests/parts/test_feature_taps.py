@@ -50,6 +50,14 @@ class TestRecording:
         result.backward()
         assert image.grad.item() == 8
 
+    def test_attached_outputs_lead_back_into_the_network(self):
+        network = Doubling()
+        image = torch.ones(1, requires_grad=True)
+        with FeatureTaps(network, ["first", "second.0"]).recording(attached=True) as outputs:
+            network(image)
+        (outputs[0] + outputs[1]).backward()
+        assert image.grad.item() == 2 + 4
+
     def test_ends_with_its_block(self):
         network = Doubling()
         taps = FeatureTaps(network, ["first"])

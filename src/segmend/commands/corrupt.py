@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Case, Quality, Split
 from segmend.data.copying import copy_files, write_cases
-from segmend.data.folder import DataFolder
+from segmend.data.folder import CLEAN, DataFolder
 from segmend.data.image import read_label, write_label
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
 from segmend.labels.corrupt import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
 from segmend.outputs import check_free, whole_folder
 from segmend.progress import track
-
-CLEAN = "labelsTr_clean"
-"""Folder of the true labels of corrupted cases."""
 
 PUBLISHED = CubeMorphology()
 """The noise of PLIL, MTCL and ALC."""

@@ -50,13 +50,18 @@ def _description(cls: type[Method]) -> dict[str, Any]:
     text = parse_docstring(cls.__doc__ or "")
     explained = {parameter.arg_name: parameter.description for parameter in text.params}
     parameters = [p for p in inspect.signature(cls).parameters.values() if p.name != "network"]
-    taps = any(parameter.name == "features" for parameter in parameters)
+    arguments = {parameter.name for parameter in parameters}
     return {
         "name": cls.__name__,
         "kind": cls.kind,
         "paper": cls.paper,
         "needs": str(cls.needs),
-        "networks": [name for name, network in all_networks().items() if network.decoder_scales or not taps],
+        "networks": [
+            name
+            for name, network in all_networks().items()
+            if (network.decoder_scales or "features" not in arguments)
+            and (network.encoder_stages or "shared" not in arguments)
+        ],
         "arguments": [
             {"name": p.name, "default": plain(p.default), "type": str(p.annotation), "help": explained.get(p.name, "")}
             for p in parameters

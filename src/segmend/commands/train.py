@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of
 from segmend.data.augment import Augmentation
-from segmend.data.cache import default_cache, digest_of, prepare, remember
-from segmend.data.case import Case, Split
+from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
+from segmend.data.case import Split
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
-from segmend.data.image import read_grid
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
+from segmend.first_labels import with_first_labels, write_first_labels
+from segmend.hardware import Hardware, check_memory
 from segmend.learner import Optimisation
 from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
 from segmend.precision import Precision
 from segmend.run import Run, Task, configuration_of
-from segmend.training import Hardware, Training, check_memory, fit
+from segmend.training import Training, fit
 
 
 def train(
@@ -33,6 +36,7 @@ def train(
     out: Path,
     network: Callable[[int, int, int], Network] = VNet,
     iterations: int = 8000,
+    first_iterations: int | None = None,
     patch: Sequence[int] | None = None,
     spacing: Sequence[float] | Literal["native", "auto"] = "auto",
     dimensions: Literal[2, 3] | None = None,
@@ -55,9 +59,10 @@ def train(
 ) -> Run:
     """Trains a network by a method on a data folder.
 
-    The run folder holds the configuration, checkpoints, a log, curves and a summary. Called again with
-    the same arguments, a run that was interrupted continues from its last checkpoint, and ends as if
-    nothing had happened; a folder that holds a run of other arguments is refused.
+    The run folder holds the configuration, checkpoints, a log, curves and a summary; labels that the method
+    rewrites lie in its folder 'labels', with labels.csv and labels.png. Called again with the same
+    arguments, a run that was interrupted continues from its last checkpoint, and ends as if nothing had
+    happened; a folder that holds a run of other arguments is refused.
 
     Args:
         data: the data folder.
@@ -65,6 +70,8 @@ def train(
         out: the run folder to write.
         network: the network by name; its own arguments follow as --network.ARGUMENT.
         iterations: optimiser steps.
+        first_iterations: optimiser steps of the plain training before, for methods that start from labels of
+            unlabelled cases; a quarter of the iterations by default.
         patch: sides of the training crops in voxels, slices last; chosen from the data by default.
         spacing: millimetres between voxels to train at, slices last; 'native' keeps each scan's own,
             'auto' takes the median of the training scans.
@@ -100,31 +107,38 @@ def train(
     if not training_cases:
         raise InputError(data, "has no training case", "mark some as 'train' in cases.csv")
     validation_cases = [case for case in folder.select(Split.VAL) if case.shown_label]
-    scan_dimensions = _dimensions([*training_cases, *validation_cases])
+    scan_dimensions = dimensions_of([*training_cases, *validation_cases])
     network_dimensions = dimensions or scan_dimensions
     if network_dimensions > scan_dimensions:
         raise InputError("--dimensions 3", "the images are two-dimensional", "leave it out")
     slices = network_dimensions < scan_dimensions
     check_spacing(spacing, scan_dimensions, slices=slices)
-    _check_numbers(iterations, checkpoint_every, seed, foreground)
+    check_numbers(iterations, first_iterations, checkpoint_every, seed, foreground)
     hardware = Hardware(precision, devices, nodes, workers, compile)
 
     torch.manual_seed(seed)
-    built_network = _built(network, len(folder.channel_names), folder.classes, network_dimensions)
-    built = method(built_network)
+    make_network = partial(built, network, len(folder.channel_names), folder.classes, network_dimensions)
+    built_network = make_network()
+    built_method = method(built_network)
+    method_name = type(built_method).__name__
+    run, learned_from = Run(out), training_cases
+    if built_method.labels_unlabelled:
+        learned_from = with_first_labels(training_cases, run, folder.file_ending)
+    elif first_iterations:
+        raise InputError("--first_iterations", f"{method_name} starts from the labels that there are", "leave it out")
     counts = (expert, noisy, unlabelled, mixed)
-    composition = built.needs if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
-    plan = BatchPlan.of(training_cases, composition, seed, f"method {type(built).__name__}")
+    composition = built_method.needs if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
+    plan = BatchPlan.of(learned_from, composition, seed, f"method {method_name}")
     if patch is not None:
-        _check_patch_axes(patch, network_dimensions)
+        check_patch_axes(patch, network_dimensions)
         check_patch(built_network, len(folder.channel_names), patch)
 
-    run = Run(out)
     config = {
         "data": str(data.resolve()),
         "out": str(out.resolve()),
-        **configuration_of(built, built_network),
+        **configuration_of(built_method, built_network),
         "iterations": iterations,
+        "first_iterations": first_iterations,
         "patch": list(patch) if patch is not None else None,
         "spacing": spacing if isinstance(spacing, str) else list(spacing),
         "dimensions": dimensions,
@@ -152,32 +166,34 @@ def train(
     check_memory(built_network, len(folder.channel_names), patch, composition.size, hardware)
     prepared = prepare(folder, training_cases, preprocessing, cache)
     validation = prepare(folder, validation_cases, preprocessing, cache)
-    task = Task(
-        channel_names=folder.channel_names,
-        labels=folder.labels,
-        dimensions=network_dimensions,
-        patch=tuple(patch),
-        preprocessing=preprocessing,
-        fingerprint=digest_of([(case.case.name, case.case.quality, case.digest) for case in [*prepared, *validation]]),
-    )
-    run.begin(config, task)
-    fit(
-        run,
-        built,
-        Training(
-            cases=prepared,
-            validation=validation,
-            plan=plan,
-            task=task,
-            augmentation=augmentation,
-            foreground=foreground,
-            optimisation=optimisation,
-            iterations=iterations,
-            seed=seed,
-            checkpoint_every=checkpoint_every,
+    training = Training(
+        cases=prepared,
+        validation=validation,
+        plan=plan,
+        task=Task(
+            channel_names=folder.channel_names,
+            labels=folder.labels,
+            dimensions=network_dimensions,
+            patch=tuple(patch),
+            preprocessing=preprocessing,
+            fingerprint=data_digest([*prepared, *validation]),
         ),
-        hardware,
+        augmentation=augmentation,
+        foreground=foreground,
+        optimisation=optimisation,
+        iterations=iterations,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        truth=true_labels(folder, training_cases, preprocessing, cache) if built_method.layers else {},
     )
+    if learned_from != training_cases:
+        first = first_iterations or max(iterations // 4, 1)
+        write_first_labels(run, folder, make_network, training, first, hardware, config)
+        prepared = prepare(folder, learned_from, preprocessing, cache)
+        digest = data_digest([*prepared, *validation])
+        training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
+    run.begin(config, training.task)
+    fit(run, built_method, training, hardware)
     return run
 
 
@@ -186,38 +202,3 @@ def _fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
     files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.shown_label)]
     key = digest_of("fingerprint", folder.labels, folder.ignore, folder.channel_names, *files)
     return Fingerprint.from_json(remember(cache, key, lambda: asdict(take_fingerprint(folder))))
-
-
-def _built(network: Callable[[int, int, int], Network], channels: int, classes: int, dimensions: int) -> Network:
-    try:
-        return network(channels, classes, dimensions)
-    except (TypeError, ValueError, NotImplementedError) as error:  # MONAI's way to refuse an argument
-        problem = f"cannot be built ({' '.join(str(error).split())})"
-        raise InputError("--network", problem, "correct its arguments; --network.help NAME explains them") from error
-
-
-def _dimensions(cases: Sequence[Case]) -> int:
-    """Those of all scans alike, by their headers."""
-    examples = {read_grid(file).dimensions: file for case in cases for file in case.images}
-    if len(examples) > 1:
-        problem = f"is two-dimensional, but {examples[3].name} is three-dimensional"
-        raise InputError(examples[2], problem, "keep 2D and 3D cases in folders of their own")
-    return next(iter(examples))
-
-
-def _check_numbers(iterations: int, checkpoint_every: int, seed: int, foreground: float) -> None:
-    for name, value, least in (
-        ("iterations", iterations, 1),
-        ("checkpoint_every", checkpoint_every, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(f"--{name}", f"is {value}", f"give {least} or more")
-    if not 0 <= foreground <= 1:
-        raise InputError("--foreground", f"is {foreground}", "give a share from 0 to 1")
-
-
-def _check_patch_axes(patch: Sequence[int], dimensions: int) -> None:
-    if len(patch) != dimensions or min(patch) < 1:
-        shown = " ".join(map(str, patch))
-        raise InputError(f"--patch {shown}", f"is not {dimensions} positive sides", f"give {dimensions} numbers")

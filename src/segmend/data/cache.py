@@ -13,17 +13,19 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case
+from segmend.data.case import Case, Quality
 from segmend.data.check import LoadedCase, load_case
-from segmend.data.folder import DataFolder
+from segmend.data.folder import CLEAN, DataFolder
+from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
+from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
 from segmend.outputs import writing_to
 from segmend.progress import track
@@ -42,6 +44,7 @@ class PreparedCase:
         label: ``[*spatial]`` uint8 class indices, memory-mapped; None if there is no label to be shown.
         foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
         digest: of everything above.
+        spacing: mm from voxel to voxel along each axis.
     """
 
     case: Case
@@ -49,6 +52,13 @@ class PreparedCase:
     label: NDArray[np.uint8] | None
     foreground: NDArray[np.int32] | None
     digest: str
+    spacing: tuple[float, ...]
+
+    @property
+    def given(self) -> NDArray[np.uint8]:
+        """The label, or ``IGNORE`` everywhere if there is none; not to be written to."""
+        unknown = np.uint8(IGNORE)
+        return np.broadcast_to(unknown, self.image.shape[1:]) if self.label is None else self.label
 
 
 def default_cache() -> Path:
@@ -68,6 +78,24 @@ def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocess
     return [_prepare_case(folder, case, preprocessing, cache) for case in track(cases, "preparing scans")]
 
 
+def true_labels(
+    folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path
+) -> dict[str, NDArray[np.uint8]]:
+    """The labels in ``labelsTr_clean`` by case, prepared like all others; to judge by, never to learn from.
+
+    Raises:
+        InputError: a file cannot be used, or the cache cannot be written to.
+    """
+    files = {case: folder.root / CLEAN / (case.name + folder.file_ending) for case in cases}
+    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file.is_file()]
+    return {case.case.name: case.given for case in prepare(folder, known, preprocessing, cache)}
+
+
+def data_digest(cases: Sequence[PreparedCase]) -> str:
+    """A digest of all that is learned from: names, qualities, images and labels."""
+    return digest_of([(case.case.name, case.case.quality, case.digest) for case in cases])
+
+
 def remember(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A JSON object from the cache, made if it is not there."""
     entry = _entry(cache, key, lambda path: (path / "value.json").write_text(json.dumps(make())))
@@ -76,12 +104,19 @@ def remember(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[
 
 
 def digest_of(*parts: object) -> str:
-    """A digest of values that print alike if they are alike, and of the contents of files given by their path."""
+    """A digest of values that print alike if they are alike, and of the contents of files given by their path.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
         if isinstance(part, Path):
-            with part.open("rb") as file:
-                state.update(hashlib.file_digest(file, "blake2b").digest())
+            try:
+                with part.open("rb") as file:
+                    state.update(hashlib.file_digest(file, "blake2b").digest())
+            except OSError as error:
+                raise InputError(part, f"cannot be read ({error.strerror})", "restore it") from error
         else:
             state.update(repr(part).encode())
     return state.hexdigest()
@@ -109,8 +144,9 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         np.save(path / "foreground.npy", _some_foreground(label))
 
     image = np.load(_entry(cache, image_key, make_image) / "image.npy", mmap_mode="r")
+    spacing = preprocessing.spacing_on(read_grid(case.images[0]))
     if case.shown_label is None:
-        return PreparedCase(case, image, None, None, image_key)
+        return PreparedCase(case, image, None, None, image_key, spacing)
     label_key = digest_of("label", image_key, folder.labels, folder.ignore, case.shown_label)
     entry = _entry(cache, label_key, make_label)
     return PreparedCase(
@@ -119,6 +155,7 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         np.load(entry / "label.npy", mmap_mode="r"),
         np.load(entry / "foreground.npy"),
         label_key,
+        spacing,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from segmend.data.augment import Augmentation
@@ -16,6 +17,7 @@ from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
 from segmend.functional.voxel import IGNORE
+from segmend.labels.store import LabelStore
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class CropBatches(Dataset[Batch]):
             foreground voxel of the label; the others lie anywhere with equal chance.
         rank: number of this process.
         processes: how many processes share the batches.
+        labels: of methods that rewrite labels; batches then carry every layer as the step sees it.
     """
 
     cases: Sequence[PreparedCase]
@@ -40,38 +43,39 @@ class CropBatches(Dataset[Batch]):
     foreground: float = 0.0
     rank: int = 0
     processes: int = 1
+    labels: LabelStore | None = None
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, on the CPU."""
+        """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
         rng = np.random.default_rng((self.plan.seed, step, self.rank, 1))
         chosen = [self.cases[position] for position in self.plan.cases_at(step, self.rank, self.processes)]
-        crops = [self._crop(case, rng) for case in chosen]
-        image = torch.from_numpy(np.stack([image for image, _ in crops]))
-        label = torch.from_numpy(np.stack([label for _, label in crops])).long()
+        crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
+        image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
+        label = _stacked([crop.of_label(crop.case.given) for crop in crops])
         warp = self.augmentation.draw(rng, len(crops), self.patch)
         image, label = self.augmentation.apply(image, label, warp, rng)
+        layers = self._layers(crops, step)
         return Batch(
             image=image,
             label=label,
             quality=tuple(case.case.quality for case in chosen),
             cases=tuple(case.case.name for case in chosen),
+            layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
         )
 
-    def _crop(self, case: PreparedCase, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _layers(self, crops: Sequence[_Crop], step: int) -> dict[str, Tensor]:
+        if self.labels is None:
+            return {}
+        revision = self.labels.due(step)
+        self.labels.wait_for(revision)
+        return {
+            layer: _stacked([crop.of_label(self.labels.label(crop.case.case.name, layer, revision)) for crop in crops])
+            for layer in self.labels.layers
+        }
+
+    def _start(self, case: PreparedCase, rng: np.random.Generator) -> list[int]:
         sides = case.image.shape[1:]
         patch = (*self.patch, 1)[: len(sides)]
-        start = self._start(case, sides, patch, rng)
-        image = _cut(case.image, start, patch, fill=0)
-        if case.label is None:
-            label = np.full(patch, IGNORE, dtype=np.uint8)
-        else:
-            label = _cut(case.label[None], start, patch, fill=0)[0]
-        flat = len(self.patch)
-        return image.reshape(*image.shape[: flat + 1]), label.reshape(label.shape[:flat])
-
-    def _start(
-        self, case: PreparedCase, sides: Sequence[int], patch: Sequence[int], rng: np.random.Generator
-    ) -> list[int]:
         room = [max(side - wanted, 0) for side, wanted in zip(sides, patch, strict=True)]
         anywhere = [int(rng.integers(0, free + 1)) for free in room]
         centred, voxel = rng.random() < self.foreground, rng.random()
@@ -79,6 +83,34 @@ class CropBatches(Dataset[Batch]):
             return anywhere
         centre = case.foreground[int(voxel * len(case.foreground))]
         return [int(np.clip(at - wanted // 2, 0, free)) for at, wanted, free in zip(centre, patch, room, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """A place in a case: first voxel along each axis, and the sides of the patch."""
+
+    case: PreparedCase
+    start: Sequence[int]
+    patch: tuple[int, ...]
+
+    def of_image(self) -> NDArray[np.float32]:
+        """``[channels, *patch]``; 0 beyond the scan."""
+        return self._cut(self.case.image, fill=0)
+
+    def of_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``[*patch]`` of any label of the case; background beyond the scan, unless the case is unlabelled."""
+        crop: NDArray[np.uint8] = self._cut(label[None], fill=IGNORE if self.case.label is None else 0)[0]
+        return crop
+
+    def _cut(self, array: NDArray[Any], fill: int) -> NDArray[Any]:
+        """A crop of ``[channels, *spatial]``; an array smaller than the patch is padded on both sides."""
+        patch = (*self.patch, 1)[: array.ndim - 1]
+        inside = tuple(slice(first, first + wanted) for first, wanted in zip(self.start, patch, strict=True))
+        crop = array[(slice(None), *inside)]
+        missing = [wanted - side for wanted, side in zip(patch, crop.shape[1:], strict=True)]
+        if any(missing):
+            crop = np.pad(crop, [(0, 0), *[(gap // 2, gap - gap // 2) for gap in missing]], constant_values=fill)
+        return crop.reshape(len(crop), *self.patch)
 
 
 class StepSampler(Sampler[int]):
@@ -101,11 +133,5 @@ class StepSampler(Sampler[int]):
         return self.total
 
 
-def _cut(array: NDArray[Any], start: Sequence[int], patch: Sequence[int], fill: float) -> NDArray[Any]:
-    """A crop of ``[channels, *spatial]``; an array smaller than the patch is padded on both sides."""
-    inside = tuple(slice(first, first + wanted) for first, wanted in zip(start, patch, strict=True))
-    crop = array[(slice(None), *inside)]
-    missing = [wanted - side for wanted, side in zip(patch, crop.shape[1:], strict=True)]
-    if any(missing):
-        crop = np.pad(crop, [(0, 0), *[(gap // 2, gap - gap // 2) for gap in missing]], constant_values=fill)
-    return crop
+def _stacked(labels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.stack(labels)).long()

@@ -21,6 +21,9 @@ from segmend.functional.voxel import IGNORE
 COLUMNS = ("case", "split", "quality", "domain", "annotator")
 """Columns of cases.csv; only the first must be there."""
 
+CLEAN = "labelsTr_clean"
+"""Folder of the true labels of cases whose labels were made noisy on purpose."""
+
 _IMAGE_NAME = re.compile(r"(.+)_([0-9]{4})")
 
 

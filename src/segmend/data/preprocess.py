@@ -108,6 +108,13 @@ class Preprocessing:
             for side, spacing, wanted in zip(placement.box_shape, own, self.spacing, strict=True)
         )
 
+    def spacing_on(self, grid: Grid) -> tuple[float, ...]:
+        """Millimetres from voxel to voxel along each axis of the prepared array."""
+        order, _ = _orientation(grid, self.slice_axis)
+        return tuple(
+            grid.spacing[axis] if wanted is None else wanted for axis, wanted in zip(order, self.spacing, strict=True)
+        )
+
     def image(self, image: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:
         """The prepared image ``[channels, *target_shape]``."""
         image = _reorient(image, placement.order, placement.flipped)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segmend.functional.upsampling import upsample, upsample_transposed
 from segmend.functional.voxel import IGNORE
@@ -48,6 +49,24 @@ def squared_distances(features: Tensor, prototypes: Tensor, size: Sequence[int])
     projections = projections.view(*prototypes.shape[:2], *features.shape[2:])
     norms = prototypes.square().sum(2)
     return norms.view(*norms.shape, *[1] * len(size)) - 2 * upsample(projections, size)
+
+
+def cosine_similarities(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosine of the angle between every feature and every prototype.
+
+    Unlike the other functions here it is not linear in the features: bring them to the fine grid first.
+
+    Args:
+        features: ``[B, L, *spatial]``.
+        prototypes: ``[B, C, L]``, or ``[1, C, L]`` for all items.
+
+    Returns:
+        ``[B, C, *spatial]``, in -1..1; 0 where a vector is zero.
+    """
+    # Features much shorter than this count as zero: their direction means nothing and its gradient explodes.
+    units = F.normalize(features.float().flatten(2), dim=1, eps=1e-4)
+    cosines = torch.einsum("bcl,bln->bcn", F.normalize(prototypes, dim=2, eps=1e-8).expand(len(units), -1, -1), units)
+    return cosines.view(*cosines.shape[:2], *features.shape[2:])
 
 
 def agrees_with_nearest_prototype(distances: Tensor, label: Tensor) -> Tensor:

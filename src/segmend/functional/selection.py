@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Scope = Literal["pixel", "class", "image"]
+"""What competes for a small loss: all voxels of a batch, those of each labelled class apart, or whole samples."""
 
 
 def smallest(losses: Tensor, count: int) -> Tensor:
@@ -18,4 +24,49 @@ def smallest(losses: Tensor, count: int) -> Tensor:
     """
     chosen = torch.zeros_like(losses, dtype=torch.bool)
     chosen[losses.detach().argsort(stable=True)[:count]] = True
+    return chosen
+
+
+def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:
+    """The voxels with the smallest losses among some of them; of equal ones all or none, so that order is nothing.
+
+    Args:
+        losses: any shape.
+        among: boolean, of the same shape: the voxels that can be chosen.
+        share: how many of these are, above 0 to 1; rounded to a whole number, but at least one.
+
+    Returns:
+        Boolean, of the same shape; at least that share of ``among``.
+    """
+    candidates = losses.detach()[among]
+    if not len(candidates):
+        return among
+    largest = candidates.kthvalue(max(round(share * len(candidates)), 1)).values
+    return among & (losses <= largest)
+
+
+def small_loss_voxels(losses: Tensor, label: Tensor, shares: Sequence[float], *, scope: Scope, among: Tensor) -> Tensor:
+    """The voxels whose labels a small loss speaks for, in a whole batch.
+
+    Args:
+        losses: ``[B, *spatial]``.
+        label: ``[B, *spatial]`` class indices.
+        shares: how many are chosen, 0..1, but never none: one for all, or one for each class by its index.
+        scope: what competes. Of samples it is their mean loss, and a chosen one is chosen with all its voxels.
+        among: boolean ``[B, *spatial]``: the voxels that count.
+
+    Returns:
+        Boolean ``[B, *spatial]``, true only where ``among`` is.
+    """
+    if scope == "pixel":
+        return smallest_share(losses, among, shares[0])
+    if scope == "image":
+        counts = among.flatten(1).sum(1)
+        means = (losses * among).flatten(1).sum(1) / counts.clamp(min=1)
+        samples = smallest_share(means, counts > 0, shares[0])
+        return among & samples.view(-1, *[1] * (among.ndim - 1))
+    chosen = torch.zeros_like(among)
+    for index in label[among].bincount().nonzero().flatten().tolist():
+        share = shares[index if len(shares) > 1 else 0]
+        chosen |= smallest_share(losses, among & (label == index), share)
     return chosen

@@ -1,6 +1,6 @@
 """From a predictor of small windows to the segmentation of a whole scan; a predictor is any callable."""
 
-from segmend.inference.components import largest_component as largest_component
+from segmend.functional.largest_component import largest_component as largest_component
 from segmend.inference.predictors import Predictor as Predictor
 from segmend.inference.predictors import flip_averaged as flip_averaged
 from segmend.inference.predictors import predict_slices as predict_slices

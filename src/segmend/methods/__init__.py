@@ -4,8 +4,33 @@ from segmend.methods._base import LabelledCase as LabelledCase
 from segmend.methods._base import Method as Method
 from segmend.methods._base import Revision as Revision
 from segmend.methods._base import Step as Step
+from segmend.methods.mixed.alc import ALC as ALC
+from segmend.methods.mixed.decoupled import Decoupled as Decoupled
+from segmend.methods.mixed.kdem import KDEM as KDEM
+from segmend.methods.mixed.mlb_seg import MLBSeg as MLBSeg
+from segmend.methods.mixed.mtcl import MTCL as MTCL
+from segmend.methods.mixed.offset_correction import OffsetCorrection as OffsetCorrection
 from segmend.methods.mixed.plil import PLIL as PLIL
+from segmend.methods.mixed.reweighting import Reweighting as Reweighting
+from segmend.methods.noisy.aide import AIDE as AIDE
+from segmend.methods.noisy.bootstrapping import Bootstrapping as Bootstrapping
+from segmend.methods.noisy.co_teaching import CoTeaching as CoTeaching
+from segmend.methods.noisy.confident_learning import ConfidentLearning as ConfidentLearning
+from segmend.methods.noisy.divide_mix import DivideMix as DivideMix
+from segmend.methods.noisy.elr import ELR as ELR
+from segmend.methods.noisy.jocor import JoCoR as JoCoR
+from segmend.methods.noisy.mixup import Mixup as Mixup
+from segmend.methods.noisy.pick_and_learn import PickAndLearn as PickAndLearn
+from segmend.methods.noisy.self_cleansing import SelfCleansing as SelfCleansing
+from segmend.methods.noisy.superpixel import Superpixel as Superpixel
+from segmend.methods.noisy.tbrats import TBraTS as TBraTS
+from segmend.methods.noisy.tri_net import TriNet as TriNet
+from segmend.methods.semi.cpcl import CPCL as CPCL
+from segmend.methods.semi.cps import CPS as CPS
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher
+from segmend.methods.semi.pseudo_label import PseudoLabel as PseudoLabel
+from segmend.methods.semi.uamt import UAMT as UAMT
+from segmend.methods.semi.urpc import URPC as URPC
 from segmend.methods.supervised.supervised import Supervised as Supervised
 
 

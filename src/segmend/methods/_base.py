@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -42,6 +42,8 @@ class LabelledCase(Protocol):
     Attributes:
         name: of the case.
         quality: how far its given label can be trusted.
+        annotator: who drew the given label; "" if not told.
+        spacing: mm from voxel to voxel along each axis.
         sliced: the network sees 2D slices of this 3D case, which lie along its last axis.
         given: ``[*spatial]`` uint8 class indices, or ``IGNORE``; all ``IGNORE`` without a label. Never rewritten.
     """
@@ -50,6 +52,10 @@ class LabelledCase(Protocol):
     def name(self) -> str: ...
     @property
     def quality(self) -> Quality: ...
+    @property
+    def annotator(self) -> str: ...
+    @property
+    def spacing(self) -> tuple[float, ...]: ...
     @property
     def sliced(self) -> bool: ...
     @property
@@ -80,11 +86,13 @@ class Revision:
         case: its name.
         layer: one of the method's label layers.
         label: ``[*spatial]`` uint8 class indices.
+        offsets: how far surfaces were moved and why, a row for each class; for people to read, in ``offsets.csv``.
     """
 
     case: str
     layer: str
     label: Tensor
+    offsets: Sequence[Mapping[str, str | float]] = ()
 
 
 class Method(Configured, nn.Module, ABC):
@@ -101,12 +109,15 @@ class Method(Configured, nn.Module, ABC):
         paper: short citation, or "" for a baseline.
         needs: composition of its batch, unless the user gives another.
         layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
+        labels_unlabelled: unlabelled cases get labels from plain training on the others before it starts, and are
+            noisy ones from then on.
     """
 
     kind: ClassVar[Kind]
     paper: ClassVar[str] = ""
     needs: Composition
     layers: ClassVar[tuple[str, ...]] = ()
+    labels_unlabelled: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:
         super().__init__()

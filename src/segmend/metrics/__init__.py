@@ -1,8 +1,9 @@
 """How good a segmentation is: overlap, surface distances, scores of cases, and tests of a difference."""
 
+from segmend.metrics.annotators import threshold_dice
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, Status, score_case, score_masks
-from segmend.metrics.overlap import dice, jaccard, ravd
+from segmend.metrics.overlap import dice, jaccard, mean_dice, ravd
 from segmend.metrics.results import read_table, summarise, to_table
 from segmend.metrics.statistics import compare
 from segmend.metrics.surface import SurfaceDistances, asd, assd, hd95, mssd, nsd, surface_distances
@@ -18,6 +19,7 @@ __all__ = [
     "draw_boxplot",
     "hd95",
     "jaccard",
+    "mean_dice",
     "mssd",
     "nsd",
     "ravd",
@@ -26,5 +28,6 @@ __all__ = [
     "score_masks",
     "summarise",
     "surface_distances",
+    "threshold_dice",
     "to_table",
 ]

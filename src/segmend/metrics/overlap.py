@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import numpy as np
+from numpy.typing import NDArray
 
 from segmend.errors import InputError
+from segmend.functional.voxel import IGNORE
 from segmend.masks import Mask, check_masks
 
 
@@ -16,6 +20,23 @@ def dice(prediction: Mask, reference: Mask) -> float:
     """
     shared, predicted, true = _counts(prediction, reference)
     return 2 * shared / (predicted + true) if predicted + true else 1.0
+
+
+def mean_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> float:
+    """Mean Dice of the foreground classes over the voxels whose class is known.
+
+    Args:
+        prediction: class indices, of the shape of the reference.
+        reference: class indices, ``IGNORE`` where nothing is known.
+        classes: number of classes, background included.
+
+    Returns:
+        0..1; NaN if nothing is known anywhere.
+    """
+    known = reference != IGNORE
+    if not known.any():
+        return float("nan")
+    return fmean(dice((prediction == index) & known, reference == index) for index in range(1, classes))
 
 
 def jaccard(prediction: Mask, reference: Mask) -> float:

@@ -1,6 +1,7 @@
 """The papers' own networks, and segmentation networks of MONAI by their names."""
 
 from segmend.networks._base import Network as Network
+from segmend.networks.fusion_unet import FusionUNet as FusionUNet
 from segmend.networks.monai import UNETR as UNETR
 from segmend.networks.monai import AttentionUnet as AttentionUnet
 from segmend.networks.monai import BasicUNet as BasicUNet
@@ -14,7 +15,9 @@ from segmend.networks.monai import MonaiVNet as MonaiVNet
 from segmend.networks.monai import SegResNet as SegResNet
 from segmend.networks.monai import SegResNetDS as SegResNetDS
 from segmend.networks.monai import SwinUNETR as SwinUNETR
+from segmend.networks.res_unet import ResUNet as ResUNet
 from segmend.networks.unet import UNet as UNet
+from segmend.networks.unet_plus_plus import UNetPlusPlus as UNetPlusPlus
 from segmend.networks.vnet import VNet as VNet
 
 

@@ -19,9 +19,12 @@ class Network(Configured, nn.Module, ABC):
     Attributes:
         decoder_scales: names of the sub-modules whose outputs are the last decoder features, from
             coarse to fine. Methods that look at features (prototypes, say) tap these by default.
+        encoder_stages: names of the sub-modules that make up the encoder. Methods with several decoders
+            share these by default.
     """
 
     decoder_scales: tuple[str, ...] = ()
+    encoder_stages: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:

@@ -41,9 +41,9 @@ def channel_dropout(rate: float, dimensions: int) -> nn.Module:
     return _DROPOUT[dimensions](rate)
 
 
-def max_pool(dimensions: int) -> nn.Module:
-    """Max pooling by 2."""
-    return _MAX_POOL[dimensions](2)
+def max_pool(dimensions: int, *, round_up: bool = False) -> nn.Module:
+    """Max pooling by 2; rounding up keeps the last voxel of an odd side, and so a side of 1."""
+    return _MAX_POOL[dimensions](2, ceil_mode=round_up)
 
 
 def _norm_relu(channels: int, dimensions: int) -> tuple[nn.Module, nn.Module]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segmend.networks._base import Network
-from segmend.networks.blocks import conv_blocks, convolution, max_pool
+from segmend.networks.blocks import conv_blocks, max_pool
+from segmend.networks.unet_decoder import UNetDecoder
 
 
 class UNet(Network):
@@ -30,7 +29,8 @@ class UNet(Network):
         stages: number of resolutions.
     """
 
-    decoder_scales: tuple[str, ...] = ("decoder.2", "decoder.1", "decoder.0")
+    decoder_scales: tuple[str, ...] = ("decoder.stages.2", "decoder.stages.1", "decoder.stages.0")
+    encoder_stages = ("encoder",)
 
     def __init__(
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 32, stages: int = 5
@@ -41,20 +41,13 @@ class UNet(Network):
         self.encoder = nn.ModuleList(
             conv_blocks(above, here, 2, dimensions) for above, here in pairwise([in_channels, *widths])
         )
-        self.upward = nn.ModuleList(conv_blocks(below, here, 1, dimensions) for here, below in pairwise(widths))
-        self.decoder = nn.ModuleList(conv_blocks(2 * here, here, 2, dimensions) for here in widths[:-1])
-        self.head = convolution(width, classes, 1, dimensions)
-        self.mode = {2: "bilinear", 3: "trilinear"}[dimensions]
-        self.decoder_scales = tuple(f"decoder.{stage}" for stage in reversed(range(min(3, stages - 1))))
+        self.decoder = UNetDecoder(widths, classes, dimensions)
+        self.decoder_scales = self.decoder.last_scales("decoder")
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, classes, *spatial]`` of an image ``[B, in_channels, *spatial]``."""
-        skips = [self.encoder[0](image)]
+        features = [self.encoder[0](image)]
         for stage in self.encoder[1:]:
-            skips.append(stage(self.pool(skips[-1])))
-        x = skips.pop()
-        for upward, stage in zip(reversed(self.upward), reversed(self.decoder), strict=True):
-            x = upward(F.interpolate(x, scale_factor=2.0, mode=self.mode, align_corners=True))
-            x = stage(torch.cat([skips.pop(), x], dim=1))
-        logits: Tensor = self.head(x)
+            features.append(stage(self.pool(features[-1])))
+        logits: Tensor = self.decoder(features)
         return logits

@@ -28,6 +28,7 @@ class VNet(Network):
     """
 
     decoder_scales = ("x7", "x8", "x9")
+    encoder_stages = ("x1", "x2", "x3", "x4", "x5")
 
     def __init__(
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 16, dropout_rate: float = 0.5

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from segmend.errors import InputError, did_you_mean
+from segmend.parts.sub_modules import sub_modules
 
 
 class FeatureTaps:
@@ -25,31 +25,20 @@ class FeatureTaps:
     """
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
-        modules = dict(network.named_modules())
-        if not names:
-            raise InputError(
-                f"network {type(network).__name__}",
-                "names no decoder features of its own",
-                "name them by the method's 'features' argument; the sub-modules are "
-                + ", ".join(sorted(name for name in modules if name and name.count(".") < 2)),
-            )
-        for name in names:
-            if name not in modules:
-                raise InputError(
-                    f"feature '{name}'",
-                    f"is not a sub-module of {type(network).__name__}",
-                    did_you_mean(name, modules),
-                )
-        self._modules = [modules[name] for name in names]
+        self._modules = sub_modules(network, names, "decoder feature", "features")
 
     @contextmanager
-    def recording(self) -> Iterator[list[Tensor]]:
-        """Inside the block, a pass through the network puts the tapped outputs into the list, in order of ``names``."""
+    def recording(self, *, attached: bool = False) -> Iterator[list[Tensor]]:
+        """Inside the block, a pass through the network puts the tapped outputs into the list, in order of ``names``.
+
+        Args:
+            attached: gradients flow from the outputs back into the network.
+        """
         outputs: list[Tensor] = [Tensor()] * len(self._modules)
 
         def keep(position: int) -> RemovableHandle:
             def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-                outputs[position] = output.detach()
+                outputs[position] = output if attached else output.detach()
 
             handle: RemovableHandle = self._modules[position].register_forward_hook(hook)
             return handle

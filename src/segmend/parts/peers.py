@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
 
 from segmend.networks import Network
+
+Predictor = Literal["first", "second", "mean"]
+"""Which of two networks predicts; the mean is of their probabilities."""
 
 
 def peer_of(network: Network) -> Network:
@@ -21,3 +28,9 @@ def peer_of(network: Network) -> Network:
         if reset:
             reset()
     return peer
+
+
+def predict_by(predictor: Predictor, first: Network, second: Network, image: Tensor) -> Tensor:
+    """Class probabilities ``[B, C, *spatial]`` of images ``[B, channels, *spatial]``, by either peer or both."""
+    asked = {"first": (first,), "second": (second,), "mean": (first, second)}[predictor]
+    return torch.stack([network(image).float().softmax(1) for network in asked]).mean(0)

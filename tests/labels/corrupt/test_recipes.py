@@ -22,6 +22,7 @@ from segmend.labels.corrupt import (
     RadiusMorphology,
     Recipe,
     RotatedMorphology,
+    SliceNoise,
     corrupt_label,
 )
 
@@ -36,6 +37,7 @@ ALL = {
     "rotated_morphology": RotatedMorphology(radius_max=4),
     "polygon": PolygonSimplification(),
     "markov": MarkovBoundary(steps=30, scatter_probability=0.01),
+    "slices": SliceNoise(radius=3, jitter=1),
     "swap": ClassSwap(),
     "swap_case": ClassSwap(within="case"),
 }
@@ -329,6 +331,8 @@ def test_one_class_cannot_be_swapped() -> None:
         (InPlaneRotation, {"angle_max": -1.0}, "angle_max: is -1.0 degrees"),
         (MissingLabel, {"share": -0.1}, "share: is -0.1"),
         (PolygonSimplification, {"vertices_min": 2}, "vertices_min, vertices_max: are 2 and 8"),
+        (SliceNoise, {"radius": 2}, "jitter, radius: are 3 and 2"),
+        (SliceNoise, {"missing": 1.1}, "missing: is 1.1"),
         (MarkovBoundary, {"steps": -1}, "steps: is -1"),
         (MarkovBoundary, {"blur": -1.0}, "blur: is -1.0"),
         (MarkovBoundary, {"flip_probability": 2.0}, "flip_probability: is 2.0"),

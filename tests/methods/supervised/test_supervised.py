@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from typing import get_args
+
+import pytest
 import torch
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
+from segmend.errors import InputError
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.voxel import IGNORE
 from segmend.methods import Step, Supervised
-from segmend.networks import UNet
+from segmend.methods.supervised.supervised import Criterion
+from segmend.networks import Network, UNet
 
 STEP = Step(3, 10)
 
@@ -59,3 +65,92 @@ def test_draws_from_all_labels_alike():
 def test_the_loss_does_not_change_over_the_run():
     mixed = batch(Quality.EXPERT, Quality.NOISY)
     assert_close(method().loss(mixed, Step(0, 10)), method().loss(mixed, Step(9, 10)))
+
+
+class Readout(Network):
+    """The image is the logits."""
+
+    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.gain * image
+
+
+class TestCriteria:
+    OF_LABEL = torch.tensor([0.9, 0.5, 0.1])
+    IMAGE = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # of three voxels, all labelled 0
+    CE = (0.105361 + 0.693147 + 2.302585) / 3
+
+    def of(self, label: list[int], step: Step = STEP, **arguments) -> tuple[float, list[bool]]:
+        """The loss, and which voxels it pulls."""
+        image = self.IMAGE.clone().requires_grad_()
+        given = Batch(image, torch.tensor([label]), (Quality.NOISY,), ("only",))
+        loss = Supervised(Readout(), **arguments).loss(given, step)["supervised"]
+        (gradient,) = torch.autograd.grad(loss, image)
+        return loss.item(), gradient.any(1)[0].tolist()
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({"criterion": "gce"}, (0.1016 + 0.5492 + 1.1435) / 3),
+            ({"criterion": "gce", "q": 1.0}, 0.5),
+            ({"criterion": "symmetric_ce"}, 0.1 * CE + 4 * 0.5),
+            ({"criterion": "symmetric_ce", "alpha": 6.0, "beta": 0.1}, 6 * CE + 0.4 * 0.5),
+            # The classes differ by 0.1, 0.5 and 0.9 from labels whose squares sum to 3 and 0.
+            ({"criterion": "nr_dice", "gamma": 2.0}, (1.07 / 4.07 + 1.07 / 1.07) / 2),
+            ({"criterion": "nr_dice"}, (1.23899 / 4.07 + 1.23899 / 1.07) / 2),
+            ({"criterion": "label_smoothing"}, 0.95 * CE + 0.05 * CE),  # one minus these are the same numbers
+            ({"criterion": "svls"}, CE),
+        ],
+        ids=str,
+    )
+    def test_by_hand(self, arguments, expected):
+        loss, pulled = self.of([0, 0, 0], **arguments)
+        assert loss == pytest.approx(expected, abs=1e-4)
+        assert all(pulled)
+
+    def test_smoothing(self):
+        # Cross-entropies with the label of the first voxel are 0.105361, with the other class 2.302585.
+        assert self.of([0, IGNORE, IGNORE], criterion="label_smoothing", smoothing=0.5)[0] == pytest.approx(
+            0.75 * 0.105361 + 0.25 * 2.302585, abs=1e-4
+        )
+        # In a row of voxels each of the two neighbours counts a quarter.
+        own, half = (0.105361 + 0.105361) / 3, 0.693147 / 3
+        assert self.of([0, 0, 1], criterion="svls")[0] == pytest.approx(
+            own + half + 0.25 * (2.302585 - 0.105361) / 3, abs=1e-4
+        )
+
+    def test_truncation_comes_after_a_warm_up(self):
+        arguments = {"criterion": "truncated_gce", "k": 0.4, "warm_up": 0.5}
+        early, late = (self.of([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
+        assert early == self.of([0, 0, 0], criterion="gce")
+        assert late[0] == pytest.approx((0.1016 + 0.5492 + (1 - 0.4**0.7) / 0.7) / 3, abs=1e-4)
+        assert late[1] == [True, True, False]
+
+    @pytest.mark.parametrize("criterion", get_args(Criterion))
+    @pytest.mark.parametrize("shape", [(8, 8), (4, 8, 8)])
+    def test_know_any_grid_and_number_of_classes_and_no_unknown_voxels(self, criterion, shape):
+        random = torch.Generator().manual_seed(0)
+        image = torch.randn(2, 3, *shape, generator=random).requires_grad_()
+        label = torch.randint(0, 3, (2, *shape), generator=random)
+        label[torch.rand(label.shape, generator=random) < 0.3] = IGNORE
+        made = Supervised(Readout(3, 3), criterion=criterion, warm_up=0.0, k=1e-6)
+        given = Batch(image, label, (Quality.NOISY, Quality.EXPERT), ("a", "b"))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = made.loss(given, STEP)["supervised"]
+        (gradient,) = torch.autograd.grad(loss, image)
+        assert loss > 0
+        assert torch.equal(gradient.any(1), label != IGNORE)
+
+    @pytest.mark.parametrize("criterion", get_args(Criterion))
+    def test_nothing_known_costs_nothing(self, criterion):
+        loss, pulled = self.of([IGNORE] * 3, criterion=criterion, warm_up=0.0)
+        assert loss == 0
+        assert not any(pulled)
+
+    @pytest.mark.parametrize("q", [0.0, -1.0, 1.5])
+    def test_q_without_a_meaning_is_refused(self, q):
+        with pytest.raises(InputError, match="method.q"):
+            Supervised(Readout(), q=q)

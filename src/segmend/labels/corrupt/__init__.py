@@ -10,6 +10,7 @@ from segmend.labels.corrupt.markov import MarkovBoundary
 from segmend.labels.corrupt.missing import MissingLabel
 from segmend.labels.corrupt.polygon import PolygonSimplification
 from segmend.labels.corrupt.rotation import InPlaneRotation, RotatedMorphology
+from segmend.labels.corrupt.slices import SliceNoise
 from segmend.labels.corrupt.surface import CubeMorphology, RadiusMorphology
 from segmend.labels.corrupt.swap import ClassSwap
 
@@ -26,6 +27,7 @@ __all__ = [
     "RadiusMorphology",
     "Recipe",
     "RotatedMorphology",
+    "SliceNoise",
     "all_recipes",
     "calibrate",
     "corrupt_label",

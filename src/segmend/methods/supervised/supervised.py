@@ -2,35 +2,113 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
+from segmend.errors import InputError
+from segmend.functional.reduce import masked_mean
+from segmend.functional.region import noise_robust_dice_loss
+from segmend.functional.robust_losses import (
+    generalised_cross_entropy,
+    symmetric_cross_entropy,
+    truncated_cross_entropy,
+)
+from segmend.functional.soft_labels import evenly_smoothed, smoothed_at_borders
 from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.voxel import IGNORE, one_hot, soft_cross_entropy
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 
+Criterion = Literal["ce_dice", "gce", "truncated_gce", "symmetric_ce", "nr_dice", "label_smoothing", "svls"]
+
 
 class Supervised(Method):
-    """Trains on every label it is given as if it were right.
+    r"""Trains on every label it is given as if it were right.
 
     The loss is half cross-entropy, half squared Dice over all classes, on all labelled samples of the
     batch. What it is a baseline for depends on the batch: expert labels only (``--expert 4``, the H-Sup
     row of PLIL's Table 1), all labels drawn alike (the default, HL-Sup), or expert and noisy samples in
     fixed numbers (``--expert 2 --noisy 2``). Unlabelled samples are not looked at.
 
+    Other criteria are losses and soft labels made for labels that may be wrong, each by itself as in its paper. With p
+    the probability of the label at a voxel they are, with their defaults:
+
+        gce              (1 - p^q) / q, q = 0.7 (Zhang & Sabuncu, NeurIPS 2018)
+        truncated_gce    the same after a warm-up only where p > k = 0.5 (ibid.)
+        symmetric_ce     -\alpha log p + 4 \beta (1 - p), \alpha = 0.1, \beta = 1 (Wang et al., ICCV 2019)
+        nr_dice          sum |p_c - y_c|^\gamma / (sum p_c^2 + sum y_c^2), \gamma = 1.5 (Wang et al., IEEE TMI 2020)
+        label_smoothing  cross-entropy with (1 - s) y + s / C, s = 0.1 (Szegedy et al., CVPR 2016)
+        svls             cross-entropy with y smoothed at borders, \sigma = 1 (Islam & Glocker, IPMI 2021)
+
+    Readings and deviations. The first three classify; a voxel takes the image's place. The truncated loss looks at the
+    network as it is in each step, not at all labels every ten epochs, which lets labels come back; its warm-up is
+    the paper's 40 of 120 epochs.
+
     Args:
         network: the network to train.
+        criterion: the loss.
+        q: of gce and truncated_gce, above 0, to 1.
+        k: of truncated_gce, above 0, below 1.
+        warm_up: share of the run before truncated_gce truncates; labels of objects are improbable at first.
+        alpha: \alpha of symmetric_ce.
+        beta: \beta of symmetric_ce.
+        gamma: \gamma of nr_dice, 1..2.
+        smoothing: s of label_smoothing.
+        sigma: \sigma of svls, in voxels.
     """
 
     kind = "supervised"
     needs = Composition(mixed=4)
 
-    def __init__(self, network: Network) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        criterion: Criterion = "ce_dice",
+        q: float = 0.7,
+        k: float = 0.5,
+        warm_up: float = 0.33,
+        alpha: float = 0.1,
+        beta: float = 1.0,
+        gamma: float = 1.5,
+        smoothing: float = 0.1,
+        sigma: float = 1.0,
+    ) -> None:
         super().__init__(network)
+        if not 0 < q <= 1:
+            raise InputError("--method.q", f"{q} is not usable", "give a number above 0, to 1")
+        self.criterion: Criterion = criterion
+        self.q, self.k, self.warm_up = q, k, warm_up
+        self.alpha, self.beta = alpha, beta
+        self.gamma = gamma
+        self.smoothing, self.sigma = smoothing, sigma
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``."""
         rows = batch.rows(Quality.EXPERT, Quality.NOISY)
-        return {"supervised": cross_entropy_dice(self.network(batch.image[rows]), batch.label[rows])}
+        logits, label = self.network(batch.image[rows]), batch.label[rows]
+        return {"supervised": self._loss(logits, label, step.progress >= self.warm_up)}
+
+    def _loss(self, logits: Tensor, label: Tensor, warm: bool) -> Tensor:
+        known, classes = label != IGNORE, logits.shape[1]
+        match self.criterion:
+            case "ce_dice":
+                return cross_entropy_dice(logits, label)
+            case "nr_dice":
+                probabilities = logits.float().softmax(1) * known.unsqueeze(1)
+                return noise_robust_dice_loss(probabilities, one_hot(label, classes), self.gamma).mean()
+            case "truncated_gce" if warm:
+                losses = truncated_cross_entropy(logits, label, self.q, self.k)
+            case "gce" | "truncated_gce":
+                losses = generalised_cross_entropy(logits, label, self.q)
+            case "symmetric_ce":
+                losses = symmetric_cross_entropy(logits, label, self.alpha, self.beta)
+            case "label_smoothing":
+                losses = soft_cross_entropy(logits, evenly_smoothed(label, classes, self.smoothing))
+            case "svls":
+                losses = soft_cross_entropy(logits, smoothed_at_borders(label, classes, self.sigma))
+        return masked_mean(losses, known)

@@ -1,4 +1,4 @@
-"""Cleaning up a predicted label."""
+"""Labels without what lies apart from their objects."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from segmend.functional.largest_component import largest_component
 from segmend.functional.voxel import IGNORE
-from segmend.inference import largest_component
 
 
 def test_by_hand_in_2d():

@@ -1,0 +1,97 @@
+"""segmend labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
+from segmend.data.case import Case, Split
+from segmend.data.check import load_case
+from segmend.data.folder import DataFolder
+from segmend.data.image import write_label
+from segmend.data.resample import resample_label
+from segmend.errors import InputError, did_you_mean
+from segmend.first_labels import with_first_labels
+from segmend.labels.store import LabelStore
+from segmend.outputs import check_free, whole_folder
+from segmend.progress import track
+from segmend.run import Run
+
+
+def labels(
+    *, run: Path, out: Path, revision: int | None = None, layer: str | None = None, cache: Path | None = None
+) -> list[Path]:
+    """Writes the labels that a run has rewritten, as files that lie over the scans.
+
+    Every label has the grid and header of its scan and the values of the data folder. Where a run changed
+    nothing, and beyond the part of the scan that it looked at, the file holds what the given one holds.
+
+    Args:
+        run: a run folder, of a method that rewrites labels.
+        out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
+        revision: number of the revision; 0 are the labels as they were given, the default is the newest.
+        layer: which of the labels that the method rewrites; by default the first.
+        cache: where prepared scans are kept; $SEGMEND_CACHE or the user's cache folder by default.
+
+    Returns:
+        The label files written, one for each training case that has a label.
+
+    Raises:
+        InputError: the run rewrites no labels, there is no such revision or layer, or the data have changed.
+
+    Example:
+        segmend labels --run RUN --out MENDED
+    """
+    source = Run(run)
+    cls = source.method_class
+    if not cls.layers:
+        raise InputError(run, f"holds no labels, as {cls.__name__} rewrites none", "give a run of a method that does")
+    layer = layer or cls.layers[0]
+    if layer not in cls.layers:
+        raise InputError("--layer", f"there is no '{layer}'", did_you_mean(layer, cls.layers))
+    check_free(out)
+    folder, prepared = _data(source, cls.labels_unlabelled, cache or default_cache())
+    store = LabelStore(source.labels, cls.layers, {case.case.name: case.given for case in prepared})
+    revision = store.count if revision is None else revision
+    if not 0 <= revision <= store.count:
+        raise InputError("--revision", f"there is no {revision}", f"give 0 (as given) to {store.count}")
+    with whole_folder(out) as place:
+        for case in track(prepared, "writing labels"):
+            name = case.case.name
+            if case.label is not None or store.holder(name, layer, revision):
+                values = folder.to_values(_on_grid(source, folder, case, store.label(name, layer, revision)))
+                write_label(place / (name + folder.file_ending), values, like=case.case.images[0])
+    return sorted(out.iterdir())
+
+
+def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, list[PreparedCase]]:
+    """The data folder of a run, and its training cases as it saw them."""
+    data = Path(run.config["data"])
+    table = run.config.get("cases")
+    if not data.is_dir():
+        raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")
+    folder = DataFolder.open(data, Path(table) if table else None)
+    cases: Sequence[Case] = folder.select(Split.TRAIN)
+    if labels_unlabelled:
+        cases = with_first_labels(cases, run, folder.file_ending)
+    prepared = prepare(folder, cases, run.task.preprocessing, cache)
+    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
+    if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
+        raise InputError(data, "has changed since the run was begun", "restore it")
+    return folder, prepared
+
+
+def _on_grid(run: Run, folder: DataFolder, case: PreparedCase, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A label of the training grid on that of the scan, the given one where nothing has changed."""
+    scan = load_case(case.case, folder)
+    placement = run.task.preprocessing.place(scan.image, scan.grid)
+    new = resample_label(np.array(label), placement.box_shape)
+    whole = placement.restore(new)
+    if scan.label is None:
+        return whole
+    before = resample_label(np.array(case.given), placement.box_shape)
+    return np.where(placement.restore(new != before), whole, scan.label)

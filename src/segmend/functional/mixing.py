@@ -1,0 +1,50 @@
+"""Samples between samples (mixup, Zhang et al., ICLR 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+
+
+def beta_shares(like: Tensor, alpha: float) -> Tensor:
+    """A share for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for large.
+
+    Args:
+        like: ``[B, ...]``; tells number and device.
+        alpha: above 0.
+
+    Returns:
+        ``[B]`` float32, 0..1.
+    """
+    concentration = torch.full((len(like),), alpha, device=like.device)
+    return Beta(concentration, concentration).sample()
+
+
+def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
+    """share * sample + (1 - share) * partner.
+
+    Args:
+        values: ``[B, ...]``.
+        partners: ``[B]``, the row of each sample's partner.
+        shares: ``[B]``, 0..1.
+
+    Returns:
+        ``[B, ...]``.
+    """
+    return torch.lerp(values[partners], values, shares.view(-1, *[1] * (values.ndim - 1)))
+
+
+def mixed_targets(targets: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
+    """Soft labels mixed like their images.
+
+    Args:
+        targets: ``[B, C, *spatial]``, summing to 1 over the classes, or 0 in all of them where nothing is known.
+        partners: ``[B]``, the row of each sample's partner.
+        shares: ``[B]``, 0..1.
+
+    Returns:
+        ``[B, C, *spatial]``, likewise; 0 where nothing is known of either.
+    """
+    known = targets.sum(1, keepdim=True) > 0
+    return mixed(targets, partners, shares) * (known & known[partners])

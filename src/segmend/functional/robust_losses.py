@@ -1,0 +1,77 @@
+"""Losses of single voxels that do not insist on a label which the network finds unlikely."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from segmend.functional.voxel import cross_entropy
+
+
+def generalised_cross_entropy(logits: Tensor, label: Tensor, q: float) -> Tensor:
+    """(1 - p_y^q) / q of every voxel (Zhang & Sabuncu, NeurIPS 2018, Eq. 6): near cross-entropy for small q, 1 - p_y for 1.
+
+    Its gradient is p_y^q times that of cross-entropy. It is computed from the logarithm of p_y, since the derivative of
+    p^q alone explodes where p is small.
+
+    Args:
+        logits: ``[B, C, *spatial]``.
+        label: ``[B, *spatial]`` class indices; ``IGNORE`` gives 0.
+        q: above 0, to 1.
+
+    Returns:
+        Loss map ``[B, *spatial]``, 0..1/q.
+    """
+    return -(-q * cross_entropy(logits, label)).expm1() / q
+
+
+def truncated_cross_entropy(logits: Tensor, label: Tensor, q: float, k: float) -> Tensor:
+    """The generalised cross-entropy, but constant where p_y <= k, so that such labels pull no more (ibid., Eq. 9).
+
+    Args:
+        logits: ``[B, C, *spatial]``.
+        label: ``[B, *spatial]`` class indices; ``IGNORE`` gives 0.
+        q: above 0, to 1.
+        k: the least probability of a label that is believed, above 0, below 1.
+
+    Returns:
+        Loss map ``[B, *spatial]``, 0..(1 - k^q) / q.
+    """
+    return generalised_cross_entropy(logits, label, q).clamp(max=(1 - k**q) / q)
+
+
+def symmetric_cross_entropy(
+    logits: Tensor, label: Tensor, alpha: float, beta: float, log_of_zero: float = -4.0
+) -> Tensor:
+    """alpha CE(y, p) + beta CE(p, y) of every voxel (Wang et al., ICCV 2019, Eq. 7).
+
+    The second, reverse one is -sum_c p_c log y_c. With the logarithm of 0 set to a constant it is that constant times
+    1 - p_y, up to its sign.
+
+    Args:
+        logits: ``[B, C, *spatial]``.
+        label: ``[B, *spatial]`` class indices; ``IGNORE`` gives 0.
+        alpha: weight of the cross-entropy.
+        beta: weight of the reverse cross-entropy.
+        log_of_zero: below 0.
+
+    Returns:
+        Loss map ``[B, *spatial]``, >= 0.
+    """
+    forward = cross_entropy(logits, label)
+    return alpha * forward + beta * log_of_zero * (-forward).expm1()
+
+
+def early_learning(logits: Tensor, target: Tensor) -> Tensor:
+    """log(1 - <p, t>) of every voxel (ELR, Liu et al., NeurIPS 2020, Eq. 6): the lower, the more p agrees with t.
+
+    Its gradient grows with the agreement, so that it outweighs a label that speaks against what was learned early.
+
+    Args:
+        logits: ``[B, C, *spatial]``; probabilities p are kept within 1e-4..1 - 1e-4.
+        target: t, ``[B, C, *spatial]``, summing to at most 1.
+
+    Returns:
+        Map ``[B, *spatial]``, from log 1e-4 to 0.
+    """
+    probabilities = logits.float().softmax(1).clamp(1e-4, 1 - 1e-4)
+    return (1 - (probabilities * target).sum(1)).log()

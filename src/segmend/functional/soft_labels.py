@@ -1,0 +1,54 @@
+"""Soft labels made of hard ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from segmend.functional.voxel import IGNORE, one_hot
+
+
+def evenly_smoothed(label: Tensor, classes: int, share: float) -> Tensor:
+    """Label smoothing: (1 - share) one_hot(label) + share / C.
+
+    Args:
+        label: ``[B, *spatial]`` class indices or ``IGNORE``.
+        classes: C.
+        share: 0..1.
+
+    Returns:
+        ``[B, C, *spatial]`` float32, summing to 1, or 0 in all classes where the label is ``IGNORE``.
+    """
+    known = (label != IGNORE).unsqueeze(1)
+    return ((1 - share) * one_hot(label, classes) + share / classes) * known
+
+
+def smoothed_at_borders(label: Tensor, classes: int, sigma: float) -> Tensor:
+    """Spatially varying label smoothing (Islam & Glocker, IPMI 2021): half the label, half its neighbours' mean.
+
+    Of the 8 neighbours (26 in 3D) each counts by a Gaussian of its distance. Inside of objects nothing changes, and at
+    borders a voxel keeps at least half of its own class. Beyond the edge of the image labels go on as at it.
+
+    Args:
+        label: ``[B, *spatial]`` class indices or ``IGNORE``.
+        classes: C.
+        sigma: of the Gaussian, in voxels, above 0.
+
+    Returns:
+        ``[B, C, *spatial]`` float32, summing to 1, or 0 in all classes where the label is ``IGNORE``. Neighbours
+        without a label do not count.
+    """
+    own = one_hot(label, classes)
+    side = math.exp(-0.5 / sigma**2)
+    around = own
+    for axis in range(2, own.ndim):
+        last = own.shape[axis] - 1
+        before = torch.cat([around.narrow(axis, 0, 1), around.narrow(axis, 0, last)], axis)
+        behind = torch.cat([around.narrow(axis, 1, last), around.narrow(axis, last, 1)], axis)
+        around = around + side * (before + behind)
+    neighbours = (1 + 2 * side) ** (own.ndim - 2) - 1
+    smoothed = own + (around - own) / neighbours
+    known = (label != IGNORE).unsqueeze(1)
+    return smoothed / smoothed.sum(1, keepdim=True).where(known, 1) * known

@@ -1,0 +1,159 @@
+"""The labels of a run as its method rewrites them: the given ones below, one revision over the other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.errors import InputError
+from segmend.outputs import wait_for, whole_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a revision.
+
+    Attributes:
+        method: that made it.
+        step: the first one that sees it.
+        changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
+    """
+
+    method: str
+    step: int
+    changed: dict[str, dict[str, int]]
+
+
+class LabelStore:
+    """Given labels, which are never written to, and the revisions of them in a run folder.
+
+    Revision 0 is the given labels. Revision n lies in a folder of that number, whole or not at all, with
+    an array ``LAYER/CASE.npy`` for each label that it rewrites, and is never changed. All other labels are
+    those of the revision before. Arrays are memory-mapped: processes that load data share them.
+
+    Args:
+        path: the folder; it need not exist.
+        layers: that may be rewritten.
+        given: label of every case, ``[*spatial]`` uint8 class indices.
+        steps: at which labels are rewritten: the first that sees revision 1, that sees revision 2 ...
+
+    Attributes:
+        layers: that may be rewritten.
+        steps: at which labels are rewritten.
+    """
+
+    def __init__(
+        self, path: Path, layers: Sequence[str], given: Mapping[str, NDArray[np.uint8]], steps: Sequence[int] = ()
+    ) -> None:
+        self.layers, self.steps = tuple(layers), tuple(steps)
+        self._path, self._given = path, given
+        self._records: dict[int, Record] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of revisions that are there; those before a gap, if there is one."""
+        number = 0
+        while self._folder(number + 1).is_dir():
+            number += 1
+        return number
+
+    def due(self, step: int) -> int:
+        """Number of the revision whose labels a step sees."""
+        return bisect_right(self.steps, step)
+
+    def record(self, revision: int) -> Record:
+        """What is known of a revision, counted from 1.
+
+        Raises:
+            InputError: it is not there, or damaged.
+        """
+        if revision not in self._records:
+            file = self._folder(revision) / "revision.json"
+            try:
+                self._records[revision] = Record(**json.loads(file.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise InputError(file, f"cannot be read ({error})", "restore the run folder, or train again") from error
+        return self._records[revision]
+
+    def label(self, case: str, layer: str, revision: int) -> NDArray[np.uint8]:
+        """The label ``[*spatial]`` of a case as of a revision; not to be written to.
+
+        Raises:
+            InputError: a revision is not there, or damaged.
+        """
+        holder = self.holder(case, layer, revision)
+        if not holder:
+            return self._given[case]
+        label: NDArray[np.uint8] = np.load(self._folder(holder) / layer / f"{case}.npy", mmap_mode="r")
+        return label
+
+    def holder(self, case: str, layer: str, revision: int) -> int:
+        """The revision that the label of a case as of a revision is from; 0 if it was never rewritten."""
+        return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
+
+    def append(self, method: str, labels: Iterable[tuple[str, str, NDArray[np.uint8]]]) -> None:
+        """Writes the next revision; it becomes visible when it is whole.
+
+        Args:
+            method: that makes it.
+            labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
+
+        Raises:
+            InputError: the disk is full or cannot be written to.
+            ValueError: a label does not fit its case, or there is no such layer.
+        """
+        revision = self.count + 1
+        record = Record(method, self.steps[revision - 1], {layer: {} for layer in self.layers})
+        with whole_folder(self._folder(revision)) as folder:
+            for case, layer, label in labels:
+                before = self._checked_before(case, layer, label, revision)
+                record.changed[layer][case] = int(np.count_nonzero(label != before))
+                (folder / layer).mkdir(exist_ok=True)
+                np.save(folder / layer / f"{case}.npy", label)
+            (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+
+    def rewind(self, done: int) -> None:
+        """Brings the store to where a run continues: removes what a killed run wrote beyond its last checkpoint.
+
+        Args:
+            done: steps done at that checkpoint; 0 without one.
+
+        Raises:
+            InputError: a revision that these steps have seen is missing.
+        """
+        kept = {self._folder(revision).name for revision in range(1, self.due(done) + 1)} if done else set()
+        for entry in self._path.iterdir() if self._path.is_dir() else ():
+            if entry.name not in kept:
+                shutil.rmtree(entry)
+        self._records.clear()
+        if self.count < self.due(done - 1):
+            missing = self._folder(self.count + 1)
+            raise InputError(missing, "is missing", "restore it, or delete the checkpoints to start again")
+
+    def wait_for(self, revision: int) -> None:
+        """Returns when a revision is there that another process writes; at once for revision 0.
+
+        Raises:
+            InputError: the process that started this one has ended, or it took too long.
+        """
+        if revision:
+            wait_for(self._folder(revision))
+
+    def _checked_before(self, case: str, layer: str, label: NDArray[np.uint8], revision: int) -> NDArray[np.uint8]:
+        """The label that a new one takes the place of."""
+        if layer not in self.layers or case not in self._given:
+            raise ValueError(f"there is no layer '{layer}' of case '{case}'; layers are {', '.join(self.layers)}")
+        before = self.label(case, layer, revision - 1)
+        if label.dtype != np.uint8 or label.shape != before.shape:
+            raise ValueError(f"label of case '{case}' is {label.dtype} {label.shape}, not uint8 {before.shape}")
+        return before
+
+    def _folder(self, revision: int) -> Path:
+        return self._path / f"{revision:04d}"

@@ -1,0 +1,150 @@
+"""Adaptive label correction."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.data.sampling import Composition
+from segmend.functional.consistency import squared_difference
+from segmend.functional.fusion import divergence_weighted_mean
+from segmend.functional.ramps import sigmoid_ramp
+from segmend.functional.selection import smallest
+from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.uncertainty import variance_of_passes
+from segmend.methods._base import Method, Step
+from segmend.networks import Network
+from segmend.parts.chunks import chunks_of, pass_in_chunks
+from segmend.parts.ema import EMATeacher
+
+
+class Refined(NamedTuple):
+    """What the teacher makes of noisy samples.
+
+    Attributes:
+        label: refined labels ``[B, *spatial]``.
+        mean: mean probabilities of the passes ``[B, C, *spatial]``.
+        uncertainty: ``[B]``, >= 0; how far the passes are apart.
+    """
+
+    label: Tensor
+    mean: Tensor
+    uncertainty: Tensor
+
+
+class ALC(Method):
+    r"""Trains on labels that the teacher refined, where its passes agree, and on the given ones elsewhere.
+
+    A mean teacher passes every noisy sample m times with dropout and input noise: \Psi_j, with mean \Psi. Voxel by
+    voxel, passes count the less the further they lie from the mean, and the sample as a whole is as uncertain as
+    they are apart:
+
+        H_j = KL(\Psi || \Psi_j),   Y_ref = argmax_c sum_j \Psi_j softmax_j(-H_j),   U = mean_{v,c} var_j \Psi_j.
+
+    The share k of a batch's noisy samples with the smallest U is selected. Then
+
+        L = L_sup(expert) + \lambda(t) [ \alpha L_sup(selected, Y_ref) + \beta L_sup(not selected, Y_noisy)
+                                         + mean (\Psi - softmax f_s(x))^2 ],
+
+    with \lambda = exp(-5 (1 - t / t_max)^2). The student predicts.
+
+    Readings and deviations. There is no public code. Equation 5 lacks the sum over classes, without which it is no
+    divergence. Equation 7 as printed is a function of the mean alone; meant is the variance over the passes.
+    Equation 9 divides by one sample too many and does not define its label; it is read as the given one, because the
+    text blames failures on this term's sensitivity to the quality of labels. Equation 10 lacks 1/m and the square, so
+    that two equal networks would not agree. m, the noise and \lambda are not stated; they are those of UA-MT and
+    PLIL. The samples of a term enter one supervised loss together, not one each. Patches without an object are the
+    most certain and so are selected first; ``normalise_uncertainty`` is our remedy, and off. Samples without a label
+    are not used.
+
+    Args:
+        network: the student; the teacher starts as its copy. Without dropout the passes differ by noise only.
+        passes: m.
+        k: share of the noisy samples in a batch that is selected.
+        alpha: weight of the selected samples.
+        beta: weight of the other noisy samples.
+        refinement: False labels the selected samples by argmax \Psi, a plain pseudo-label.
+        selection: False selects all noisy samples.
+        noisy_target: labels of the noisy samples that are not selected: as 'given', or 'refined' too.
+        normalise_uncertainty: divide U by the share of the sample that the teacher calls object.
+        ramp_length: share of the run after which \lambda is 1.
+        decay: largest decay of the moving average.
+        noise: standard deviation of the input noise in units of the normalised image; clipped at twice that.
+        chunk: most samples that pass a network at a time, all by default. Fewer need less memory, and the student's
+            forward pass twice; batch norm then sees the chunk only. Loss and selection are those of the batch.
+    """
+
+    kind = "mixed"
+    paper = "Qian et al., Adaptive label correction for robust medical image segmentation with noisy labels, arXiv 2025"
+    needs = Composition(expert=4, noisy=20)
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        passes: int = 8,
+        k: float = 0.5,
+        alpha: float = 3.0,
+        beta: float = 2.0,
+        refinement: bool = True,
+        selection: bool = True,
+        noisy_target: Literal["given", "refined"] = "given",
+        normalise_uncertainty: bool = False,
+        ramp_length: float = 1.0,
+        decay: float = 0.99,
+        noise: float = 0.1,
+        chunk: int | None = None,
+    ) -> None:
+        super().__init__(network)
+        self.teacher = EMATeacher(network, decay)
+        self.passes, self.noise, self.chunk = passes, noise, chunk
+        self.k, self.alpha, self.beta, self.ramp_length = k, alpha, beta, ramp_length
+        self.refinement, self.selection, self.noisy_target = refinement, selection, noisy_target
+        self.normalise_uncertainty = normalise_uncertainty
+
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """``expert``, ``selected``, ``noisy`` and ``consistency``, as far as there are such samples."""
+        expert, noisy = batch.rows(Quality.EXPERT), batch.rows(Quality.NOISY)
+        # Before the student's pass, whose activations then stay in memory until backward.
+        refined = self.refine(batch.image[noisy]) if noisy else None
+        logits = pass_in_chunks(self.network, batch.image, self.chunk)
+        terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
+        if refined:
+            ramp = sigmoid_ramp(step.progress, self.ramp_length)
+            student, label = logits[noisy], batch.label[noisy]
+            label = label if self.noisy_target == "given" else refined.label
+            chosen = smallest(refined.uncertainty, round(self.k * len(noisy)) if self.selection else len(noisy))
+            if chosen.any():
+                terms["selected"] = ramp * self.alpha * cross_entropy_dice(student[chosen], refined.label[chosen])
+            if not chosen.all():
+                terms["noisy"] = ramp * self.beta * cross_entropy_dice(student[~chosen], label[~chosen])
+            terms["consistency"] = ramp * squared_difference(student.float().softmax(1), refined.mean).mean()
+        return terms
+
+    @torch.no_grad()
+    def refine(self, image: Tensor) -> Refined:
+        """The teacher's labels of samples ``[B, channels, *spatial]``, and how uncertain it is of each."""
+        chunks = chunks_of(image, self.chunk)
+        passes = (self.teacher.perturbed_passes(chunk, self.passes, self.noise) for chunk in chunks)
+        # Sample by sample, because float32 maps of all passes of a batch would take gigabytes.
+        samples = [self._fused(sample) for chunk in passes for sample in torch.split(chunk, 1, dim=1)]
+        return Refined(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+
+    def _fused(self, logits: Tensor) -> Refined:
+        """From the passes ``[passes, B, C, *spatial]``."""
+        log_probabilities = logits.float().log_softmax(2)
+        probabilities = log_probabilities.exp()
+        mean = probabilities.mean(0)
+        label = (divergence_weighted_mean(log_probabilities) if self.refinement else mean).argmax(1)
+        uncertainty = variance_of_passes(probabilities).flatten(1).mean(1)
+        if self.normalise_uncertainty:
+            uncertainty = uncertainty / (label > 0).flatten(1).float().mean(1).clamp(min=1 / label[0].numel())
+        return Refined(label, mean, uncertainty)
+
+    def after_step(self, step: Step) -> None:
+        """The teacher follows the student."""
+        self.teacher.follow(self.network, step.index)

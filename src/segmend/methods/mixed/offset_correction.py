@@ -1,0 +1,278 @@
+"""Offset correction: reads each annotator's bias out of the labels, and undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.data.sampling import Composition
+from segmend.functional.shrinkage import shrink
+from segmend.functional.surface_offset import (
+    best_offset,
+    directions,
+    expected_dice,
+    jackknife_error,
+    log_odds,
+    moved,
+    signed_distance,
+    sums_below,
+)
+from segmend.functional.voxel import IGNORE
+from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.mixed.alc import ALC
+from segmend.methods.mixed.plil import PLIL
+from segmend.methods.supervised.supervised import Supervised
+from segmend.networks import Network
+from segmend.parts.ema import EMATeacher
+
+MENDED = "mended"
+_FAR = 1e4
+_BASES: dict[str, type[Method]] = {"Supervised": Supervised, "PLIL": PLIL, "ALC": ALC}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the teacher says of one class of one label.
+
+    Attributes:
+        case: name of the case.
+        annotator: who drew it; "" if not told.
+        quality: of the label.
+        cls: the class.
+        offset: most likely offset from the given surface to the true one, in mm, outward positive.
+        error: its standard error.
+        by_direction: offsets of the two sides of each axis, in mm.
+    """
+
+    case: str
+    annotator: str
+    quality: Quality
+    cls: int
+    offset: float
+    error: float
+    by_direction: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What was made of it.
+
+    Attributes:
+        measured: before shrinkage.
+        offset: by which the surface is moved, in mm.
+        error: standard deviation of that.
+        annotator_mean: mean offset of the annotator's labels of this class, in mm.
+        bias: the teacher's own, which is taken off.
+    """
+
+    measured: Measured
+    offset: float
+    error: float
+    annotator_mean: float
+    bias: float
+
+    def row(self) -> dict[str, str | float]:
+        """A row of offsets.csv."""
+        measured = self.measured
+        return {
+            "label": measured.cls,
+            "annotator": measured.annotator,
+            "measured_mm": measured.offset,
+            "measured_error_mm": measured.error,
+            "offset_mm": self.offset,
+            "error_mm": self.error,
+            "annotator_mean_mm": self.annotator_mean,
+            "teacher_bias_mm": self.bias,
+        }
+
+
+class OffsetCorrection(Method):
+    r"""Finds out by how many millimetres each label was drawn too wide or too tight, and moves its surface back.
+
+    A careless annotator's outline is the true one, moved by an offset of that annotator's own. With the signed
+    distance s of the given label and the probabilities p of a mean teacher, the surface moved by \delta encloses
+    R(\delta) = {s < \delta}, and agrees with the teacher by an expected Dice of
+
+        D(\delta) = 2 sum_R p_c / (|R| + sum p_c),
+
+    for all \delta from one pass over the voxels. Its maximum \delta^* is the offset of this case and class; the
+    jackknife over the sides of the object gives its standard error e. (The log-likelihood, sum_R log p_c / (1 - p_c),
+    can be taken instead. It asks each shell for even odds, which a teacher that sees only a part of the object does
+    not give.) Offsets of an annotator's cases scatter around the annotator's own mean, so each is shrunk towards it:
+
+        \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
+
+    b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0. Without
+    expert labels b cannot be known; it is then taken as 0, that is, annotators are assumed to err as often and as far
+    outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and each
+    voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
+    the teacher is sure and still disagrees. Then training goes on, with the mended labels.
+
+    Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
+    cannot copy the teacher's mistakes.
+
+    Args:
+        network: the student; the teacher starts as its copy.
+        revise_at: shares of the run at which labels are mended.
+        offsets: one for each 'case' and class; or one for each side of each axis too, smoothly joined ('direction'),
+            for annotators who shift as well as scale.
+        hierarchical: shrink towards the annotator's mean; False takes every estimate as it is.
+        remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: its
+            class ('teacher'), no label ('ignore'), or the moved label ('keep').
+        confidence: probability above which the teacher is sure.
+        criterion: the offset maximises the expected 'overlap', or the 'likelihood'.
+        reach: largest offset that is looked for, in mm.
+        doubt: chance that a probability of the teacher means nothing; bounds the weight of a voxel in the likelihood.
+        decay: largest decay of the moving average.
+        then: how to train on the labels: 'Supervised' believes the mended ones, 'PLIL' isolates and 'ALC' selects and
+            refines what is still wrong in them.
+    """
+
+    kind = "mixed"
+    needs = Composition(expert=2, noisy=2)
+    layers = (MENDED,)
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        revise_at: Sequence[float] = (0.3, 0.5, 0.7),
+        offsets: Literal["case", "direction"] = "case",
+        hierarchical: bool = True,
+        remainder: Literal["teacher", "ignore", "keep"] = "teacher",
+        confidence: float = 0.95,
+        criterion: Literal["overlap", "likelihood"] = "overlap",
+        reach: float = 10.0,
+        doubt: float = 0.02,
+        decay: float = 0.99,
+        then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
+    ) -> None:
+        super().__init__(network)
+        self.base = _BASES[then](network)
+        self.teacher = EMATeacher(network, decay)
+        self.revise_at, self.offsets, self.hierarchical = tuple(revise_at), offsets, hierarchical
+        self.remainder, self.confidence = remainder, confidence
+        self.criterion, self.reach, self.doubt = criterion, reach, doubt
+
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The terms of the method that trains on the mended labels."""
+        return self.base.loss(replace(batch, label=batch.layers[MENDED]), step)
+
+    def after_step(self, step: Step) -> None:
+        """The teachers follow."""
+        self.base.after_step(step)
+        self.teacher.follow(self.network, step.index)
+        self.teacher.take_statistics(self.network)
+
+    def revises(self, step: Step) -> bool:
+        """At the given shares of the run."""
+        return step.index in {round(share * step.total) for share in self.revise_at} - {0}
+
+    def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
+        """Moves the surfaces of all noisy labels back."""
+        measured: list[Measured] = []
+        sure: dict[str, Tensor] = {}
+        for case in cases:
+            if case.quality is not Quality.NONE:
+                probabilities = case.maps(lambda image: self.teacher.network(image).float().softmax(1))
+                measured += self._measure(case, probabilities)
+                if case.quality is Quality.NOISY:
+                    top, cls = probabilities.max(0)
+                    sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
+        corrected = self._correct(measured)
+        for case in cases:
+            if case.quality is Quality.NOISY:
+                of_case = {cls: each for (name, cls), each in corrected.items() if name == case.name}
+                yield self._revision(case, of_case, sure.pop(case.name))
+
+    def _measure(self, case: LabelledCase, probabilities: Tensor) -> Iterable[Measured]:
+        step = min(case.spacing) / 4
+        reach = round(self.reach / step)
+        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64) * step
+        for cls, mask, distance in _surfaces(case, len(probabilities)):
+            sides = directions(mask, case.spacing) * (case.given != IGNORE)
+            p = probabilities[cls]
+            values = sides * (p if self.criterion == "overlap" else log_odds(p, self.doubt))
+            # All sides together, all but one of them for the jackknife, and each one alone.
+            each = torch.eye(len(sides), dtype=torch.float64)
+            taken = torch.cat([torch.ones(1, len(sides)), 1 - each, each])
+            scores = gained = taken @ sums_below(distance, values, offsets)
+            if self.criterion == "overlap":
+                volume = taken @ sums_below(distance, sides, offsets)
+                scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
+            best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
+            error = max(jackknife_error(without), step)
+            yield Measured(case.name, case.annotator, case.quality, cls, float(best), error, tuple(alone.tolist()))
+
+    def _correct(self, measured: Sequence[Measured]) -> dict[tuple[str, int], Corrected]:
+        """Of all noisy labels, by case and class."""
+        corrected = {}
+        for cls in {each.cls for each in measured}:
+            expert = [each for each in measured if each.cls == cls and each.quality is Quality.EXPERT]
+            noisy = [each for each in measured if each.cls == cls and each.quality is Quality.NOISY]
+            bias = _mean(expert)
+            estimates, errors = [each.offset - bias for each in noisy], [each.error for each in noisy]
+            annotators = [each.annotator for each in noisy]
+            shrunk = shrink(estimates, errors, annotators) if noisy else None
+            for at, each in enumerate(noisy):
+                assert shrunk
+                mean, error = (shrunk.mean[at], shrunk.error[at]) if self.hierarchical else (estimates[at], errors[at])
+                corrected[each.case, cls] = Corrected(
+                    each, float(mean), float(error), shrunk.group_mean[each.annotator], bias
+                )
+        return corrected
+
+    def _revision(self, case: LabelledCase, corrected: Mapping[int, Corrected], sure: Tensor) -> Revision:
+        surfaces = list(_surfaces(case, max(corrected, default=0) + 1))
+        label = case.given
+        if surfaces:
+            distances = torch.full((max(corrected), *label.shape), torch.inf)
+            offsets = torch.zeros_like(distances)
+            for cls, mask, distance in surfaces:
+                distances[cls - 1] = distance
+                offsets[cls - 1] = self._field(corrected[cls], mask, case.spacing)
+            label = moved(distances, offsets, label)
+        disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
+        if self.remainder != "keep":
+            label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
+        return Revision(case.name, MENDED, label, [each.row() for each in corrected.values()])
+
+    def _field(self, corrected: Corrected, mask: Tensor, spacing: Sequence[float]) -> Tensor:
+        """The offset of every voxel: one number, or one that changes smoothly around the object."""
+        if self.offsets == "case":
+            return torch.tensor(corrected.offset)
+        sides = corrected.measured.by_direction
+        # A side's error is that of the mean of all sides times the root of their number.
+        errors = [corrected.measured.error * len(sides) ** 0.5] * len(sides)
+        around = shrink(sides, errors, [""] * len(sides)).mean - corrected.measured.offset
+        return (
+            torch.einsum("k,k...->...", torch.from_numpy(around).float(), directions(mask, spacing)) + corrected.offset
+        )
+
+
+def _surfaces(case: LabelledCase, classes: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Class, mask and signed distance of every class that the given label holds."""
+    # Who draws slice by slice moves outlines within slices: others are out of reach.
+    spacing = (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
+    for cls in range(1, classes):
+        mask = case.given == cls
+        if mask.any():
+            yield cls, mask, signed_distance(mask, spacing)
+
+
+def _mean(measured: Sequence[Measured]) -> float:
+    """Mean offset of expert labels, pulled towards 0 by the uncertainty of the estimates: the teacher's own bias."""
+    if not measured:
+        return 0.0
+    errors = torch.tensor([each.error for each in measured], dtype=torch.float64)
+    offsets = torch.tensor([each.offset for each in measured], dtype=torch.float64)
+    weights = errors.square().reciprocal()
+    mean, variance = (weights * offsets).sum() / weights.sum(), 1 / weights.sum()
+    between = (mean.square() - variance).clamp(min=0)
+    return float(mean * between / (between + variance))

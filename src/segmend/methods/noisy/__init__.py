@@ -1,0 +1,1 @@
+"""Methods for labels of which nobody knows which ones can be trusted."""

@@ -1,0 +1,129 @@
+"""Confident learning for segmentation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from torch import Tensor, nn
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.data.sampling import Composition
+from segmend.functional.confident_learning import (
+    ConfidentJoint,
+    PruningRule,
+    ScoreHistograms,
+    SelfConfidence,
+    pruned_issues,
+)
+from segmend.functional.reduce import masked_mean
+from segmend.functional.voxel import IGNORE, moved_towards, soft_cross_entropy
+from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.networks import Network
+from segmend.parts.peers import peer_of
+
+_LAYER = "corrected"
+"""The given labels, but for the doubtful voxels, where it is the class that the teacher predicts."""
+
+
+class ConfidentLearning(Method):
+    r"""Teachers find the labels that they doubt; a student learns from them with these labels smoothed.
+
+    In the first share of the run, one teacher learns from each half of the training cases. Then each predicts the
+    half that it has not seen, and confident learning finds the voxels M whose label y disagrees with what it knows
+    of all voxels of that half. From then on a student, which begins afresh, learns from all cases by
+
+        L = CE(f(x), (1 - \epsilon M) onehot(y) + \epsilon M onehot(\hat y)),
+
+    where \hat y is the class that the teacher predicts. The label is corrected once, and never again.
+
+    Readings and deviations. The paper trains teachers and student one after the other, each to its end; here they
+    share a run and its learning rates, so give it more iterations than others. Teachers are those at the end of
+    their share, not the best on validation data. A case belongs to the half that a checksum of its name says, so that
+    halves are about, but not exactly, equal. The paper is binary and there \epsilon goes to the other class; with
+    more classes it goes to the one that the teacher predicts. \epsilon is 0.25 in the public code's defaults, and 1,
+    which flips labels, in its published configuration. Pruning ranks as finely as bfloat16. The student predicts.
+
+    Args:
+        network: the student; the teachers have its architecture and random starts of their own.
+        teacher_share: share of the run in which the teachers learn.
+        halves: False trains one teacher on all cases, which then judges labels that it has learned from, as a
+            public toolkit does.
+        rule: which voxels are doubtful.
+        epsilon: \epsilon, 0..1.
+    """
+
+    kind = "noisy"
+    paper = "Zhang et al., Characterizing label errors: Confident learning for noisy-labeled segmentation, MICCAI 2020"
+    needs = Composition(mixed=4)
+    layers = (_LAYER,)
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        teacher_share: float = 0.5,
+        halves: bool = True,
+        rule: PruningRule = "both",
+        epsilon: float = 0.25,
+    ) -> None:
+        super().__init__(network)
+        self.teachers = nn.ModuleList([peer_of(network) for _ in range(2 if halves else 1)])
+        self.teacher_share, self.epsilon = teacher_share, epsilon
+        self.rule: PruningRule = rule
+
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """``teacher_0`` and ``teacher_1`` in the first share of the run, ``student`` after it."""
+        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        if not self._teachers_learn(step):
+            return {"student": self._cross_entropy(self.network, batch, rows, batch.layers[_LAYER])} if rows else {}
+        terms = {}
+        for half, teacher in enumerate(self.teachers):
+            if own := [row for row in rows if self.half_of(batch.cases[row]) == half]:
+                terms[f"teacher_{half}"] = self._cross_entropy(teacher, batch, own, batch.label)
+        return terms
+
+    def half_of(self, case: str) -> int:
+        """Number of the half that a case belongs to, by its name."""
+        return hashlib.blake2s(case.encode()).digest()[0] % len(self.teachers)
+
+    def revises(self, step: Step) -> bool:
+        """When the teachers have learned."""
+        return self._teachers_learn(Step(step.index - 1, step.total)) and not self._teachers_learn(step)
+
+    def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
+        """Each half as the other half's teacher sees it. Every case is predicted three times."""
+        labelled = [case for case in cases if case.quality is not Quality.NONE]
+        halves = {self.half_of(case.name) for case in labelled}
+        for half in halves:
+            # Of very few cases, all may belong to one half; then there is only the teacher that they have trained.
+            judge = min(halves - {half} or {half})
+            yield from self._judged([case for case in labelled if self.half_of(case.name) == half], judge)
+
+    def _judged(self, cases: Sequence[LabelledCase], judge: int) -> Iterator[Revision]:
+        classes = self.network.arguments["classes"]
+
+        def probabilities(case: LabelledCase) -> Tensor:
+            return case.maps(lambda image: self.teachers[judge](image).float().softmax(1)).unsqueeze(0)
+
+        confidence, histograms = SelfConfidence.empty(classes), ScoreHistograms.empty(classes)
+        for case in cases:
+            predicted, given = probabilities(case), case.given.unsqueeze(0)
+            confidence, histograms = confidence.add(predicted, given), histograms.add(predicted, given)
+        joint = ConfidentJoint.empty(confidence)
+        for case in cases:
+            joint = joint.add(probabilities(case), case.given.unsqueeze(0))
+        cuts = histograms.cuts(joint.prune_counts())
+        for case in cases:
+            predicted, given = probabilities(case), case.given.unsqueeze(0)
+            doubtful = pruned_issues(predicted, given, cuts, self.rule)
+            yield Revision(case.name, _LAYER, predicted.argmax(1).to(given).where(doubtful, given)[0])
+
+    def _teachers_learn(self, step: Step) -> bool:
+        return step.progress < self.teacher_share
+
+    def _cross_entropy(self, network: nn.Module, batch: Batch, rows: list[int], corrected: Tensor) -> Tensor:
+        logits, label = network(batch.image[rows]), batch.label[rows]
+        target = moved_towards(label, corrected[rows], self.epsilon, logits.shape[1])
+        return masked_mean(soft_cross_entropy(logits, target), label != IGNORE)

@@ -1,0 +1,70 @@
+"""Early-learning regularisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.data.sampling import Composition
+from segmend.functional.ramps import sigmoid_ramp
+from segmend.functional.reduce import masked_mean
+from segmend.functional.robust_losses import early_learning
+from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.methods._base import Method, Step
+from segmend.networks import Network
+from segmend.parts.ema import EMATeacher
+
+
+class ELR(Method):
+    r"""Remembers what it predicted early, before it learned the wrong labels by heart, and stays with it.
+
+    L = mean CE(p, y) + \lambda mean log(1 - <p, t>),
+
+    where t is what has been predicted at the voxel before. The second term is negative and falls as p comes close to
+    t. Its gradient grows the surer both are, so labels that contradict t lose their pull, whereas labels that agree
+    with it keep theirs.
+
+    Readings and deviations. The paper keeps a t for each image of its data set, the moving average of the predictions
+    at each visit. For scans that would be a map of probabilities each, of which a crop shows another part every
+    time; here t is the prediction of a mean teacher for the very same crop, an average of the weights and not of the
+    predictions. The paper's t begins at 0 and fills within a few epochs, which \lambda, rising by the sigmoid ramp,
+    stands for. The paper classifies; a voxel takes the image's place. ELR+, which adds a second network and mixup, is
+    left out. The student predicts.
+
+    Args:
+        network: the student; the teacher, which remembers, starts as its copy.
+        weight: \lambda; 1, 3 and 7 in the paper, by data set.
+        ramp_length: share of the run after which that weight is reached.
+        decay: largest decay of the moving average.
+    """
+
+    kind = "noisy"
+    paper = "Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020"
+    cost = "1 network, 1 teacher pass"
+    needs = Composition(mixed=4)
+
+    def __init__(self, network: Network, *, weight: float = 3.0, ramp_length: float = 0.3, decay: float = 0.99) -> None:
+        super().__init__(network)
+        self.teacher = EMATeacher(network, decay)
+        self.weight, self.ramp_length = weight, ramp_length
+
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """``supervised`` and ``early``, which is negative."""
+        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        if not rows:
+            return {}
+        image, label = batch.image[rows], batch.label[rows]
+        logits, known = self.network(image), label != IGNORE
+        with torch.no_grad():
+            target = self.teacher.network(image).float().softmax(1)
+        weight = self.weight * sigmoid_ramp(step.progress, self.ramp_length)
+        return {
+            "supervised": masked_mean(cross_entropy(logits, label), known),
+            "early": weight * masked_mean(early_learning(logits, target), known),
+        }
+
+    def after_step(self, step: Step) -> None:
+        """The teacher follows."""
+        self.teacher.follow(self.network, step.index)

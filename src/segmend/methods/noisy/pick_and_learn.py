@@ -1,0 +1,71 @@
+"""Pick-and-learn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.data.sampling import Composition
+from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.voxel import IGNORE
+from segmend.functional.weighting import bounded_softmax
+from segmend.methods._base import Method, Step
+from segmend.networks import Network
+from segmend.parts.quality_network import QualityNetwork
+
+
+class PickAndLearn(Method):
+    r"""A second network looks at image and label, and says how much the sample should count.
+
+    With its score q_i of sample i and the loss L_i of the segmentation,
+
+        L = sum_i w_i L_i,    w = softmax_i(\lambda tanh(q_i)) over the batch.
+
+    Nobody tells the quality network what quality is: to lower L it must give large weights to the labels that the
+    segmentation network finds easy, which are those in line with the others. \lambda bounds how far the weights can
+    part ("overfitting control"), so that no batch is reduced to one sample.
+
+    Readings and deviations. There is no official code; trunk and score are those of a public re-implementation,
+    without its two errors (a softmax before the cross-entropy, which takes logits, and division by the size of the
+    batch although the weights add up to 1). As its last layer is a ReLU, q is never negative, and two weights differ at
+    most by e^\lambda. L_i is half cross-entropy, half Dice of the sample, as in all methods that are compared on the
+    left atrium; the paper takes Dice. The label enters as one channel per object class. The paper is in 2D; for
+    patches in 3D the trunk has 3D layers and is by default four times narrower than VGG16. Samples without any
+    labelled voxel have no weight.
+
+    Args:
+        network: the network that segments.
+        bound: \lambda; 0 weighs all samples alike.
+        width: channels of the quality network's first stage; VGG16 has 64.
+    """
+
+    kind = "noisy"
+    paper = "Zhu et al., Pick-and-learn: automatic quality evaluation for noisy-labeled image segmentation, MICCAI 2019"
+    needs = Composition(mixed=4)
+
+    def __init__(self, network: Network, *, bound: float = 2.0, width: int = 16) -> None:
+        super().__init__(network)
+        self.quality = QualityNetwork.beside(network, width)
+        self.bound = bound
+
+    def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """One term, ``weighted``."""
+        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        image, label = batch.image[rows], batch.label[rows]
+        samples = zip(self.network(image).unsqueeze(1), label.unsqueeze(1), strict=True)
+        losses = torch.stack([cross_entropy_dice(logits, truth) for logits, truth in samples])
+        return {"weighted": (self.weights(image, label) * losses).sum()}
+
+    def weights(self, image: Tensor, label: Tensor) -> Tensor:
+        """What each sample of a batch counts.
+
+        Args:
+            image: ``[B, channels, *spatial]``.
+            label: ``[B, *spatial]`` class indices.
+
+        Returns:
+            ``[B]``, summing to 1; 0 for samples whose label is ``IGNORE`` everywhere.
+        """
+        return bounded_softmax(self.quality(image, label), self.bound, (label != IGNORE).flatten(1).any(1))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segmend.functional.robust_losses import (
+    generalised_cross_entropy,
+    symmetric_cross_entropy,
+    truncated_cross_entropy,
+)
+from segmend.functional.voxel import IGNORE, cross_entropy
+
+OF_LABEL = torch.tensor([0.9, 0.5, 0.1])
+LOGITS = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # three voxels, all labelled 0
+LABEL = torch.zeros(1, 3, dtype=torch.long)
+
+
+def random_case(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (2, *shape), generator=random)
+    return torch.randn(2, 3, *shape, generator=random), label
+
+
+class TestGeneralisedCrossEntropy:
+    def test_by_hand(self):
+        expected = torch.tensor([[0.1016, 0.5492, 1.1435]])
+        assert_close(generalised_cross_entropy(LOGITS, LABEL, 0.7), expected, atol=5e-5, rtol=0)
+
+    def test_lies_between_cross_entropy_and_the_missing_probability(self):
+        assert_close(generalised_cross_entropy(LOGITS, LABEL, 1e-4), -OF_LABEL.log()[None], atol=1e-3, rtol=0)
+        assert_close(generalised_cross_entropy(LOGITS, LABEL, 1.0), 1 - OF_LABEL[None])
+
+    @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
+    def test_its_gradient_is_that_of_cross_entropy_times_a_power_of_the_probability(self, shape):
+        logits, label = random_case(*shape)
+        logits.requires_grad_()
+        (of_loss,) = torch.autograd.grad(generalised_cross_entropy(logits, label, 0.7).sum(), logits)
+        losses = cross_entropy(logits, label)
+        (of_ce,) = torch.autograd.grad(losses.sum(), logits)
+        assert_close(of_loss, of_ce * (-0.7 * losses).exp().unsqueeze(1))
+
+    def test_of_a_hopeless_label_is_finite_and_pulls_no_more(self):
+        logits = torch.tensor([[[0.0], [1e4]]]).bfloat16().requires_grad_()
+        loss = generalised_cross_entropy(logits, torch.zeros(1, 1, dtype=torch.long), 0.5)
+        loss.sum().backward()
+        assert loss.item() == pytest.approx(2)
+        assert loss.dtype == torch.float32
+        assert not logits.grad.any()
+
+
+class TestTruncatedCrossEntropy:
+    def test_by_hand(self):
+        # (1 - 0.7^0.7) / 0.7 is the most that a voxel can cost.
+        expected = torch.tensor([[0.1016, 0.3156, 0.3156]])
+        assert_close(truncated_cross_entropy(LOGITS, LABEL, 0.7, 0.7), expected, atol=5e-5, rtol=0)
+
+    def test_pulls_only_where_the_label_is_probable(self):
+        logits = LOGITS.clone().requires_grad_()
+        truncated_cross_entropy(logits, LABEL, 0.7, 0.4).sum().backward()
+        assert logits.grad.any(1).tolist() == [[True, True, False]]
+
+
+class TestSymmetricCrossEntropy:
+    def test_by_hand(self):
+        expected = 0.1 * -OF_LABEL.log() + 2 * 4 * (1 - OF_LABEL)
+        assert_close(symmetric_cross_entropy(LOGITS, LABEL, 0.1, 2.0), expected[None])
+
+    def test_is_the_sum_of_both_directions(self):
+        logits, label = random_case(4, 5)
+        p = logits.softmax(1)
+        log_label = torch.full_like(p, -3.0).scatter(1, label.unsqueeze(1), 0.0)
+        expected = 0.5 * cross_entropy(logits, label) - 0.25 * (p * log_label).sum(1)
+        assert_close(symmetric_cross_entropy(logits, label, 0.5, 0.25, -3.0), expected)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda *given: generalised_cross_entropy(*given, 0.7),
+        lambda *given: truncated_cross_entropy(*given, 0.7, 0.2),
+        lambda *given: symmetric_cross_entropy(*given, 0.1, 1.0),
+    ],
+)
+def test_unknown_voxels_cost_nothing_and_pull_nowhere(loss):
+    logits, label = LOGITS.clone().requires_grad_(), torch.tensor([[0, IGNORE, 1]])
+    losses = loss(logits, label)
+    losses.sum().backward()
+    assert losses[0, 1] == 0
+    assert losses[0, [0, 2]].all()
+    assert not logits.grad[0, :, 1].any()
+    assert math.isfinite(logits.grad.sum())
