@@ -141,9 +141,12 @@ class Relabelling(Callback):
         method = self.segmenter.method.eval()
         cases = [CaseOfRun(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
 
+        offsets: list[dict[str, str | float]] = []
+
         def rewritten() -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
             for new in method.revise(cases, step):
+                offsets.extend({"case": new.case, **row} for row in new.offsets)
                 yield new.case, new.layer, new.label.cpu().numpy()
 
-        self.labels.append(type(method).__name__, rewritten())
+        self.labels.append(type(method).__name__, rewritten(), offsets)
         method.train()

@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "MLBSeg": {"zoomed_out": 0, "warm_up": 0.3},  # fewer views take less time
     # As in ALC's, the given labels may count for less; consistency as in the mean teacher's.
     "MTCL": {"passes": 2, "corrected": 0.1, "consistency": 1.0, "ramp_length": 0.5},
+    "OffsetCorrection": {"revise_at": (0.3,)},
     "PLIL": {"passes": 1, "ramp_length": 0.5},  # the network has no dropout, and the run is short
     "Reweighting": {"clean_weight": 1.0},  # there are too few steps for expert labels to do no more than steer
     "SelfCleansing": {"warm_up": 0.25, "interval": 0.05},  # 12 steps would be no warm-up

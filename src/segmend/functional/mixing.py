@@ -22,7 +22,7 @@ def beta_shares(like: Tensor, alpha: float) -> Tensor:
 
 
 def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
-    """share * sample + (1 - share) * partner.
+    """Each sample and its partner in one: share * sample + (1 - share) * partner.
 
     Args:
         values: ``[B, ...]``.

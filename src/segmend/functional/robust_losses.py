@@ -8,7 +8,7 @@ from segmend.functional.voxel import cross_entropy
 
 
 def generalised_cross_entropy(logits: Tensor, label: Tensor, q: float) -> Tensor:
-    """(1 - p_y^q) / q of every voxel (Zhang & Sabuncu, NeurIPS 2018, Eq. 6): near cross-entropy for small q, 1 - p_y for 1.
+    """(1 - p_y^q) / q of every voxel (Zhang & Sabuncu, NeurIPS 2018): near cross-entropy for small q, 1 - p_y for 1.
 
     Its gradient is p_y^q times that of cross-entropy. It is computed from the logarithm of p_y, since the derivative of
     p^q alone explodes where p is small.
@@ -25,7 +25,7 @@ def generalised_cross_entropy(logits: Tensor, label: Tensor, q: float) -> Tensor
 
 
 def truncated_cross_entropy(logits: Tensor, label: Tensor, q: float, k: float) -> Tensor:
-    """The generalised cross-entropy, but constant where p_y <= k, so that such labels pull no more (ibid., Eq. 9).
+    """The generalised cross-entropy, but constant where p_y <= k, so that such labels pull no more (ibid.).
 
     Args:
         logits: ``[B, C, *spatial]``.
@@ -42,7 +42,7 @@ def truncated_cross_entropy(logits: Tensor, label: Tensor, q: float, k: float) -
 def symmetric_cross_entropy(
     logits: Tensor, label: Tensor, alpha: float, beta: float, log_of_zero: float = -4.0
 ) -> Tensor:
-    """alpha CE(y, p) + beta CE(p, y) of every voxel (Wang et al., ICCV 2019, Eq. 7).
+    """Of every voxel, alpha CE(y, p) + beta CE(p, y) (Wang et al., ICCV 2019).
 
     The second, reverse one is -sum_c p_c log y_c. With the logarithm of 0 set to a constant it is that constant times
     1 - p_y, up to its sign.
@@ -62,7 +62,7 @@ def symmetric_cross_entropy(
 
 
 def early_learning(logits: Tensor, target: Tensor) -> Tensor:
-    """log(1 - <p, t>) of every voxel (ELR, Liu et al., NeurIPS 2020, Eq. 6): the lower, the more p agrees with t.
+    """log(1 - <p, t>) of every voxel (ELR, Liu et al., NeurIPS 2020): the lower, the more p agrees with t.
 
     Its gradient grows with the agreement, so that it outweighs a label that speaks against what was learned early.
 

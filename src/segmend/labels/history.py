@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from segmend.data.cache import PreparedCase
+from segmend.functional.surface_offset import best_offset, expected_dice, signed_distance, sums_below
 from segmend.labels.store import LabelStore
 from segmend.metrics import mean_dice
 from segmend.outputs import whole_file
+
+_REACH = 12.0
 
 
 class LabelHistory:
@@ -22,6 +26,8 @@ class LabelHistory:
     Columns: ``step`` (the first that sees the labels), ``revision``, ``case``, ``quality``, ``layer``,
     ``changed`` (voxels that differ from the revision before), ``changed_from_given``, and the mean Dice over
     the foreground classes, ``dice_to_given`` and ``dice_to_truth``, empty where there is nothing to compare with.
+
+    Methods that move surfaces leave ``offsets.csv`` beside it.
 
     Args:
         path: the CSV file.
@@ -50,6 +56,18 @@ class LabelHistory:
             self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.labels.layers]
         with whole_file(self.path) as file:
             pd.DataFrame(self._rows).to_csv(file, index=False)
+        if offsets := [row for revision in range(1, self.labels.count + 1) for row in self._offsets(revision)]:
+            with whole_file(self.path.with_name("offsets.csv")) as file:
+                pd.DataFrame(offsets).to_csv(file, index=False)
+
+    def _offsets(self, revision: int) -> Iterator[dict[str, Any]]:
+        """Rows of ``offsets.csv``: what the method says, and what the truth says where it is known."""
+        record = self.labels.record(revision)
+        by_name = {case.case.name: case for case in self.cases}
+        for row in record.offsets:
+            case, truth = by_name[str(row["case"])], self.truth.get(str(row["case"]))
+            best = None if truth is None else _true_offset(case, truth, int(row["label"]))
+            yield {"revision": revision, "step": record.step, **row, "true_mm": best}
 
     def _row(self, case: PreparedCase, layer: str, revision: int) -> dict[str, Any]:
         name = case.case.name
@@ -76,3 +94,12 @@ class LabelHistory:
                 "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, self.classes),
             }
         return self._measured[name, layer, revision]
+
+
+def _true_offset(case: PreparedCase, truth: NDArray[np.uint8], cls: int) -> float:
+    """The offset of the given label, in mm, after which it agrees best with the true one."""
+    offsets = torch.arange(-_REACH, _REACH, min(case.spacing) / 4, dtype=torch.float64)
+    distance = signed_distance(torch.tensor(case.given == cls), case.spacing)
+    true = torch.tensor(truth == cls)[None].float()
+    volume, both = (sums_below(distance, maps, offsets) for maps in (torch.ones_like(true), true))
+    return float(best_offset(expected_dice(volume, both, true.flatten(1).sum(1)), offsets))

@@ -6,7 +6,7 @@ import json
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ class Record:
         method: that made it.
         step: the first one that sees it.
         changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
+        offsets: how far surfaces were moved and why, a row for each case and class, of methods that move surfaces.
     """
 
     method: str
     step: int
     changed: dict[str, dict[str, int]]
+    offsets: list[dict[str, str | float]] = field(default_factory=list)
 
 
 class LabelStore:
@@ -98,12 +100,18 @@ class LabelStore:
         """The revision that the label of a case as of a revision is from; 0 if it was never rewritten."""
         return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
 
-    def append(self, method: str, labels: Iterable[tuple[str, str, NDArray[np.uint8]]]) -> None:
+    def append(
+        self,
+        method: str,
+        labels: Iterable[tuple[str, str, NDArray[np.uint8]]],
+        offsets: list[dict[str, str | float]] | None = None,
+    ) -> None:
         """Writes the next revision; it becomes visible when it is whole.
 
         Args:
             method: that makes it.
             labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
+            offsets: rows for the record; may be filled while the labels are asked for.
 
         Raises:
             InputError: the disk is full or cannot be written to.
@@ -117,6 +125,7 @@ class LabelStore:
                 record.changed[layer][case] = int(np.count_nonzero(label != before))
                 (folder / layer).mkdir(exist_ok=True)
                 np.save(folder / layer / f"{case}.npy", label)
+            record.offsets.extend(offsets or [])
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
     def rewind(self, done: int) -> None:

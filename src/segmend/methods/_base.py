@@ -107,6 +107,7 @@ class Method(Configured, nn.Module, ABC):
     Attributes:
         kind: the imperfection it is for; also the folder that its file lies in.
         paper: short citation, or "" for a baseline.
+        cost: networks, and what a training step has beside one pass and its gradient for each.
         needs: composition of its batch, unless the user gives another.
         layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
         labels_unlabelled: unlabelled cases get labels from plain training on the others before it starts, and are
@@ -115,6 +116,7 @@ class Method(Configured, nn.Module, ABC):
 
     kind: ClassVar[Kind]
     paper: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
     needs: Composition
     layers: ClassVar[tuple[str, ...]] = ()
     labels_unlabelled: ClassVar[bool] = False
