@@ -64,7 +64,9 @@ def cpu_only(monkeypatch):
 def make_case(name, split=Split.TRAIN):
     image = np.random.default_rng(len(name)).normal(size=(1, 8, 8)).astype(np.float32)
     label = (image[0] > 0).astype(np.uint8)
-    return PreparedCase(Case(name, (), None, split, Quality.NOISY), image, label, np.argwhere(label), name, (1.0, 1.0, 1.0))
+    return PreparedCase(
+        Case(name, (), None, split, Quality.NOISY), image, label, np.argwhere(label), name, (1.0, 1.0, 1.0)
+    )
 
 
 def training_of(validation=(), **changes):

@@ -123,19 +123,22 @@ def jackknife_error(estimates: Tensor) -> float:
     return float(((parts - 1) / parts * deviations.square().sum()).sqrt())
 
 
-def moved(distances: Tensor, offsets: Tensor, label: Tensor) -> Tensor:
+def moved(distances: Tensor, outline: Tensor, offsets: Tensor, label: Tensor) -> Tensor:
     """A label whose classes have moved: each voxel goes to the class it lies deepest in.
 
-    Where two grown classes meet, the border between them runs where both surfaces have come equally far.
+    Where two classes meet, the border between them runs where both surfaces have come equally far. Only the outline
+    of all classes together borders on the background, so that classes that shrink alike leave no gap between them.
 
     Args:
         distances: ``[C - 1, *spatial]`` signed distances of the foreground classes.
+        outline: ``[*spatial]`` signed distance of all of them together.
         offsets: ``[C - 1]`` or ``[C - 1, *spatial]``, in mm.
         label: ``[*spatial]`` the given class indices; ``IGNORE`` stays.
 
     Returns:
         ``[*spatial]`` uint8.
     """
-    offsets = offsets.view(*offsets.shape, *[1] * (distances.ndim - offsets.ndim))
-    depth, deepest = (offsets - distances).max(0)
-    return torch.where(depth > 0, deepest + 1, 0).where(label != IGNORE, IGNORE).to(torch.uint8)
+    offsets = offsets.view(*offsets.shape, *[1] * (distances.ndim - offsets.ndim)).expand_as(distances)
+    deepest = (offsets - distances).argmax(0, keepdim=True)
+    inside = outline < offsets.gather(0, deepest)[0]
+    return torch.where(inside, deepest[0] + 1, 0).where(label != IGNORE, IGNORE).to(torch.uint8)

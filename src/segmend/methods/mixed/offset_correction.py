@@ -237,7 +237,8 @@ class OffsetCorrection(Method):
             for cls, mask, distance in surfaces:
                 distances[cls - 1] = distance
                 offsets[cls - 1] = self._field(corrected[cls], mask, case.spacing)
-            label = moved(distances, offsets, label)
+            outline = signed_distance((label > 0) & (label != IGNORE), _drawing_spacing(case))
+            label = moved(distances, outline, offsets, label)
         disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
         if self.remainder != "keep":
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
@@ -247,23 +248,21 @@ class OffsetCorrection(Method):
         """The offset of every voxel: one number, or one that changes smoothly around the object."""
         if self.offsets == "case":
             return torch.tensor(corrected.offset)
-        sides = corrected.measured.by_direction
-        # A side's error is that of the mean of all sides times the root of their number.
-        errors = [corrected.measured.error * len(sides) ** 0.5] * len(sides)
-        around = shrink(sides, errors, [""] * len(sides)).mean - corrected.measured.offset
-        return (
-            torch.einsum("k,k...->...", torch.from_numpy(around).float(), directions(mask, spacing)) + corrected.offset
-        )
+        around = torch.tensor(corrected.measured.by_direction) - corrected.measured.offset
+        return torch.einsum("k,k...->...", around, directions(mask, spacing)) + corrected.offset
 
 
 def _surfaces(case: LabelledCase, classes: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Class, mask and signed distance of every class that the given label holds."""
-    # Who draws slice by slice moves outlines within slices: others are out of reach.
-    spacing = (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
     for cls in range(1, classes):
         mask = case.given == cls
         if mask.any():
-            yield cls, mask, signed_distance(mask, spacing)
+            yield cls, mask, signed_distance(mask, _drawing_spacing(case))
+
+
+def _drawing_spacing(case: LabelledCase) -> tuple[float, ...]:
+    """Who draws slice by slice moves outlines within slices: other slices are out of reach."""
+    return (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
 
 
 def _mean(measured: Sequence[Measured]) -> float:

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from segmend.data.batch import Batch
+from segmend.data.case import Quality
+from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.voxel import IGNORE
+from segmend.methods import ALC, PLIL, OffsetCorrection, Step
+from segmend.methods.mixed.offset_correction import MENDED
+from segmend.networks import UNet
+
+SIDE = 33
+STEP = Step(30, 100)
+
+
+def disc(radius: float, centre: tuple[float, float] = (16.0, 16.0)) -> Tensor:
+    x, y = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return ((x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2).to(torch.uint8)
+
+
+@dataclass
+class Drawn:
+    """A case of which the teacher sees the truth, blurred."""
+
+    name: str
+    given: Tensor
+    truth: Tensor
+    quality: Quality = Quality.NOISY
+    annotator: str = ""
+    spacing: tuple[float, ...] = (1.0, 1.0)
+    sliced: bool = False
+    seen: list[int] = field(default_factory=list)
+
+    def layer(self, name: str) -> Tensor:
+        return self.given
+
+    def rewritten(self, name: str) -> bool:
+        return False
+
+    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        self.seen.append(1)
+        p = torch.stack([(self.truth == cls).float() for cls in range(int(self.truth.max()) + 1)])
+        return 0.98 * p + 0.02 / len(p)
+
+
+def method(**arguments) -> OffsetCorrection:
+    torch.manual_seed(0)
+    return OffsetCorrection(UNet(1, 2, 2, width=2, stages=2), **arguments)
+
+
+def mended(cases: list[Drawn], **arguments) -> dict[str, Tensor]:
+    revisions = list(method(**arguments).revise(cases, STEP))
+    assert all(revision.layer == MENDED for revision in revisions)
+    return {revision.case: revision.label for revision in revisions}
+
+
+def rows(cases: list[Drawn], **arguments) -> dict[str, dict]:
+    return {revision.case: dict(revision.offsets[0]) for revision in method(**arguments).revise(cases, STEP)}
+
+
+def dice(first: Tensor, second: Tensor) -> float:
+    return float(2 * (first * second).sum() / (first.sum() + second.sum()))
+
+
+class TestRevision:
+    @pytest.mark.parametrize("criterion", ["overlap", "likelihood"])
+    @pytest.mark.parametrize("drawn", [7.0, 9.0, 12.0, 14.0])
+    def test_a_label_drawn_too_wide_or_too_tight_is_moved_back(self, drawn, criterion):
+        case = Drawn("a", disc(drawn), disc(10.0))
+        label = mended([case], criterion=criterion, hierarchical=False, remainder="keep")["a"]
+        assert label.dtype == torch.uint8
+        assert dice(label, case.truth) > 0.97
+
+    def test_the_shape_is_the_annotators(self):
+        given = disc(10.0)
+        given[16, 24:29] = 1  # a thin vessel that the teacher does not see
+        label = mended([Drawn("a", given, disc(10.0))], remainder="keep")["a"]
+        assert label[16, 24:28].all()
+
+    def test_expert_labels_and_those_of_nobody_stay(self):
+        cases = [Drawn("e", disc(12.0), disc(10.0), Quality.EXPERT), Drawn("n", disc(0.0), disc(10.0), Quality.NONE)]
+        assert mended(cases) == {}
+        assert not cases[1].seen
+
+    def test_the_teachers_own_bias_is_taken_off(self):
+        # It sees everything a voxel and a half too wide, expert labels too.
+        experts = [Drawn(f"e{number}", disc(10.0), disc(11.5), Quality.EXPERT) for number in range(4)]
+        noisy = [Drawn(f"n{number}", disc(13.0), disc(11.5)) for number in range(4)]
+        anchored, alone = rows([*experts, *noisy])["n0"], rows(noisy)["n0"]
+        assert anchored["teacher_bias_mm"] == pytest.approx(1.5, abs=0.5)
+        assert anchored["offset_mm"] == pytest.approx(-3.0, abs=0.5)
+        assert alone["teacher_bias_mm"] == 0
+        assert alone["offset_mm"] == pytest.approx(-1.5, abs=0.5)
+
+    def test_offsets_are_in_mm(self):
+        row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
+        assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)
+
+    def test_annotators_are_told_apart(self):
+        wide = [Drawn(f"w{number}", disc(12.0), disc(10.0), annotator="wide") for number in range(3)]
+        tight = [Drawn(f"t{number}", disc(8.0), disc(10.0), annotator="tight") for number in range(3)]
+        found = rows([*wide, *tight])
+        assert found["w0"]["annotator_mean_mm"] < -1
+        assert found["t0"]["annotator_mean_mm"] > 1
+
+    def test_an_uncertain_offset_is_pulled_to_the_annotators_mean(self):
+        good = [Drawn(f"g{number}", disc(12.0), disc(10.0), annotator="a") for number in range(6)]
+        # Of this one the teacher sees a small part at one side, so that the sides contradict each other.
+        odd = Drawn("odd", disc(12.0), disc(6.0, (11.0, 16.0)), annotator="a")
+        shrunk, plain = rows([*good, odd])["odd"], rows([*good, odd], hierarchical=False)["odd"]
+        assert plain["offset_mm"] == plain["measured_mm"]
+        assert plain["measured_error_mm"] > rows(good)["g0"]["measured_error_mm"]
+        assert abs(shrunk["offset_mm"] + 2) < abs(plain["offset_mm"] + 2)
+
+    def test_sides_may_move_by_their_own(self):
+        case = Drawn("a", disc(10.0, (18.0, 16.0)), disc(10.0, (15.0, 16.0)))
+        whole, sides = (mended([case], offsets=kind, remainder="keep")["a"] for kind in ("case", "direction"))
+        assert dice(sides, case.truth) > dice(whole, case.truth) + 0.03
+
+    def test_what_no_offset_explains_goes_by_the_remainder(self):
+        truth = disc(6.0, (10.0, 10.0)) | disc(6.0, (22.0, 22.0))
+        case = Drawn("a", disc(6.0, (10.0, 10.0)), truth)
+        missing = truth.bool() & (disc(9.0, (10.0, 10.0)) == 0)
+        assert mended([case], remainder="teacher")["a"][missing].float().mean() > 0.9
+        assert (mended([case], remainder="ignore")["a"][missing] == IGNORE).float().mean() > 0.9
+        assert mended([case], remainder="keep")["a"][missing].float().mean() < 0.3
+        assert mended([case], remainder="teacher", confidence=0.999)["a"][missing].float().mean() < 0.3
+
+    def test_ignored_voxels_stay_ignored(self):
+        given = disc(12.0)
+        given[:8] = IGNORE
+        label = mended([Drawn("a", given, disc(10.0))])["a"]
+        assert (label[:8] == IGNORE).all()
+        assert (label[8:] != IGNORE).all()
+
+    def test_slices_are_drawn_one_by_one(self):
+        given, truth = (torch.stack([disc(0.0), disc(radius), disc(0.0)], dim=-1) for radius in (12.0, 9.0))
+        case = Drawn("a", given, truth, spacing=(1.0, 1.0, 1.0), sliced=True)
+        label = mended([case], remainder="keep")["a"]
+        assert not label[..., [0, 2]].any()
+        assert dice(label, truth) > 0.95
+
+    def test_an_empty_label_takes_what_the_teacher_is_sure_of(self):
+        case = Drawn("a", disc(0.0), disc(8.0))
+        assert torch.equal(mended([case], remainder="teacher")["a"], case.truth)
+        assert not mended([case], remainder="keep")["a"].any()
+
+    def test_several_classes_move_together(self):
+        left = torch.arange(SIDE)[:, None] < 16
+        truth, given = (disc(radius) * torch.where(left, 1, 2).to(torch.uint8) for radius in (9.0, 12.0))
+        label = mended([Drawn("a", given, truth)], remainder="keep")["a"]
+        assert (label != truth).float().mean() < (given != truth).float().mean() / 2
+
+
+class TestTraining:
+    def test_revises_at_the_given_shares_of_the_run(self):
+        chosen = method(revise_at=(0.25, 0.5))
+        assert [index for index in range(8) if chosen.revises(Step(index, 8))] == [2, 4]
+        assert not method(revise_at=(0.0,)).revises(Step(0, 8))
+
+    def batch(self) -> Batch:
+        image = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        label = (image[:, 0] > 0).long()
+        quality = (Quality.EXPERT, Quality.EXPERT, Quality.NOISY, Quality.NOISY)
+        return Batch(image, label, quality, tuple("abcd"), {MENDED: 1 - label})
+
+    def test_learns_from_the_mended_labels(self):
+        chosen, batch = method(), self.batch()
+        (loss,) = chosen.loss(batch, STEP).values()
+        expected = cross_entropy_dice(chosen.network(batch.image), batch.layers[MENDED])
+        assert torch.equal(loss, expected)
+
+    @pytest.mark.parametrize(("then", "cls"), [("PLIL", PLIL), ("ALC", ALC)])
+    def test_another_method_may_go_on_from_there(self, then, cls):
+        chosen, batch = method(then=then), self.batch()
+        assert isinstance(chosen.base, cls)
+        assert chosen.base.network is chosen.network
+        torch.manual_seed(1)
+        terms = chosen.loss(batch, STEP)
+        torch.manual_seed(1)
+        alone = chosen.base.loss(replace(batch, label=batch.layers[MENDED]), STEP)
+        assert {name: term.item() for name, term in terms.items()} == {n: t.item() for n, t in alone.items()}
+
+    def test_the_teacher_follows_with_the_students_statistics(self):
+        chosen, batch = method(), self.batch()
+        chosen.loss(replace(batch, image=10 + batch.image), STEP)
+        chosen.after_step(Step(5, 100))
+        mine, theirs = dict(chosen.teacher.network.named_buffers()), dict(chosen.network.named_buffers())
+        assert mine
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
