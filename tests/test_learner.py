@@ -36,6 +36,13 @@ class Dice(Method):
         self.steps.append(step)
 
 
+class Idle(Dice):
+    """Finds nothing to learn from."""
+
+    def loss(self, batch, step):
+        return {}
+
+
 @pytest.fixture
 def learner_at(monkeypatch):
     """A learner in the middle of a run."""
@@ -52,6 +59,13 @@ def learner_at(monkeypatch):
 def batch():
     image = torch.rand(2, 3, 4, 5, 6)
     return Batch(image, torch.zeros(2, 4, 5, 6, dtype=torch.long), (Quality.EXPERT, Quality.NOISY), ("a", "b"))
+
+
+def test_a_batch_without_anything_to_learn_from_is_an_error(learner_at, batch):
+    learner = learner_at(0)
+    learner.method = Idle(VNet(1, 2, width=1))
+    with pytest.raises(InputError, match="method Idle: has nothing to learn from in a batch of expert samples and noisy"):
+        learner.training_step(batch, 0)
 
 
 class TestOptimisation:

@@ -110,6 +110,13 @@ class Learner(LightningModule):
         torch.manual_seed(int(sequence.generate_state(1)[0]))
         with trustworthy_gradients(self.device):
             terms = self.method.loss(channels_last_batch(batch), step)
+        if not terms:
+            held = " and ".join(sorted({f"{quality} samples" for quality in batch.quality}))
+            raise InputError(
+                f"method {type(self.method).__name__}",
+                f"has nothing to learn from in a batch of {held}",
+                f"compose batches as it needs: {self.method.needs}",
+            )
         self.last_terms = {name: term.detach() for name, term in terms.items()}
         return torch.stack([term.float() for term in terms.values()]).sum()
 

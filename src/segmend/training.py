@@ -99,7 +99,8 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
     if labels:
         classes = len(training.task.labels)
-        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth)
+        judged = [layer for layer in method.layers if layer not in method.carried]
+        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
     done = _steps_done(run)
@@ -131,7 +132,8 @@ def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[C
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=devices,
         num_nodes=hardware.nodes,
-        strategy="ddp" if several else "auto",
+        # Some methods leave a network out of some steps.
+        strategy="ddp_find_unused_parameters_true" if several else "auto",
         precision="bf16-mixed" if resolved(hardware.precision, device) == "bf16" else "32-true",
         max_steps=training.iterations,
         gradient_clip_val=training.optimisation.clip,

@@ -20,8 +20,8 @@ def label_of(*values):
 GIVEN = label_of(0, 0, 1, 1, 0, 0)
 TRUTH = label_of(0, 1, 1, 1, 0, 0)
 CASES = [
-    PreparedCase(Case("001", (), None, quality=Quality.NOISY), IMAGE, GIVEN, None, "", (1.0, 1.0)),
-    PreparedCase(Case("NA", (), None, quality=Quality.NONE), IMAGE, None, None, "", (1.0, 1.0)),
+    PreparedCase(Case("001", (), None, quality=Quality.NOISY), IMAGE, GIVEN, None, "", (1.0,)),
+    PreparedCase(Case("NA", (), None, quality=Quality.NONE), IMAGE, None, None, "", (1.0,)),
 ]
 
 
@@ -54,6 +54,22 @@ def test_rows(labels, tmp_path):
         "8,2,001,noisy,new,3,2,0.0,0.0",
         "8,2,NA,none,new,0,6,,",
     ]
+
+
+def test_offsets_stand_beside_the_true_ones(labels, tmp_path):
+    history = history_of(labels, tmp_path, {"001": TRUTH})
+    history.update()
+    assert not (tmp_path / "offsets.csv").exists()
+    labels.append("Some", [("001", "new", TRUTH)], [{"case": "001", "label": 1, "offset_mm": 0.5}])
+    history.update()
+    (row,) = pd.read_csv(tmp_path / "offsets.csv", dtype={"case": str}).to_dict("records")
+    assert (row["revision"], row["step"], row["case"], row["label"], row["offset_mm"]) == (1, 3, "001", 1, 0.5)
+    assert abs(row["true_mm"]) <= 1
+
+
+def test_layers_that_hold_no_labels_are_left_out(labels, tmp_path):
+    LabelHistory(tmp_path / "labels.csv", labels, CASES, 2, {}, []).update()
+    assert len((tmp_path / "labels.csv").read_text().splitlines()) <= 1
 
 
 def test_a_resumed_run_writes_the_same_table(labels, tmp_path):

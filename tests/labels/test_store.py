@@ -70,7 +70,8 @@ class TestAppend:
         first = ["0001/first/a.npy", "0001/revision.json"]
         assert files == [*first, "0002/first/a.npy", "0002/revision.json", "0002/second/b.npy"]
         content = json.loads((tmp_path / "labels" / "0002" / "revision.json").read_text())
-        assert content == {"method": "Some", "step": 5, "changed": {"first": {"a": 5}, "second": {"b": 5}}}
+        changed = {"first": {"a": 5}, "second": {"b": 5}}
+        assert content == {"method": "Some", "step": 5, "changed": changed, "offsets": []}
 
     def test_counts_and_records(self, store):
         assert store.count == 0

@@ -35,6 +35,7 @@ class LabelHistory:
         cases: all training cases.
         classes: number of classes, background included.
         truth: true labels ``[*spatial]`` by case, where they are known; nothing else ever sees them.
+        layers: those that hold labels; all by default.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class LabelHistory:
         cases: Sequence[PreparedCase],
         classes: int,
         truth: Mapping[str, NDArray[np.uint8]],
+        layers: Sequence[str] | None = None,
     ) -> None:
+        self.layers = labels.layers if layers is None else layers
         self.path, self.labels, self.cases, self.classes, self.truth = path, labels, cases, classes, truth
         self._rows: list[dict[str, Any]] = []
         self._measured: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -53,7 +56,7 @@ class LabelHistory:
         """Adds the revisions that are new, and writes the table."""
         known = self._rows[-1]["revision"] + 1 if self._rows else 0
         for revision in range(known, self.labels.count + 1):
-            self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.labels.layers]
+            self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.layers]
         with whole_file(self.path) as file:
             pd.DataFrame(self._rows).to_csv(file, index=False)
         if offsets := [row for revision in range(1, self.labels.count + 1) for row in self._offsets(revision)]:

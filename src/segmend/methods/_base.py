@@ -110,6 +110,7 @@ class Method(Configured, nn.Module, ABC):
         cost: networks, and what a training step has beside one pass and its gradient for each.
         needs: composition of its batch, unless the user gives another.
         layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
+        carried: those of them that hold something else than labels, and are not judged as such.
         labels_unlabelled: unlabelled cases get labels from plain training on the others before it starts, and are
             noisy ones from then on.
     """
@@ -119,6 +120,7 @@ class Method(Configured, nn.Module, ABC):
     cost: ClassVar[str] = ""
     needs: Composition
     layers: ClassVar[tuple[str, ...]] = ()
+    carried: ClassVar[tuple[str, ...]] = ()
     labels_unlabelled: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:

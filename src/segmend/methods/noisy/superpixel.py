@@ -69,6 +69,7 @@ class Superpixel(Method):
     )
     needs = Composition(mixed=4)
     layers = (_REFINED, _HIGH, _LOW)
+    carried = (_HIGH, _LOW)
 
     def __init__(
         self,
