@@ -10,18 +10,18 @@ from segmend.labels import history as module
 from segmend.labels.history import LabelHistory
 from segmend.labels.store import LabelStore
 
-IMAGE = np.zeros((1, 6), np.float32)
+IMAGE = np.zeros((1, 6, 1), np.float32)
 
 
 def label_of(*values):
-    return np.array(values, np.uint8)
+    return np.array(values, np.uint8)[:, None]
 
 
 GIVEN = label_of(0, 0, 1, 1, 0, 0)
 TRUTH = label_of(0, 1, 1, 1, 0, 0)
 CASES = [
-    PreparedCase(Case("001", (), None, quality=Quality.NOISY), IMAGE, GIVEN, None, "", (1.0,)),
-    PreparedCase(Case("NA", (), None, quality=Quality.NONE), IMAGE, None, None, "", (1.0,)),
+    PreparedCase(Case("001", (), None, quality=Quality.NOISY), IMAGE, GIVEN, None, "", (1.0, 1.0)),
+    PreparedCase(Case("NA", (), None, quality=Quality.NONE), IMAGE, None, None, "", (1.0, 1.0)),
 ]
 
 
