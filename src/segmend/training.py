@@ -36,6 +36,7 @@ from segmend.precision import best_device, resolved
 from segmend.relabelling import Relabelling, label_store
 from segmend.report.curves import draw_curves
 from segmend.report.label_curves import draw_label_curves
+from segmend.report.offsets import draw_offsets
 from segmend.run import Run, Task
 from segmend.segmenter import Segmenter
 
@@ -119,6 +120,8 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         draw_curves(run.log, run.path / "curves.png", title)
         if labels:
             draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
+        if (run.path / "offsets.csv").is_file():
+            draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)
         run.finish(_summary(learner, training, checkpoints.seconds))
 
 
