@@ -20,7 +20,7 @@ class TestCheckNames:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--method", "PLLI"], r"--method: there is no 'PLLI'\. Did you mean PLIL\?"),
+            (["--method", "PLILL"], r"--method: there is no 'PLILL'\. Did you mean PLIL"),
             (["--seed", "1", "--network", "VNt"], r"--network: there is no 'VNt'\. Did you mean VNet"),
             (["--recipe", "CubeMorpholgy"], r"--recipe: there is no 'CubeMorpholgy'\. Did you mean CubeMorphology"),
             (["--method.help", "PLLI"], r"--method\.help: there is no 'PLLI'"),

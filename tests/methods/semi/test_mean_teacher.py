@@ -37,7 +37,7 @@ def apart(**arguments: float) -> MeanTeacher:
     """One whose student has moved away from its teacher."""
     away = method(**arguments)
     with torch.no_grad():
-        away.network.head.weight.add_(torch.tensor([30.0, -30.0]).view(2, 1, 1, 1))
+        away.network.decoder.head.weight.add_(torch.tensor([30.0, -30.0]).view(2, 1, 1, 1))
     return away
 
 
@@ -66,7 +66,7 @@ class TestTerms:
     def test_consistency_pulls_the_student_only(self):
         semi = apart()
         semi.loss(batch(EXPERT, NONE), LAST)["consistency"].backward()
-        assert semi.network.head.weight.grad.any()
+        assert semi.network.decoder.head.weight.grad.any()
         assert all(parameter.grad is None for parameter in semi.teacher.parameters())
 
     def test_there_may_be_experts_only(self):
@@ -91,15 +91,15 @@ class TestArguments:
     def test_decay(self):
         semi = method(decay=0.75)
         with torch.no_grad():
-            semi.teacher.network.head.weight.fill_(4.0)
-            semi.network.head.weight.fill_(0.0)
+            semi.teacher.network.decoder.head.weight.fill_(4.0)
+            semi.network.decoder.head.weight.fill_(0.0)
         semi.after_step(Step(50, 100))
-        assert_close(semi.teacher.network.head.weight.mean().item(), 3.0)
+        assert_close(semi.teacher.network.decoder.head.weight.mean().item(), 3.0)
 
     def test_the_teacher_follows_by_the_index_of_the_step(self):
         semi = apart()
         semi.after_step(Step(0, 100))
-        assert torch.equal(semi.teacher.network.head.weight, semi.network.head.weight)
+        assert torch.equal(semi.teacher.network.decoder.head.weight, semi.network.decoder.head.weight)
 
     def test_takes_expert_and_unlabelled_samples(self):
         assert MeanTeacher.needs == Composition(expert=2, unlabelled=2)
