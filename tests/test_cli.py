@@ -66,7 +66,7 @@ class TestOverview:
         assert main(["--version"]) == 0
         assert capsys.readouterr().out == f"segmend {version('segmend')}\n"
 
-    @pytest.mark.parametrize(("given", "meant"), [("trian", "train"), ("predcit", "predict"), ("Check", "check")])
+    @pytest.mark.parametrize(("given", "meant"), [("trian", "train"), ("method", "methods"), ("Check", "check")])
     def test_a_misspelt_command(self, capsys, given, meant):
         assert main([given]) == 2
         assert capsys.readouterr().err == f"segmend: there is no command '{given}'; did you mean {meant}?\n"

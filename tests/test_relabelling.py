@@ -290,6 +290,13 @@ class TestHistory:
         other, _ = trained("other")
         torch.testing.assert_close(state_of(one), state_of(other), rtol=0, atol=0)
 
+    def test_a_method_whose_layers_hold_no_labels_has_neither(self, trained, monkeypatch):
+        monkeypatch.setattr(Chancy, "carried", Chancy.layers)
+        run, method = trained()
+        assert method.told
+        assert run.finished
+        assert not [path for path in run.path.iterdir() if path.name.startswith("labels.")]
+
     def test_a_method_without_layers_has_neither(self, trained, monkeypatch):
         monkeypatch.setattr(Chancy, "layers", ())
         monkeypatch.setattr(Chancy, "loss", lambda self, *_: {"nothing": 0 * self.network.head.weight.sum()})

@@ -13,10 +13,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segmend.commands.audit import audit as audit
     from segmend.commands.check import check as check
+    from segmend.commands.cite import cite as cite
+    from segmend.commands.correct import correct as correct
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.demo import demo as demo
     from segmend.commands.evaluate import evaluate as evaluate
+    from segmend.commands.fuse import fuse as fuse
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
 
@@ -28,8 +32,12 @@ COMMANDS = {
     "labels": "segmend.commands.labels",
     "predict": "segmend.commands.predict",
     "evaluate": "segmend.commands.evaluate",
+    "audit": "segmend.commands.audit",
+    "correct": "segmend.commands.correct",
+    "fuse": "segmend.commands.fuse",
     "bench": "segmend.bench.command",
     "methods": "segmend.commands.methods",
+    "cite": "segmend.commands.cite",
 }
 """Modules of the commands by name, in the order in which one meets them."""
 

@@ -62,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str, Any]:
     parser = _parser(name, command)
-    if given and not given[0].startswith("-") and "name" in inspect.signature(command).parameters:
-        given = ["--name", *given]
+    unnamed = [name for name in ("name", "names") if name in inspect.signature(command).parameters]
+    if unnamed and given and not given[0].startswith("-"):
+        given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
     check_names(given)
     with warnings.catch_warnings():

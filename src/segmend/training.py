@@ -98,9 +98,9 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     checkpoints = Checkpoints(run, training.checkpoint_every, validate if training.validation else None, log)
     callbacks: list[Callback] = [log, checkpoints, ShownProgress()]
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
+    judged = [layer for layer in method.layers if layer not in method.carried]
     if labels:
         classes = len(training.task.labels)
-        judged = [layer for layer in method.layers if layer not in method.carried]
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
@@ -118,7 +118,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     if trainer.is_global_zero:
         title = f"{type(method).__name__}, {run.path.name}"
         draw_curves(run.log, run.path / "curves.png", title)
-        if labels:
+        if judged:
             draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
         if (run.path / "offsets.csv").is_file():
             draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)

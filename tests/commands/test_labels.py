@@ -165,6 +165,15 @@ class TestErrors:
         with pytest.raises(InputError, match=r"--layer: there is no 'cubs'\. Did you mean cubes\?"):
             export(train(), layer="cubs")
 
+    def test_layers_that_hold_something_else(self, train, export, monkeypatch):
+        run = train()
+        monkeypatch.setattr(Cubes, "carried", ("second",))
+        with pytest.raises(InputError, match="--layer: there is no 'second'"):
+            export(run, layer="second")
+        monkeypatch.setattr(Cubes, "carried", Cubes.layers)
+        with pytest.raises(InputError, match="holds no labels, as Cubes rewrites none"):
+            export(run)
+
     def test_data_that_are_gone(self, root, train, export):
         run = train()
         root.rename(root.with_name("moved"))

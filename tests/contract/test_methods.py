@@ -400,6 +400,9 @@ class TestDescription:
         assert isinstance(METHODS[name].needs, Composition)
         assert METHODS[name].needs.size > 0
 
+    def test_says_what_it_costs(self, name):
+        assert re.match(r"\d networks?|\d teachers?", METHODS[name].cost)
+
     def test_cites_its_paper(self, name):
         cls = METHODS[name]
         published = name not in OWN and cls.kind != "supervised"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from segmend.functional.mixture import low_losses
+from segmend.functional.mixture import low_loss_chances, low_losses
 
 
 def normal(count: int, mean: float, sd: float, seed: int = 0) -> Tensor:
@@ -74,3 +74,24 @@ def test_low_is_all_up_to_a_certain_loss(seed, few, many):
     low = low_losses(losses)
     assert low.any()
     assert low[losses <= losses[low].max()].all()
+
+
+class TestChances:
+    def test_fall_from_certain_to_none_between_the_means(self):
+        losses = torch.cat([LOW, HIGH, torch.tensor([0.0])])
+        chances = low_loss_chances(losses)
+        assert (chances[losses <= LOW.mean() - 0.02] == 1).all()
+        assert (chances[losses >= HIGH.mean() + 0.02] == 0).all()
+        assert (chances[losses.argsort()].diff() <= 0).all()
+        assert torch.equal(chances > 0.5, low_losses(losses))
+
+    def test_in_between_they_are_posterior_probabilities(self):
+        overlapping = torch.cat([normal(2000, 0.4, 0.05), normal(2000, 0.6, 0.05, seed=1)])
+        chances = low_loss_chances(overlapping)
+        for loss in (0.46, 0.5, 0.53):
+            ratio = torch.tensor([((loss - 0.6) ** 2 - (loss - 0.4) ** 2) / (2 * 0.05**2)]).sigmoid()
+            nearest = (overlapping - loss).abs().argmin()
+            assert chances[nearest].item() == pytest.approx(ratio.item(), abs=0.1)
+
+    def test_of_one_kind_are_certain(self):
+        assert (low_loss_chances(normal(100, 0.3, 0.08)) == 1).all()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.functional.ramps import ema_decay, kept_share, linear_ramp, sigmoid_ramp
+from segmend.functional.ramps import ema_decay, kept_share, linear_ramp, rounds, sigmoid_ramp
 
 TOTAL = 8000
 
@@ -67,3 +67,20 @@ def test_ema_decay_stops_at_the_one_that_is_given():
 )
 def test_kept_share(progress, length, exponent, share):
     assert kept_share(progress, 0.2, length, exponent) == pytest.approx(share)
+
+
+class TestRounds:
+    def test_by_hand(self):
+        assert [rounds(progress, 0.2, 0.3) for progress in (-0.1, 0, 0.19, 0.2, 0.49, 0.5, 0.79, 0.8)] == [
+            *(0, 0, 0),
+            *(1, 1),
+            *(2, 2),
+            3,
+        ]
+
+    @pytest.mark.parametrize("total", [40, 120, 700])
+    def test_begin_at_the_steps_that_are_meant(self, total):
+        begun = [
+            step for step in range(total) if rounds(step / total, 0.1, 0.05) > rounds((step - 1) / total, 0.1, 0.05)
+        ]
+        assert begun == [step for step in range(total) if step * 20 % total == 0 and step * 10 >= total]

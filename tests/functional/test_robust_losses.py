@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from segmend.functional.robust_losses import (
+    early_learning,
     generalised_cross_entropy,
     symmetric_cross_entropy,
     truncated_cross_entropy,
@@ -92,3 +93,26 @@ def test_unknown_voxels_cost_nothing_and_pull_nowhere(loss):
     assert losses[0, [0, 2]].all()
     assert not logits.grad[0, :, 1].any()
     assert math.isfinite(logits.grad.sum())
+
+
+class TestEarlyLearning:
+    def test_by_hand(self):
+        logits = torch.tensor([[[2.0], [0.0]]], requires_grad=True)
+        loss = early_learning(logits, torch.tensor([[[0.9], [0.1]]]))
+        loss.sum().backward()
+        assert loss.item() == pytest.approx(-1.6329, abs=5e-5)
+        # Descent raises the logit of the class that the target is for.
+        assert_close(logits.grad.flatten(), torch.tensor([-0.4299, 0.4299]), atol=5e-5, rtol=0)
+
+    def test_without_a_memory_is_nothing(self):
+        logits, _ = random_case(4, 5)
+        assert not early_learning(logits, torch.zeros_like(logits)).any()
+
+    @pytest.mark.parametrize("sure", [20.0, 1e4])
+    def test_of_full_agreement_is_finite(self, sure):
+        logits = torch.tensor([[[sure], [0.0]]]).bfloat16().requires_grad_()
+        loss = early_learning(logits, torch.tensor([[[1.0], [0.0]]]))
+        loss.sum().backward()
+        assert loss.dtype == torch.float32
+        assert loss.item() == pytest.approx(math.log(1e-4), rel=1e-3)
+        assert not logits.grad.any()

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.commands.train import train
 from segmend.data.case import Case, Split
 from segmend.data.check import load_case
 from segmend.data.copying import write_cases
@@ -57,12 +56,13 @@ class Folds:
         count = max(self.dealt.values())
         judged_by = {case.name: self.dealt.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
         for fold in range(1, count + 1):
-            missing = [
-                case for case in cases if judged_by[case.name] == fold and not out.evidence(case.name).is_file()
-            ]
+            missing = [case for case in cases if judged_by[case.name] == fold and not out.evidence(case.name).is_file()]
+            if not missing and not out.fold(fold).exists():
+                continue
+            console.print(f"fold {fold} of {count}", markup=False)
+            # A finished run is not repeated; but it is made sure that it is one of these arguments.
+            run = self._train(fold, out)
             if missing:
-                console.print(f"fold {fold} of {count}", markup=False)
-                run = self._train(fold, out)
                 infer(missing, self.folder, [run], self.precision, out)
         return judged_by
 
@@ -73,7 +73,9 @@ class Folds:
         return self.training(out=out.fold(fold), cases=table)
 
 
-def infer(cases: Sequence[Case], folder: DataFolder, runs: Sequence[Run], precision: Precision, out: AuditFolder) -> None:
+def infer(
+    cases: Sequence[Case], folder: DataFolder, runs: Sequence[Run], precision: Precision, out: AuditFolder
+) -> None:
     """Writes the mean probabilities of some runs as the evidence of the cases."""
     segmenters = [Segmenter(run.method().to(best_device()), run.task, precision=precision) for run in runs]
     for case in track(cases, "predicting"):

@@ -48,11 +48,12 @@ def labels(
     """
     source = Run(run)
     cls = source.method_class
-    if not cls.layers:
+    layers = [layer for layer in cls.layers if layer not in cls.carried]
+    if not layers:
         raise InputError(run, f"holds no labels, as {cls.__name__} rewrites none", "give a run of a method that does")
-    layer = layer or cls.layers[0]
-    if layer not in cls.layers:
-        raise InputError("--layer", f"there is no '{layer}'", did_you_mean(layer, cls.layers))
+    layer = layer or layers[0]
+    if layer not in layers:
+        raise InputError("--layer", f"there is no '{layer}'", did_you_mean(layer, layers))
     check_free(out)
     folder, prepared = _data(source, cls.labels_unlabelled, cache or default_cache())
     store = LabelStore(source.labels, cls.layers, {case.case.name: case.given for case in prepared})

@@ -56,6 +56,11 @@ def _description(cls: type[Method]) -> dict[str, Any]:
         "kind": cls.kind,
         "paper": cls.paper,
         "needs": str(cls.needs),
+        "known": [
+            *(["expert labels"] if cls.needs.expert else []),
+            *(["noise rate"] if "noise_rate" in arguments else []),
+        ],
+        "cost": cls.cost,
         "networks": [
             name
             for name, network in all_networks().items()
@@ -71,9 +76,10 @@ def _description(cls: type[Method]) -> dict[str, Any]:
 
 
 def _print_table(descriptions: list[dict[str, Any]]) -> None:
-    table = Table("method", "for labels", "a batch holds", "what it does", "paper", box=None, pad_edge=False)
+    table = Table("method", "for labels", "must be known", "cost of a step", "what it does", box=None, pad_edge=False)
     for row in descriptions:
-        table.add_row(row["name"], row["kind"], row["needs"], row["summary"], row["paper"])
+        known = ", ".join(row["known"]) or "nothing"
+        table.add_row(row["name"], row["kind"], known, row["cost"], row["summary"])
     Console().print(table)
 
 
@@ -82,4 +88,6 @@ def _print_page(cls: type[Method], description: dict[str, Any]) -> None:
     console.print(f"[bold]{cls.__name__}[/bold]  ({cls.kind})")
     console.print(inspect.getdoc(cls) or "", markup=False)
     defaults = ", ".join(f"{argument['name']}={argument['default']}" for argument in description["arguments"])
-    console.print(f"\nDefaults: {defaults or 'none'}\nA batch holds {description['needs']}.\n{cls.paper}".rstrip())
+    known = " and ".join(description["known"]) or "nothing"
+    console.print(f"\nDefaults: {defaults or 'none'}\nA batch holds {description['needs']}; must be known: {known}.")
+    console.print(f"Cost: {cls.cost}.\n{cls.paper}".rstrip())

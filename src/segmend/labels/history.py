@@ -57,8 +57,9 @@ class LabelHistory:
         known = self._rows[-1]["revision"] + 1 if self._rows else 0
         for revision in range(known, self.labels.count + 1):
             self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.layers]
-        with whole_file(self.path) as file:
-            pd.DataFrame(self._rows).to_csv(file, index=False)
+        if self._rows:
+            with whole_file(self.path) as file:
+                pd.DataFrame(self._rows).to_csv(file, index=False)
         if offsets := [row for revision in range(1, self.labels.count + 1) for row in self._offsets(revision)]:
             with whole_file(self.path.with_name("offsets.csv")) as file:
                 pd.DataFrame(offsets).to_csv(file, index=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,8 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
     return {name: known[name] for name in chosen}
 
 
-def drawings_of(case: Case, folder: DataFolder, raters: dict[str, Path]) -> dict[str, Path]:
-    """Label files of a case by rater; of two names for one file, the first."""
+def drawings_of(case: Case, folder: DataFolder, raters: Mapping[str, Path]) -> dict[str, Path]:
+    """Label files of a case by rater."""
     files = {name: path / (case.name + folder.file_ending) for name, path in raters.items()}
     return {name: file for name, file in files.items() if file.is_file()}
 

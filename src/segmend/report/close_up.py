@@ -14,13 +14,14 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from segmend.data.image import Grid
 from segmend.masks import Mask, bounding_box
-from segmend.report.field_of_view import Box, field_of_view
+from segmend.report.field_of_view import Side, field_of_view
 
 BUDGET = 100_000
-"""Bytes that a close-up may take in a page."""
+"""Bytes that a close-up may take in a page: about what a photograph takes."""
 MOST_VOXELS = 500_000
 """Voxels that it may show."""
 
@@ -29,8 +30,10 @@ _QUALITIES = (80, 60, 45, 30, 15)
 """Of WebP, from nearly perfect to just recognisable."""
 _FLAG = 16
 """Masks are bits times this: a browser that blurs pixels a little, against tracking, does not change them."""
-_NEAR = 12
-"""Voxels around the place that decide about the window."""
+_NEAR = 32
+"""Voxels of the scan around the place that decide about the window."""
+_SMOOTHING = 0.4
+"""Standard deviation of the filter before voxels are left out, in distances of those that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Scene:
     """A scan and masks, turned so that x runs to the patient's left, y to the back and z to the feet.
 
     Attributes:
-        image: one channel, ``[*spatial]``.
+        image: one channel, ``[*spatial]``, finite.
         masks: up to four, of the same shape.
         place: what to look at, of the same shape, at least one voxel.
         grid: of all of them.
@@ -74,7 +77,7 @@ class CloseUp:
         shape: voxels along x, y and z.
         spacing: mm from voxel to voxel along x, y and z.
         planar: it is a 2D image.
-        at: voxel to look at first: on each axis the slice that shows most of the place.
+        at: voxel to look at first; across each axis, the slice that holds most of the place.
         range: intensities that the image shows as 0 and 255.
         window: intensities to show as black and white to begin with.
         to_file: ``[3, 4]``, voxel index to voxel index in the file.
@@ -98,6 +101,11 @@ class CloseUp:
         """What it takes in a page."""
         return len(json.dumps(asdict(self)))
 
+    def voxel_at(self, ras: Sequence[float]) -> list[float]:
+        """The voxel, not rounded, at a place in RAS mm."""
+        index: list[float] = np.linalg.solve(np.vstack([self.to_ras, [0, 0, 0, 1]]), [*ras, 1])[:3].tolist()
+        return index
+
 
 def close_up(scene: Scene, budget: int = BUDGET) -> CloseUp:
     """Shows the place of a scene with its surroundings, as widely and as sharply as the budget allows.
@@ -108,8 +116,8 @@ def close_up(scene: Scene, budget: int = BUDGET) -> CloseUp:
     """
     most = MOST_VOXELS
     while True:
-        box, steps = field_of_view(bounding_box(scene.place), scene.grid.shape, scene.grid.spacing, most)
-        without_image, pixels = _cut(scene, box, steps)
+        sides = field_of_view(bounding_box(scene.place), scene.grid.shape, scene.grid.spacing, most)
+        without_image, pixels = _cut(scene, sides)
         for quality in _QUALITIES:
             result = replace(without_image, image=_encoded(pixels, "WEBP", quality=quality))
             if result.bytes <= budget:
@@ -119,39 +127,35 @@ def close_up(scene: Scene, budget: int = BUDGET) -> CloseUp:
         most //= 2
 
 
-def _cut(scene: Scene, box: Box, steps: tuple[int, ...]) -> tuple[CloseUp, NDArray[np.uint8]]:
+def _cut(scene: Scene, sides: Sequence[Side]) -> tuple[CloseUp, NDArray[np.uint8]]:
     """The close-up but for its image, and the image."""
-    values = np.nan_to_num(_blocks(scene.image[box], steps).mean(-1))
-    place = _blocks(scene.place[box], steps).any(-1)
+    box, chosen = tuple(side.box for side in sides), np.ix_(*(side.voxels for side in sides))
+    smooth = [_SMOOTHING * side.step if side.step > 1 else 0.0 for side in sides]
+    values = ndimage.gaussian_filter(scene.image[box], smooth, mode="nearest")
+    near = values[bounding_box(scene.place[box], _NEAR)]
+    values = values[chosen]
     flags = np.zeros(values.shape, np.uint8)
-    middle = tuple(slice(step // 2, None, step) for step in steps)
     for bit, mask in enumerate(scene.masks):
-        flags |= mask[box][middle] * np.uint8(_FLAG << bit)
+        flags |= mask[box][chosen] * np.uint8(_FLAG << bit)
     low, high = _percentiles(values, 0.2, 99.8)
     grey = np.rint((values.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8)
     columns = math.ceil(math.sqrt(values[0, 0].size))
-    to_scene = _to_scene(box, steps)
+    at = [_fullest(scene.place[box], axis) / side.step for axis, side in enumerate(sides)]
+    to_scene = _to_scene(sides)
     result = CloseUp(
         image="",
         masks=_encoded(_side_by_side(flags, columns), "PNG", optimize=True),
         columns=columns,
         shape=(*values.shape, 1)[:3],
-        spacing=(*(size * step for size, step in zip(scene.grid.spacing, steps, strict=True)), 1.0)[:3],
+        spacing=(*(mm * side.step for mm, side in zip(scene.grid.spacing, sides, strict=True)), 1.0)[:3],
         planar=values.ndim == 2,
-        at=(*(_fullest(place, axis) for axis in range(place.ndim)), 0)[:3],
+        at=(*map(int, at), 0)[:3],
         range=(low, high),
-        window=_percentiles(values[bounding_box(place, _NEAR)], 1, 99),
+        window=_percentiles(near, 1, 99),
         to_file=(scene.to_file @ to_scene)[:3].tolist(),
         to_ras=(scene.grid.affine @ to_scene)[:3].tolist(),
     )
     return result, _side_by_side(grey, columns)
-
-
-def _blocks(array: NDArray[Any], steps: Sequence[int]) -> NDArray[Any]:
-    """``[*sides]`` as ``[*(sides / steps), product of the steps]``."""
-    n = array.ndim
-    parted = array.reshape([length for side, step in zip(array.shape, steps, strict=True) for length in (side // step, step)])
-    return parted.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2)).reshape(*parted.shape[::2], -1)
 
 
 def _percentiles(values: NDArray[Any], low: float, high: float) -> tuple[float, float]:
@@ -165,11 +169,11 @@ def _fullest(mask: Mask, axis: int) -> int:
     return int(mask.sum(tuple(other for other in range(mask.ndim) if other != axis)).argmax())
 
 
-def _to_scene(box: Box, steps: Sequence[int]) -> NDArray[np.float64]:
-    """``[4, 4]``, index of a block to that of its middle."""
+def _to_scene(sides: Sequence[Side]) -> NDArray[np.float64]:
+    """``[4, 4]``, index of a voxel shown to the place in the scene that it stands for."""
     matrix = np.eye(4)
-    for axis, (side, step) in enumerate(zip(box, steps, strict=True)):
-        matrix[axis, axis], matrix[axis, 3] = step, side.start + (step - 1) / 2
+    for axis, side in enumerate(sides):
+        matrix[axis, axis], matrix[axis, 3] = side.step, side.start + (side.step - 1) / 2
     return matrix
 
 

@@ -4,55 +4,95 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-Box = tuple[slice, ...]
+import numpy as np
+from numpy.typing import NDArray
 
 LEAST_MARGIN = 32
 """Voxels, of the smallest spacing, that are seen around the place in any case."""
 _MARGIN = 0.5
 """And of a large place, this share of its longest side."""
 _WIDER = 1.1
+_COARSER = 1.05
+
+
+@dataclass(frozen=True)
+class Side:
+    """Which voxels are shown along an axis.
+
+    Attributes:
+        start: the first voxel of the part that is shown.
+        length: how many voxels it has.
+        count: how many of them are shown, evenly spaced.
+    """
+
+    start: int
+    length: int
+    count: int
+
+    @property
+    def step(self) -> float:
+        """Voxels from one that is shown to the next."""
+        return self.length / self.count
+
+    @property
+    def voxels(self) -> NDArray[np.intp]:
+        """Those that are shown, counted from the start."""
+        return ((np.arange(self.count) + 0.5) * self.step).astype(np.intp)
+
+    @property
+    def box(self) -> slice:
+        """The part in the scan."""
+        return slice(self.start, self.start + self.length)
 
 
 def field_of_view(
-    place: Box, shape: Sequence[int], spacing: Sequence[float], most: int
-) -> tuple[Box, tuple[int, ...]]:
-    """Chooses a box around a place, and every how many of its voxels to show along each axis.
+    place: Sequence[slice], shape: Sequence[int], spacing: Sequence[float], most: int
+) -> tuple[Side, ...]:
+    """Chooses a box around a place and which of its voxels to show.
 
-    Voxels are left out only where the place and its least margin would take too many, first along the axis on
-    which they lie closest; then the box grows as long as there is room.
+    Voxels are left out only where the place and its least margin would take too many, so that those shown lie
+    equally close along all axes, as far as the scan allows; otherwise the box grows as long as there is room.
 
     Args:
         place: the smallest box around it.
         shape: of the scan.
         spacing: mm from voxel to voxel along each axis.
-        most: voxels that may be shown.
-
-    Returns:
-        The box, its sides multiples of the steps, and the steps.
+        most: voxels that may be shown, in all.
     """
-    longest = max((side.stop - side.start) * step for side, step in zip(place, spacing, strict=True))
+    longest = max((side.stop - side.start) * mm for side, mm in zip(place, spacing, strict=True))
     margin = max(LEAST_MARGIN * min(spacing), _MARGIN * longest)
-    box, steps = _grown(place, margin, shape, spacing), [1] * len(shape)
-    while _count(box, steps) > most:
-        # On a tie the last axis: the slices that are looked at first stay sharp.
-        finest = min(range(len(shape)), key=lambda axis: (steps[axis] * spacing[axis], -axis))
-        steps[finest] += 1
-    while (wider := _grown(place, margin := margin * _WIDER, shape, spacing)) != box and _count(wider, steps) <= most:
+    box, apart = _grown(place, margin, shape, spacing), min(spacing)
+    while _count(_sides(box, spacing, apart)) > most:
+        apart *= _COARSER
+    while box != [(0, length) for length in shape]:
+        margin *= _WIDER
+        wider = _grown(place, margin, shape, spacing)
+        if _count(_sides(wider, spacing, apart)) > most:
+            break
         box = wider
-    steps = [min(step, side.stop - side.start) for step, side in zip(steps, box, strict=True)]
-    whole = (slice(side.start, side.stop - (side.stop - side.start) % step) for side, step in zip(box, steps, strict=True))
-    return tuple(whole), tuple(steps)
+    return _sides(box, spacing, apart)
 
 
-def _grown(place: Box, margin: float, shape: Sequence[int], spacing: Sequence[float]) -> Box:
-    """A box with so many mm around it, as far as the scan reaches."""
-    voxels = [math.ceil(margin / step) for step in spacing]
-    return tuple(
-        slice(max(side.start - more, 0), min(side.stop + more, length))
+def _grown(
+    place: Sequence[slice], margin: float, shape: Sequence[int], spacing: Sequence[float]
+) -> list[tuple[int, int]]:
+    """First voxel and one past the last of a box with so many mm around a place, as far as the scan reaches."""
+    voxels = [math.ceil(margin / mm) for mm in spacing]
+    return [
+        (max(side.start - more, 0), min(side.stop + more, length))
         for side, more, length in zip(place, voxels, shape, strict=True)
+    ]
+
+
+def _sides(box: Sequence[tuple[int, int]], spacing: Sequence[float], apart: float) -> tuple[Side, ...]:
+    """The sides of a box with voxels so many mm apart, or as close as they are."""
+    return tuple(
+        Side(start, stop - start, max(1, math.floor((stop - start) * min(1.0, mm / apart))))
+        for (start, stop), mm in zip(box, spacing, strict=True)
     )
 
 
-def _count(box: Box, steps: Sequence[int]) -> int:
-    return math.prod(max(1, (side.stop - side.start) // step) for side, step in zip(box, steps, strict=True))
+def _count(sides: Sequence[Side]) -> int:
+    return math.prod(side.count for side in sides)

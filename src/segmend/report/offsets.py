@@ -46,4 +46,4 @@ def _draw_class(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(ends, ends, color="0.7", linewidth=1, zorder=0)
     axes.axhline(0, color="0.85", linewidth=1, zorder=0)
     axes.set(xlabel="true offset (mm)" if known else "cases", ylabel="offset that labels were moved by (mm)")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from segmend.outputs import whole_file
 
@@ -93,6 +93,13 @@ def write_page(path: Path, page: Page) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    text = template("page.html").render(page=page)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def template(name: str) -> Template:
+    """One of the templates beside this file; all text that it is given is escaped."""
     environment = Environment(
         loader=PackageLoader("segmend", "report"),
         autoescape=True,
@@ -100,6 +107,4 @@ def write_page(path: Path, page: Page) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template("page.html").render(page=page)
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return environment.get_template(name)

@@ -152,5 +152,5 @@ class TestCriteria:
 
     @pytest.mark.parametrize("q", [0.0, -1.0, 1.5])
     def test_q_without_a_meaning_is_refused(self, q):
-        with pytest.raises(InputError, match="method.q"):
+        with pytest.raises(InputError, match="not usable"):
             Supervised(Readout(), q=q)

@@ -80,6 +80,7 @@ class ALC(Method):
 
     kind = "mixed"
     paper = "Qian et al., Adaptive label correction for robust medical image segmentation with noisy labels, arXiv 2025"
+    cost = "1 network, m teacher passes"
     needs = Composition(expert=4, noisy=20)
 
     def __init__(

@@ -37,6 +37,7 @@ class Decoupled(Method):
 
     kind = "mixed"
     paper = "Luo & Yang, Semi-supervised semantic segmentation via strong-weak dual-branch network, ECCV 2020"
+    cost = "1 network with 2 decoders"
     needs = Composition(expert=2, noisy=2)
 
     def __init__(self, network: Network, *, weak: float = 1.0, shared: Sequence[str] | None = None) -> None:

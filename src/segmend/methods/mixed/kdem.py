@@ -52,6 +52,7 @@ class KDEM(Method):
 
     kind = "mixed"
     paper = "Dolz et al., Teach me to segment with mixed supervision: Confident students become masters, IPMI 2021"
+    cost = "1 network with 2 decoders, passed twice"
     needs = Composition(expert=2, noisy=2)
 
     def __init__(

@@ -93,6 +93,7 @@ class MLBSeg(Method):
         "Wei et al., Consistency-guided meta-learning for bootstrapping semi-supervised medical image segmentation, "
         "MICCAI 2023"
     )
+    cost = "1 network; 5 views of each sample, about 4 passes each, and 1 teacher pass"
     needs = Composition(expert=2, noisy=1)
 
     def __init__(

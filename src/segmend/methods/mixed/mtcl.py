@@ -60,6 +60,7 @@ class MTCL(Method):
 
     kind = "mixed"
     paper = "Xu et al., Anti-interference from noisy labels: Mean-teacher-assisted confident learning, IEEE TMI 2022"
+    cost = "1 network, 2 to K + 2 teacher passes"
     needs = Composition(expert=2, noisy=2)
 
     def __init__(

@@ -135,6 +135,7 @@ class OffsetCorrection(Method):
     """
 
     kind = "mixed"
+    cost = "1 network; predicts all cases now and then"
     needs = Composition(expert=2, noisy=2)
     layers = (MENDED,)
 

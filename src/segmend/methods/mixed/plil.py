@@ -78,6 +78,7 @@ class PLIL(Method):
 
     kind = "mixed"
     paper = "Xu et al., Expert-annotated and noisy labels by prototypical label isolation, MICCAI 2023"
+    cost = "1 network, K + 1 teacher passes"
     needs = Composition(expert=2, noisy=2)
 
     def __init__(

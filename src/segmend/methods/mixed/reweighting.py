@@ -39,6 +39,7 @@ class Reweighting(Method):
 
     kind = "mixed"
     paper = "Mirikharaji et al., Learning to segment skin lesions from noisy annotations, DART 2019"
+    cost = "1 network, about 2 passes more of noisy samples"
     needs = Composition(expert=2, noisy=2)
 
     def __init__(self, network: Network, *, clean_weight: float = 0.0) -> None:

@@ -74,6 +74,7 @@ class AIDE(Method):
 
     kind = "noisy"
     paper = "Wang et al., Annotation-efficient deep learning for automatic medical image segmentation, Nat Commun 2021"
+    cost = "2 networks, each K passes more of half the batch; predicts all cases now and then"
     needs = Composition(mixed=4)
     layers = ("first", "second")
     labels_unlabelled = True

@@ -51,6 +51,7 @@ class CoTeaching(Method):
 
     kind = "noisy"
     paper = "Han et al., Co-teaching: Robust training of deep networks with extremely noisy labels, NeurIPS 2018"
+    cost = "2 networks"
     needs = Composition(mixed=4)
 
     def __init__(

@@ -70,9 +70,9 @@ class DivideMix(Method):
 
     kind = "noisy"
     paper = "Li et al., DivideMix: Learning with noisy labels as semi-supervised learning, ICLR 2020"
-    cost = "2 networks, each 2 passes more and 2 without gradient; all cases predicted now and then"
+    cost = "2 networks, each 2 views passed twice; predicts all cases now and then"
     needs = Composition(mixed=4)
-    layers = ("trust_of_first", "trust_of_second")
+    layers = carried = ("trust_of_first", "trust_of_second")
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class DivideMix(Method):
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         for network, layer in zip((self.network, self.peer), self.layers, strict=True):
             losses = [_losses(network, case) for case in labelled]
-            chances = low_loss_chances(torch.cat(losses)).split([len(each) for each in losses])
+            chances = torch.split(low_loss_chances(torch.cat(losses)), [len(each) for each in losses])
             for case, chance in zip(labelled, chances, strict=True):
                 trust = (_PERCENT * chance).round().to(torch.uint8).expand(case.given.shape)
                 if not trust.equal(case.layer(layer)):

@@ -44,6 +44,7 @@ class JoCoR(Method):
 
     kind = "noisy"
     paper = "Wei et al., Combating noisy labels by agreement: A joint training method with co-regularization, CVPR 2020"
+    cost = "2 networks"
     needs = Composition(mixed=4)
 
     def __init__(

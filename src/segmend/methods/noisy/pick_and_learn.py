@@ -43,6 +43,7 @@ class PickAndLearn(Method):
 
     kind = "noisy"
     paper = "Zhu et al., Pick-and-learn: automatic quality evaluation for noisy-labeled image segmentation, MICCAI 2019"
+    cost = "1 network, and a small one that judges labels"
     needs = Composition(mixed=4)
 
     def __init__(self, network: Network, *, bound: float = 2.0, width: int = 16) -> None:

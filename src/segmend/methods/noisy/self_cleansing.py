@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -13,7 +12,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.functional.components import without_small_holes, without_small_regions
 from segmend.functional.mixture import low_losses
-from segmend.functional.ramps import linear_ramp
+from segmend.functional.ramps import linear_ramp, rounds
 from segmend.functional.region import dice_loss_by_sample
 from segmend.functional.representatives import likeness
 from segmend.functional.upsampling import upsample
@@ -76,6 +75,7 @@ class SelfCleansing(Method):
 
     kind = "noisy"
     paper = "Dong et al., Deep self-cleansing for medical image segmentation with noisy labels, arXiv 2024"
+    cost = "1 network; predicts all cases now and then"
     needs = Composition(mixed=16)
     layers = (PSEUDO,)
 
@@ -118,7 +118,7 @@ class SelfCleansing(Method):
 
     def revises(self, step: Step) -> bool:
         """At E1, and once in every interval after it."""
-        return self._due(step.index, step.total) > self._due(step.index - 1, step.total)
+        return self._cleansings(step) > self._cleansings(Step(step.index - 1, step.total))
 
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
         """Looks at the losses of all images first, and then redraws those of which no label is clean."""
@@ -128,10 +128,9 @@ class SelfCleansing(Method):
             if not case.rewritten(PSEUDO) or not label.equal(case.layer(PSEUDO)):
                 yield Revision(case.name, PSEUDO, label)
 
-    def _due(self, index: int, total: int) -> int:
-        """How many cleansings there have been when this step begins."""
-        # The margin keeps 0.15 - 0.1, five intervals of 0.01 but for rounding, from being four.
-        return max(math.floor((index / total - self.warm_up) / self.interval + 1e-9) + 1, 0)
+    def _cleansings(self, step: Step) -> int:
+        """How many there have been when this step begins."""
+        return rounds(step.progress, self.warm_up, self.interval)
 
     def _clean(self, cases: Sequence[LabelledCase]) -> Sequence[Tensor]:
         """Whether given and cleansed label are clean, ``[2, images, C - 1]`` for each case."""

@@ -67,6 +67,7 @@ class Superpixel(Method):
     paper = (
         "Li et al., Superpixel-guided iterative learning from noisy labels for medical image segmentation, MICCAI 2021"
     )
+    cost = "2 networks; SLIC at first, predicts all cases once"
     needs = Composition(mixed=4)
     layers = (_REFINED, _HIGH, _LOW)
     carried = (_HIGH, _LOW)

@@ -48,6 +48,7 @@ class TriNet(Method):
 
     kind = "noisy"
     paper = "Zhang et al., Robust medical image segmentation from non-expert annotations with tri-network, MICCAI 2020"
+    cost = "3 networks"
     needs = Composition(mixed=4)
 
     def __init__(

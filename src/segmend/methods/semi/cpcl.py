@@ -57,6 +57,7 @@ class CPCL(Method):
 
     kind = "semi"
     paper = "Xu et al., All-around real label supervision: cyclic prototype consistency learning, IEEE JBHI 2022"
+    cost = "1 network, 1 teacher pass"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(

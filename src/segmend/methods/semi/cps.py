@@ -42,6 +42,7 @@ class CPS(Method):
 
     kind = "semi"
     paper = "Chen et al., Semi-supervised semantic segmentation with cross pseudo supervision, CVPR 2021"
+    cost = "2 networks"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(

@@ -37,6 +37,7 @@ class MeanTeacher(Method):
 
     kind = "semi"
     paper = "Tarvainen & Valpola, Mean teachers are better role models, NeurIPS 2017"
+    cost = "1 network, 1 teacher pass"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(

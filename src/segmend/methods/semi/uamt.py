@@ -52,6 +52,7 @@ class UAMT(Method):
 
     kind = "semi"
     paper = "Yu et al., Uncertainty-aware self-ensembling for semi-supervised left atrium segmentation, MICCAI 2019"
+    cost = "1 network, K + 1 teacher passes"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(

@@ -48,6 +48,7 @@ class URPC(Method):
 
     kind = "semi"
     paper = "Luo et al., Gross target volume segmentation via uncertainty rectified pyramid consistency, MICCAI 2021"
+    cost = "1 network with heads at several scales"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(

@@ -62,6 +62,7 @@ class Supervised(Method):
     """
 
     kind = "supervised"
+    cost = "1 network"
     needs = Composition(mixed=4)
 
     def __init__(

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from segmend.cli import main
+from segmend.commands import evidence as module
+from segmend.commands.audit import audit
+from segmend.commands.train import train
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_grid, read_image, read_label
+from segmend.errors import InputError
+from segmend.labels.audit.evidence import Evidence, write_evidence
+from segmend.labels.corrections import Correction, write_corrections
+from segmend.labels.morphology import dilate
+from segmend.methods import Supervised
+from segmend.networks import UNet
+from segmend.run import Run
+
+CASES = tuple("abcdef")
+TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
+NETWORK = partial(UNet, width=2, stages=2)
+SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
+
+
+@pytest.fixture(autouse=True)
+def cpu_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def data(make_folder, write_scan):
+    """Six labelled training cases, of which c is drawn too wide; a is expert, v validation, u without a label."""
+    root = make_folder(cases=(*CASES, "u", "v"), test_cases=("t",), unlabelled=("u",), table=TABLE)
+    path = root / "labelsTr" / "c.nii.gz"
+    values, grid = read_label(path)
+    write_scan(path, dilate(values == 1, 7).astype(np.uint8), grid.affine)
+    return root
+
+
+@pytest.fixture
+def knowing(monkeypatch, data):
+    """Evidence of a model that knows the ellipsoids; no training. Gives the runs that were made."""
+    runs = []
+
+    def fake_train(**arguments):
+        runs.append(arguments)
+        (arguments["out"]).mkdir(parents=True, exist_ok=True)
+        return Run(arguments["out"])
+
+    def fake_infer(cases, folder, used, precision, out):
+        for case in cases:
+            image, _ = read_image(case.images[0])
+            smooth = 1 / (1 + np.exp(-(image[0] - 130) / 5))
+            write_evidence(out.evidence(case.name), [1 - smooth, smooth])
+
+    monkeypatch.setattr("segmend.commands.audit.train", fake_train)
+    monkeypatch.setattr("segmend.commands.audit.infer", fake_infer)
+    monkeypatch.setattr(module, "infer", fake_infer)
+    return runs
+
+
+class TestEndToEnd:
+    def test_two_folds_on_the_command_line(self, data, tmp_path, contents, capsys):
+        before = contents(data)
+        words = ["--data", data, "--out", tmp_path / "audit", "--folds", 2, "--iterations", 2, "--network", "UNet"]
+        words += ["--network.width", 2, "--network.stages", 2, "--precision", 32, "--patch", 16, 16, 16, "--mixed", 1]
+        assert main(["audit", *map(str, words)]) == 0
+        assert contents(data) == before
+        assert "All of it:" in capsys.readouterr().err
+        out = tmp_path / "audit"
+        table = pd.read_csv(out / "audit.csv")
+        assert sorted(table["case"]) == list(CASES)
+        assert table.set_index("case")["seen"].to_dict() == {case: case == "a" for case in CASES}
+        assert set(table["fold"]) == {1, 2}
+        assert table.set_index("case").loc["b", "annotator"] == "ann"
+        assert {path.name for path in out.iterdir()} >= {
+            "audit.csv",
+            "audit.json",
+            "regions.csv",
+            "annotators.csv",
+            "checks.csv",
+            "settings.json",
+            "evidence",
+            "folds",
+            "proposals",
+            "issues",
+        }
+        for name in ("proposals", "issues"):
+            for case in CASES:
+                file = out / name / f"{case}.nii.gz"
+                assert read_grid(file).matches(read_grid(data / "labelsTr" / f"{case}.nii.gz"))
+        summary = json.loads((out / "audit.json").read_text())
+        assert summary["evidence"] == {"folds": 2, "seed": 0}
+        assert summary["cases_seen_by_their_model"] == ["a"]
+        assert "better than they are" in summary["warning"]
+        for fold in (1, 2):
+            shown = DataFolder.open(data, out / "folds" / f"{fold}.csv")
+            hidden = {case.name for case in shown.cases if not case.shown_label}
+            assert hidden == {"u", "v"} | set(table.loc[(table["fold"] == fold) & ~table["seen"], "case"])
+            config = yaml.safe_load((out / "folds" / str(fold) / "config.yaml").read_text())
+            assert config["cases"] == str((out / "folds" / f"{fold}.csv").resolve())
+            assert config["mixed"] == 1
+
+    def test_with_given_runs(self, data, tmp_path):
+        runs = [
+            train(
+                data=data,
+                out=tmp_path / f"run{seed}",
+                method=Supervised,
+                seed=seed,
+                mixed=1,
+                **{"network": NETWORK, "iterations": 1, "patch": (16, 16, 16)},
+            )
+            for seed in (0, 1)
+        ]
+        table = audit(data=data, out=tmp_path / "audit", run=[run.path for run in runs])
+        assert table["seen"].all()
+        assert set(table["fold"]) == {0}
+        maps = [
+            list(
+                module.Segmenter(run.method(), run.task).probabilities(*read_image(data / "imagesTr" / "b_0000.nii.gz"))
+            )[1]
+            for run in runs
+        ]
+        stored = stored_evidence(tmp_path / "audit", "b")
+        np.testing.assert_allclose(stored, np.mean(maps, axis=0), atol=0.01)
+
+
+def stored_evidence(out, case):
+    return Evidence(out / "evidence" / f"{case}.npz").probability(1)
+
+
+class TestFindings:
+    def test_the_bad_label_is_first_and_explained(self, data, knowing, tmp_path, capsys):
+        table = audit(data=data, out=tmp_path / "audit", **SMALL)
+        first = table.iloc[0]
+        assert (first["case"], first["kind"]) == ("c", "boundary_out")
+        assert first["score"] < 0.5
+        assert len(knowing) == 2
+        assert "1 of 6 labels are suspect" in capsys.readouterr().err
+
+    def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
+        (data / "cases.csv").unlink()
+        table = audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert not table["seen"].any()
+        assert set(table["case"]) == {*CASES, "v"}
+        assert "warning" not in json.loads((tmp_path / "audit" / "audit.json").read_text())
+
+    def test_cheap_checks(self, data, knowing, tmp_path, write_scan):
+        path = data / "labelsTr" / "d.nii.gz"
+        values, grid = read_label(path)
+        write_scan(path, np.zeros_like(values), grid.affine)
+        (data / "imagesTr" / "e_0000.nii.gz").write_bytes((data / "imagesTr" / "f_0000.nii.gz").read_bytes())
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        checks = pd.read_csv(tmp_path / "audit" / "checks.csv")
+        assert {("d", "empty"), ("f", "same_image")} <= set(zip(checks["case"], checks["check"], strict=True))
+        table = pd.read_csv(tmp_path / "audit" / "audit.csv").set_index("case")
+        assert table.loc["e", "fold"] == table.loc["f", "fold"]
+
+    def test_of_corrected_labels_the_rounds_are_told(self, data, knowing, tmp_path):
+        write_corrections(data / "corrections.csv", [Correction(1, "c", "organ", "x", "y", "", "", "", 1, 1, "")])
+        table = audit(data=data, out=tmp_path / "audit", **SMALL).set_index("case")
+        assert table["corrected"].to_dict() == {case: int(case == "c") for case in CASES}
+
+
+class TestResuming:
+    def test_what_is_there_is_not_made_again(self, data, knowing, tmp_path):
+        first = audit(data=data, out=tmp_path / "audit", **SMALL)
+        kept = tmp_path / "audit" / "evidence" / "b.npz"
+        time = kept.stat().st_mtime_ns
+        (tmp_path / "audit" / "evidence" / "c.npz").unlink()
+        again = audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert kept.stat().st_mtime_ns == time
+        pd.testing.assert_frame_equal(first, again)
+
+    def test_runs_of_folds_may_be_deleted_afterwards(self, data, knowing, tmp_path):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        knowing.clear()
+        shutil.rmtree(tmp_path / "audit" / "folds")
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert knowing == []
+
+    def test_a_crash_in_the_middle(self, data, knowing, tmp_path, monkeypatch):
+        fake = module.infer
+        done = []
+
+        def crash(cases, *rest):
+            for case in cases:
+                if len(done) == 3:
+                    raise KeyboardInterrupt
+                fake([case], *rest)
+                done.append(case.name)
+
+        monkeypatch.setattr(module, "infer", crash)
+        with pytest.raises(KeyboardInterrupt):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert not (tmp_path / "audit" / "audit.csv").exists()
+        monkeypatch.setattr(module, "infer", fake)
+        assert len(audit(data=data, out=tmp_path / "audit", **SMALL)) == 6
+
+    def test_another_audit_in_the_folder_is_refused(self, data, knowing, tmp_path, write_scan):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        with pytest.raises(InputError, match="holds an audit of other evidence"):
+            audit(data=data, out=tmp_path / "audit", **SMALL | {"folds": 3})
+        path = data / "labelsTr" / "c.nii.gz"
+        values, grid = read_label(path)
+        write_scan(path, np.zeros_like(values), grid.affine)
+        with pytest.raises(InputError, match="holds an audit of other labels"):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+
+    def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.txt").write_text("unsaved")
+        with pytest.raises(InputError, match="already holds something"):
+            audit(data=data, out=tmp_path / "full", **SMALL)
+
+
+class TestArguments:
+    def test_all_of_train_are_there(self):
+        of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
+        assert set(of_audit) - set(of_train) == {"run", "folds"}
+        assert set(of_train) - set(of_audit) == set()
+        differing = {name for name in of_train if of_train[name].default != of_audit[name].default}
+        assert differing == {"method", "iterations"}
+
+    def test_all_of_them_reach_it(self, data, knowing, tmp_path):
+        values = {
+            "iterations": 7,
+            "patch": (16, 16, 16),
+            "spacing": "native",
+            "dimensions": 3,
+            "expert": 1,
+            "noisy": 2,
+            "unlabelled": 3,
+            "mixed": 4,
+            "foreground": 0.5,
+            "seed": 6,
+            "precision": "32",
+            "devices": 1,
+            "nodes": 1,
+            "workers": 0,
+            "compile": True,
+            "checkpoint_every": 9,
+            "cache": tmp_path,
+            "network": NETWORK,
+            "first_iterations": 5,
+        }
+        audit(data=data, out=tmp_path / "audit", folds=2, **values)
+        assert values.items() <= knowing[0].items()
+        left = set(inspect.signature(train).parameters) - set(knowing[0])
+        assert left == set()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"folds": 1}, "--folds: is 1"),
+            ({"data": "nowhere"}, "nowhere: is not a folder"),
+            ({"run": "nowhere"}, "nowhere: is not a run folder"),
+        ],
+    )
+    def test_senseless_ones_are_refused(self, data, tmp_path, arguments, message):
+        given = {"data": data, "out": tmp_path / "audit"} | {
+            name: Path(value) if isinstance(value, str) else value for name, value in arguments.items()
+        }
+        with pytest.raises(InputError, match=message):
+            audit(**given)
+        assert not (tmp_path / "audit").exists()
+
+    def test_nothing_to_audit(self, make_folder, tmp_path):
+        bare = make_folder("bare", unlabelled=("case_1", "case_2", "case_3"))
+        with pytest.raises(InputError, match="has no training case with a label"):
+            audit(data=bare, out=tmp_path / "audit")
+        single = make_folder("single", cases=("one",))
+        with pytest.raises(InputError, match="has only one labelled training case"):
+            audit(data=single, out=tmp_path / "audit")
+
+    def test_a_run_of_other_classes(self, data, make_folder, tmp_path):
+        other = make_folder("other", labels={"background": 0, "liver": 1})
+        run = train(
+            data=other,
+            out=tmp_path / "run",
+            method=Supervised,
+            mixed=1,
+            network=NETWORK,
+            iterations=1,
+            patch=(16, 16, 16),
+        )
+        with pytest.raises(InputError, match="was trained for the labels"):
+            audit(data=data, out=tmp_path / "audit", run=run.path)
+
+
+def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
+    run = train(
+        data=data,
+        out=tmp_path / "run",
+        method=Supervised,
+        mixed=1,
+        network=NETWORK,
+        iterations=1,
+        patch=(16, 16, 16),
+    )
+    assert module.trained_on(run) == set(CASES)
+    data.rename(tmp_path / "moved")
+    assert module.trained_on(Run(run.path)) is None

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+import segmend
+from segmend.cli import main
+from segmend.commands.correct import correct
+from segmend.data.cache import digest_of
+from segmend.data.case import Quality
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_label, write_label
+from segmend.labels.audit.folder import AuditFolder
+from segmend.labels.corrections import read_corrections
+
+CASES = ("a", "b", "c", "d")
+TABLE = "case,split,quality,domain,annotator\nd,train,expert,centre 1,\nb,train,noisy,,ann\n"
+LABELS = {"background": 0, "organ": 3, "vessel": 7}
+
+
+@pytest.fixture
+def data(make_folder):
+    root = make_folder(cases=CASES, test_cases=("t",), raters=("ann",), labels=LABELS, table=TABLE)
+    description = json.loads((root / "dataset.json").read_text())
+    description["labels"]["ignore"] = 9
+    (root / "dataset.json").write_text(json.dumps(description))
+    return root
+
+
+@pytest.fixture
+def audit(data, tmp_path):
+    """An audit that proposes to swap slabs of every label; scores by case and label."""
+    folder, place = DataFolder.open(data), AuditFolder(tmp_path / "audit")
+    rows = []
+    scores = {"a": (0.9, 0.2), "b": (0.6, 0.55), "c": (0.3, None), "d": (0.95, 0.95)}
+    for case in folder.select(segmend.data.case.Split.TRAIN):
+        given = folder.to_indices(read_label(case.label)[0])
+        proposed = given.copy()
+        proposed[:, :4], proposed[:, -4:] = 1, 2
+        write_label(place.proposal(case.name, ".nii.gz"), folder.to_values(proposed), like=case.label)
+        for label, score in zip(("organ", "vessel"), scores[case.name], strict=True):
+            rows.append(
+                {
+                    "case": case.name,
+                    "label": label,
+                    "score": 0.25,
+                    "kind": "extra",
+                    "quality": str(case.quality),
+                    "proposal": "none" if score is None else "regions",
+                    "proposal_score": score,
+                }
+            )
+    pd.DataFrame(rows).to_csv(place.labels, index=False)
+    audit_anew(place, data)
+    return place
+
+
+def audit_anew(place, data):
+    """Takes the labels as they are now for those that were audited."""
+    digests = {case.name: digest_of(case.label) for case in DataFolder.open(data).cases if case.label}
+    place.settings.write_text(json.dumps({"labels": digests}))
+
+
+def indices(root, case, folder="labelsTr"):
+    return DataFolder.open(root).to_indices(read_label(root / folder / f"{case}.nii.gz")[0])
+
+
+class TestByScore:
+    def test_sure_proposals_are_followed(self, data, audit, tmp_path, contents):
+        before, of_audit = contents(data), contents(audit.root)
+        out = tmp_path / "out"
+        assert main(["correct", "--data", str(data), "--audit", str(audit.root), "--out", str(out)]) == 0
+        assert contents(data) == before
+        assert contents(audit.root) == of_audit
+        new, old = indices(out, "a"), indices(data, "a")
+        assert (new[:, :4] == 1).all()
+        np.testing.assert_array_equal(new[:, 4:], old[:, 4:])  # its vessel is not sure enough
+        for name in ("c", "d"):
+            file = f"labelsTr/{name}.nii.gz"
+            assert (out / file).read_bytes() == (data / file).read_bytes()
+
+    def test_the_label_of_the_annotator_is_the_one_that_changes(self, data, audit, tmp_path):
+        out = tmp_path / "out"
+        correct(data=data, audit=audit.root, out=out)
+        new = indices(out, "b", "labelsTr_ann")
+        assert (new[:, :4] == 1).all()
+        assert (new[:, -4:] == 2).all()
+        assert (out / "labelsTr/b.nii.gz").read_bytes() == (data / "labelsTr/b.nii.gz").read_bytes()
+
+    @pytest.mark.parametrize(("bar", "changed"), [(0.1, {"a", "b", "c"}), (0.7, {"a"}), (1.0, set())])
+    def test_the_bar(self, data, audit, tmp_path, bar, changed):
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=bar)
+        assert set(rows["case"]) == changed
+
+    def test_the_copy_is_a_data_folder_like_the_given_one(self, data, audit, tmp_path):
+        (data / "corruption.csv").write_text("case\n")
+        correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.1)
+        given, copy = DataFolder.open(data), DataFolder.open(tmp_path / "out")
+        assert [(c.name, c.split, c.quality, c.domain, c.annotator) for c in copy.cases] == [
+            (c.name, c.split, c.quality, c.domain, c.annotator) for c in given.cases
+        ]
+        assert (tmp_path / "out/dataset.json").read_bytes() == (data / "dataset.json").read_bytes()
+        assert (tmp_path / "out/corruption.csv").is_file()
+        image = "imagesTr/a_0000.nii.gz"
+        assert (tmp_path / "out" / image).samefile(data / image)
+        assert not (tmp_path / "out/labelsTr/c.nii.gz").samefile(data / "labelsTr/c.nii.gz")
+
+    def test_headers_are_not_touched(self, data, audit, tmp_path):
+        path = data / "labelsTr/a.nii.gz"
+        file = nibabel.load(path)
+        file.header["descrip"] = b"drawn on a Monday"
+        file.set_sform(file.affine, 1)
+        file.set_qform(file.affine, 2)
+        nibabel.save(file, path)
+        audit_anew(audit, data)
+        correct(data=data, audit=audit.root, out=tmp_path / "out")
+        before, after = nibabel.load(path).header, nibabel.load(tmp_path / "out/labelsTr/a.nii.gz").header
+        for name in (
+            "descrip",
+            "qform_code",
+            "sform_code",
+            "pixdim",
+            "srow_x",
+            "srow_y",
+            "srow_z",
+            "dim",
+            "xyzt_units",
+        ):
+            np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+
+    def test_what_is_not_annotated_stays(self, data, audit, tmp_path, write_scan):
+        path = data / "labelsTr/a.nii.gz"
+        values, grid = read_label(path)
+        values[:2] = 9
+        write_scan(path, values, grid.affine)
+        audit_anew(audit, data)
+        correct(data=data, audit=audit.root, out=tmp_path / "out")
+        new, _ = read_label(tmp_path / "out/labelsTr/a.nii.gz")
+        assert (new[:2] == 9).all()
+        assert (new[2:, :4] == 3).all()
+
+
+class TestByDecisions:
+    @pytest.fixture
+    def decide(self, tmp_path):
+        def write(text):
+            (tmp_path / "decisions.csv").write_text("case,label,decision\n" + text)
+            return tmp_path / "decisions.csv"
+
+        return write
+
+    def test_only_what_is_accepted_changes(self, data, audit, tmp_path, decide):
+        table = decide("a,organ,reject\nb,vessel,accept\nb,organ,unsure\nc,organ,accept\n")
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=table)
+        assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
+        assert set(rows["reason"]) == {"accepted"}
+        new, old = indices(tmp_path / "out", "b", "labelsTr_ann"), indices(data, "b", "labelsTr_ann")
+        refused = old[:, -4:] == 1
+        assert (new[:, -4:][~refused] == 2).all()
+        np.testing.assert_array_equal(new[:, -4:][refused], 1)
+        np.testing.assert_array_equal(new[:, :-4], old[:, :-4])
+
+    def test_with_a_bar_for_the_others(self, data, audit, tmp_path, decide):
+        table = decide("a,organ,reject\nc,organ,accept\n")
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=table, minimum_score=0.58)
+        assert set(zip(rows["case"], rows["label"], rows["reason"], strict=True)) == {
+            ("b", "organ", "score"),
+            ("c", "organ", "accepted"),
+        }
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a,organ,acept\n", "line 2: decision is 'acept'. Did you mean accept"),
+            ("a,orgna,accept\n", "'a', label 'orgna' was not audited. Did you mean organ"),
+            ("zz,organ,accept\n", "case 'zz', label 'organ' was not audited"),
+            ("a,organ,accept\na,organ,reject\n", "line 3: case 'a', label 'organ' is decided twice"),
+            ("d,organ,accept\n", "accepts a change of the expert case 'd'. Add --change_expert true"),
+        ],
+    )
+    def test_bad_tables(self, data, audit, tmp_path, decide, capsys, text, message):
+        words = ["--data", data, "--audit", audit.root, "--out", tmp_path / "out", "--decisions", decide(text)]
+        assert main(["correct", *map(str, words)]) == 1
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_tables_of_another_kind(self, data, audit, tmp_path, capsys):
+        (tmp_path / "x.csv").write_text("case,decision\na,accept\n")
+        for name, message in (("x.csv", "has no column 'label'"), ("none.csv", "cannot be read as a table")):
+            words = ["--data", data, "--audit", audit.root, "--out", tmp_path / "out", "--decisions", tmp_path / name]
+            assert main(["correct", *map(str, words)]) == 1
+            assert message in capsys.readouterr().err
+
+
+class TestExperts:
+    def test_are_never_changed(self, data, audit, tmp_path):
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)
+        assert "d" not in set(rows["case"])
+
+    def test_unless_told_so(self, data, audit, tmp_path):
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", change_expert=True)
+        assert "d" in set(rows["case"])
+        (case,) = DataFolder.open(tmp_path / "out").select(quality=Quality.EXPERT)[:1]
+        assert case.name == "d"
+
+
+class TestCorrections:
+    def test_say_what_was_changed_where_and_why(self, data, audit, tmp_path):
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out")
+        row = rows[(rows["case"] == "a")].iloc[0]
+        new, old = indices(tmp_path / "out", "a"), indices(data, "a")
+        assert (row["round"], row["label"], row["kind"], row["reason"]) == (1, "organ", "extra", "score")
+        assert (row["score"], row["proposal"], row["proposal_score"]) == ("0.25", "regions", "0.9")
+        assert row["added_voxels"] == ((new == 1) & (old != 1)).sum()
+        assert row["removed_voxels"] == 0
+        assert row["box"] == "0-19 0-3 0-15"
+        assert [c.case for c in read_corrections(tmp_path / "out")] == rows["case"].tolist()
+
+    def test_a_second_round_keeps_the_first(self, data, audit, tmp_path):
+        first = tmp_path / "first"
+        correct(data=data, audit=audit.root, out=first)
+        audit_anew(audit, first)
+        correct(data=first, audit=audit.root, out=tmp_path / "second", minimum_score=0.1)
+        rounds = [(row.round, row.case, row.label) for row in read_corrections(tmp_path / "second")]
+        assert rounds == [
+            (1, "a", "organ"),
+            (1, "b", "organ"),
+            (1, "b", "vessel"),
+            (2, "a", "vessel"),
+            (2, "c", "organ"),
+        ]
+
+
+class TestRefusals:
+    @pytest.fixture
+    def refused(self, data, audit, tmp_path, capsys):
+        def call(*words, out="out"):
+            base = ["--data", data, "--audit", audit.root, "--out", tmp_path / out]
+            assert main(["correct", *map(str, [*base, *words])]) == 1
+            return capsys.readouterr().err
+
+        return call
+
+    def test_a_label_that_was_changed_since(self, data, tmp_path, write_scan, refused):
+        path = data / "labelsTr/a.nii.gz"
+        values, grid = read_label(path)
+        write_scan(path, 0 * values, grid.affine)
+        assert "labelsTr/a.nii.gz: is not the label that was audited" in refused()
+        assert not (tmp_path / "out").exists()
+
+    def test_another_data_folder(self, make_folder, audit, tmp_path, capsys):
+        other = make_folder("other", cases=("x", "y"), labels=LABELS)
+        words = ["--data", other, "--audit", audit.root, "--out", tmp_path / "out"]
+        assert main(["correct", *map(str, words)]) == 1
+        assert "has no case 'a', which was audited" in capsys.readouterr().err
+
+    def test_no_audit(self, audit, refused):
+        audit.labels.unlink()
+        assert "audit.csv: does not exist" in refused()
+
+    def test_numbers_and_places(self, data, tmp_path, refused):
+        assert "--minimum_score: is 1.5" in refused("--minimum_score", "1.5")
+        assert "lies in the data folder" in refused(out="data/out")
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.txt").write_text("unsaved")
+        assert "already holds something" in refused(out="full")
+
+    def test_a_missing_proposal_leaves_nothing_behind(self, audit, tmp_path, refused):
+        audit.proposal("b", ".nii.gz").unlink()
+        assert "proposals/b.nii.gz: does not exist" in refused()
+        assert not (tmp_path / "out").exists()
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
