@@ -3,8 +3,8 @@
     python benchmarks/method_cost.py [--steps 5] [--rounds 3] [--write FILE.md]
 
 The batch holds 4 expert, 4 noisy and 4 unlabelled crops, so that every method finds what it works on; plain training
-passes the 8 labelled ones. Rounds go through all methods in turn, and ratios are of medians over the rounds, so that all
-meet the same machine. Rewriting labels, which happens a few times in a run, is not counted.
+passes the 8 labelled ones. Rounds go through all methods in turn, and ratios are of medians over the rounds, so
+that all meet the same machine. Rewriting labels, which happens a few times in a run, is not counted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     shape = " x ".join(map(str, PATCH))
-    lines += ["", f"U-Net of width 16, {shape} voxels, 12 crops, {cores}; {plain}; medians of {given.rounds} rounds."]
+    lines += [
+        "",
+        f"U-Net of width 16, {shape} voxels, 12 crops, {cores}, torch {torch.__version__}; {plain}; medians of {given.rounds} rounds.",
+    ]
     text = "\n".join(lines)
     print(text)
     if given.write:
@@ -68,9 +71,8 @@ def step_seconds(cls: type[Method], steps: int) -> float:
         if step == 1:
             start = time.perf_counter()
         optimiser.zero_grad()
-        with autocast("auto", torch.device("cpu")):
-            with trustworthy_gradients(torch.device("cpu")):
-                loss = torch.stack([term.float() for term in method.loss(batch, MIDDLE).values()]).sum()
+        with autocast("auto", torch.device("cpu")), trustworthy_gradients(torch.device("cpu")):
+            loss = torch.stack([term.float() for term in method.loss(batch, MIDDLE).values()]).sum()
         loss.backward()
         optimiser.step()
         method.after_step(MIDDLE)
