@@ -46,13 +46,14 @@ def main() -> None:
     for name in sorted(medians, key=lambda name: medians[name]):
         lines.append(f"| {name} | {medians[name] / medians['Supervised']:.2f} | {all_methods()[name].cost} |")
     plain = f"plain training takes {1000 * medians['Supervised']:.0f} ms"
-    cores = (
+    machine = (
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     shape = " x ".join(map(str, PATCH))
     lines += [
         "",
-        f"U-Net of width 16, {shape} voxels, 12 crops, {cores}, torch {torch.__version__}; {plain}; medians of {given.rounds} rounds.",
+        f"U-Net of width 16, {shape} voxels, 12 crops; {plain}; medians of {given.rounds} rounds.",
+        machine + ".",
     ]
     text = "\n".join(lines)
     print(text)
