@@ -70,7 +70,7 @@ class MLBSeg(Method):
     starts from a network trained on expert labels, which the warm-up stands in for. Where a view shows
     nothing of the scan it has no label and does not count; the code calls that background. The paper is
     binary and its code has a sigmoid; softmax and cross-entropy are the same for two classes and
-    take more. Unlabelled cases must be given labels first, and then count as noisy.
+    take more. Unlabelled cases get labels from plain training on the others first, and then count as noisy.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -95,6 +95,7 @@ class MLBSeg(Method):
     )
     cost = "1 network; 5 views of each sample, about 4 passes each, and 1 teacher pass"
     needs = Composition(expert=2, noisy=1)
+    labels_unlabelled = True
 
     def __init__(
         self,
