@@ -98,6 +98,18 @@ class TestRevision:
         assert alone["teacher_bias_mm"] == 0
         assert alone["offset_mm"] == pytest.approx(-1.5, abs=0.5)
 
+    def test_a_teacher_that_loses_expert_surfaces_moves_no_others(self):
+        noisy = [Drawn(f"n{number}", disc(12.0), disc(radius)) for number, radius in enumerate((9.0, 11.0, 8.0, 12.0))]
+        steady = [Drawn(f"e{number}", disc(10.0), disc(10.0), Quality.EXPERT) for number in range(4)]
+        lost = [Drawn(f"e{n}", disc(10.0), disc(r), Quality.EXPERT) for n, r in enumerate((5.0, 15.0, 6.0, 14.0))]
+        by_steady, by_lost = (rows([*experts, *noisy]) for experts in (steady, lost))
+        spread = [
+            max(r["offset_mm"] for r in found.values()) - min(r["offset_mm"] for r in found.values())
+            for found in (by_steady, by_lost)
+        ]
+        assert spread[0] > 3
+        assert spread[1] < spread[0] / 2
+
     def test_offsets_are_in_mm(self):
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)

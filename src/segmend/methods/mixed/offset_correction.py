@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -108,11 +109,12 @@ class OffsetCorrection(Method):
 
         \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
 
-    b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0. Without
+    b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0; by how much these
+    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. Without
     expert labels b cannot be known; it is then taken as 0, that is, annotators are assumed to err as often and as far
     outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and each
     voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
-    the teacher is sure and still disagrees. Then training goes on, with the mended labels.
+    the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
@@ -123,8 +125,8 @@ class OffsetCorrection(Method):
         offsets: one for each 'case' and class; or one for each side of each axis too, smoothly joined ('direction'),
             for annotators who shift as well as scale.
         hierarchical: shrink towards the annotator's mean; False takes every estimate as it is.
-        remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: its
-            class ('teacher'), no label ('ignore'), or the moved label ('keep').
+        remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: they 'keep' it,
+            take the class of the 'teacher', or are to be left out ('ignore').
         confidence: probability above which the teacher is sure.
         criterion: the offset maximises the expected 'overlap', or the 'likelihood'.
         reach: largest offset that is looked for, in mm.
@@ -146,7 +148,7 @@ class OffsetCorrection(Method):
         revise_at: Sequence[float] = (0.3, 0.5, 0.7),
         offsets: Literal["case", "direction"] = "case",
         hierarchical: bool = True,
-        remainder: Literal["teacher", "ignore", "keep"] = "teacher",
+        remainder: Literal["keep", "teacher", "ignore"] = "keep",
         confidence: float = 0.95,
         criterion: Literal["overlap", "likelihood"] = "overlap",
         reach: float = 10.0,
@@ -217,8 +219,9 @@ class OffsetCorrection(Method):
         for cls in {each.cls for each in measured}:
             expert = [each for each in measured if each.cls == cls and each.quality is Quality.EXPERT]
             noisy = [each for each in measured if each.cls == cls and each.quality is Quality.NOISY]
-            bias = _mean(expert)
-            estimates, errors = [each.offset - bias for each in noisy], [each.error for each in noisy]
+            bias, scatter = _teacher(expert)
+            estimates = [each.offset - bias for each in noisy]
+            errors = [math.hypot(each.error, scatter) for each in noisy]
             annotators = [each.annotator for each in noisy]
             shrunk = shrink(estimates, errors, annotators) if noisy else None
             for at, each in enumerate(noisy):
@@ -266,13 +269,15 @@ def _drawing_spacing(case: LabelledCase) -> tuple[float, ...]:
     return (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
 
 
-def _mean(measured: Sequence[Measured]) -> float:
-    """Mean offset of expert labels, pulled towards 0 by the uncertainty of the estimates: the teacher's own bias."""
-    if not measured:
-        return 0.0
-    errors = torch.tensor([each.error for each in measured], dtype=torch.float64)
-    offsets = torch.tensor([each.offset for each in measured], dtype=torch.float64)
-    weights = errors.square().reciprocal()
-    mean, variance = (weights * offsets).sum() / weights.sum(), 1 / weights.sum()
-    between = (mean.square() - variance).clamp(min=0)
-    return float(mean * between / (between + variance))
+def _teacher(expert: Sequence[Measured]) -> tuple[float, float]:
+    """What the teacher says of expert labels, whose offset is 0: its bias, and how much it scatters around that.
+
+    The bias is pulled towards 0 by its own uncertainty.
+    """
+    if not expert:
+        return 0.0, 0.0
+    found = shrink([each.offset for each in expert], [each.error for each in expert], [""] * len(expert))
+    mean = found.group_mean[""]
+    variance = 1 / sum(1 / (each.error**2 + found.spread**2) for each in expert)
+    between = max(mean**2 - variance, 0.0)
+    return mean * between / (between + variance), found.spread
