@@ -64,7 +64,7 @@ def batch():
 def test_a_batch_without_anything_to_learn_from_is_an_error(learner_at, batch):
     learner = learner_at(0)
     learner.method = Idle(VNet(1, 2, width=1))
-    with pytest.raises(InputError, match="method Idle: has nothing to learn from in a batch of expert samples and noisy"):
+    with pytest.raises(InputError, match="Idle: has nothing to learn from in a batch of expert samples and noisy"):
         learner.training_step(batch, 0)
 
 

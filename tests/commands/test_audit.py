@@ -29,6 +29,7 @@ from segmend.run import Run
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
 NETWORK = partial(UNet, width=2, stages=2)
+TRAINING = {"method": Supervised, "network": NETWORK, "iterations": 1, "patch": (16, 16, 16), "mixed": 1}
 SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
 
 
@@ -113,17 +114,7 @@ class TestEndToEnd:
             assert config["mixed"] == 1
 
     def test_with_given_runs(self, data, tmp_path):
-        runs = [
-            train(
-                data=data,
-                out=tmp_path / f"run{seed}",
-                method=Supervised,
-                seed=seed,
-                mixed=1,
-                **{"network": NETWORK, "iterations": 1, "patch": (16, 16, 16)},
-            )
-            for seed in (0, 1)
-        ]
+        runs = [train(data=data, out=tmp_path / f"run{seed}", seed=seed, **TRAINING) for seed in (0, 1)]
         table = audit(data=data, out=tmp_path / "audit", run=[run.path for run in runs])
         assert table["seen"].all()
         assert set(table["fold"]) == {0}
@@ -285,31 +276,27 @@ class TestArguments:
         with pytest.raises(InputError, match="has only one labelled training case"):
             audit(data=single, out=tmp_path / "audit")
 
-    def test_a_run_of_other_classes(self, data, make_folder, tmp_path):
-        other = make_folder("other", labels={"background": 0, "liver": 1})
-        run = train(
-            data=other,
-            out=tmp_path / "run",
-            method=Supervised,
-            mixed=1,
-            network=NETWORK,
-            iterations=1,
-            patch=(16, 16, 16),
-        )
-        with pytest.raises(InputError, match="was trained for the labels"):
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"labels": {"background": 0, "liver": 1}}, "was trained for the labels"),
+            ({"channels": ("T1", "T2")}, "was trained on T1, T2, not MR"),
+        ],
+    )
+    def test_a_run_of_other_data(self, data, make_folder, tmp_path, options, message):
+        other = make_folder("other", **options)
+        run = train(data=other, out=tmp_path / "run", **TRAINING)
+        with pytest.raises(InputError, match=message):
             audit(data=data, out=tmp_path / "audit", run=run.path)
+
+    def test_the_data_folder_is_not_written_to(self, data):
+        with pytest.raises(InputError, match="lies in the data folder"):
+            audit(data=data, out=data / "audit")
+        assert not (data / "audit").exists()
 
 
 def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
-    run = train(
-        data=data,
-        out=tmp_path / "run",
-        method=Supervised,
-        mixed=1,
-        network=NETWORK,
-        iterations=1,
-        patch=(16, 16, 16),
-    )
+    run = train(data=data, out=tmp_path / "run", **TRAINING)
     assert module.trained_on(run) == set(CASES)
     data.rename(tmp_path / "moved")
     assert module.trained_on(Run(run.path)) is None

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from segmend.commands.evidence import Folds, check_runs, infer, trained_on
@@ -19,26 +14,26 @@ from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Split
-from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.errors import InputError
-from segmend.labels.audit.annotators import Bias, summarise
-from segmend.labels.audit.auditor import Audit, AuditedCase, Auditor
-from segmend.labels.audit.checks import Finding, check_label
-from segmend.labels.audit.cohort import Portrait, check_cohort, twins
+from segmend.labels.audit.auditor import AuditedCase, Auditor
+from segmend.labels.audit.cohort import twins
 from segmend.labels.audit.evidence import Evidence
+from segmend.labels.audit.first_look import first_look
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.folds import assign_folds, to_judge
-from segmend.labels.audit.rows import SUSPECT, LabelRow, RegionRow
-from segmend.labels.corrections import read_corrections
+from segmend.labels.audit.rows import SUSPECT
+from segmend.labels.audit.tables import write_audit
+from segmend.labels.corrections import read_corrections, rounds_of
 from segmend.labels.raters import find_raters
 from segmend.learner import Optimisation
 from segmend.methods import Method, Supervised
-from segmend.metrics.results import write_json, write_table
+from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
 from segmend.outputs import check_free
 from segmend.precision import Precision
-from segmend.progress import console, track
+from segmend.progress import console
+from segmend.report.audit_page import write_audit_report
 from segmend.run import Run
 
 
@@ -51,6 +46,7 @@ def audit(
     method: Callable[[Network], Method] = Supervised,
     network: Callable[[int, int, int], Network] = VNet,
     iterations: int = 2000,
+    first_iterations: int | None = None,
     patch: Sequence[int] | None = None,
     spacing: Sequence[float] | Literal["native", "auto"] = "auto",
     dimensions: Literal[2, 3] | None = None,
@@ -75,23 +71,24 @@ def audit(
 
     Every label is judged by a model that has not seen it: the cases are dealt to folds, and each fold is
     predicted by a model that is trained on all others. Expert labels are trusted: they are trained on in
-    every fold, and judged only for the sake of completeness, which column 'seen' says. No label needs to be expert.
+    every fold, and judged for completeness only (column 'seen'). No label needs to be expert.
 
     Writes into the folder ``out`` the tables audit.csv (a row a case and label), regions.csv,
     annotators.csv, checks.csv and audit.json, and label files in the folders 'proposals' and 'issues' that
     open over the scan. docs/audit.md explains them. Called again with the same arguments, an interrupted
-    audit continues. The data folder is not changed. Validation and test labels are not judged: to mend them
+    audit continues. The data folder is not changed. Validation and test labels are not judged: mending them
     by a model would flatter that model.
 
     Args:
         data: the data folder.
         out: the folder to write.
-        run: a run folder to take the probabilities from instead of training folds; "[RUN1, RUN2]" averages
-            several. Labels that it was trained on look better than they are.
+        run: a run folder to take the probabilities from instead of training folds, or "[RUN1, RUN2]" to average
+            those of several. Labels that it was trained on look better than they are.
         folds: number of models to train, 2 or more; at most one for each case.
-        method: as in 'segmend train', like all that follow.
+        method: the method by name; this and all that follows is as in 'segmend train'.
         network: the network by name.
         iterations: optimiser steps of each fold.
+        first_iterations: optimiser steps of the plain training before, for methods that have one.
         patch: sides of the training crops in voxels, slices last.
         spacing: millimetres between voxels to train at, slices last, or 'native' or 'auto'.
         dimensions: 2 trains on slices of volumes.
@@ -123,38 +120,109 @@ def audit(
     """
     folder = DataFolder.open(data, cases)
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
-    held_out = to_judge(judged)
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
+    _check_arguments(folder, out, judged, runs, folds)
+    place = AuditFolder(out)
+    _claim(place, folder, judged, runs, {"folds": folds, "seed": seed})
+    training = partial(
+        train,
+        data=data,
+        method=method,
+        network=network,
+        iterations=iterations,
+        first_iterations=first_iterations,
+        patch=patch,
+        spacing=spacing,
+        dimensions=dimensions,
+        expert=expert,
+        noisy=noisy,
+        unlabelled=unlabelled,
+        mixed=mixed,
+        foreground=foreground,
+        augmentation=augmentation,
+        optimisation=optimisation,
+        seed=seed,
+        precision=precision,
+        devices=devices,
+        nodes=nodes,
+        workers=workers,
+        compile=compile,
+        checkpoint_every=checkpoint_every,
+        cache=cache,
+    )
+
+    findings, portraits = first_look(folder, judged)
+    if runs:
+        infer([case for case in judged if not place.evidence(case.name).is_file()], folder, runs, precision, place)
+        judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+    else:
+        held_out, same = to_judge(judged), twins(portraits)
+        dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+        judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
+        seen = {name: name not in dealt for name in portraits}
+    corrections = read_corrections(data)
+    audited = [
+        AuditedCase(
+            case,
+            Evidence(place.evidence(case.name)),
+            judged_by[case.name],
+            seen[case.name],
+            rounds_of(corrections, case.name),
+        )
+        for case in judged
+    ]
+    found = Auditor(folder, audited, find_raters(folder), place).run()
+    table = write_audit(place, folder, found, [*findings, *found.findings])
+    write_audit_report(place.root, folder)
+    _tell(place, table)
+    return table
+
+
+def _check_arguments(folder: DataFolder, out: Path, judged: Sequence[Case], runs: Sequence[Run], folds: int) -> None:
+    if out.resolve().is_relative_to(folder.root.resolve()):
+        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
     if not judged:
-        raise InputError(data, "has no training case with a label", "there is nothing to audit")
+        raise InputError(folder.root, "has no training case with a label", "there is nothing to audit")
     if folds < 2:
         raise InputError("--folds", f"is {folds}", "give 2 or more")
     if not runs and len(judged) < 2:
-        raise InputError(data, "has only one labelled training case", "give a --run that can judge it")
+        raise InputError(folder.root, "has only one labelled training case", "give a --run that can judge it")
     check_runs(runs, folder)
-    training = {
-        "data": data,
-        "method": method,
-        "network": network,
-        "iterations": iterations,
-        "patch": patch,
-        "spacing": spacing,
-        "dimensions": dimensions,
-        "expert": expert,
-        "noisy": noisy,
-        "unlabelled": unlabelled,
-        "mixed": mixed,
-        "foreground": foreground,
-        "augmentation": augmentation,
-        "optimisation": optimisation,
-        "seed": seed,
-        "precision": precision,
-        "devices": devices,
-        "nodes": nodes,
-        "workers": workers,
-        "compile": compile,
-        "checkpoint_every": checkpoint_every,
-        "cache": cache,
+
+
+def _claim(
+    place: AuditFolder, folder: DataFolder, judged: Sequence[Case], runs: Sequence[Run], dealing: Mapping[str, int]
+) -> None:
+    """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
+    evidence = {"runs": {str(run.path.resolve()): digest_of(run.last) for run in runs}} if runs else dealing
+    settings = {
+        "data": str(folder.root.resolve()),
+        "evidence": evidence,
+        "labels": {case.name: digest_of(case.label) for case in judged},
+        "images": {case.name: digest_of(*case.images) for case in judged},
     }
-    place = AuditFolder(out)
-    ...
+    if not place.settings.is_file():
+        check_free(place.root)
+        write_json(place.settings, settings)
+        return
+    before = place.read_settings()
+    differing = [name for name, value in settings.items() if before.get(name) != value]
+    if differing:
+        problem = f"holds an audit of other {' and '.join(differing)}"
+        raise InputError(place.root, problem, "choose another --out, or delete this one")
+
+
+def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
+    """Which labels a run was trained on; all, if nobody can tell."""
+    known = [trained_on(run) for run in runs]
+    return {name: any(of_run is None or name in of_run for of_run in known) for name in names}
+
+
+def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
+    suspect = table[table["score"] < SUSPECT]
+    lines = [f"{len(suspect)} of {len(table)} labels are suspect; the first of them:"] if len(suspect) else []
+    lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in suspect.head(10).itertuples()] or [
+        f"none of {len(table)} labels is suspect"
+    ]
+    for line in [*lines, f"All of it: {place.labels}"]:
+        console.print(line, markup=False, soft_wrap=True)

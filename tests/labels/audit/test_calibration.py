@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmend.functional.voxel import IGNORE
-from segmend.labels.audit.calibration import TEMPERATURES, Calibration, Sample, log_likelihoods
+from segmend.labels.audit.calibration import TEMPERATURES, Calibration, Sample, evened, log_likelihoods
 
 
 def sample_at(temperature, seed=0, n=4000):
@@ -46,15 +46,30 @@ class TestTemperature:
         assert np.isinf(calibration.thresholds).all()
 
 
-def test_thresholds_are_mean_calibrated_self_confidence():
+def test_thresholds_are_evened_mean_calibrated_self_confidence():
     probabilities = np.array([[0.9, 0.7, 0.2, 0.4], [0.1, 0.3, 0.8, 0.6]], np.float32)
     label = np.array([0, 0, 1, 0], np.uint8)
     calibration = Calibration.of([Sample(probabilities, label)], 3)
     tempered = probabilities ** (1 / calibration.temperature)
     tempered /= tempered.sum(0)
     own = tempered[label, range(4)]
-    assert calibration.thresholds[:2] == pytest.approx([own[[0, 1, 3]].mean(), own[2]], abs=1e-5)
+    middle = (own[[0, 1, 3]].mean() + own[2]) / 2
+    assert calibration.thresholds[:2] == pytest.approx([middle, middle], abs=1e-5)
     assert calibration.thresholds[2] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0.9, 0.7], [0.8, 0.8]),
+        ([0.9, 0.7, 0.5], [0.75, 0.8, 0.7]),
+        ([0.9, np.inf, 0.5], [0.7, np.inf, 0.7]),
+        ([0.9, np.inf], [0.9, np.inf]),
+        ([np.inf, np.inf], [np.inf, np.inf]),
+    ],
+)
+def test_as_much_proof_for_too_much_as_for_too_little(given, expected):
+    assert evened(np.array(given)).tolist() == pytest.approx(expected)
 
 
 class TestSample:

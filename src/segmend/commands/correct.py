@@ -1,0 +1,216 @@
+"""segmend correct."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from segmend.data.cache import digest_of
+from segmend.data.case import Case, Quality
+from segmend.data.copying import copy_files, write_cases
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_label, write_label
+from segmend.errors import InputError, did_you_mean
+from segmend.functional.voxel import IGNORE
+from segmend.labels.audit.folder import AuditFolder
+from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
+from segmend.labels.raters import read_drawing
+from segmend.outputs import check_free, whole_folder
+from segmend.progress import console, track
+
+DECISIONS = ("accept", "reject", "unsure")
+MINIMUM_SCORE = 0.5
+
+_KEPT = ("dataset.json", "corruption.csv")
+"""Files beside the images and labels that a copy keeps."""
+
+
+def correct(
+    *,
+    data: Path,
+    audit: Path,
+    out: Path,
+    decisions: Path | None = None,
+    minimum_score: float | None = None,
+    change_expert: bool = False,
+    cases: Path | None = None,
+) -> pd.DataFrame:
+    """Writes a copy of a data folder in which the proposals of an audit are followed.
+
+    Followed are the proposals that a person has accepted (``decisions``), or else those that are sure
+    enough. A label keeps its header; only its voxels change. Images are hard links where the file system allows
+    it, labels are copies, and the given folder is not changed. ``corrections.csv`` in the copy says what
+    was changed where and why, and keeps what earlier rounds changed. The copy is a data folder like any
+    other: train on it, or audit it again.
+
+    Args:
+        data: the data folder that was audited.
+        audit: the folder that 'segmend audit' wrote.
+        out: the data folder to write.
+        decisions: a table with columns case, label (a class name) and decision (accept, reject or unsure). Only
+            what is accepted is changed.
+        minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
+            With a table of decisions: also those that it does not mention.
+        change_expert: also change expert labels, which are left alone otherwise.
+        cases: a table to use instead of cases.csv, as in the audit.
+
+    Returns:
+        The rows that this round adds to ``corrections.csv``.
+
+    Raises:
+        InputError: the audit is not of this folder, labels have changed since, a decision cannot be followed, or
+            the output folder holds something.
+
+    Example:
+        segmend correct --data DATA --audit AUDIT --out DATA2 --minimum_score 0.7
+    """
+    folder = DataFolder.open(data, cases)
+    place = AuditFolder(audit)
+    table = place.read_labels()
+    if minimum_score is not None and not 0 <= minimum_score <= 1:
+        raise InputError("--minimum_score", f"is {minimum_score}", "give a score from 0 to 1")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+    check_free(out)
+    plan = _plan(folder, place, table, decisions, minimum_score, change_expert)
+    before = read_corrections(data)
+    number = 1 + max((correction.round for correction in before), default=0)
+    rows: list[Correction] = []
+    with whole_folder(out) as copy:
+        copy_files(data, copy)
+        for name in _KEPT:
+            if (data / name).is_file():
+                shutil.copyfile(data / name, copy / name)
+        for name, choice in track(plan.items(), "correcting labels"):
+            rows += _corrected(folder, place, name, choice, copy, number)
+        write_cases(copy / "cases.csv", folder.cases)
+        write_corrections(copy / FILE, [*before, *rows])
+    console.print(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected", markup=False)
+    return pd.DataFrame(rows, columns=list(Correction.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is to become of a case: reason and row of each class to change, and classes that must stay."""
+
+    wanted: Mapping[str, tuple[str, Mapping[Hashable, Any]]]
+    refused: frozenset[str]
+
+
+def _plan(
+    folder: DataFolder,
+    place: AuditFolder,
+    table: pd.DataFrame,
+    decisions: Path | None,
+    minimum_score: float | None,
+    change_expert: bool,
+) -> dict[str, _Choice]:
+    """What is to become of each case in which something changes."""
+    decided = _read_decisions(decisions, table) if decisions else {}
+    bar = minimum_score if minimum_score is not None else None if decisions else MINIMUM_SCORE
+    digests = place.read_settings().get("labels", {})
+    audited = {case.name: case for case in folder.cases if case.name in digests}
+    plan = {}
+    for name, rows in table.groupby("case", sort=True):
+        case = audited.get(str(name))
+        if case is None:
+            raise InputError(folder.root, f"has no case '{name}', which was audited", "give the folder of the audit")
+        wanted, refused = {}, set()
+        for row in rows.to_dict("records"):
+            decision = decided.get((row["case"], row["label"]))
+            sure = bar is not None and row["proposal"] != "none" and row["proposal_score"] >= bar
+            if decision == "accept" or (decision is None and sure):
+                wanted[row["label"]] = ("accepted" if decision else "score", row)
+            elif decision:
+                refused.add(row["label"])
+        if case.quality is Quality.EXPERT and wanted and not change_expert:
+            if any(reason == "accepted" for reason, _ in wanted.values()):
+                problem = f"accepts a change of the expert case '{name}'"
+                raise InputError(decisions, problem, "add --change_expert true, or take the line out")
+            continue
+        if wanted:
+            _check_unchanged(case, digests)
+            plan[case.name] = _Choice(wanted, frozenset(refused))
+    return plan
+
+
+def _check_unchanged(case: Case, digests: Mapping[str, str]) -> None:
+    if case.label is None or digest_of(case.label) != digests[case.name]:
+        raise InputError(case.label or case.name, "is not the label that was audited", "audit the folder again")
+
+
+def _read_decisions(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Decision by case and label."""
+    known = set(zip(table["case"], table["label"], strict=True))
+    decided: dict[tuple[str, str], str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            lines = [(reader.line_num, line) for line in reader]
+            columns = reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, "cannot be read as a table", "give columns case, label and decision") from error
+    for column in ("case", "label", "decision"):
+        if column not in columns:
+            raise InputError(path, f"has no column '{column}'", "give columns case, label and decision")
+    for number, line in lines:
+        where = f"{path} line {number}"
+        case, label, decision = ((line[column] or "").strip() for column in ("case", "label", "decision"))
+        if decision not in DECISIONS:
+            raise InputError(where, f"decision is '{decision}'", did_you_mean(decision, DECISIONS))
+        if (case, label) not in known:
+            cases = {name for name, _ in known}
+            labels = {name for _, name in known}
+            remedy = did_you_mean(label, labels) if case in cases else did_you_mean(case, cases)
+            raise InputError(where, f"case '{case}', label '{label}' was not audited", remedy)
+        if decided.get((case, label), decision) != decision:
+            raise InputError(where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+        decided[case, label] = decision
+    return decided
+
+
+def _corrected(
+    folder: DataFolder, place: AuditFolder, name: str, choice: _Choice, copy: Path, number: int
+) -> list[Correction]:
+    """Writes the corrected label of a case into the copy, and says what was changed."""
+    (case,) = (case for case in folder.cases if case.name == name)
+    assert case.label is not None
+    values, grid = read_label(case.label)
+    given = folder.to_indices(values)
+    proposed = read_drawing(place.proposal(name, folder.file_ending), folder, grid)
+    index = {label: number for number, label in enumerate(folder.labels)}
+    new = merged(given, proposed, [index[label] for label in choice.wanted], [index[label] for label in choice.refused])
+    rows = []
+    for label, (reason, row) in choice.wanted.items():
+        added, removed = ((a == index[label]) & (b != index[label]) for a, b in ((new, given), (given, new)))
+        if (added | removed).any():
+            rows.append(
+                Correction(
+                    round=number,
+                    case=name,
+                    label=label,
+                    kind=row["kind"],
+                    reason=reason,
+                    score=f"{row['score']:.6g}",
+                    proposal=row["proposal"],
+                    proposal_score=f"{row['proposal_score']:.6g}",
+                    added_voxels=int(np.count_nonzero(added)),
+                    removed_voxels=int(np.count_nonzero(removed)),
+                    box=extent(added | removed),
+                )
+            )
+    if rows:
+        # What is not annotated, and values that dataset.json does not name, stay as they are in the file.
+        write_label(
+            copy / case.label.relative_to(folder.root),
+            np.where(new == IGNORE, values, folder.to_values(new)),
+            like=case.label,
+        )
+    return rows

@@ -1,0 +1,143 @@
+"""segmend fuse."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from segmend.data.case import Quality
+from segmend.data.copying import copy_files, write_cases
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_grid, write_label, write_map
+from segmend.errors import InputError
+from segmend.labels.audit.tables import write_rows
+from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
+from segmend.labels.raters import MAIN, choose_raters, drawings_of, read_drawing
+from segmend.metrics.overlap import dice
+from segmend.outputs import check_free, whole_folder
+from segmend.progress import track
+
+Rule = Literal["majority", "staple"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of ``fusion.csv``: one class of one case by one rater.
+
+    Attributes:
+        case: the case's name.
+        label: name of the class.
+        rater: who drew it.
+        dice_to_fused: Dice to the fused label.
+        sensitivity: share of the object, as STAPLE estimates it, that the rater drew.
+        specificity: share of the background near all drawings that the rater left free.
+    """
+
+    case: str
+    label: str
+    rater: str
+    dice_to_fused: float
+    sensitivity: float
+    specificity: float
+
+
+def fuse(
+    *,
+    data: Path,
+    out: Path,
+    rule: Rule = "majority",
+    raters: list[str] | None = None,
+    soft: bool = False,
+    cases: Path | None = None,
+) -> pd.DataFrame:
+    """Makes one label of those that several raters drew, in a copy of the data folder.
+
+    The raters are labelsTr and every labelsTr_NAME. The copy has the fused labels in labelsTr, on the grid
+    of the scan; in the folder 'disagreement' a map a case, the share of raters who say something else than the
+    fused label; and fusion.csv with a row a case, label and rater. Cases that one rater drew keep that label.
+
+    Args:
+        data: the data folder; it is not changed.
+        out: the data folder to write.
+        rule: majority takes the class that most raters chose, of several the first, so background before all
+            others; staple weighs the raters by how reliable they seem.
+        raters: names to use, such as "[anna, ben]"; labelsTr is the name of that folder. All by default.
+        soft: also write the mean of the raters' labels, a map a class, into the folder 'soft'.
+        cases: a table to use instead of cases.csv, for data folders that cannot be written to.
+
+    Returns:
+        The table of ``fusion.csv``.
+
+    Raises:
+        InputError: fewer than two raters, a label that cannot be used, or the output folder holds something.
+
+    Example:
+        segmend fuse --data DATA --out FUSED --rule staple
+    """
+    folder = DataFolder.open(data, cases)
+    chosen = choose_raters(folder, raters)
+    if len(chosen) < 2:
+        raise InputError(data, f"has only the rater {', '.join(chosen) or 'none'}", "put others into labelsTr_NAME")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+    check_free(out)
+    drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
+    rows: list[Row] = []
+    with whole_folder(out) as copy:
+        copy_files(data, copy)
+        (copy / MAIN).mkdir(exist_ok=True)
+        shutil.copyfile(data / "dataset.json", copy / "dataset.json")
+        for case in track([case for case in folder.cases if drawn[case.name]], "fusing labels"):
+            grid = read_grid(case.images[0])
+            drawings = {rater: read_drawing(file, folder, grid) for rater, file in drawn[case.name].items()}
+            fused = _fused(list(drawings.values()), folder.classes, rule)
+            write_label(copy / MAIN / (case.name + folder.file_ending), folder.to_values(fused), like=case.images[0])
+            if len(drawings) > 1:
+                different = disagreement(list(drawings.values()), fused)
+                write_map(copy / "disagreement" / f"{case.name}.nii.gz", different, like=case.images[0])
+                rows += _rows(case.name, list(folder.labels), drawings, fused)
+            if soft:
+                for index, label in enumerate(folder.labels):
+                    share = votes(list(drawings.values()), index)
+                    write_map(copy / "soft" / f"{case.name}_{label}.nii.gz", share, like=case.images[0])
+        write_cases(
+            copy / "cases.csv",
+            [
+                replace(
+                    case,
+                    annotator="",
+                    quality=Quality.NOISY if case.quality is Quality.NONE else case.quality,
+                )
+                if drawn[case.name]
+                else case
+                for case in folder.cases
+            ],
+        )
+        return write_rows(copy / "fusion.csv", Row, rows)
+
+
+def _fused(drawings: Sequence[NDArray[np.uint8]], classes: int, rule: Rule) -> NDArray[np.uint8]:
+    if rule == "staple" and len(drawings) > 1:
+        return staple_label(drawings, classes)
+    return majority(drawings, classes)
+
+
+def _rows(
+    case: str, names: Sequence[str], drawings: dict[str, NDArray[np.uint8]], fused: NDArray[np.uint8]
+) -> list[Row]:
+    rows = []
+    for index, label in enumerate(names[1:], start=1):
+        masks = [drawing == index for drawing in drawings.values()]
+        estimate = staple(masks)
+        for rater, mask, sensitivity, specificity in zip(
+            drawings, masks, estimate.sensitivity, estimate.specificity, strict=True
+        ):
+            rows.append(Row(case, label, rater, dice(mask, fused == index), sensitivity, specificity))
+    return rows

@@ -1,0 +1,183 @@
+"""Goes through all cases: calibrates, measures, compares, and writes what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.data.case import Case
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid, read_grid, write_label
+from segmend.labels.audit.annotators import Bias
+from segmend.labels.audit.calibration import Calibration, Sample
+from segmend.labels.audit.checks import Finding, mirrored, slice_axis
+from segmend.labels.audit.comparison import Comparison
+from segmend.labels.audit.evidence import Evidence
+from segmend.labels.audit.examination import Examination
+from segmend.labels.audit.folder import AuditFolder
+from segmend.labels.audit.measurement import Measurement, measure_label
+from segmend.labels.audit.proposal import propose
+from segmend.labels.audit.region_rows import RegionRow, region_rows
+from segmend.labels.audit.regions import find_regions, issue_map
+from segmend.labels.audit.rows import LabelRow, Origin, label_row, ranked
+from segmend.labels.audit.scores import Usual
+from segmend.labels.raters import read_drawing
+from segmend.progress import track
+
+_SAMPLED = 2**24
+"""Probabilities of all cases together that are looked at to calibrate."""
+
+
+@dataclass(frozen=True)
+class AuditedCase:
+    """A case with its evidence.
+
+    Attributes:
+        case: with a label that is shown.
+        evidence: on the label's own grid.
+        fold: of the model that gave the evidence; 0 if it is that of a given run.
+        seen: whether that model was trained on this very label.
+        corrected: by label, rounds of correction that changed it before.
+    """
+
+    case: Case
+    evidence: Evidence
+    fold: int = 0
+    seen: bool = False
+    corrected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        calibration: of the evidence.
+        usual: of each foreground class.
+        labels: rows of ``audit.csv``, ranked.
+        regions: rows of ``regions.csv``.
+        biases: rows of ``annotators.csv``.
+        findings: labels that fit better when mirrored.
+    """
+
+    calibration: Calibration
+    usual: Mapping[int, Usual]
+    labels: Sequence[LabelRow]
+    regions: Sequence[RegionRow]
+    biases: Sequence[Bias]
+    findings: Sequence[Finding]
+
+
+class Auditor:
+    """Audits the labels of a data folder; holds one case in memory at a time.
+
+    Args:
+        folder: the data folder.
+        cases: those to judge.
+        raters: folders of further labels of the same cases, by rater.
+        out: where proposals and issues are written.
+    """
+
+    def __init__(
+        self, folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], out: AuditFolder
+    ) -> None:
+        self.folder, self.cases, self.out = folder, cases, out
+        self.names = list(folder.labels)
+        # What models have learned by heart looks better than it is, and must not set the standard.
+        self._unseen = {case.case.name for case in cases if not case.seen} or {case.case.name for case in cases}
+        self._comparison = Comparison(folder, raters)
+        self._findings: list[Finding] = []
+
+    def run(self) -> Audit:
+        """Does all of it."""
+        calibration = self._calibrate()
+        measured = {
+            audited.case.name: self._measure(audited, calibration) for audited in track(self.cases, "measuring labels")
+        }
+        usual = self._usual(measured)
+        rows: list[LabelRow] = []
+        regions: list[RegionRow] = []
+        for audited in track(self.cases, "finding regions"):
+            of_labels, of_regions = self._judge(audited, calibration, measured[audited.case.name], usual)
+            rows += of_labels
+            regions += of_regions
+        return Audit(calibration, usual, ranked(rows), regions, self._comparison.biases(), self._findings)
+
+    def _calibrate(self) -> Calibration:
+        classes = len(self.names)
+        most = max(20, min(5000, _SAMPLED // (len(self._unseen) * classes**2)))
+        chosen = [audited for audited in self.cases if audited.case.name in self._unseen]
+        samples = [
+            Sample.of(self._label(audited)[0], audited.evidence, most) for audited in track(chosen, "calibrating")
+        ]
+        return Calibration.of(samples, classes)
+
+    def _measure(self, audited: AuditedCase, calibration: Calibration) -> dict[int, Measurement]:
+        label, grid = self._label(audited)
+        examination = Examination.of(label, audited.evidence, calibration)
+        measured = measure_label(examination, grid.spacing)
+        for axis, before, after in mirrored(label, examination.predicted):
+            detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
+            self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
+        self._comparison.add(audited.case, examination, grid, measured)
+        return measured
+
+    def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, Usual]:
+        voxel = float(np.median([min(read_grid(a.case.label).spacing) for a in self.cases if a.case.label is not None]))
+        usual = {}
+        for index in range(1, len(self.names)):
+            of_class = [
+                classes[index].disagreement
+                for name, classes in measured.items()
+                if name in self._unseen and index in classes
+            ]
+            usual[index] = Usual.of(
+                [disagreement.total for disagreement in of_class],
+                [disagreement.usual_distance for disagreement in of_class],
+                voxel,
+            )
+        return usual
+
+    def _judge(
+        self,
+        audited: AuditedCase,
+        calibration: Calibration,
+        measured: Mapping[int, Measurement],
+        usual: Mapping[int, Usual],
+    ) -> tuple[list[LabelRow], list[RegionRow]]:
+        label, grid = self._label(audited)
+        examination = Examination.of(label, audited.evidence, calibration)
+        tolerances = {index: of_class.tolerance for index, of_class in usual.items()}
+        offsets = {index: of_class.offset for index, of_class in measured.items() if of_class.offset}
+        regions = find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
+        proposal = propose(examination, regions, offsets, tolerances, grid.spacing)
+        case = audited.case
+        assert case.label is not None
+        ending = self.folder.file_ending
+        write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal.label), like=case.label)
+        write_label(self.out.issues(case.name, ending), issue_map(examination, regions), like=case.label)
+        origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.seen)
+        rows = [
+            label_row(
+                origin,
+                self.names,
+                index,
+                measured.get(index),
+                usual[index],
+                examination,
+                regions,
+                proposal,
+                audited.corrected.get(self.names[index], 0),
+            )
+            for index in usual
+        ]
+        return rows, region_rows(case.name, self.names, regions, grid)
+
+    def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
+        assert audited.case.label is not None
+        grid = read_grid(audited.case.label)
+        return read_drawing(audited.case.label, self.folder, grid), grid

@@ -1,0 +1,60 @@
+"""All that is measured of one class of one label before the cases are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmend.labels.audit.disagreement import Disagreement, measure
+from segmend.labels.audit.distance import signed_distance
+from segmend.labels.audit.examination import Examination, Part
+from segmend.labels.audit.offset import Offset, boundary_offset
+from segmend.metrics.overlap import dice
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One class of one label beside its evidence.
+
+    Attributes:
+        dice: Dice of the label to the prediction.
+        flagged: voxels that confident learning doubts.
+        disagreement: how far they are apart.
+        offset: how the boundary lies; None where nothing is drawn.
+        volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
+    """
+
+    dice: float
+    flagged: int
+    disagreement: Disagreement
+    offset: Offset | None
+    volume_ratio: float
+
+
+def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[int, Measurement]:
+    """Measures every foreground class that the label or the prediction holds.
+
+    Args:
+        examination: a label beside its evidence.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    return {part.index: _measured(part, spacing) for part in examination.parts()}
+
+
+def _measured(part: Part, spacing: Sequence[float]) -> Measurement:
+    drawn, predicted = (int(np.count_nonzero(mask)) for mask in (part.given, part.predicted))
+    offset = (
+        boundary_offset(signed_distance(part.given, spacing), part.probability, min(spacing))
+        if 0 < drawn < part.given.size
+        else None
+    )
+    return Measurement(
+        dice=dice(part.given, part.predicted),
+        flagged=int(np.count_nonzero(part.doubted)),
+        disagreement=measure(part.given, part.predicted, part.doubted, spacing),
+        offset=offset,
+        volume_ratio=drawn / predicted if predicted else math.nan,
+    )

@@ -1,0 +1,158 @@
+"""The rows of ``audit.csv``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from segmend.labels.audit.examination import Examination
+from segmend.labels.audit.kinds import Kind
+from segmend.labels.audit.measurement import Measurement
+from segmend.labels.audit.proposal import Proposal
+from segmend.labels.audit.regions import Region
+from segmend.labels.audit.scores import Usual, ranks
+
+SUSPECT = 0.5
+"""Score below which a label is suspect even if no region of it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A row of ``audit.csv``: one class of one label.
+
+    Attributes:
+        rank: 1 is the most suspect.
+        case: the case's name.
+        label: name of the class.
+        score: 0..1, low if the label is suspect.
+        kind: the most important thing that is wrong.
+        dice_to_prediction: Dice to the prediction.
+        flagged_voxels: that confident learning doubts.
+        disagreement_mm: what the score is made of.
+        offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
+        offset_se_mm: its standard error.
+        volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
+        proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
+        proposal_score: how sure the proposal is, 0..1, high if it should be followed; NaN without one.
+        changed_voxels: by the proposal.
+        quality: expert or noisy.
+        annotator: who drew it; "" if not told.
+        fold: whose model judged it; 0 if that of a given run.
+        seen: whether that model was trained on this very label, which makes the score too good.
+        corrected: rounds of ``segmend correct`` that changed it before.
+    """
+
+    rank: int
+    case: str
+    label: str
+    score: float
+    kind: Kind
+    dice_to_prediction: float
+    flagged_voxels: int
+    disagreement_mm: float
+    offset_mm: float
+    offset_se_mm: float
+    volume_ratio: float
+    proposal: str
+    proposal_score: float
+    changed_voxels: int
+    quality: str
+    annotator: str
+    fold: int
+    seen: bool
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a label and its evidence come from; attributes as of ``LabelRow``."""
+
+    case: str
+    quality: str
+    annotator: str
+    fold: int
+    seen: bool
+
+
+def label_row(
+    origin: Origin,
+    names: Sequence[str],
+    index: int,
+    measured: Measurement | None,
+    usual: Usual,
+    examination: Examination,
+    regions: Sequence[Region],
+    proposal: Proposal,
+    corrected: int,
+) -> LabelRow:
+    """The row of one class of a case, not ranked yet.
+
+    Args:
+        origin: of the label.
+        names: of the classes.
+        index: the class.
+        measured: None if neither the label nor the prediction has the class.
+        usual: of the class.
+        examination: of the label.
+        regions: of the case.
+        proposal: of the case.
+        corrected: rounds that changed it before.
+    """
+    own = [region for region in regions if index in (region.given, region.suggested)]
+    changed = int(
+        np.count_nonzero(
+            (proposal.label != examination.label) & ((proposal.label == index) | (examination.label == index))
+        )
+    )
+    score = usual.score(measured.disagreement.total) if measured else 1.0
+    offset = measured.offset if measured else None
+    mended = [region for region in own if changed and not (index in proposal.moved and region.kind.of_boundary)]
+    sure = [(region.score, region.voxels) for region in mended]
+    if index in proposal.moved:
+        sure.append((proposal.moved[index], max(changed - sum(voxels for _, voxels in sure), 1)))
+    return LabelRow(
+        rank=0,
+        case=origin.case,
+        label=names[index],
+        score=score,
+        kind=_kind(own, index in proposal.moved, score, offset.mm if offset else 0.0),
+        dice_to_prediction=measured.dice if measured else 1.0,
+        flagged_voxels=measured.flagged if measured else 0,
+        disagreement_mm=measured.disagreement.total if measured else 0.0,
+        offset_mm=offset.mm if offset else math.nan,
+        offset_se_mm=offset.standard_error if offset else math.nan,
+        volume_ratio=measured.volume_ratio if measured else math.nan,
+        proposal=("shift" if index in proposal.moved else "regions") if changed else "none",
+        proposal_score=math.sqrt((1 - score) * _mean(sure)) if changed and sure else math.nan,
+        changed_voxels=changed,
+        quality=origin.quality,
+        annotator=origin.annotator,
+        fold=origin.fold,
+        seen=origin.seen,
+        corrected=corrected,
+    )
+
+
+def _mean(weighted: Sequence[tuple[float, int]]) -> float:
+    return sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted)
+
+
+def ranked(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    """The rows with their ranks, the most suspect first."""
+    placed = [replace(row, rank=rank) for row, rank in zip(rows, ranks([row.score for row in rows]), strict=True)]
+    return sorted(placed, key=lambda row: row.rank)
+
+
+def _kind(regions: Sequence[Region], moved: bool, score: float, offset: float) -> Kind:
+    """The kind of the most important region, or that of a boundary that is off all round."""
+    if not moved and regions:
+        weights: dict[Kind, float] = {}
+        for region in regions:
+            weights[region.kind] = weights.get(region.kind, 0.0) + region.weight
+        return max(weights, key=lambda kind: weights[kind])
+    if not moved and score >= SUSPECT:
+        return Kind.OK
+    return Kind.BOUNDARY_OUT if offset > 0 else Kind.BOUNDARY_IN
