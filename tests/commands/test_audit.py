@@ -78,7 +78,7 @@ class TestEndToEnd:
         words += ["--network.width", 2, "--network.stages", 2, "--precision", 32, "--patch", 16, 16, 16, "--mixed", 1]
         assert main(["audit", *map(str, words)]) == 0
         assert contents(data) == before
-        assert "All of it:" in capsys.readouterr().err
+        assert "Look at them:" in capsys.readouterr().err
         out = tmp_path / "audit"
         table = pd.read_csv(out / "audit.csv")
         assert sorted(table["case"]) == list(CASES)
@@ -139,7 +139,7 @@ class TestFindings:
         assert (first["case"], first["kind"]) == ("c", "boundary_out")
         assert first["score"] < 0.5
         assert len(knowing) == 2
-        assert "1 of 6 labels are suspect" in capsys.readouterr().err
+        assert "1 of 6 labels stand out" in capsys.readouterr().err
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()

@@ -219,10 +219,8 @@ def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
 
 
 def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
-    suspect = table[table["score"] < SUSPECT]
-    lines = [f"{len(suspect)} of {len(table)} labels are suspect; the first of them:"] if len(suspect) else []
-    lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in suspect.head(10).itertuples()] or [
-        f"none of {len(table)} labels is suspect"
-    ]
-    for line in [*lines, f"All of it: {place.labels}"]:
+    suspect = int((table["score"] < SUSPECT).sum())
+    lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
+    lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
+    for line in [*lines, f"Look at them: {place.root / 'report.html'}"]:
         console.print(line, markup=False, soft_wrap=True)
