@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from segmend.functional.distance import signed_distance
 from segmend.functional.surface_offset import (
     best_offset,
     directions,
@@ -16,17 +17,23 @@ from segmend.functional.surface_offset import (
     jackknife_error,
     log_odds,
     moved,
-    signed_distance,
     sums_below,
 )
 from segmend.functional.voxel import IGNORE
 
 
+def distance_to(mask: torch.Tensor, spacing: tuple[float, ...]) -> torch.Tensor:
+    return torch.from_numpy(signed_distance(mask.numpy(), spacing))
+
+
 def move(label: torch.Tensor, *offsets: float | torch.Tensor) -> torch.Tensor:
     """The label on a grid of 1 mm with its classes moved."""
     one = (1.0,) * label.ndim
-    distances = torch.stack([signed_distance(label == cls, one) for cls in range(1, len(offsets) + 1)])
-    outline = signed_distance((label > 0) & (label != IGNORE), one)
+    masks = [label == cls for cls in range(1, len(offsets) + 1)]
+    distances = torch.stack(
+        [distance_to(mask, one) if mask.any() else torch.full(label.shape, torch.inf) for mask in masks]
+    )
+    outline = distance_to((label > 0) & (label != IGNORE), one)
     return moved(distances, outline, torch.stack([torch.as_tensor(offset) for offset in offsets]), label)
 
 
@@ -39,34 +46,6 @@ def ball(shape, centre, radius, spacing) -> torch.Tensor:
         *[torch.arange(side) * step for side, step in zip(shape, spacing, strict=True)], indexing="ij"
     )
     return sum((axis - at) ** 2 for axis, at in zip(axes, centre, strict=True)) < radius**2
-
-
-class TestSignedDistance:
-    def test_by_hand(self):
-        distance = signed_distance(BOX, (1.0, 1.0))
-        assert distance[4, 4] == -1.5
-        assert distance[4, 3] == -0.5
-        assert distance[4, 2] == 0.5
-        assert distance[4, 0] == 2.5
-        assert distance[2, 2] == pytest.approx(math.sqrt(2) - 0.5)
-
-    def test_below_zero_is_the_mask_whatever_the_spacing(self):
-        mask = ball((12, 10, 8), (5.0, 6.0, 12.0), 6.0, (1.0, 1.3, 3.0))
-        distance = signed_distance(mask, (1.0, 1.3, 3.0))
-        assert torch.equal(distance < 0, mask)
-        assert distance.abs().min() == pytest.approx(0.5)
-
-    def test_is_in_mm(self):
-        line = torch.tensor([[True, False, False]])
-        assert signed_distance(line, (1.0, 4.0))[0].tolist() == pytest.approx([-3.5, 3.5, 7.5])
-
-    def test_the_border_of_the_scan_is_no_surface(self):
-        mask = torch.ones(3, 5, dtype=torch.bool)
-        mask[:, 4] = False
-        assert signed_distance(mask, (1.0, 1.0))[0].tolist() == [-3.5, -2.5, -1.5, -0.5, 0.5]
-
-    def test_of_nothing_is_infinitely_far(self):
-        assert signed_distance(torch.zeros(2, 2, dtype=torch.bool), (1.0, 1.0)).isposinf().all()
 
 
 class TestDirections:
@@ -131,7 +110,7 @@ class TestRecovery:
         shape, centre = tuple(int(30 / step) for step in spacing), (15.0, 14.0, 15.0)
         given, truth = (ball(shape, centre, radius, spacing) for radius in (8.0, 8.0 + true))
         offsets = torch.arange(-6, 6, 0.125, dtype=torch.float64)
-        distance, p = signed_distance(given, spacing), truth[None].float()
+        distance, p = distance_to(given, spacing), truth[None].float()
         volume, mass = sums_below(distance, torch.ones_like(p), offsets), sums_below(distance, p, offsets)
         found = float(best_offset(expected_dice(volume, mass, p.flatten(1).sum(1)), offsets))
         assert found == pytest.approx(true, abs=0.5)

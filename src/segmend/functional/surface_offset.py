@@ -7,36 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import edt
-import numpy as np
 import torch
 from torch import Tensor
 
 from segmend.functional.voxel import IGNORE
-
-
-def signed_distance(mask: Tensor, spacing: Sequence[float]) -> Tensor:
-    """Distance of every voxel to the surface of a mask, negative inside.
-
-    The surface lies half a voxel (of the finest axis) beyond the outermost centres, so that ``distance < 0``
-    is the mask, and ``distance < d`` the mask with its surface moved by d.
-
-    Args:
-        mask: ``[*spatial]`` boolean, on the CPU.
-        spacing: mm from voxel to voxel along each axis.
-
-    Returns:
-        ``[*spatial]`` float32 in mm; infinity throughout for an empty mask.
-    """
-    inside = np.ascontiguousarray(mask.numpy())
-    if not inside.any():
-        return torch.full(mask.shape, torch.inf)
-    sides = tuple(float(side) for side in spacing)
-    outward = edt.edt(~inside, anisotropy=sides, black_border=False)
-    # The field of view ends the scan, not the object: its border does not count as surface.
-    inward = edt.edt(inside, anisotropy=sides, black_border=False)
-    half = min(sides) / 2
-    return torch.from_numpy(np.where(inside, half - inward, outward - half))
 
 
 def directions(mask: Tensor, spacing: Sequence[float]) -> Tensor:
@@ -66,7 +40,7 @@ def sums_below(distance: Tensor, maps: Tensor, offsets: Tensor) -> Tensor:
     """Sums of maps over the object, for each of several places of its surface, from one pass over the voxels.
 
     Args:
-        distance: ``[*spatial]`` as from ``signed_distance``.
+        distance: ``[*spatial]`` signed distance to the surface, negative inside.
         maps: ``[K, *spatial]``.
         offsets: ``[n]`` ascending, in mm.
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.data.cache import PreparedCase
-from segmend.functional.surface_offset import best_offset, expected_dice, signed_distance, sums_below
+from segmend.functional.distance import signed_distance
+from segmend.functional.surface_offset import best_offset, expected_dice, sums_below
 from segmend.labels.store import LabelStore
 from segmend.metrics import mean_dice
 from segmend.outputs import whole_file
@@ -103,7 +104,7 @@ class LabelHistory:
 def _true_offset(case: PreparedCase, truth: NDArray[np.uint8], cls: int) -> float:
     """The offset of the given label, in mm, after which it agrees best with the true one."""
     offsets = torch.arange(-_REACH, _REACH, min(case.spacing) / 4, dtype=torch.float64)
-    distance = signed_distance(torch.tensor(case.given == cls), case.spacing)
+    distance = torch.from_numpy(signed_distance(case.given == cls, case.spacing))
     true = torch.tensor(truth == cls)[None].float()
     volume, both = (sums_below(distance, maps, offsets) for maps in (torch.ones_like(true), true))
     return float(best_offset(expected_dice(volume, both, true.flatten(1).sum(1)), offsets))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.labels.audit.distance import signed_distance
+from segmend.functional.distance import signed_distance
 from segmend.labels.audit.kinds import Drawn, Kind
 from segmend.labels.morphology import dilate, erode
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.labels.audit.distance import signed_distance
+from segmend.functional.distance import signed_distance
 from segmend.labels.audit.offset import boundary_offset
 
 

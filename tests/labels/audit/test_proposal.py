@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segmend.functional.distance import signed_distance
 from segmend.functional.voxel import IGNORE
-from segmend.labels.audit.distance import signed_distance
 from segmend.labels.audit.measurement import measure_label
 from segmend.labels.audit.proposal import propose
 from segmend.labels.audit.regions import find_regions

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segmend.labels.audit.distance import signed_distance, surface_area
+from segmend.functional.distance import signed_distance
+from segmend.labels.audit.distance import surface_area
 from segmend.masks import Mask
 
 

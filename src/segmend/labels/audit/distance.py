@@ -1,37 +1,16 @@
-"""Surfaces of masks: signed distance to them, their area, and where they touch."""
+"""Surfaces of masks: their area, and where they touch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-import edt
 import numpy as np
-from numpy.typing import NDArray
 
 from segmend.masks import Mask
 
 _SMOOTH = {2: math.pi / 4, 3: 2 / 3}
 """Area of a smooth surface relative to that of the voxel faces along it, on average over all directions."""
-
-
-def signed_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float32]:
-    """Distance of each voxel to the surface of a mask in mm, negative inside.
-
-    The surface is taken to lie half a voxel (of the smallest spacing) before the nearest voxel of the other side.
-
-    Args:
-        mask: ``[*spatial]``. An object cut off by the array's edge has no surface there; where there is no surface
-            at all, the array's diagonal is the distance.
-        spacing: mm from voxel to voxel along each axis.
-    """
-    inside = np.ascontiguousarray(mask)
-    anisotropy, half = tuple(spacing), min(spacing) / 2
-    farthest = math.hypot(*np.multiply(mask.shape, spacing))
-    outward = edt.edt(~inside, anisotropy=anisotropy, black_border=False)
-    inward = edt.edt(inside, anisotropy=anisotropy, black_border=False)
-    distance: NDArray[np.float32] = np.where(inside, half - inward, outward - half).clip(-farthest, farthest)
-    return distance
 
 
 def surface_area(mask: Mask, spacing: Sequence[float]) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segmend.functional.distance import signed_distance
 from segmend.labels.audit.disagreement import Disagreement, measure
-from segmend.labels.audit.distance import signed_distance
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.offset import Offset, boundary_offset
 from segmend.metrics.overlap import dice

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.functional.distance import signed_distance
 from segmend.functional.voxel import IGNORE
-from segmend.labels.audit.distance import signed_distance
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.offset import Offset
 from segmend.labels.audit.regions import Region

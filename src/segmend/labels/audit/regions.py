@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from segmend.functional.distance import signed_distance
 from segmend.labels.audit.disagreement import distances_to
-from segmend.labels.audit.distance import signed_distance
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.kinds import Drawn, Kind
 from segmend.masks import Mask

@@ -13,6 +13,7 @@ from torch import Tensor
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
+from segmend.functional.distance import signed_distance
 from segmend.functional.shrinkage import shrink
 from segmend.functional.surface_offset import (
     best_offset,
@@ -21,7 +22,6 @@ from segmend.functional.surface_offset import (
     jackknife_error,
     log_odds,
     moved,
-    signed_distance,
     sums_below,
 )
 from segmend.functional.voxel import IGNORE
@@ -241,7 +241,7 @@ class OffsetCorrection(Method):
             for cls, mask, distance in surfaces:
                 distances[cls - 1] = distance
                 offsets[cls - 1] = self._field(corrected[cls], mask, case.spacing)
-            outline = signed_distance((label > 0) & (label != IGNORE), _drawing_spacing(case))
+            outline = _distance((label > 0) & (label != IGNORE), case)
             label = moved(distances, outline, offsets, label)
         disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
         if self.remainder != "keep":
@@ -261,12 +261,14 @@ def _surfaces(case: LabelledCase, classes: int) -> Iterator[tuple[int, Tensor, T
     for cls in range(1, classes):
         mask = case.given == cls
         if mask.any():
-            yield cls, mask, signed_distance(mask, _drawing_spacing(case))
+            yield cls, mask, _distance(mask, case)
 
 
-def _drawing_spacing(case: LabelledCase) -> tuple[float, ...]:
-    """Who draws slice by slice moves outlines within slices: other slices are out of reach."""
-    return (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
+def _distance(mask: Tensor, case: LabelledCase) -> Tensor:
+    """Signed distance to a surface, as annotators could have moved it."""
+    # Who draws slice by slice moves outlines within slices: other slices are out of reach.
+    spacing = (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
+    return torch.from_numpy(signed_distance(mask.numpy(), spacing))
 
 
 def _teacher(expert: Sequence[Measured]) -> tuple[float, float]:
