@@ -38,7 +38,8 @@ def draw_table(path: Path, table: Table) -> None:
         axes.scatter(published, at, s=42, facecolors="white", edgecolors=_PUBLISHED, linewidths=1.5, zorder=2)
         axes.errorbar(mean, at, xerr=np.nan_to_num(error), fmt="o", color=_MEASURED, markersize=5, capsize=2, zorder=3)
         _tidy(axes, list(rows["row"]), str(labels))
-    panels[-1, 0].set_xlabel(f"{NAMES.get(metric, metric)}: measured (mean, 95 % interval over cases); ring: published")
+    ring = "; ring: published" if shown["published"].notna().any() else ""
+    panels[-1, 0].set_xlabel(f"{NAMES.get(metric, metric)}: measured (mean, 95 % interval over cases){ring}")
     figure.suptitle(table.plan.title, fontsize=11)
     with whole_file(path) as file:
         figure.savefig(file, dpi=150)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json as json_format
+import os
+import sys
 from typing import Any
 
 from docstring_parser import parse as parse_docstring
@@ -80,7 +82,9 @@ def _print_table(descriptions: list[dict[str, Any]]) -> None:
     for row in descriptions:
         known = ", ".join(row["known"]) or "nothing"
         table.add_row(row["name"], row["kind"], known, row["cost"], row["summary"])
-    Console().print(table)
+    # Elsewhere than on a terminal nobody says how wide lines may be.
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if told else 160).print(table)
 
 
 def _print_page(cls: type[Method], description: dict[str, Any]) -> None:
