@@ -182,7 +182,6 @@ class TestSwitches:
             ({"noise": 0.4}, {"consistency", "corrected"}),
             ({"decay": 0.5}, set()),
         ],
-        ids=str,
     )
     def test_terms(self, on_samples, arguments, changed):
         usual, other = on_samples(self.BOTH), on_samples(self.BOTH, **arguments)
