@@ -13,6 +13,7 @@ class Settings:
     strength: float = 1.0
 
 
+# A frozen default, as commands have it: what is tested reads the signature.
 def command(*, method: str, settings: Settings = Settings(), seed: int = 0) -> None: ...  # noqa: B008
 
 

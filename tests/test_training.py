@@ -91,7 +91,8 @@ def training_of(validation=(), **changes):
 def trained(tmp_path):
     """Trains in the same run folder at every call; gives run and method."""
 
-    def train(method=None, hardware=Hardware(precision="32"), **changes):  # noqa: B008
+    def train(method=None, hardware=None, **changes):
+        hardware = hardware or Hardware(precision="32")
         method = method or Pull(Slope(1, 2))
         run = Run(tmp_path / "run")
         fit(run, method, training_of(**changes), hardware)

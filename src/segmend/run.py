@@ -135,6 +135,7 @@ class Run:
     @property
     def method_class(self) -> type[Method]:
         """The class of the run's method."""
+        # mypy forbids abstract classes as arguments, also where, as here, they only bound what is looked up.
         return described_class(self.config["method"], all_methods(), Method)  # type: ignore[type-abstract]
 
     @cached_property
@@ -203,6 +204,7 @@ class Run:
         Raises:
             InputError: the folder is not a run, or there is no such checkpoint.
         """
+        # The abstract classes are bounds, as above.
         network = rebuilt(
             self.config["network"],
             all_networks(),

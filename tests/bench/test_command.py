@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ def in_process(monkeypatch, tmp_path):
     monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
     class Here(executors.Executor):
-        ran: list[str] = []  # noqa: RUF012
+        ran: ClassVar[list[str]] = []
         broken: tuple[str, ...] = ()
 
         def __init__(self, jobs=None):

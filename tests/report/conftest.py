@@ -79,7 +79,7 @@ class MadeUpAudit:
             "seen": False,
             "corrected": 0,
         }
-        return LabelRow(rank=rank, case=case, label=label, score=score, **(values | more))  # type: ignore[arg-type]
+        return LabelRow(rank=rank, case=case, label=label, score=score, **(values | more))
 
     def region(self, case: str, label: str) -> RegionRow:
         value = self.labels.index(label) + 1

@@ -103,8 +103,10 @@ class Preparation:
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
         counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
-        if counts and not any(labels.corruption for labels in self.plan.labels.values()):
-            BatchPlan.of(folder.select(Split.TRAIN), Composition(**counts), 0, f"row {row.name}")
+        for labels in (self.plan.labels[name] for name in row.labels):
+            if counts and not labels.corruption:  # which would change qualities first
+                cases = self._folder(labels).select(Split.TRAIN)
+                BatchPlan.of(cases, Composition(**counts), 0, f"row {row.name}")
 
     def _folder(self, labels: Labels) -> DataFolder:
         return DataFolder.open(self.data, labels.cases)

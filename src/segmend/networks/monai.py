@@ -44,6 +44,7 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
         if parameter.name not in _FROM_DATA and (parameter.default is _NONE or not isinstance(parameter.default, type))
     ]
 
+    # Named so because it becomes the constructor of the class made below.
     def __init__(self: _MonaiNetwork, in_channels: int, classes: int, dimensions: int = 3, **arguments: Any) -> None:  # noqa: N807
         nn.Module.__init__(self)
         given = {"spatial_dims": dimensions, "in_channels": in_channels, "out_channels": classes}

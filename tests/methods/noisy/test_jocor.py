@@ -4,40 +4,20 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from paired_readout import paired, scans
+from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.functional.voxel import IGNORE, cross_entropy
 from segmend.methods import JoCoR, Step
-from segmend.networks import Network
 
 LAST = Step(99, 100)
 
 
-class Readout(Network):
-    """Reads its logits off the image: the first network the first half of the channels, its peer the second."""
-
-    def __init__(self, in_channels: int = 4, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.half = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.chunk(2, dim=1)[self.half]
-
-
 def jocor(**arguments) -> JoCoR:
-    method = JoCoR(Readout(), **({"ramp_length": 0.0} | arguments))
-    method.peer.half = 1
-    return method
-
-
-def scans(first: list[list[float]], second: list[list[float]]) -> Tensor:
-    """Images of which the networks make these probabilities of the object: rows are samples."""
-    p, q = torch.tensor(first), torch.tensor(second)
-    return torch.stack([1 - p, p, 1 - q, q], dim=1).log()
+    return paired(JoCoR, **arguments)
 
 
 def batch(image: Tensor, label: Tensor, quality: Quality = Quality.NOISY) -> Batch:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from paired_readout import Readout, paired
+from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.data.batch import Batch
@@ -15,28 +16,13 @@ from segmend.functional.co_regularisation import joint_loss
 from segmend.functional.superpixels import as_digits, from_digits
 from segmend.functional.voxel import IGNORE
 from segmend.methods import JoCoR, Step, Superpixel
-from segmend.networks import Network
 
 NOISY, NONE = Quality.NOISY, Quality.NONE
 FIRST, SWITCH, LAST = Step(0, 100), Step(50, 100), Step(99, 100)
 
 
-class Readout(Network):
-    """Reads its logits off the image: the first network the first half of the channels, its peer the second."""
-
-    def __init__(self, in_channels: int = 4, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.half = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.chunk(2, dim=1)[self.half]
-
-
 def superpixel(**arguments) -> Superpixel:
-    method = Superpixel(Readout(), **({"ramp_length": 0.0} | arguments))
-    method.peer.half = 1
-    return method
+    return paired(Superpixel, **arguments)
 
 
 def logits(first: list[float], second: list[float] | None = None) -> Tensor:

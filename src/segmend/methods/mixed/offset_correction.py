@@ -34,6 +34,7 @@ from segmend.parts.ema import EMATeacher
 
 MENDED = "mended"
 _FAR = 1e4
+"""Millimetres beyond any scan."""
 _BASES: dict[str, type[Method]] = {"Supervised": Supervised, "PLIL": PLIL, "ALC": ALC}
 
 
@@ -180,19 +181,19 @@ class OffsetCorrection(Method):
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
         """Moves the surfaces of all noisy labels back."""
         measured: list[Measured] = []
-        sure: dict[str, Tensor] = {}
+        sure: dict[str, Tensor] = {}  # not the probabilities, which of all cases would not fit into memory
         for case in cases:
             if case.quality is not Quality.NONE:
                 probabilities = case.maps(lambda image: self.teacher.network(image).float().softmax(1))
                 measured += self._measure(case, probabilities)
-                if case.quality is Quality.NOISY:
+                if case.quality is Quality.NOISY and self.remainder != "keep":
                     top, cls = probabilities.max(0)
                     sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
         corrected = self._correct(measured)
         for case in cases:
             if case.quality is Quality.NOISY:
                 of_case = {cls: each for (name, cls), each in corrected.items() if name == case.name}
-                yield self._revision(case, of_case, sure.pop(case.name))
+                yield self._revision(case, of_case, sure.pop(case.name, None))
 
     def _measure(self, case: LabelledCase, probabilities: Tensor) -> Iterable[Measured]:
         step = min(case.spacing) / 4
@@ -219,20 +220,20 @@ class OffsetCorrection(Method):
         for cls in {each.cls for each in measured}:
             expert = [each for each in measured if each.cls == cls and each.quality is Quality.EXPERT]
             noisy = [each for each in measured if each.cls == cls and each.quality is Quality.NOISY]
+            if not noisy:
+                continue
             bias, scatter = _teacher(expert)
             estimates = [each.offset - bias for each in noisy]
             errors = [math.hypot(each.error, scatter) for each in noisy]
-            annotators = [each.annotator for each in noisy]
-            shrunk = shrink(estimates, errors, annotators) if noisy else None
+            shrunk = shrink(estimates, errors, [each.annotator for each in noisy])
             for at, each in enumerate(noisy):
-                assert shrunk
                 mean, error = (shrunk.mean[at], shrunk.error[at]) if self.hierarchical else (estimates[at], errors[at])
                 corrected[each.case, cls] = Corrected(
                     each, float(mean), float(error), shrunk.group_mean[each.annotator], bias
                 )
         return corrected
 
-    def _revision(self, case: LabelledCase, corrected: Mapping[int, Corrected], sure: Tensor) -> Revision:
+    def _revision(self, case: LabelledCase, corrected: Mapping[int, Corrected], sure: Tensor | None) -> Revision:
         surfaces = list(_surfaces(case, max(corrected, default=0) + 1))
         label = case.given
         if surfaces:
@@ -243,8 +244,8 @@ class OffsetCorrection(Method):
                 offsets[cls - 1] = self._field(corrected[cls], mask, case.spacing)
             outline = _distance((label > 0) & (label != IGNORE), case)
             label = moved(distances, outline, offsets, label)
-        disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
-        if self.remainder != "keep":
+        if sure is not None:
+            disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
         return Revision(case.name, MENDED, label, [each.row() for each in corrected.values()])
 
