@@ -89,6 +89,43 @@ def test_makes_table_and_pictures_and_repeats_nothing(small, write_plan, data, t
     assert not set(other.results["fingerprint"]) & set(table.results["fingerprint"])
 
 
+def test_runs_that_are_known_from_elsewhere_are_not_repeated(small, write_plan, data, tmp_path, in_process):
+    plan, first, second = str(write_plan(small)), tmp_path / "first", tmp_path / "second"
+    there = bench(plan=plan, data=data, out=first, labels=["as given"])
+    here = bench(plan=plan, data=data, out=second, known=[first])
+    assert in_process.ran == ["Mixed, as given", "Mixed, some noisy"]
+    columns = list(there.results.columns)
+    taken = here.results[here.results["labels"] == "as given"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(taken[columns], there.results, check_exact=True)
+    small["train"]["iterations"] = 1
+    bench(plan=str(write_plan(small)), data=data, out=tmp_path / "third", known=[first])
+    assert len(in_process.ran) == 4, "results of other arguments were taken over"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("runs.json", "[", "cannot be read"),
+        ("runs.json", '[{"what": {}}]', "cannot be read"),
+        ("results.csv", "row,seed\n", "lacks the column 'asd'"),
+        ("results.csv", None, "cannot be read"),
+    ],
+)
+def test_what_is_no_result_is_not_taken_over(small, write_plan, data, tmp_path, in_process, file, content, message):
+    plan, first = str(write_plan(small)), tmp_path / "first"
+    bench(plan=plan, data=data, out=first, labels=["as given"])
+    (first / file).unlink()
+    if content is not None:
+        (first / file).write_text(content)
+    with pytest.raises(InputError, match=message):
+        bench(plan=plan, data=data, out=tmp_path / "second", known=[first])
+
+
+def test_only_labels_that_are_wanted_are_made(small, write_plan, data, tmp_path, in_process):
+    bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out", labels=["as given"])
+    assert not (tmp_path / "out" / "labels").exists()
+
+
 def test_a_run_that_fails_is_shown_and_leaves_the_others_alone(small, write_plan, data, tmp_path, in_process, capsys):
     small["rows"]["Bad"] = {"method": "MeanTeacher", "labels": ["some noisy"], "batch": {"expert": 1, "noisy": 1}}
     small["rows"]["Mixed"]["labels"] = ["some noisy"]

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_one_that_another_process_is_at_is_tried_again(unit):
 def test_so_many_at_a_time(unit, jobs):
     units = [unit(str(number)) for number in range(4)]
     _, told = run(LocalExecutor(jobs), *units)
+    assert max(list(now.values()).count("running") for now in told) == jobs
+
+
+@pytest.mark.parametrize(("cores", "gibibytes", "jobs"), [(2, 64, 2), (16, 64, 3), (4, 9, 2), (None, 1, 1)])
+def test_by_default_one_for_each_core_that_memory_reaches_for(unit, monkeypatch, cores, gibibytes, jobs):
+    monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(executors.psutil, "cpu_count", lambda logical: cores)
+    memory = SimpleNamespace(available=gibibytes * 2**30)
+    monkeypatch.setattr(executors.psutil, "virtual_memory", lambda: memory)
+    _, told = run(LocalExecutor(), *[unit(str(number)) for number in range(3)])
     assert max(list(now.values()).count("running") for now in told) == jobs
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
+from segmend.bench.known import RUNS, take_over
 from segmend.bench.live import LiveTable
 from segmend.bench.pictures import draw_boxplots, draw_table
 from segmend.bench.plan import Plan
@@ -30,6 +31,7 @@ def bench(
     out: Path,
     only: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
+    known: Sequence[Path] | None = None,
     executor: Literal["local", "ray"] = "local",
     jobs: int | None = None,
     address: str | None = None,
@@ -51,8 +53,11 @@ def bench(
         out: the folder to write; also where the runs lie.
         only: names of the rows to run; the table shows the others as far as they are there.
         labels: names of the states of the labels to run, likewise.
+        known: folders with results.csv and runs.json of this command, from other machines or days: what they hold
+            of runs of the same data, arguments and code is not run again.
         executor: processes on this machine, or a Ray cluster that shares the file system.
-        jobs: runs at a time on this machine; by default one for each GPU, or one for every four processor cores.
+        jobs: runs at a time on this machine; by default one for each GPU, or one for each core of a CPU as far as
+            memory reaches.
         address: of the Ray cluster.
         minutes: stop after so long, to be continued by the same command.
 
@@ -72,7 +77,9 @@ def bench(
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
-    units = preparation.units()
+    units = preparation.units(labels)
+    for folder in known or ():
+        console.print(f"{take_over(units, folder)} runs taken over from {folder}", markup=False)
     wanted = [unit for unit in units if unit.row in (only or chosen.rows) and unit.labels in (labels or chosen.labels)]
     for unit in wanted:
         if not unit.done:
@@ -94,7 +101,7 @@ def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
         for unit in units
         if unit.done
     ]
-    with whole_file(out / "runs.json") as file:
+    with whole_file(out / RUNS) as file:
         file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     if runs:
         draw_table(out / "table.png", table)

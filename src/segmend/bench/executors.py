@@ -20,6 +20,9 @@ from segmend.errors import InputError
 Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""
 
+_BYTES_A_RUN = 4 * 2**30
+"""What a run on a CPU is taken to need: those of the left atrium at half resolution take 1.5 to 3 GiB."""
+
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 
@@ -51,7 +54,8 @@ class LocalExecutor(Executor):
     """Processes on this machine.
 
     Attributes:
-        jobs: how many at a time; by default one for each GPU, or one for every four physical cores.
+        jobs: how many at a time; by default one for each GPU, or one for each core as far as memory reaches: two
+            runs of one thread each get further than one run of two threads.
     """
 
     jobs: int | None = None
@@ -64,8 +68,8 @@ class LocalExecutor(Executor):
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
         """Starts the next unit whenever a place is free."""
         gpus = torch.cuda.device_count()
-        jobs = self.jobs or gpus or max(1, (psutil.cpu_count(logical=False) or 1) // 4)
         states: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}
+        jobs = self.jobs or gpus or _sensible_jobs(list(states.values()).count("waiting"))
         by_name = {unit.folder.name: unit for unit in units}
         places = list(range(jobs))
         place_of: dict[str, int] = {}
@@ -138,6 +142,11 @@ class RayExecutor(Executor):
         for task in waiting:
             ray.cancel(task, force=True)
         return {name: "waiting" if state == "running" else state for name, state in states.items()}
+
+
+def _sensible_jobs(waiting: int) -> int:
+    cores = psutil.cpu_count(logical=False) or 1
+    return max(1, min(waiting, cores, psutil.virtual_memory().available // _BYTES_A_RUN))
 
 
 def outcome(unit: Unit, status: int) -> State:

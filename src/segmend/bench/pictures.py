@@ -24,7 +24,7 @@ def draw_table(path: Path, table: Table) -> None:
         table: at least one run of it must be done.
     """
     metric = table.plan.metrics[0]
-    shown = table.summary[table.summary["metric"] == metric]
+    shown = table.summary[table.summary["metric"] == metric].dropna(subset=["mean", "published"], how="all")
     groups = [(labels, rows) for labels, rows in shown.groupby("labels", sort=False)]
     heights = [len(rows) + 1 for _, rows in groups]
     figure = Figure(figsize=(8, 0.32 * sum(heights) + 1.2), layout="constrained")

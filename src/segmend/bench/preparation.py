@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -51,15 +52,19 @@ class Preparation:
             if row.method:
                 self._check_row(row)
 
-    def units(self) -> list[Unit]:
-        """All runs of the plan, after the label states and the test folder are made."""
-        places = {name: self._prepared(labels) for name, labels in self.plan.labels.items()}
+    def units(self, labels: Sequence[str] | None = None) -> list[Unit]:
+        """All runs of the plan, after the wanted states of the labels (all by default) and their test folders are made.
+
+        Runs on other states only serve to find their results.
+        """
+        wanted = self.plan.labels if labels is None else labels
+        places = {name: self._prepared(state) if name in wanted else {} for name, state in self.plan.labels.items()}
         units = []
         for row in self.plan.rows.values():
-            for labels in row.labels if row.method else ():
+            for name in row.labels if row.method else ():
                 for seed in self.plan.seeds:
-                    what = self._what(row, self.plan.labels[labels])
-                    units.append(Unit.at(self.out / "runs", row.name, labels, seed, what, places[labels]))
+                    what = self._what(row, self.plan.labels[name])
+                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name]))
         return units
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:

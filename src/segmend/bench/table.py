@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from scipy.stats import spearmanr
 
+from segmend.bench.known import RESULTS
 from segmend.bench.plan import Plan, Row
 from segmend.bench.published import published_value
 from segmend.bench.statistics import summarise
@@ -20,6 +22,8 @@ NAMES = {"dice": "Dice %", "jaccard": "Jaccard %", "nsd": "NSD %", "hd95": "95HD
 """Metrics as tables show them."""
 PERCENT = ("dice", "jaccard", "nsd")
 """Metrics that are shown in per cent."""
+_ROWS_TO_RANK = 4
+"""Rows below which an order says nothing."""
 SIGNIFICANT = 0.05
 """P values below get a mark."""
 
@@ -49,11 +53,12 @@ class Table:
         done = [unit for unit in units if unit.done]
         results = pd.concat([_results(unit) for unit in done], ignore_index=True) if done else pd.DataFrame()
         by_key = {(unit.row, unit.labels, unit.seed): states[unit.folder.name] for unit in units}
-        return cls(plan, results, _summary(plan, results), by_key, _notes(plan, done))
+        summary = _summary(plan, results)
+        return cls(plan, results, summary, by_key, [*_notes(plan, done), *_agreement(plan, summary)])
 
     def write(self, out: Path) -> None:
         """Writes results.csv, table.csv, table.md and table.tex."""
-        for name, frame in (("results.csv", self.results), ("table.csv", self.summary)):
+        for name, frame in ((RESULTS, self.results), ("table.csv", self.summary)):
             with whole_file(out / name) as file:
                 frame.to_csv(file, index=False)
         with whole_file(out / "table.md") as file:
@@ -196,6 +201,19 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
         f"One number again: `segmend bench --plan {plan.path.stem} --data DATA --out OUT --only ROW`; "
         "runs.json holds the fingerprint of every run."
     )
+    return notes
+
+
+def _agreement(plan: Plan, summary: pd.DataFrame) -> list[str]:
+    """How far the order of the rows is the published one, by the first metric."""
+    both = summary[summary["metric"] == plan.metrics[0]].dropna(subset=["mean", "published"])
+    name = NAMES.get(plan.metrics[0], plan.metrics[0])
+    notes = []
+    for labels, rows in both.groupby("labels", sort=False):
+        if len(rows) >= _ROWS_TO_RANK:
+            rho = spearmanr(rows["mean"], rows["published"]).statistic
+            what = f"rank correlation (Spearman) of measured and published {name} over {len(rows)} rows"
+            notes.append(f"{labels}: {what}: {rho:.2f}.")
     return notes
 
 
