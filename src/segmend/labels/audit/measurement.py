@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segmend.functional.distance import signed_distance
 from segmend.labels.audit.disagreement import Disagreement, measure
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.offset import Offset, boundary_offset
@@ -46,11 +45,7 @@ def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[in
 
 def _measured(part: Part, spacing: Sequence[float]) -> Measurement:
     drawn, predicted = (int(np.count_nonzero(mask)) for mask in (part.given, part.predicted))
-    offset = (
-        boundary_offset(signed_distance(part.given, spacing), part.probability, min(spacing))
-        if 0 < drawn < part.given.size
-        else None
-    )
+    offset = boundary_offset(part.given, part.probability, spacing) if 0 < drawn < part.given.size else None
     return Measurement(
         dice=dice(part.given, part.predicted),
         flagged=int(np.count_nonzero(part.doubted)),

@@ -14,16 +14,9 @@ from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.functional.distance import signed_distance
+from segmend.functional.offset_estimate import Criterion, estimate_offset
 from segmend.functional.shrinkage import shrink
-from segmend.functional.surface_offset import (
-    best_offset,
-    directions,
-    expected_dice,
-    jackknife_error,
-    log_odds,
-    moved,
-    sums_below,
-)
+from segmend.functional.surface_offset import directions, moved
 from segmend.functional.voxel import IGNORE
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.mixed.alc import ALC
@@ -151,7 +144,7 @@ class OffsetCorrection(Method):
         hierarchical: bool = True,
         remainder: Literal["keep", "teacher", "ignore"] = "keep",
         confidence: float = 0.95,
-        criterion: Literal["overlap", "likelihood"] = "overlap",
+        criterion: Criterion = "overlap",
         reach: float = 10.0,
         doubt: float = 0.02,
         decay: float = 0.99,
@@ -162,7 +155,8 @@ class OffsetCorrection(Method):
         self.teacher = EMATeacher(network, decay)
         self.revise_at, self.offsets, self.hierarchical = tuple(revise_at), offsets, hierarchical
         self.remainder, self.confidence = remainder, confidence
-        self.criterion, self.reach, self.doubt = criterion, reach, doubt
+        self.criterion: Criterion = criterion
+        self.reach, self.doubt = reach, doubt
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -196,23 +190,18 @@ class OffsetCorrection(Method):
                 yield self._revision(case, of_case, sure.pop(case.name, None))
 
     def _measure(self, case: LabelledCase, probabilities: Tensor) -> Iterable[Measured]:
-        step = min(case.spacing) / 4
-        reach = round(self.reach / step)
-        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64) * step
         for cls, mask, distance in _surfaces(case, len(probabilities)):
-            sides = directions(mask, case.spacing) * (case.given != IGNORE)
-            p = probabilities[cls]
-            values = sides * (p if self.criterion == "overlap" else log_odds(p, self.doubt))
-            # All sides together, all but one of them for the jackknife, and each one alone.
-            each = torch.eye(len(sides), dtype=torch.float64)
-            taken = torch.cat([torch.ones(1, len(sides)), 1 - each, each])
-            scores = gained = taken @ sums_below(distance, values, offsets)
-            if self.criterion == "overlap":
-                volume = taken @ sums_below(distance, sides, offsets)
-                scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
-            best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
-            error = max(jackknife_error(without), step)
-            yield Measured(case.name, case.annotator, case.quality, cls, float(best), error, tuple(alone.tolist()))
+            found = estimate_offset(
+                mask,
+                distance,
+                probabilities[cls],
+                case.spacing,
+                criterion=self.criterion,
+                reach=self.reach,
+                doubt=self.doubt,
+                given=case.given,
+            )
+            yield Measured(case.name, case.annotator, case.quality, cls, found.offset, found.error, found.by_side)
 
     def _correct(self, measured: Sequence[Measured]) -> dict[tuple[str, int], Corrected]:
         """Of all noisy labels, by case and class."""

@@ -1,0 +1,89 @@
+"""By how far the surface of a label lies from where a model sees it, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segmend.functional.surface_offset import (
+    best_offset,
+    directions,
+    expected_dice,
+    jackknife_error,
+    log_odds,
+    sums_below,
+)
+from segmend.functional.voxel import IGNORE
+
+Criterion = Literal["overlap", "likelihood"]
+_STEPS_A_VOXEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetEstimate:
+    """Where a model sees a surface.
+
+    Attributes:
+        offset: from the given surface to the seen one, in mm, outward positive.
+        error: its standard error; at least the step of the search.
+        by_side: offsets of the two sides of each axis alone, in the order of ``directions``.
+        gain: how much the criterion is higher there than at the given surface, 0 or more.
+    """
+
+    offset: float
+    error: float
+    by_side: tuple[float, ...]
+    gain: float
+
+
+def estimate_offset(
+    mask: Tensor,
+    distance: Tensor,
+    probability: Tensor,
+    spacing: Sequence[float],
+    *,
+    criterion: Criterion,
+    reach: float,
+    doubt: float = 0.0,
+    given: Tensor | None = None,
+) -> OffsetEstimate:
+    r"""The offset that agrees best with the probabilities of a class, and its jackknife error over the object's sides.
+
+    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``overlap`` maximises the expected Dice of R
+    with the probabilities, ``likelihood`` the sum over R of log p / (1 - p).
+
+    Args:
+        mask: ``[*spatial]`` boolean, the given object; at least one voxel.
+        distance: ``[*spatial]`` signed distance to its surface in mm, negative inside.
+        probability: ``[*spatial]`` of its class, 0..1; strictly between for the likelihood with no ``doubt``.
+        spacing: mm from voxel to voxel along each axis.
+        criterion: what is maximised.
+        reach: largest offset that is looked for, in mm.
+        doubt: chance that a probability means nothing; bounds the weight of a voxel in the likelihood.
+        given: ``[*spatial]`` class indices; where they are ``IGNORE``, voxels do not count.
+    """
+    step = min(spacing) / _STEPS_A_VOXEL
+    middle = round(reach / step)
+    offsets = torch.arange(-middle, middle + 1, dtype=torch.float64) * step
+    sides = directions(mask, spacing)
+    if given is not None:
+        sides = sides * (given != IGNORE)
+    values = sides * (probability if criterion == "overlap" else log_odds(probability, doubt))
+    # All sides together, all but one of them for the jackknife, and each one alone.
+    each = torch.eye(len(sides), dtype=torch.float64)
+    taken = torch.cat([torch.ones(1, len(sides)), 1 - each, each])
+    scores = gained = taken @ sums_below(distance, values, offsets)
+    if criterion == "overlap":
+        volume = taken @ sums_below(distance, sides, offsets)
+        scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
+    best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
+    return OffsetEstimate(
+        offset=float(best),
+        error=max(jackknife_error(without), step),
+        by_side=tuple(alone.tolist()),
+        gain=float(scores[0].amax() - scores[0, middle]),
+    )

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segmend.functional.distance import signed_distance
+from segmend.functional.offset_estimate import estimate_offset
+from segmend.functional.voxel import IGNORE
+
+
+def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
+    axes = [torch.arange(round(36 / step)) * step - 17.5 for step in spacing]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    return (x - shift).square() + y.square() + z.square() < radius**2
+
+
+def estimate(mask, probability, spacing=(1.0, 1.0, 1.0), **options):
+    distance = torch.from_numpy(signed_distance(mask.numpy(), spacing))
+    options = {"criterion": "overlap", "reach": 8.0} | options
+    return estimate_offset(mask, distance, probability, spacing, **options)
+
+
+def seen(radius: float, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
+    return 0.02 + 0.96 * ball(radius, spacing=spacing).float()
+
+
+@pytest.mark.parametrize("criterion", ["overlap", "likelihood"])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 3.0)])
+@pytest.mark.parametrize("radius", [7.0, 10.0, 12.0])
+def test_finds_where_a_model_sees_the_surface(criterion, spacing, radius):
+    found = estimate(ball(10.0, spacing=spacing), seen(radius, spacing), spacing, criterion=criterion)
+    assert found.offset == pytest.approx(radius - 10, abs=0.6)
+    assert found.error < 0.75
+    assert found.gain >= 0
+    assert (found.gain > 0.01) == (radius != 10)
+
+
+def test_overlap_takes_in_what_a_model_is_half_sure_of():
+    """Where a model gives the shell around its object 0.45, the likelihood leaves it out; the overlap does not."""
+    given = ball(8.0)
+    probability = torch.where(ball(8.0), 0.6, torch.where(ball(11.0), 0.45, 0.0))
+    assert estimate(given, probability).offset > 2
+    assert estimate(given, probability, criterion="likelihood", doubt=0.02).offset < 0.5
+
+
+def test_a_shift_to_one_side_shows_on_the_sides_and_in_the_error():
+    found = estimate(ball(10.0, shift=3.0), seen(10.0))
+    by_side = dict(zip(("+x", "+y", "+z", "-x", "-y", "-z"), found.by_side, strict=True))
+    assert by_side["+x"] < -1.5
+    assert by_side["-x"] > 1.5
+    assert abs(by_side["+y"]) < 1
+    assert found.error > 2 * estimate(ball(10.0), seen(10.0)).error
+
+
+def test_what_is_ignored_does_not_count():
+    given = ball(10.0).to(torch.uint8)
+    probability = seen(10.0)
+    probability[18:] = 0.99  # nonsense on one half
+    spoilt = estimate(given == 1, probability)
+    given[18:] = IGNORE
+    clean = estimate(ball(10.0), probability, given=given)
+    assert abs(clean.offset) < 0.6 < abs(spoilt.offset)
+
+
+def test_no_further_than_its_reach():
+    assert estimate(ball(4.0), seen(16.0), reach=2.0).offset == pytest.approx(2.0, abs=1.0)
