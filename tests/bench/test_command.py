@@ -10,6 +10,8 @@ import pytest
 
 from segmend.bench import command, executors
 from segmend.bench.command import bench
+from segmend.bench.plan import Plan
+from segmend.bench.preparation import Preparation
 from segmend.bench.unit import execute
 from segmend.data.phantom import write_phantoms
 from segmend.errors import InputError
@@ -145,6 +147,20 @@ def test_selection_on_the_test_cases_is_only_on_demand(small, write_plan, data, 
     (run,) = (tmp_path / "out" / "runs").iterdir()
     assert (run / "run" / "checkpoints" / "best.ckpt").is_file()
     assert "SELECTED ON THE TEST SET" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_unlabelled_cases_count_as_noisy_for_methods_that_label_them(small, write_plan, data, tmp_path):
+    names = sorted(path.name.removesuffix(".nii.gz") for path in (data / "labelsTr").iterdir())
+    table = ["case,split,quality", *[f"{name},train,{'none' if at else 'expert'}" for at, name in enumerate(names)]]
+    (tmp_path / "one.csv").write_text("\n".join(table))
+    small["labels"] = {"one": {"cases": "one.csv"}}
+    both = {"labels": ["one"], "batch": {"expert": 1, "noisy": 1}}
+    small["rows"] = {"Mixed": {"method": "MLBSeg", **both}}
+    small["train"]["network"]["stages"] = 3
+    Preparation(Plan.read(write_plan(small)), data, tmp_path / "out").check()
+    small["rows"] = {"Mixed": {"method": "PLIL", **both}}
+    with pytest.raises(InputError, match="no noisy training case"):
+        Preparation(Plan.read(write_plan(small)), data, tmp_path / "out").check()
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
+from segmend.first_labels import with_first_labels
 from segmend.methods import all_methods
 from segmend.outputs import whole_folder
 from segmend.progress import track
+from segmend.run import Run
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Preparation:
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
             network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
-            method_of(row)(network)
+            method = method_of(row)(network)
         except (TypeError, ValueError) as error:
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
@@ -111,6 +113,8 @@ class Preparation:
         for labels in (self.plan.labels[name] for name in row.labels):
             if counts and not labels.corruption:  # which would change qualities first
                 cases = self._folder(labels).select(Split.TRAIN)
+                if method.labels_unlabelled:
+                    cases = with_first_labels(cases, Run(self.out), folder.file_ending)
                 BatchPlan.of(cases, Composition(**counts), 0, f"row {row.name}")
 
     def _folder(self, labels: Labels) -> DataFolder:
