@@ -5,7 +5,6 @@ import torch
 
 from segmend.functional.distance import signed_distance
 from segmend.functional.offset_estimate import estimate_offset
-from segmend.functional.voxel import IGNORE
 
 
 def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
@@ -52,13 +51,11 @@ def test_a_shift_to_one_side_shows_on_the_sides_and_in_the_error():
     assert found.error > 2 * estimate(ball(10.0), seen(10.0)).error
 
 
-def test_what_is_ignored_does_not_count():
-    given = ball(10.0).to(torch.uint8)
-    probability = seen(10.0)
+def test_what_is_not_counted_changes_nothing():
+    counted, probability = torch.ones(36, 36, 36), seen(10.0)
     probability[18:] = 0.99  # nonsense on one half
-    spoilt = estimate(given == 1, probability)
-    given[18:] = IGNORE
-    clean = estimate(ball(10.0), probability, given=given)
+    counted[18:] = 0
+    spoilt, clean = (estimate(ball(10.0), probability, counted=weight) for weight in (None, counted))
     assert abs(clean.offset) < 0.6 < abs(spoilt.offset)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.functional.shrinkage import shrink
+from segmend.functional.shrinkage import known_zero, shrink
 
 
 def test_equal_estimates_become_their_mean():
@@ -58,3 +58,22 @@ def test_is_better_than_taking_every_estimate_as_it_is():
 def test_of_one_estimate_it_is_the_estimate():
     shrunk = shrink([2.5], [1.0], ["x"])
     assert shrunk.mean == pytest.approx([2.5])
+
+
+class TestKnownZero:
+    def test_a_steady_instrument_has_its_bias_and_no_scatter(self):
+        bias, scatter = known_zero([1.5] * 8, [0.3] * 8)
+        assert bias == pytest.approx(1.5, abs=0.02)
+        assert scatter == 0
+
+    def test_a_bias_within_its_own_uncertainty_is_none(self):
+        assert known_zero([0.2], [0.5])[0] == 0
+        assert 0 < known_zero([1.0], [0.5])[0] < 1
+
+    def test_scatter_beyond_the_errors_is_told(self):
+        bias, scatter = known_zero([-4.0, 4.0, -5.0, 5.0], [0.3] * 4)
+        assert bias == 0
+        assert scatter == pytest.approx(5.2, abs=0.3)
+
+    def test_nothing_known_is_no_bias(self):
+        assert known_zero([], []) == (0.0, 0.0)

@@ -17,7 +17,6 @@ from segmend.functional.surface_offset import (
     log_odds,
     sums_below,
 )
-from segmend.functional.voxel import IGNORE
 
 Criterion = Literal["overlap", "likelihood"]
 _STEPS_A_VOXEL = 4
@@ -49,7 +48,7 @@ def estimate_offset(
     criterion: Criterion,
     reach: float,
     doubt: float = 0.0,
-    given: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> OffsetEstimate:
     r"""The offset that agrees best with the probabilities of a class, and its jackknife error over the object's sides.
 
@@ -64,14 +63,14 @@ def estimate_offset(
         criterion: what is maximised.
         reach: largest offset that is looked for, in mm.
         doubt: chance that a probability means nothing; bounds the weight of a voxel in the likelihood.
-        given: ``[*spatial]`` class indices; where they are ``IGNORE``, voxels do not count.
+        counted: ``[*spatial]`` weight of each voxel, 0..1; all count by default.
     """
     step = min(spacing) / _STEPS_A_VOXEL
     middle = round(reach / step)
     offsets = torch.arange(-middle, middle + 1, dtype=torch.float64) * step
     sides = directions(mask, spacing)
-    if given is not None:
-        sides = sides * (given != IGNORE)
+    if counted is not None:
+        sides = sides * counted
     values = sides * (probability if criterion == "overlap" else log_odds(probability, doubt))
     # All sides together, all but one of them for the jackknife, and each one alone.
     each = torch.eye(len(sides), dtype=torch.float64)

@@ -57,6 +57,24 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
     )
 
 
+def known_zero(estimates: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
+    """What estimates of things that are known to be 0 say of who made them: the bias, and the scatter around it.
+
+    The bias is pulled towards 0 by its own uncertainty. Without estimates both are 0.
+
+    Args:
+        estimates: ``[N]``.
+        errors: ``[N]`` standard errors, > 0.
+    """
+    if not estimates:
+        return 0.0, 0.0
+    found = shrink(estimates, errors, [""] * len(estimates))
+    mean = found.group_mean[""]
+    variance = 1 / sum(1 / (error**2 + found.spread**2) for error in errors)
+    between = max(mean**2 - variance, 0.0)
+    return mean * between / (between + variance), found.spread
+
+
 def _between(x: NDArray[np.float64], variance: NDArray[np.float64], member: NDArray[np.intp]) -> float:
     """Variance of the true values within their groups."""
     weight = 1 / variance

@@ -169,6 +169,26 @@ class TestRevision:
         label = mended([Drawn("a", given, truth)], remainder="keep")["a"]
         assert (label != truth).float().mean() < (given != truth).float().mean() / 2
 
+    def test_the_two_surfaces_of_a_wall_move_by_their_own(self):
+        def heart(inner: float, outer: float) -> Tensor:
+            return (disc(outer) + disc(inner)).to(torch.uint8)  # a wall, 1, around a chamber, 2
+
+        truth, given = heart(6.0, 10.0), heart(7.5, 12.0)  # both surfaces were drawn too wide
+        case = Drawn("a", given, truth)
+        whole, both = (mended([case], offsets=kind)["a"] for kind in ("case", "neighbour"))
+        assert dice(both == 1, truth == 1) > 0.94 > 0.65 > dice(whole == 1, truth == 1)
+        assert dice(both == 2, truth == 2) > 0.94
+        (revision,) = method(offsets="neighbour").revise([case], STEP)
+        found = {(row["label"], row["beside"]): row["measured_mm"] for row in revision.offsets}
+        assert set(found) == {(1, 0), (1, 2), (2, 1)}
+        assert found[1, 0] == pytest.approx(-2.0, abs=0.6)
+        assert found[1, 2] == pytest.approx(1.5, abs=0.6)
+        assert found[2, 1] == pytest.approx(-1.5, abs=0.6)
+
+    def test_of_a_lone_object_the_background_is_the_only_neighbour(self):
+        case = Drawn("a", disc(12.0), disc(10.0))
+        assert torch.equal(mended([case], offsets="neighbour")["a"], mended([case])["a"])
+
 
 class TestTraining:
     def test_revises_at_the_given_shares_of_the_run(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.functional.distance import signed_distance
 from segmend.functional.offset_estimate import Criterion, estimate_offset
-from segmend.functional.shrinkage import shrink
+from segmend.functional.shrinkage import known_zero, shrink
 from segmend.functional.surface_offset import directions, moved
 from segmend.functional.voxel import IGNORE
 from segmend.methods._base import LabelledCase, Method, Revision, Step
@@ -40,6 +40,7 @@ class Measured:
         annotator: who drew it; "" if not told.
         quality: of the label.
         cls: the class.
+        neighbour: the class on the other side of the surface; None if all sides are one.
         offset: most likely offset from the given surface to the true one, in mm, outward positive.
         error: its standard error.
         by_direction: offsets of the two sides of each axis, in mm.
@@ -49,6 +50,7 @@ class Measured:
     annotator: str
     quality: Quality
     cls: int
+    neighbour: int | None
     offset: float
     error: float
     by_direction: tuple[float, ...]
@@ -77,6 +79,7 @@ class Corrected:
         measured = self.measured
         return {
             "label": measured.cls,
+            **({} if measured.neighbour is None else {"beside": measured.neighbour}),
             "annotator": measured.annotator,
             "measured_mm": measured.offset,
             "measured_error_mm": measured.error,
@@ -85,6 +88,25 @@ class Corrected:
             "annotator_mean_mm": self.annotator_mean,
             "teacher_bias_mm": self.bias,
         }
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """A surface of a given label that is moved by one offset.
+
+    Attributes:
+        cls: the class within it.
+        neighbour: the class beyond it; None if that does not matter.
+        mask: where the label has the class.
+        distance: signed distance to the surface of the class, in mm.
+        near: voxels that belong to this part of it.
+    """
+
+    cls: int
+    neighbour: int | None
+    mask: Tensor
+    distance: Tensor
+    near: Tensor
 
 
 class OffsetCorrection(Method):
@@ -116,7 +138,8 @@ class OffsetCorrection(Method):
     Args:
         network: the student; the teacher starts as its copy.
         revise_at: shares of the run at which labels are mended.
-        offsets: one for each 'case' and class; or one for each side of each axis too, smoothly joined ('direction'),
+        offsets: one for each 'case' and class; or one for each class that it borders on ('neighbour'), for walls whose
+            two surfaces are drawn by their own; or one for each side of each axis too, smoothly joined ('direction'),
             for annotators who shift as well as scale.
         hierarchical: shrink towards the annotator's mean; False takes every estimate as it is.
         remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: they 'keep' it,
@@ -140,7 +163,7 @@ class OffsetCorrection(Method):
         network: Network,
         *,
         revise_at: Sequence[float] = (0.3, 0.5, 0.7),
-        offsets: Literal["case", "direction"] = "case",
+        offsets: Literal["case", "neighbour", "direction"] = "case",
         hierarchical: bool = True,
         remainder: Literal["keep", "teacher", "ignore"] = "keep",
         confidence: float = 0.95,
@@ -186,72 +209,83 @@ class OffsetCorrection(Method):
         corrected = self._correct(measured)
         for case in cases:
             if case.quality is Quality.NOISY:
-                of_case = {cls: each for (name, cls), each in corrected.items() if name == case.name}
+                of_case = [each for each in corrected if each.measured.case == case.name]
                 yield self._revision(case, of_case, sure.pop(case.name, None))
 
     def _measure(self, case: LabelledCase, probabilities: Tensor) -> Iterable[Measured]:
-        for cls, mask, distance in _surfaces(case, len(probabilities)):
+        for surface in self._surfaces(case, range(1, len(probabilities))):
             found = estimate_offset(
-                mask,
-                distance,
-                probabilities[cls],
+                surface.mask,
+                surface.distance,
+                probabilities[surface.cls],
                 case.spacing,
                 criterion=self.criterion,
                 reach=self.reach,
                 doubt=self.doubt,
-                given=case.given,
+                counted=surface.near & (case.given != IGNORE),
             )
-            yield Measured(case.name, case.annotator, case.quality, cls, found.offset, found.error, found.by_side)
+            drawn = (case.name, case.annotator, case.quality, surface.cls, surface.neighbour)
+            yield Measured(*drawn, found.offset, found.error, found.by_side)
 
-    def _correct(self, measured: Sequence[Measured]) -> dict[tuple[str, int], Corrected]:
-        """Of all noisy labels, by case and class."""
-        corrected = {}
-        for cls in {each.cls for each in measured}:
-            expert = [each for each in measured if each.cls == cls and each.quality is Quality.EXPERT]
-            noisy = [each for each in measured if each.cls == cls and each.quality is Quality.NOISY]
+    def _surfaces(self, case: LabelledCase, classes: Iterable[int]) -> Iterator[_Surface]:
+        """What is moved by one offset each, of the classes that the given label holds."""
+        present = [cls for cls in classes if (case.given == cls).any()]
+        distances = {cls: _distance(case.given == cls, case) for cls in present}
+        everywhere = torch.ones_like(case.given, dtype=torch.bool)
+        if self.offsets != "neighbour":
+            yield from (_Surface(cls, None, case.given == cls, distances[cls], everywhere) for cls in present)
+            return
+        distances[0] = _distance(case.given == 0, case)
+        for cls in present:
+            others = [other for other in (0, *present) if other != cls]
+            nearest = torch.stack([distances[other] for other in others]).argmin(0)
+            for at, other in enumerate(others):
+                near = nearest == at
+                if (near & (case.given == cls)).any():
+                    yield _Surface(cls, other, case.given == cls, distances[cls], near)
+
+    def _correct(self, measured: Sequence[Measured]) -> list[Corrected]:
+        """Of all noisy labels; surfaces between the same classes have a mean, a bias and a scatter of their own."""
+        corrected = []
+        for kind in dict.fromkeys((each.cls, each.neighbour) for each in measured):
+            alike = [each for each in measured if (each.cls, each.neighbour) == kind]
+            expert = [each for each in alike if each.quality is Quality.EXPERT]
+            noisy = [each for each in alike if each.quality is Quality.NOISY]
             if not noisy:
                 continue
-            bias, scatter = _teacher(expert)
+            bias, scatter = known_zero([each.offset for each in expert], [each.error for each in expert])
             estimates = [each.offset - bias for each in noisy]
             errors = [math.hypot(each.error, scatter) for each in noisy]
             shrunk = shrink(estimates, errors, [each.annotator for each in noisy])
             for at, each in enumerate(noisy):
                 mean, error = (shrunk.mean[at], shrunk.error[at]) if self.hierarchical else (estimates[at], errors[at])
-                corrected[each.case, cls] = Corrected(
-                    each, float(mean), float(error), shrunk.group_mean[each.annotator], bias
-                )
+                corrected.append(Corrected(each, float(mean), float(error), shrunk.group_mean[each.annotator], bias))
         return corrected
 
-    def _revision(self, case: LabelledCase, corrected: Mapping[int, Corrected], sure: Tensor | None) -> Revision:
-        surfaces = list(_surfaces(case, max(corrected, default=0) + 1))
+    def _revision(self, case: LabelledCase, corrected: Sequence[Corrected], sure: Tensor | None) -> Revision:
         label = case.given
-        if surfaces:
-            distances = torch.full((max(corrected), *label.shape), torch.inf)
+        if corrected:
+            by_surface = {(each.measured.cls, each.measured.neighbour): each for each in corrected}
+            classes = max(each.measured.cls for each in corrected)
+            distances = torch.full((classes, *label.shape), torch.inf)
             offsets = torch.zeros_like(distances)
-            for cls, mask, distance in surfaces:
-                distances[cls - 1] = distance
-                offsets[cls - 1] = self._field(corrected[cls], mask, case.spacing)
+            for surface in self._surfaces(case, range(1, classes + 1)):
+                distances[surface.cls - 1] = surface.distance
+                field = self._field(by_surface[surface.cls, surface.neighbour], surface.mask, case.spacing)
+                offsets[surface.cls - 1] = field.where(surface.near, offsets[surface.cls - 1])
             outline = _distance((label > 0) & (label != IGNORE), case)
             label = moved(distances, outline, offsets, label)
         if sure is not None:
             disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
-        return Revision(case.name, MENDED, label, [each.row() for each in corrected.values()])
+        return Revision(case.name, MENDED, label, [each.row() for each in corrected])
 
     def _field(self, corrected: Corrected, mask: Tensor, spacing: Sequence[float]) -> Tensor:
         """The offset of every voxel: one number, or one that changes smoothly around the object."""
-        if self.offsets == "case":
+        if self.offsets != "direction":
             return torch.tensor(corrected.offset)
         around = torch.tensor(corrected.measured.by_direction) - corrected.measured.offset
         return torch.einsum("k,k...->...", around, directions(mask, spacing)) + corrected.offset
-
-
-def _surfaces(case: LabelledCase, classes: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Class, mask and signed distance of every class that the given label holds."""
-    for cls in range(1, classes):
-        mask = case.given == cls
-        if mask.any():
-            yield cls, mask, _distance(mask, case)
 
 
 def _distance(mask: Tensor, case: LabelledCase) -> Tensor:
@@ -259,17 +293,3 @@ def _distance(mask: Tensor, case: LabelledCase) -> Tensor:
     # Who draws slice by slice moves outlines within slices: other slices are out of reach.
     spacing = (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
     return torch.from_numpy(signed_distance(mask.numpy(), spacing))
-
-
-def _teacher(expert: Sequence[Measured]) -> tuple[float, float]:
-    """What the teacher says of expert labels, whose offset is 0: its bias, and how much it scatters around that.
-
-    The bias is pulled towards 0 by its own uncertainty.
-    """
-    if not expert:
-        return 0.0, 0.0
-    found = shrink([each.offset for each in expert], [each.error for each in expert], [""] * len(expert))
-    mean = found.group_mean[""]
-    variance = 1 / sum(1 / (each.error**2 + found.spread**2) for each in expert)
-    between = max(mean**2 - variance, 0.0)
-    return mean * between / (between + variance), found.spread
