@@ -4,37 +4,65 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
+import tokenize
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from segmend.data.cache import digest_of
-from segmend.methods import Method
+from segmend.labels.corrupt import Recipe
+from segmend.methods import Method, Supervised
+from segmend.networks import Network
 
 _ENGINE = tuple(f"segmend.commands.{name}" for name in ("corrupt", "train", "predict", "evaluate"))
 _SHOWS_ONLY = ("segmend.report", "segmend.progress", "segmend.bench")
 """Modules that change what is shown, never what is computed."""
+_CHOICES = {
+    "segmend.methods": ("_base",),
+    "segmend.networks": ("_base",),
+    "segmend.labels.corrupt": ("_base", "_label", "calibrate"),
+}
+"""Packages that import everything there is to choose from, and what of them everyone uses."""
 
 
-def code_of(method: type[Method]) -> str:
-    """A digest of all the code that a result of this method depends on.
+def code_of(method: type[Method], network: type[Network], recipe: type[Recipe] | None = None) -> str:
+    """A digest of all the code that a result depends on.
 
-    That is the commands that make it, the method's module, and whatever these import, but no other
-    method: a new method does not make the results of the others old.
+    That is the commands that make it, the modules of its method, network and noise, and whatever these import; but no
+    other method, network or recipe: a new one does not make the results of the others old. Neither do comments,
+    docstrings and empty lines.
     """
+    chosen = [cls.__module__ for cls in (method, network, recipe) if cls is not None]
+    if method.labels_unlabelled:
+        chosen.append(Supervised.__module__)
     found: dict[str, Path] = {}
-    waiting = [*_ENGINE, method.__module__]
+    waiting = [*_ENGINE, *chosen]
     while waiting:
         name = waiting.pop()
         if name in found or name.startswith(_SHOWS_ONLY) or not (path := _source(name)):
             continue
         found[name] = path
-        # The package of methods imports all of them; only what they have in common is followed from there.
-        waiting += _imports(path) if name != "segmend.methods" else ["segmend.methods._base"]
-    return digest_of(*[part for name in sorted(found) for part in (name, found[name])])
+        waiting += [f"{name}.{part}" for part in _CHOICES[name]] if name in _CHOICES else _imports(path)
+    return digest_of(*[part for name in sorted(found) for part in (name, computing(found[name].read_text("utf-8")))])
+
+
+def computing(source: str) -> str:
+    """What of a module's text has any effect: no comments, docstrings or empty lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            assert node.end_lineno
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 @cache
-def _imports(path: Path) -> frozenset[str]:
+def _imports(path: Path) -> Iterable[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:

@@ -253,13 +253,8 @@ def train_arguments(row: Row, given: Mapping[str, Any]) -> dict[str, Any]:
         InputError: there is no such network, or an argument of a part is not known.
     """
     arguments = dict(given)
-    network = arguments.pop("network", {"name": "VNet"})
-    network = {"name": network} if isinstance(network, str) else dict(network)
-    name = str(network.pop("name", "VNet"))
-    known = all_networks()
-    if name not in known:
-        raise InputError(f"row {row.name}", f"there is no network '{name}'", did_you_mean(name, known))
-    arguments["network"] = partial(known[name], **network)
+    network, of_network = network_of(row, given)
+    arguments["network"] = partial(network, **of_network)
     for part, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
         if part in arguments:
             try:
@@ -268,6 +263,20 @@ def train_arguments(row: Row, given: Mapping[str, Any]) -> dict[str, Any]:
                 known_fields = ", ".join(each.name for each in fields(cls))
                 raise InputError(f"row {row.name}, {part}", str(error), f"choose from {known_fields}") from error
     return arguments
+
+
+def network_of(row: Row, given: Mapping[str, Any]) -> tuple[type[Network], dict[str, Any]]:
+    """A row's network, a V-Net by default, and its own arguments.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    network = given.get("network", {})
+    arguments = {"name": network} if isinstance(network, str) else dict(network)
+    name, known = str(arguments.pop("name", "VNet")), all_networks()
+    if name not in known:
+        raise InputError(f"row {row.name}", f"there is no network '{name}'", did_you_mean(name, known))
+    return known[name], arguments
 
 
 def method_of(row: Row) -> Callable[[Network], Method]:
