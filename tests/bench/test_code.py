@@ -6,7 +6,7 @@ import pytest
 
 from segmend.bench import code
 from segmend.bench.code import code_of, computing
-from segmend.labels.corrupt import CubeMorphology, PolygonSimplification
+from segmend.labels.corrupt import CubeMorphology, MixedNoise, PolygonSimplification
 from segmend.methods import AIDE, PLIL, MeanTeacher, Supervised
 from segmend.methods.mixed import plil
 from segmend.networks import UNet, VNet
@@ -72,12 +72,16 @@ def test_depends_on_the_network_that_is_used_and_no_other(module, changed):
 
 @pytest.mark.parametrize("recipe", [CubeMorphology, PolygonSimplification])
 def test_depends_on_the_noise_that_is_used_and_no_other(recipe, changed):
-    before = {each: code_of(PLIL, VNet, each) for each in (CubeMorphology, PolygonSimplification, None)}
+    states = [(CubeMorphology,), (PolygonSimplification,), (), (MixedNoise, recipe)]
+    before = {state: code_of(PLIL, VNet, state) for state in states}
     changed(recipe.__module__)
-    assert [each for each in before if code_of(PLIL, VNet, each) != before[each]] == [recipe]
-    before = code_of(PLIL, VNet, recipe)
+    assert {state for state in states if code_of(PLIL, VNet, state) != before[state]} == {
+        (recipe,),
+        (MixedNoise, recipe),
+    }
+    before = code_of(PLIL, VNet, [recipe])
     changed("segmend.labels.corrupt.calibrate")
-    assert code_of(PLIL, VNet, recipe) != before
+    assert code_of(PLIL, VNet, [recipe]) != before
 
 
 def test_methods_that_label_cases_first_depend_on_the_method_that_does(changed):

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import io
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -26,14 +26,14 @@ _CHOICES = {
 """Packages that import everything there is to choose from, and what of them everyone uses."""
 
 
-def code_of(method: type[Method], network: type[Network], recipe: type[Recipe] | None = None) -> str:
+def code_of(method: type[Method], network: type[Network], recipes: Sequence[type[Recipe]] = ()) -> str:
     """A digest of all the code that a result depends on.
 
     That is the commands that make it, the modules of its method, network and noise, and whatever these import; but no
     other method, network or recipe: a new one does not make the results of the others old. Neither do comments,
     docstrings and empty lines.
     """
-    chosen = [cls.__module__ for cls in (method, network, recipe) if cls is not None]
+    chosen = [cls.__module__ for cls in (method, network, *recipes)]
     if method.labels_unlabelled:
         chosen.append(Supervised.__module__)
     found: dict[str, Path] = {}

@@ -16,7 +16,7 @@ from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import all_recipes
+from segmend.labels.corrupt import Recipe, all_recipes, recipes_of
 from segmend.learner import Optimisation
 from segmend.methods import Method, all_methods
 from segmend.metrics.results import METRICS
@@ -291,6 +291,13 @@ def corruption_of(labels: Labels) -> dict[str, Any]:
     arguments = dict(labels.corruption)
     recipe = all_recipes()[arguments.pop("recipe")]
     return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
+
+
+def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:
+    """The noise recipes that a state of the labels is made by."""
+    if not labels.corruption:
+        return ()
+    return recipes_of(all_recipes()[labels.corruption["recipe"]], labels.corruption.get("arguments", {}))
 
 
 def _find(name: str, beside: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segmend.bench.code import code_of
-from segmend.bench.plan import Labels, Plan, Row, corruption_of, method_of, network_of, train_arguments
+from segmend.bench.plan import Labels, Plan, Row, corruption_of, method_of, network_of, recipes_in, train_arguments
 from segmend.bench.unit import Unit, slug
 from segmend.commands.corrupt import corrupt
 from segmend.data.cache import digest_of
@@ -22,7 +22,6 @@ from segmend.data.image import case_name, read_grid
 from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels
-from segmend.labels.corrupt import all_recipes
 from segmend.methods import all_methods
 from segmend.outputs import whole_folder
 from segmend.progress import track
@@ -84,7 +83,7 @@ class Preparation:
             "code": code_of(
                 all_methods()[row.method],
                 network_of(row, row.train)[0],
-                all_recipes()[labels.corruption["recipe"]] if labels.corruption else None,
+                recipes_in(labels),
             ),
         }
 

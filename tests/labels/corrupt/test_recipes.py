@@ -18,6 +18,7 @@ from segmend.labels.corrupt import (
     InPlaneRotation,
     MarkovBoundary,
     MissingLabel,
+    MixedNoise,
     PolygonSimplification,
     RadiusMorphology,
     Recipe,
@@ -38,6 +39,7 @@ ALL = {
     "polygon": PolygonSimplification(),
     "markov": MarkovBoundary(steps=30, scatter_probability=0.01),
     "slices": SliceNoise(radius=3, jitter=1),
+    "mixed": MixedNoise(),
     "swap": ClassSwap(),
     "swap_case": ClassSwap(within="case"),
 }

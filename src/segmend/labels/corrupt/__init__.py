@@ -8,6 +8,7 @@ from segmend.labels.corrupt._label import NoisyLabel, corrupt_label
 from segmend.labels.corrupt.calibrate import calibrate
 from segmend.labels.corrupt.markov import MarkovBoundary
 from segmend.labels.corrupt.missing import MissingLabel
+from segmend.labels.corrupt.mixed import MixedNoise, recipes_of
 from segmend.labels.corrupt.polygon import PolygonSimplification
 from segmend.labels.corrupt.rotation import InPlaneRotation, RotatedMorphology
 from segmend.labels.corrupt.slices import SliceNoise
@@ -22,6 +23,7 @@ __all__ = [
     "InPlaneRotation",
     "MarkovBoundary",
     "MissingLabel",
+    "MixedNoise",
     "NoisyLabel",
     "PolygonSimplification",
     "RadiusMorphology",
@@ -31,6 +33,7 @@ __all__ = [
     "all_recipes",
     "calibrate",
     "corrupt_label",
+    "recipes_of",
 ]
 
 
