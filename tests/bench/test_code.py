@@ -55,8 +55,14 @@ def test_changes_with_the_methods_own_file_and_what_it_imports(changed):
     assert code_of(PLIL, VNet) != before[0]
 
 
-@pytest.mark.parametrize("module", ["segmend.report.curves", "segmend.progress", "segmend.bench.table"])
-def test_does_not_change_with_what_only_shows(module, changed):
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("segmend.report.curves", "segmend.progress", "segmend.bench.table"),
+        *("segmend.methods", "segmend.networks", "segmend.labels.corrupt"),
+    ],
+)
+def test_does_not_change_with_what_only_shows_or_lists(module, changed):
     before = code_of(PLIL, VNet)
     changed(module)
     assert code_of(PLIL, VNet) == before

@@ -40,11 +40,12 @@ def code_of(method: type[Method], network: type[Network], recipes: Sequence[type
     waiting = [*_ENGINE, *chosen]
     while waiting:
         name = waiting.pop()
-        if name in found or name.startswith(_SHOWS_ONLY) or not (path := _source(name)):
-            continue
-        found[name] = path
-        waiting += [f"{name}.{part}" for part in _CHOICES[name]] if name in _CHOICES else _imports(path)
-    return digest_of(*[part for name in sorted(found) for part in (name, computing(found[name].read_text("utf-8")))])
+        if name in _CHOICES:
+            waiting += [f"{name}.{part}" for part in _CHOICES[name]]
+        elif name not in found and not name.startswith(_SHOWS_ONLY) and (path := _source(name)):
+            found[name] = path
+            waiting += _imports(path)
+    return digest_of(*[part for name in sorted(found) for part in (name, _text(found[name]))])
 
 
 def computing(source: str) -> str:
@@ -59,6 +60,11 @@ def computing(source: str) -> str:
             assert node.end_lineno
             lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+@cache
+def _text(path: Path) -> str:
+    return computing(path.read_text(encoding="utf-8"))
 
 
 @cache
