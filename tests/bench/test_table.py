@@ -14,8 +14,8 @@ from segmend.bench.unit import Unit
 def finished(tmp_path):
     """Makes a finished unit whose test cases have this Dice."""
 
-    def make(row: str, dice: float) -> Unit:
-        unit = Unit.at(tmp_path, row, "4 expert", 0, {"row": row}, {})
+    def make(row: str, dice: float, seed: int = 0) -> Unit:
+        unit = Unit.at(tmp_path, row, "4 expert", seed, {"row": row}, {})
         unit.write()
         cases = pd.DataFrame({"case": ["a", "b"], "label": "atrium", "dice": [dice, dice], "status": "ok"})
         columns = ("jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd", "volume_prediction", "volume_reference")
@@ -53,3 +53,15 @@ def test_tells_how_far_the_order_is_the_published_one(notes, dice, rho):
 
 def test_says_nothing_of_the_order_of_a_few_rows(notes):
     assert "rank correlation" not in notes(0.2, 0.1, 0.3, None)
+
+
+def test_several_seeds_have_a_spread(small, write_plan, finished):
+    small |= {"labels": {"4 expert": {}}, "rows": {"A": {"method": "Supervised"}}, "baseline": "A", "seeds": [0, 1]}
+    plan = Plan.read(write_plan(small))
+    both = [finished("A", 0.5, 0), finished("A", 0.6, 1)]
+    text = Table.of(plan, both, {unit.folder.name: "done" for unit in both}).markdown()
+    assert "| A | 55.00 (0.00) ± 5.00 | 1.00 (0.00) ± 0.00 | 2 |" in text
+    assert "± sd over seeds" in text
+    waiting = Unit.at(both[0].folder.parent, "A", "4 expert", 1, {"row": "not run"}, {})
+    table = Table.of(plan, [both[0], waiting], {both[0].folder.name: "done", waiting.folder.name: "waiting"})
+    assert "| A | 50.00 (0.00) | 1.00 (0.00) | 1 of 2 |" in table.markdown()

@@ -67,7 +67,7 @@ class Table:
             file.write_text(self.latex(), encoding="utf-8")
 
     def markdown(self) -> str:
-        """Measured mean (sd over cases), published value in brackets behind."""
+        """Measured mean (sd over cases) ± sd over seeds, published value behind."""
         metrics = self.plan.metrics
         unit = self.plan.evaluate.get("unit", "mm")
         heads = [NAMES.get(metric, metric) + (f" ({unit})" if metric in DISTANCES else "") for metric in metrics]
@@ -117,7 +117,7 @@ class Table:
         cells = []
         for metric in self.plan.metrics:
             line = self.line(labels, row, metric)
-            text = _number(line, *_MEANS, metric) + _marks(line)
+            text = _number(line, *_MEANS, metric) + _marks(line) + _over_seeds(line, metric)
             if line["undefined"] > 0:
                 text += f" [{int(line['undefined'])} undefined]"
             published = _number(line, *_PUBLISHED, metric)
@@ -186,7 +186,8 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
         "test": "the checkpoint that was best ON THE TEST CASES, as in the public code of some papers",
     }
     notes = [
-        "Mean (sd over cases); *published value* behind. Means leave out undefined distances, whose number is given.",
+        f"Mean (sd over cases){' ± sd over seeds' if len(plan.seeds) > 1 else ''}; *published value* behind. "
+        "Means leave out undefined distances, whose number is given.",
         f"Tests: paired Wilcoxon over cases, Holm-corrected, p < {SIGNIFICANT}: \u2020 against {plan.baseline}, "
         "* the best row against the second best.",
         f"Scored is {checkpoint[plan.select]}. {len(done)} runs.",
@@ -223,6 +224,10 @@ def _number(line: pd.Series[float], value: str, spread: str, metric: str) -> str
     scale = 100 if metric in PERCENT else 1
     sd = "" if pd.isna(line[spread]) else f" ({scale * line[spread]:.2f})"
     return f"{scale * line[value]:.2f}{sd}"
+
+
+def _over_seeds(line: pd.Series[float], metric: str) -> str:
+    return "" if pd.isna(line["sd_seeds"]) else f" ± {(100 if metric in PERCENT else 1) * line['sd_seeds']:.2f}"
 
 
 def _marks(line: pd.Series[float]) -> str:
