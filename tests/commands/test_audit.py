@@ -220,7 +220,7 @@ class TestResuming:
 class TestArguments:
     def test_all_of_train_are_there(self):
         of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
-        assert set(of_audit) - set(of_train) == {"run", "folds"}
+        assert set(of_audit) - set(of_train) == {"run", "probabilities", "folds"}
         assert set(of_train) - set(of_audit) == set()
         differing = {name for name in of_train if of_train[name].default != of_audit[name].default}
         assert differing == {"method", "iterations"}

@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from segmend.commands.evidence import Folds, check_runs, infer, trained_on
+from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
@@ -42,6 +43,7 @@ def audit(
     data: Path,
     out: Path,
     run: Path | list[Path] | None = None,
+    probabilities: Path | None = None,
     folds: int = 3,
     method: Callable[[Network], Method] = Supervised,
     network: Callable[[int, int, int], Network] = VNet,
@@ -84,6 +86,8 @@ def audit(
         out: the folder to write.
         run: a run folder to take the probabilities from instead of training folds, or "[RUN1, RUN2]" to average
             those of several. Labels that it was trained on look better than they are.
+        probabilities: a folder of probabilities to judge by instead, made by models that have not seen the labels: of
+            'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         folds: number of models to train, 2 or more; at most one for each case.
         method: the method by name; this and all that follows is as in 'segmend train'.
         network: the network by name.
@@ -121,9 +125,10 @@ def audit(
     folder = DataFolder.open(data, cases)
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
-    _check_arguments(folder, out, judged, runs, folds)
+    given = GivenProbabilities(probabilities, folder) if probabilities else None
+    _check_arguments(folder, out, judged, runs, given, folds)
     place = AuditFolder(out)
-    _claim(place, folder, judged, runs, {"folds": folds, "seed": seed})
+    _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
     training = partial(
         train,
         data=data,
@@ -152,8 +157,12 @@ def audit(
     )
 
     findings, portraits = first_look(folder, judged)
-    if runs:
-        infer([case for case in judged if not place.evidence(case.name).is_file()], folder, runs, precision, place)
+    missing = [case for case in judged if not place.evidence(case.name).is_file()]
+    if given:
+        given.write(missing, place)
+        judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+    elif runs:
+        infer(missing, folder, runs, precision, place)
         judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
     else:
         held_out, same = to_judge(judged), twins(portraits)
@@ -178,23 +187,38 @@ def audit(
     return table
 
 
-def _check_arguments(folder: DataFolder, out: Path, judged: Sequence[Case], runs: Sequence[Run], folds: int) -> None:
+def _check_arguments(
+    folder: DataFolder,
+    out: Path,
+    judged: Sequence[Case],
+    runs: Sequence[Run],
+    given: GivenProbabilities | None,
+    folds: int,
+) -> None:
+    if runs and given:
+        raise InputError("--run, --probabilities", "are both given", "choose one of them")
     if out.resolve().is_relative_to(folder.root.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
     if not judged:
         raise InputError(folder.root, "has no training case with a label", "there is nothing to audit")
     if folds < 2:
         raise InputError("--folds", f"is {folds}", "give 2 or more")
-    if not runs and len(judged) < 2:
+    if not runs and not given and len(judged) < 2:
         raise InputError(folder.root, "has only one labelled training case", "give a --run that can judge it")
     check_runs(runs, folder)
+    if given:
+        given.check(judged)
 
 
-def _claim(
-    place: AuditFolder, folder: DataFolder, judged: Sequence[Case], runs: Sequence[Run], dealing: Mapping[str, int]
-) -> None:
+def _source(runs: Sequence[Run], given: GivenProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
+    """Where the evidence comes from, if it is given."""
+    if given:
+        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}}
+    return {"runs": {str(run.path.resolve()): digest_of(run.last) for run in runs}} if runs else {}
+
+
+def _claim(place: AuditFolder, folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> None:
     """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
-    evidence = {"runs": {str(run.path.resolve()): digest_of(run.last) for run in runs}} if runs else dealing
     settings = {
         "data": str(folder.root.resolve()),
         "evidence": evidence,
