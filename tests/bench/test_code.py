@@ -79,15 +79,15 @@ def test_depends_on_the_network_that_is_used_and_no_other(module, changed):
 @pytest.mark.parametrize("recipe", [CubeMorphology, PolygonSimplification])
 def test_depends_on_the_noise_that_is_used_and_no_other(recipe, changed):
     states = [(CubeMorphology,), (PolygonSimplification,), (), (MixedNoise, recipe)]
-    before = {state: code_of(PLIL, VNet, state) for state in states}
+    before = {state: code_of(PLIL, VNet, *state) for state in states}
     changed(recipe.__module__)
-    assert {state for state in states if code_of(PLIL, VNet, state) != before[state]} == {
+    assert {state for state in states if code_of(PLIL, VNet, *state) != before[state]} == {
         (recipe,),
         (MixedNoise, recipe),
     }
-    before = code_of(PLIL, VNet, [recipe])
+    before = code_of(PLIL, VNet, recipe)
     changed("segmend.labels.corrupt.calibrate")
-    assert code_of(PLIL, VNet, [recipe]) != before
+    assert code_of(PLIL, VNet, recipe) != before
 
 
 def test_methods_that_label_cases_first_depend_on_the_method_that_does(changed):
@@ -120,3 +120,11 @@ def function(a: int) -> str:
 '''
     kept = ['TEXT = """kept, # this too', '"""', "def function(a: int) -> str:", '    return f"{a} # kept"']
     assert computing(source).splitlines() == kept
+
+
+def test_labels_that_are_mended_first_depend_on_the_audit(changed):
+    before = code_of(PLIL, VNet), code_of(PLIL, VNet, audited=True)
+    assert before[0] != before[1]
+    changed("segmend.labels.audit.scores")
+    assert code_of(PLIL, VNet) == before[0]
+    assert code_of(PLIL, VNet, audited=True) != before[1]

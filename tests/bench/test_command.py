@@ -163,6 +163,30 @@ def test_unlabelled_cases_count_as_noisy_for_methods_that_label_them(small, writ
         Preparation(Plan.read(write_plan(small)), data, tmp_path / "out").check()
 
 
+def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_process):
+    noise = {"recipe": "CubeMorphology", "arguments": {"side_min": 3, "side_max": 7}}
+    network = {"name": "UNet", "width": 2, "stages": 2}
+    training = {"folds": 2, "iterations": 2, "patch": [16, 16, 16], "network": network, "mixed": 1}
+    small["labels"] = {"given": noise, "mended": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
+    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}}
+    out = tmp_path / "out"
+    bench(plan=str(write_plan(small)), data=data, out=out)
+    (audited,) = (out / "audits").iterdir()
+    assert (audited / "report.html").is_file()
+    runs = {run["labels"]: run["what"] for run in json.loads((out / "runs.json").read_text())}
+    assert runs["given"]["code"] != runs["mended"]["code"]
+    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0.0}
+    (mended,) = [
+        path for path in (out / "labels").iterdir() if path.name.startswith("mended") and "given" not in path.name
+    ]
+    assert (mended / "corrections.csv").is_file()
+    assert (mended / "labelsTr_clean").is_dir()
+    before = contents(out / "audits")
+    bench(plan=str(write_plan(small)), data=data, out=out)
+    assert contents(out / "audits") == before
+    assert len(in_process.ran) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from segmend.bench.plan import PLANS, Plan, corruption_of, method_of, train_arguments
+from segmend.bench.plan import PLANS, Plan
 from segmend.bench.published import published_value
 from segmend.errors import InputError
-from segmend.labels.corrupt import CubeMorphology
-from segmend.learner import Optimisation
-from segmend.methods import Supervised
-from segmend.networks import UNet
 
 SHIPPED = sorted(path.stem for path in PLANS.glob("*.yaml"))
 
@@ -20,15 +16,8 @@ def test_a_plan_says_what_is_run(small, write_plan):
     assert set(row.labels) == {"some noisy", "as given"}
     assert row.train["iterations"] == 7
     assert row.train["mixed"] == 2
-    arguments = train_arguments(row, row.train)
-    assert arguments["optimisation"] == Optimisation(optimiser="adamw")
-    network = arguments["network"](1, 2, 3)
-    assert isinstance(network, UNet)
-    assert network.arguments["width"] == 2
-    assert isinstance(method_of(row)(network), Supervised)
-    corruption = corruption_of(plan.labels["some noisy"])
-    assert isinstance(corruption["recipe"], CubeMorphology)
-    assert corruption["expert"] == 2
+    assert plan.labels["some noisy"].corruption == {"recipe": "CubeMorphology", "expert": 2}
+    assert plan.labels["some noisy"].audit is None
     assert plan.labels["as given"].corruption is None
     assert plan.rows["PNL"].method is None
 
@@ -62,6 +51,8 @@ def test_selection_on_test_cases_stands_in_the_title(small, write_plan):
         (("rows", "Mixed", "colour"), 1, "'colour' is not known of a row"),
         (("labels", "some noisy", "recipe"), "Cube", "no recipe 'Cube'.*CubeMorphology"),
         (("labels", "some noisy", "arguments"), {"sides": 1}, "'sides' is not an argument of CubeMorphology"),
+        (("labels", "some noisy", "audit"), {"fold": 2}, "'fold' is not an argument of 'audit'.*folds"),
+        (("labels", "some noisy", "correct"), {"score": 1}, "'score' is not an argument of 'correct'.*minimum_score"),
         (("metrics",), ["dice", "dise"], "'dise' is not a column"),
         (("select",), "first", "'first' is unknown"),
         (("baseline",), "Mixd", "no row 'Mixd'"),
@@ -76,14 +67,6 @@ def test_what_is_not_known_is_named_with_its_line(small, write_plan, place, valu
     with pytest.raises(InputError, match=message) as error:
         Plan.read(write_plan(small))
     assert "plan.yaml line" in str(error.value)
-
-
-def test_a_wrong_part_of_an_argument_is_named(small, write_plan):
-    row = Plan.read(write_plan(small)).rows["Mixed"]
-    with pytest.raises(InputError, match="rate"):
-        train_arguments(row, {"optimisation": {"rate": 1}})
-    with pytest.raises(InputError, match="VNet"):
-        train_arguments(row, {"network": "VNett"})
 
 
 def test_an_unknown_plan_is_an_error():

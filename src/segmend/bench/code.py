@@ -6,16 +6,15 @@ import ast
 import importlib.util
 import io
 import tokenize
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from segmend.data.cache import digest_of
-from segmend.labels.corrupt import Recipe
 from segmend.methods import Method, Supervised
-from segmend.networks import Network
 
 _ENGINE = tuple(f"segmend.commands.{name}" for name in ("corrupt", "train", "predict", "evaluate"))
+_MENDING = tuple(f"segmend.commands.{name}" for name in ("audit", "correct"))
 _SHOWS_ONLY = ("segmend.report", "segmend.progress", "segmend.bench")
 """Modules that change what is shown, never what is computed."""
 _CHOICES = {
@@ -26,18 +25,21 @@ _CHOICES = {
 """Packages that import everything there is to choose from, and what of them everyone uses."""
 
 
-def code_of(method: type[Method], network: type[Network], recipes: Sequence[type[Recipe]] = ()) -> str:
+def code_of(*chosen: type, audited: bool = False) -> str:
     """A digest of all the code that a result depends on.
 
     That is the commands that make it, the modules of its method, network and noise, and whatever these import; but no
     other method, network or recipe: a new one does not make the results of the others old. Neither do comments,
     docstrings and empty lines.
+
+    Args:
+        chosen: the method, the network, noise recipes.
+        audited: whether labels are audited and mended first.
     """
-    chosen = [cls.__module__ for cls in (method, network, *recipes)]
-    if method.labels_unlabelled:
-        chosen.append(Supervised.__module__)
     found: dict[str, Path] = {}
-    waiting = [*_ENGINE, *chosen]
+    waiting = [*_ENGINE, *(_MENDING if audited else ()), *(cls.__module__ for cls in chosen)]
+    if any(issubclass(cls, Method) and cls.labels_unlabelled for cls in chosen):
+        waiting.append(Supervised.__module__)
     while waiting:
         name = waiting.pop()
         if name in _CHOICES:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from segmend.bench.lines import Document
+from segmend.commands.audit import audit
+from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
-from segmend.data.augment import Augmentation
 from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import Recipe, all_recipes, recipes_of
-from segmend.learner import Optimisation
-from segmend.methods import Method, all_methods
+from segmend.labels.corrupt import all_recipes
+from segmend.methods import all_methods
 from segmend.metrics.results import METRICS
-from segmend.networks import Network, all_networks
 
 PLANS = Path(__file__).parent / "plans"
 """The plans that come with Segmend."""
 
 _BATCH = {"expert", "noisy", "unlabelled", "mixed"}
-_GIVEN_BY_BENCH = {"data", "out", "method", "seed", "cases", "cache", "run", "images", "predictions", "references"}
+_GIVEN_BY_BENCH = {
+    *("data", "out", "method", "seed", "cases", "cache", "run", "images", "predictions", "references"),
+    *("probabilities", "audit", "decisions"),
+}
 Selection = Literal["last", "best", "test"]
 
 
@@ -38,12 +40,16 @@ class Labels:
         name: as the table shows it.
         cases: table of splits and qualities to use instead of the folder's own, or None.
         corruption: arguments of ``segmend corrupt`` with the recipe by name; None keeps the labels.
+        audit: arguments of ``segmend audit`` by which the labels are then mended; None leaves them.
+        correct: arguments of ``segmend correct`` that follows.
         published: names of the settings in the published table that it stands for.
     """
 
     name: str
     cases: Path | None
     corruption: dict[str, Any] | None
+    audit: dict[str, Any] | None
+    correct: dict[str, Any]
     published: tuple[str, ...]
 
 
@@ -153,6 +159,8 @@ class Plan:
                 name,
                 self.path.parent / given["cases"] if given.get("cases") else None,
                 {key: value for key, value in given.items() if key in _corruption()} if "recipe" in given else None,
+                dict(given["audit"] or {}) if "audit" in given else None,
+                dict(given.get("correct", {})),
                 tuple(given.get("published", ())),
             )
             for name, given in self.document.content["labels"].items()
@@ -206,7 +214,12 @@ class Plan:
     def _check_labels(self) -> None:
         for name, given in self.document.content["labels"].items():
             place = ("labels", name)
-            self.document.check_keys(place, {*_corruption(), "cases", "published"}, "known of labels")
+            self.document.check_keys(
+                place, {*_corruption(), "cases", "audit", "correct", "published"}, "known of labels"
+            )
+            for part, taken in (("audit", _arguments(audit) | {"method", "seed"}), ("correct", _arguments(correct))):
+                if given.get(part):
+                    self.document.check_keys((*place, part), taken, f"an argument of '{part}'")
             recipe = given.get("recipe")
             if recipe is None:
                 continue
@@ -244,60 +257,6 @@ _TOP = {
     *("title", "base", "data", "labels", "train", "rows", "seeds", "metrics", "predict", "evaluate"),
     *("select", "baseline", "published"),
 }
-
-
-def train_arguments(row: Row, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's arguments of ``train`` as its function takes them.
-
-    Raises:
-        InputError: there is no such network, or an argument of a part is not known.
-    """
-    arguments = dict(given)
-    network, of_network = network_of(row, given)
-    arguments["network"] = partial(network, **of_network)
-    for part, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
-        if part in arguments:
-            try:
-                arguments[part] = cls(**arguments[part])
-            except TypeError as error:
-                known_fields = ", ".join(each.name for each in fields(cls))
-                raise InputError(f"row {row.name}, {part}", str(error), f"choose from {known_fields}") from error
-    return arguments
-
-
-def network_of(row: Row, given: Mapping[str, Any]) -> tuple[type[Network], dict[str, Any]]:
-    """A row's network, a V-Net by default, and its own arguments.
-
-    Raises:
-        InputError: there is no such network.
-    """
-    network = given.get("network", {})
-    arguments = {"name": network} if isinstance(network, str) else dict(network)
-    name, known = str(arguments.pop("name", "VNet")), all_networks()
-    if name not in known:
-        raise InputError(f"row {row.name}", f"there is no network '{name}'", did_you_mean(name, known))
-    return known[name], arguments
-
-
-def method_of(row: Row) -> Callable[[Network], Method]:
-    """What makes a row's method around a network."""
-    assert row.method
-    return partial(all_methods()[row.method], **row.arguments)
-
-
-def corruption_of(labels: Labels) -> dict[str, Any]:
-    """Arguments of ``corrupt`` as its function takes them."""
-    assert labels.corruption
-    arguments = dict(labels.corruption)
-    recipe = all_recipes()[arguments.pop("recipe")]
-    return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
-
-
-def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:
-    """The noise recipes that a state of the labels is made by."""
-    if not labels.corruption:
-        return ()
-    return recipes_of(all_recipes()[labels.corruption["recipe"]], labels.corruption.get("arguments", {}))
 
 
 def _find(name: str, beside: Path | None = None) -> Path:

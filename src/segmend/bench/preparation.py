@@ -10,9 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from segmend.bench.building import (
+    audit_arguments,
+    auditing_method,
+    corruption_of,
+    method_of,
+    network_of,
+    recipes_in,
+    train_arguments,
+)
 from segmend.bench.code import code_of
-from segmend.bench.plan import Labels, Plan, Row, corruption_of, method_of, network_of, recipes_in, train_arguments
+from segmend.bench.plan import Labels, Plan, Row
 from segmend.bench.unit import Unit, slug
+from segmend.commands.audit import audit
+from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
 from segmend.data.cache import digest_of
 from segmend.data.case import Split
@@ -50,6 +61,8 @@ class Preparation:
         """
         for labels in self.plan.labels.values():
             self._check_cases(self._folder(labels))
+            if labels.audit is not None:
+                audit_arguments(labels)
         for row in self.plan.rows.values():
             if row.method:
                 self._check_row(row)
@@ -71,21 +84,26 @@ class Preparation:
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
         assert row.method
+        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *recipes_in(labels)]
+        if labels.audit is not None:
+            chosen += [auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
         return {
             "data": self._digest(labels),
-            "labels": labels.corruption,
+            "labels": self._noise(labels),
             "method": row.method,
             "arguments": row.arguments,
             "train": row.train,
             "select": self.plan.select,
             "predict": self.plan.predict,
             "evaluate": self.plan.evaluate,
-            "code": code_of(
-                all_methods()[row.method],
-                network_of(row, row.train)[0],
-                recipes_in(labels),
-            ),
+            "code": code_of(*chosen, audited=labels.audit is not None),
         }
+
+    def _noise(self, labels: Labels) -> dict[str, Any] | None:
+        """What is done to the labels of the data folder."""
+        if labels.audit is None:
+            return labels.corruption
+        return {"corruption": labels.corruption, "audit": labels.audit, "correct": labels.correct}
 
     def _check_cases(self, folder: DataFolder) -> None:
         wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")
@@ -103,13 +121,14 @@ class Preparation:
                 )
 
     def _check_row(self, row: Row) -> None:
+        assert row.method
         folder = self._folder(self.plan.labels[row.labels[0]])
-        arguments = train_arguments(row, row.train)
+        arguments = train_arguments(row.train, f"row {row.name}")
         scan = folder.select(Split.TRAIN)[0].images[0]
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
             network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
-            method = method_of(row)(network)
+            method = method_of(row.method, row.arguments)(network)
         except (TypeError, ValueError) as error:
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
@@ -135,12 +154,19 @@ class Preparation:
         return digest_of(*names, *track(files, "reading the data"))
 
     def _prepared(self, labels: Labels) -> dict[str, Any]:
-        mark = digest_of(self._digest(labels), json.dumps(labels.corruption, sort_keys=True))[:8]
+        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True))[:8]
         data, cases = self.data, labels.cases
         if labels.corruption:
-            data, cases = self.out / "labels" / f"{slug(labels.name)}_{mark}", None
+            kind = "_given" if labels.audit is not None else ""
+            data, cases = self.out / "labels" / f"{slug(labels.name)}{kind}_{mark}", None
             if not data.exists():
                 corrupt(data=self.data, out=data, cases=labels.cases, **corruption_of(labels))
+        if labels.audit is not None:
+            given, data = data, self.out / "labels" / f"{slug(labels.name)}_{mark}"
+            if not data.exists():
+                place = self.out / "audits" / f"{slug(labels.name)}_{mark}"
+                audit(data=given, out=place, cases=cases, **audit_arguments(labels))
+                correct(data=given, audit=place, out=data, cases=cases, **labels.correct)
         folder = DataFolder.open(data, cases)
         test = self.out / "test" / mark
         if not test.exists():

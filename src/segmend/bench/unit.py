@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from segmend.bench.plan import Row, method_of, train_arguments
+from segmend.bench.building import method_of, train_arguments
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
@@ -113,14 +113,13 @@ def execute(unit: Unit) -> None:
     assert data
     assert images
     assert references
-    row = Row(unit.row, what["method"], what["arguments"], (), {}, "")
     run = train(
         data=data,
         cases=where["cases"],
-        method=method_of(row),
+        method=method_of(what["method"], what["arguments"]),
         out=unit.folder / "run",
         seed=unit.seed,
-        **train_arguments(row, what["train"]),
+        **train_arguments(what["train"], f"row {unit.row}"),
     )
     predictions = unit.folder / "predictions"
     if not predictions.exists():

@@ -1,0 +1,97 @@
+"""From the names in a plan to what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from segmend.bench.plan import Labels
+from segmend.data.augment import Augmentation
+from segmend.errors import InputError, did_you_mean
+from segmend.labels.corrupt import Recipe, all_recipes, recipes_of
+from segmend.learner import Optimisation
+from segmend.methods import Method, all_methods
+from segmend.networks import Network, all_networks
+
+
+def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Arguments of ``train`` as its function takes them.
+
+    Args:
+        given: as the plan has them.
+        where: what they belong to, for the error.
+
+    Raises:
+        InputError: there is no such network, or an argument of a part is not known.
+    """
+    arguments = dict(given)
+    network, of_network = network_of(given, where)
+    arguments["network"] = partial(network, **of_network)
+    for part, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
+        if part in arguments:
+            try:
+                arguments[part] = cls(**arguments[part])
+            except TypeError as error:
+                known = ", ".join(each.name for each in fields(cls))
+                raise InputError(f"{where}, {part}", str(error), f"choose from {known}") from error
+    return arguments
+
+
+def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dict[str, Any]]:
+    """The network that arguments of ``train`` name, a V-Net by default, and its own arguments.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    network = given.get("network", {})
+    arguments = {"name": network} if isinstance(network, str) else dict(network)
+    name, known = str(arguments.pop("name", "VNet")), all_networks()
+    if name not in known:
+        raise InputError(where, f"there is no network '{name}'", did_you_mean(name, known))
+    return known[name], arguments
+
+
+def method_of(name: str, arguments: Mapping[str, Any]) -> Callable[[Network], Method]:
+    """What makes a method around a network."""
+    return partial(all_methods()[name], **arguments)
+
+
+def corruption_of(labels: Labels) -> dict[str, Any]:
+    """Arguments of ``corrupt`` as its function takes them."""
+    assert labels.corruption
+    arguments = dict(labels.corruption)
+    recipe = all_recipes()[arguments.pop("recipe")]
+    return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
+
+
+def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:
+    """The noise recipes that a state of the labels is made by."""
+    if not labels.corruption:
+        return ()
+    return recipes_of(all_recipes()[labels.corruption["recipe"]], labels.corruption.get("arguments", {}))
+
+
+def audit_arguments(labels: Labels) -> dict[str, Any]:
+    """Arguments of ``audit`` as its function takes them.
+
+    Raises:
+        InputError: there is no such network or method, or an argument of a part is not known.
+    """
+    assert labels.audit is not None
+    arguments = train_arguments(labels.audit, f"labels {labels.name}, audit")
+    return {**arguments, "method": auditing_method(labels)}
+
+
+def auditing_method(labels: Labels) -> type[Method]:
+    """The method that models of an audit are trained by.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    assert labels.audit is not None
+    name, known = str(labels.audit.get("method", "Supervised")), all_methods()
+    if name not in known:
+        raise InputError(f"labels {labels.name}, audit", f"there is no method '{name}'", did_you_mean(name, known))
+    return known[name]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.bench.building import (
+    audit_arguments,
+    auditing_method,
+    corruption_of,
+    method_of,
+    network_of,
+    recipes_in,
+    train_arguments,
+)
+from segmend.bench.plan import Plan
+from segmend.errors import InputError
+from segmend.labels.corrupt import CubeMorphology, MissingLabel, MixedNoise
+from segmend.learner import Optimisation
+from segmend.methods import MeanTeacher, Supervised
+from segmend.networks import UNet, VNet
+
+
+@pytest.fixture
+def labels(small, write_plan):
+    """The state 'some noisy' of a plan, with more said about it."""
+
+    def make(**more):
+        small["labels"]["some noisy"] |= more
+        return Plan.read(write_plan(small)).labels["some noisy"]
+
+    return make
+
+
+def test_arguments_of_training():
+    given = {"network": {"name": "UNet", "width": 2, "stages": 2}, "optimisation": {"optimiser": "adamw"}, "mixed": 4}
+    arguments = train_arguments(given, "row A")
+    assert arguments["optimisation"] == Optimisation(optimiser="adamw")
+    assert arguments["mixed"] == 4
+    network = arguments["network"](1, 2, 3)
+    assert isinstance(network, UNet)
+    assert network.arguments["width"] == 2
+    assert isinstance(method_of("Supervised", {"criterion": "gce"})(network), Supervised)
+    assert network_of({}, "row A") == (VNet, {})
+    assert network_of({"network": "UNet"}, "row A") == (UNet, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"optimisation": {"rate": 1}}, "row A, optimisation.*rate"), ({"network": "VNett"}, "row A.*VNett.*VNet")],
+)
+def test_what_is_not_known_is_said(given, message):
+    with pytest.raises(InputError, match=message):
+        train_arguments(given, "row A")
+
+
+def test_noise(labels):
+    corruption = corruption_of(labels())
+    assert isinstance(corruption["recipe"], CubeMorphology)
+    assert corruption["expert"] == 2
+    assert recipes_in(labels()) == (CubeMorphology,)
+    mixed = labels(recipe="MixedNoise", arguments={"recipes": [{"MissingLabel": {}}]})
+    assert recipes_in(mixed) == (MixedNoise, MissingLabel)
+
+
+def test_an_audit(labels):
+    state = labels(audit={"folds": 2, "network": {"name": "UNet", "width": 2}, "method": "MeanTeacher"})
+    arguments = audit_arguments(state)
+    assert arguments["folds"] == 2
+    assert arguments["method"] is auditing_method(state) is MeanTeacher
+    assert arguments["network"].func is UNet
+    assert auditing_method(labels(audit=None)) is Supervised
+    with pytest.raises(InputError, match=r"labels some noisy, audit.*Superviced.*Supervised"):
+        audit_arguments(labels(audit={"method": "Superviced"}))
