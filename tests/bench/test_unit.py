@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import signal
 import sys
 
 import pytest
@@ -62,6 +64,24 @@ def test_two_processes_never_work_on_one_unit(tmp_path, monkeypatch):
     (unit.folder / "result.json").write_text("{}")
     assert main() == 0
     assert len(worked) == 1
+
+
+def test_can_be_asked_to_stop_even_if_started_in_the_background(tmp_path, monkeypatch):
+    unit = made(tmp_path)
+    unit.write()
+
+    def work(_: Unit) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(unit_module, "execute", work)
+    monkeypatch.setattr(sys, "argv", ["unit", str(unit.folder)])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("A b", "A-b"), ("4 expert + 76", "4-expert-76"), ("(ours)", "ours")])

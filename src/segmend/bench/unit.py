@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,8 @@ def slug(name: str) -> str:
 
 def main() -> int:
     """Executes the unit whose folder is the only argument, unless another process is at it."""
+    # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
     with (unit.folder / "lock").open("w") as lock:
         try:
