@@ -14,12 +14,15 @@ from segmend.bench.unit import Unit
 def finished(tmp_path):
     """Makes a finished unit whose test cases have this Dice."""
 
-    def make(row: str, dice: float, seed: int = 0) -> Unit:
+    def make(row: str, dice: float, seed: int = 0, cases: int = 2) -> Unit:
         unit = Unit.at(tmp_path, row, "4 expert", seed, {"row": row}, {})
         unit.write()
-        cases = pd.DataFrame({"case": ["a", "b"], "label": "atrium", "dice": [dice, dice], "status": "ok"})
-        columns = ("jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd", "volume_prediction", "volume_reference")
-        cases.assign(**dict.fromkeys(columns, 1.0)).to_csv(unit.folder / "scores.csv", index=False)
+        every = [dice + 0.001 * case for case in range(cases)] if cases > 2 else [dice] * cases
+        table = pd.DataFrame({"case": range(cases), "label": "atrium", "dice": every, "status": "ok"})
+        columns = ("jaccard", "asd", "assd", "mssd", "nsd", "ravd", "volume_prediction", "volume_reference")
+        table.assign(**dict.fromkeys(columns, 1.0), hd95=[10 * (1 - each) for each in every]).to_csv(
+            unit.folder / "scores.csv", index=False
+        )
         (unit.folder / "result.json").write_text('{"device": "CPU", "seconds": 1, "versions": {"torch": "2"}}')
         return unit
 
@@ -60,8 +63,21 @@ def test_several_seeds_have_a_spread(small, write_plan, finished):
     plan = Plan.read(write_plan(small))
     both = [finished("A", 0.5, 0), finished("A", 0.6, 1)]
     text = Table.of(plan, both, {unit.folder.name: "done" for unit in both}).markdown()
-    assert "| A | 55.00 (0.00) ± 5.00 | 1.00 (0.00) ± 0.00 | 2 |" in text
+    assert "| A | 55.00 (0.00) ± 5.00 | 4.50 (0.00) ± 0.50 | 2 |" in text
     assert "± sd over seeds" in text
     waiting = Unit.at(both[0].folder.parent, "A", "4 expert", 1, {"row": "not run"}, {})
     table = Table.of(plan, [both[0], waiting], {both[0].folder.name: "done", waiting.folder.name: "waiting"})
-    assert "| A | 50.00 (0.00) | 1.00 (0.00) | 1 of 2 |" in table.markdown()
+    assert "| A | 50.00 (0.00) | 5.00 (0.00) | 1 of 2 |" in table.markdown()
+
+
+def test_marks_tell_better_from_worse(small, write_plan, finished):
+    small["labels"] = {"4 expert": {}}
+    small["rows"] = {row: {"method": "Supervised"} for row in ("base", "good", "bad")}
+    plan = Plan.read(write_plan(small | {"baseline": "base"}))
+    units = [finished(row, dice, cases=20) for row, dice in (("base", 0.5), ("good", 0.6), ("bad", 0.4))]
+    text = Table.of(plan, units, {unit.folder.name: "done" for unit in units}).markdown()
+    marks = {row: text.split(f"| {row} |")[1].split("|")[:2] for row in ("base", "good", "bad")}
+    assert all("†" not in cell and "‡" not in cell for cell in marks["base"])
+    assert all("†" in cell and "*" in cell for cell in marks["good"])
+    assert all("‡" in cell for cell in marks["bad"])
+    assert "† better and ‡ worse than base" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from segmend.bench.unit import slug
 from segmend.metrics import draw_boxplot
 from segmend.outputs import whole_file
 
+_LETTERS_A_LINE = 90
 _MEASURED, _PUBLISHED = "#0072B2", "0.55"
 
 
@@ -40,7 +42,7 @@ def draw_table(path: Path, table: Table) -> None:
         _tidy(axes, list(rows["row"]), str(labels))
     ring = "; ring: published" if shown["published"].notna().any() else ""
     panels[-1, 0].set_xlabel(f"{NAMES.get(metric, metric)}: measured (mean, 95 % interval over cases){ring}")
-    figure.suptitle(table.plan.title, fontsize=11)
+    figure.suptitle(textwrap.fill(table.plan.title, _LETTERS_A_LINE), fontsize=11)
     with whole_file(path) as file:
         figure.savefig(file, dpi=150)
 

@@ -39,6 +39,11 @@ def summarise(results: pd.DataFrame, metrics: Sequence[str], rows: Sequence[str]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether small values of a metric are good: of distances, not of overlaps."""
+    return metric not in ("dice", "jaccard", "nsd")
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values corrected for being several (Holm, Scand. J. Statist. 1979); NaN stays and does not count."""
     values = np.asarray(p_values, dtype=float)
@@ -64,8 +69,7 @@ def _of_metric(results: pd.DataFrame, metric: str, rows: Sequence[str], baseline
     per_case = {row: _by_case(results[results["row"] == row], metric) for row in rows}
     lines = [_line(results[results["row"] == row], row, metric, per_case[row]) for row in rows]
     table = pd.DataFrame(lines)
-    lower_is_better = metric not in ("dice", "jaccard", "nsd")
-    order = table["mean"].sort_values(ascending=lower_is_better).index
+    order = table["mean"].sort_values(ascending=lower_is_better(metric)).index
     tests = [_p(per_case[row], per_case[baseline]) if baseline in rows and row != baseline else np.nan for row in rows]
     second = _p(per_case[rows[order[0]]], per_case[rows[order[1]]]) if len(rows) > 1 else np.nan
     *tests, second = holm([*tests, second])

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from segmend.bench.known import RESULTS
 from segmend.bench.plan import Plan, Row
 from segmend.bench.published import published_value
-from segmend.bench.statistics import summarise
+from segmend.bench.statistics import lower_is_better, summarise
 from segmend.bench.unit import State, Unit
 from segmend.metrics.results import DISTANCES
 from segmend.outputs import whole_file
@@ -117,7 +117,8 @@ class Table:
         cells = []
         for metric in self.plan.metrics:
             line = self.line(labels, row, metric)
-            text = _number(line, *_MEANS, metric) + _marks(line) + _over_seeds(line, metric)
+            worse = lower_is_better(metric) == (line["mean"] > self.line(labels, self.plan.baseline, metric)["mean"])
+            text = _number(line, *_MEANS, metric) + _marks(line, worse=worse) + _over_seeds(line, metric)
             if line["undefined"] > 0:
                 text += f" [{int(line['undefined'])} undefined]"
             published = _number(line, *_PUBLISHED, metric)
@@ -188,8 +189,8 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
     notes = [
         f"Mean (sd over cases){' ± sd over seeds' if len(plan.seeds) > 1 else ''}; *published value* behind. "
         "Means leave out undefined distances, whose number is given.",
-        f"Tests: paired Wilcoxon over cases, Holm-corrected, p < {SIGNIFICANT}: \u2020 against {plan.baseline}, "
-        "* the best row against the second best.",
+        f"Tests: paired Wilcoxon over cases, Holm-corrected, p < {SIGNIFICANT}: \u2020 better and \u2021 worse "
+        f"than {plan.baseline}, * the best row against the second best.",
         f"Scored is {checkpoint[plan.select]}. {len(done)} runs.",
     ]
     if done:
@@ -230,8 +231,8 @@ def _over_seeds(line: pd.Series[float], metric: str) -> str:
     return "" if pd.isna(line["sd_seeds"]) else f" ± {(100 if metric in PERCENT else 1) * line['sd_seeds']:.2f}"
 
 
-def _marks(line: pd.Series[float]) -> str:
-    against_baseline = "\u2020" if line["p_baseline"] < SIGNIFICANT else ""
+def _marks(line: pd.Series[float], *, worse: bool) -> str:
+    against_baseline = ("\u2021" if worse else "\u2020") if line["p_baseline"] < SIGNIFICANT else ""
     return against_baseline + ("\\*" if line["p_second"] < SIGNIFICANT else "")
 
 
