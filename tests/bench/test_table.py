@@ -71,11 +71,15 @@ def test_several_seeds_have_a_spread(small, write_plan, finished):
 
 
 def test_marks_tell_better_from_worse(small, write_plan, finished):
-    small["labels"] = {"4 expert": {}}
-    small["rows"] = {row: {"method": "Supervised"} for row in ("base", "good", "bad")}
+    small["labels"] = {"4 expert": {}, "80 expert": {}}  # where the baseline is not
+    small["rows"] = {row: {"method": "Supervised", "labels": ["4 expert"]} for row in ("base", "good", "bad")}
+    small["rows"]["bound"] = {"method": "Supervised", "labels": ["80 expert"]}
     plan = Plan.read(write_plan(small | {"baseline": "base"}))
     units = [finished(row, dice, cases=20) for row, dice in (("base", 0.5), ("good", 0.6), ("bad", 0.4))]
-    text = Table.of(plan, units, {unit.folder.name: "done" for unit in units}).markdown()
+    bound = Unit.at(units[0].folder.parent, "bound", "80 expert", 0, {"row": "bound"}, {})
+    states = {unit.folder.name: "done" for unit in units} | {bound.folder.name: "waiting"}
+    text = Table.of(plan, [*units, bound], states).markdown()
+    assert "| bound |" in text
     marks = {row: text.split(f"| {row} |")[1].split("|")[:2] for row in ("base", "good", "bad")}
     assert all("†" not in cell and "‡" not in cell for cell in marks["base"])
     assert all("†" in cell and "*" in cell for cell in marks["good"])

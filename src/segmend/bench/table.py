@@ -117,13 +117,22 @@ class Table:
         cells = []
         for metric in self.plan.metrics:
             line = self.line(labels, row, metric)
-            worse = lower_is_better(metric) == (line["mean"] > self.line(labels, self.plan.baseline, metric)["mean"])
-            text = _number(line, *_MEANS, metric) + _marks(line, worse=worse) + _over_seeds(line, metric)
+            text = _number(line, *_MEANS, metric) + self._marks(line) + _over_seeds(line, metric)
             if line["undefined"] > 0:
                 text += f" [{int(line['undefined'])} undefined]"
             published = _number(line, *_PUBLISHED, metric)
             cells.append(" ".join(part for part in (text, f"*{published}*" if published else "") if part))
         return [*cells, self._progress(labels, row)]
+
+    def _marks(self, line: pd.Series[float]) -> str:
+        """What the tests say; the baseline need not have been run on every state of the labels."""
+        marks = "\\*" if line["p_second"] < SIGNIFICANT else ""
+        if line["p_baseline"] < SIGNIFICANT:
+            metric = str(line["metric"])
+            baseline = self.line(str(line["labels"]), self.plan.baseline, metric)
+            worse = lower_is_better(metric) == (line["mean"] > baseline["mean"])
+            marks = ("\u2021" if worse else "\u2020") + marks
+        return marks
 
     def _progress(self, labels: str, row: str) -> str:
         if not self.plan.rows[row].method:
@@ -229,11 +238,6 @@ def _number(line: pd.Series[float], value: str, spread: str, metric: str) -> str
 
 def _over_seeds(line: pd.Series[float], metric: str) -> str:
     return "" if pd.isna(line["sd_seeds"]) else f" ± {(100 if metric in PERCENT else 1) * line['sd_seeds']:.2f}"
-
-
-def _marks(line: pd.Series[float], *, worse: bool) -> str:
-    against_baseline = ("\u2021" if worse else "\u2020") if line["p_baseline"] < SIGNIFICANT else ""
-    return against_baseline + ("\\*" if line["p_second"] < SIGNIFICANT else "")
 
 
 def _tex(text: str) -> str:
