@@ -93,3 +93,13 @@ class TestDefaultClasses:
     def test_a_configuration_may_name_another_class(self):
         given = ["--config", "c.yaml", "--network.width", "8"]
         assert normalised(given, self.train) == given
+
+
+def test_names_and_files_become_lists_alone_or_together():
+    def bench(*, only: Sequence[str] | None = None, known: Sequence[Path] | None = None, jobs: int = 1) -> None: ...
+
+    words = ["--known", "here", "--only", "A", "B", "--jobs", "2", "--known", "there", "and", "elsewhere"]
+    assert normalised(words, bench) == [
+        *("--known", '["here"]', "--only", '["A", "B"]', "--jobs", "2"),
+        *("--known", '["there", "and", "elsewhere"]'),
+    ]

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from segmend.configured import Configured
@@ -63,8 +64,9 @@ def _with_flags(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
 
 
 def _with_names(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
-    """``--only A B`` as one list."""
-    several = {name for name, kind in _types(command) if any(k == Sequence[str] for k in (kind, *get_args(kind)))}
+    """``--only A B`` as one list, and files likewise."""
+    lists = (Sequence[str], Sequence[Path])
+    several = {name for name, kind in _types(command) if any(k in lists for k in (kind, *get_args(kind)))}
     result: list[str] = []
     for argument in given:
         if result and result[-1] in several and not argument.startswith("--"):
