@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segmend.bench import code
-from segmend.bench.code import code_of, computing
+from segmend.bench.code import code_of, effective
 from segmend.labels.corrupt import CubeMorphology, MixedNoise, PolygonSimplification
 from segmend.methods import AIDE, PLIL, MeanTeacher, Supervised
 from segmend.methods.mixed import plil
@@ -119,7 +119,7 @@ def function(a: int) -> str:
     return f"{a} # kept"
 '''
     kept = ['TEXT = """kept, # this too', '"""', "def function(a: int) -> str:", '    return f"{a} # kept"']
-    assert computing(source).splitlines() == kept
+    assert effective(source).splitlines() == kept
 
 
 def test_labels_that_are_mended_first_depend_on_the_audit(changed):

@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import io
 import tokenize
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def code_of(*chosen: type, audited: bool = False) -> str:
     return digest_of(*[part for name in sorted(found) for part in (name, _text(found[name]))])
 
 
-def computing(source: str) -> str:
+def effective(source: str) -> str:
     """What of a module's text has any effect: no comments, docstrings or empty lines."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -66,11 +65,11 @@ def computing(source: str) -> str:
 
 @cache
 def _text(path: Path) -> str:
-    return computing(path.read_text(encoding="utf-8"))
+    return effective(path.read_text(encoding="utf-8"))
 
 
 @cache
-def _imports(path: Path) -> Iterable[str]:
+def _imports(path: Path) -> frozenset[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:

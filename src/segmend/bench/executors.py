@@ -21,7 +21,7 @@ Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""
 
 _BYTES_A_RUN = 4 * 2**30
-"""What a run on a CPU is taken to need: those of the left atrium at half resolution take 1.5 to 3 GiB."""
+"""What a run on a CPU is taken to need: those of the left atrium at half resolution and width take 1.4 to 1.8 GiB."""
 
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0

@@ -230,12 +230,12 @@ class OffsetCorrection(Method):
     def _surfaces(self, case: LabelledCase, classes: Iterable[int]) -> Iterator[_Surface]:
         """What is moved by one offset each, of the classes that the given label holds."""
         present = [cls for cls in classes if (case.given == cls).any()]
-        distances = {cls: _distance(case.given == cls, case) for cls in present}
-        everywhere = torch.ones_like(case.given, dtype=torch.bool)
         if self.offsets != "neighbour":
-            yield from (_Surface(cls, None, case.given == cls, distances[cls], everywhere) for cls in present)
+            everywhere = torch.ones_like(case.given, dtype=torch.bool)
+            for cls in present:
+                yield _Surface(cls, None, case.given == cls, _distance(case.given == cls, case), everywhere)
             return
-        distances[0] = _distance(case.given == 0, case)
+        distances = {cls: _distance(case.given == cls, case) for cls in (0, *present)}
         for cls in present:
             others = [other for other in (0, *present) if other != cls]
             nearest = torch.stack([distances[other] for other in others]).argmin(0)
