@@ -15,6 +15,7 @@ from segmend.bench.preparation import Preparation
 from segmend.bench.unit import execute
 from segmend.data.phantom import write_phantoms
 from segmend.errors import InputError
+from segmend.metrics.results import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,7 @@ def test_runs_that_are_known_from_elsewhere_are_not_repeated(small, write_plan, 
         ("runs.json", '[{"what": {}}]', "cannot be read"),
         ("results.csv", "row,seed\n", "lacks the column 'asd'"),
         ("results.csv", None, "cannot be read"),
+        ("results.csv", ",".join(["fingerprint", *COLUMNS]), "has no scores of run"),
     ],
 )
 def test_what_is_no_result_is_not_taken_over(small, write_plan, data, tmp_path, in_process, file, content, message):
@@ -121,6 +123,7 @@ def test_what_is_no_result_is_not_taken_over(small, write_plan, data, tmp_path, 
         (first / file).write_text(content)
     with pytest.raises(InputError, match=message):
         bench(plan=plan, data=data, out=tmp_path / "second", known=[first])
+    assert not (tmp_path / "second").exists()
 
 
 def test_only_labels_that_are_wanted_are_made(small, write_plan, data, tmp_path, in_process):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
-from segmend.bench.known import RUNS, take_over
+from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
 from segmend.bench.pictures import draw_boxplots, draw_table
 from segmend.bench.plan import Plan
@@ -77,9 +77,10 @@ def bench(
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
+    elsewhere = [Known.read(folder) for folder in known or ()]
     units = preparation.units(labels)
-    for folder in known or ():
-        console.print(f"{take_over(units, folder)} runs taken over from {folder}", markup=False)
+    for results in elsewhere:
+        console.print(f"{results.take_over(units)} runs taken over from {results.root}", markup=False)
     wanted = [unit for unit in units if unit.row in (only or chosen.rows) and unit.labels in (labels or chosen.labels)]
     for unit in wanted:
         if not unit.done:

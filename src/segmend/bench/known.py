@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -17,46 +19,52 @@ RUNS, RESULTS = "runs.json", "results.csv"
 """What ``segmend bench`` leaves of finished runs: what each was made of and its summary; its scores, case by case."""
 
 
-def take_over(units: Iterable[Unit], known: Path) -> int:
-    """Counts runs as done whose fingerprint another table holds: of the same data, noise, arguments, seed and code.
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Finished runs of another table.
 
-    Args:
-        units: those that are done already stay as they are.
-        known: a folder with ``runs.json`` and ``results.csv`` of ``segmend bench``.
-
-    Returns:
-        How many were taken over.
-
-    Raises:
-        InputError: the folder does not hold the two, or they do not belong together.
+    Attributes:
+        root: the folder that they come from.
+        summaries: summary of each run by its fingerprint.
+        scores: of all runs, with a column ``fingerprint``; numbers stay the text that they are, to the last digit.
     """
-    summaries, scores = _read(known)
-    taken = 0
-    for unit in units:
-        fingerprint = unit.what["fingerprint"]
-        if unit.done or fingerprint not in summaries:
-            continue
-        rows = scores[scores["fingerprint"] == fingerprint]
-        if rows.empty:
-            raise InputError(known / RESULTS, f"has no scores of run {fingerprint}", "bring both files over again")
-        unit.write()
-        with whole_file(unit.folder / "scores.csv") as file:
-            rows[list(COLUMNS)].to_csv(file, index=False)
-        write_json(unit.folder / "result.json", summaries[fingerprint])
-        taken += 1
-    return taken
 
+    root: Path
+    summaries: dict[str, dict[str, object]]
+    scores: pd.DataFrame
 
-def _read(known: Path) -> tuple[dict[str, dict[str, object]], pd.DataFrame]:
-    remedy = f"give a folder with {RUNS} and {RESULTS} of 'segmend bench'"
-    try:
-        runs = json.loads((known / RUNS).read_text(encoding="utf-8"))
-        summaries = {str(run["what"]["fingerprint"]): dict(run["summary"]) for run in runs}
-        # Numbers stay the text that they are, to the last digit.
-        scores = pd.read_csv(known / RESULTS, dtype=str, keep_default_na=False)
-        missing = {"fingerprint", *COLUMNS} - set(scores.columns)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(known, f"cannot be read as results ({error})", remedy) from error
-    if missing:
-        raise InputError(known / RESULTS, f"lacks the column '{min(missing)}'", remedy)
-    return summaries, scores
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """Reads ``runs.json`` and ``results.csv`` of ``segmend bench``.
+
+        Raises:
+            InputError: the folder does not hold the two, or they do not belong together.
+        """
+        remedy = f"give a folder with {RUNS} and {RESULTS} of 'segmend bench'"
+        try:
+            runs = json.loads((root / RUNS).read_text(encoding="utf-8"))
+            summaries = {str(run["what"]["fingerprint"]): dict(run["summary"]) for run in runs}
+            scores = pd.read_csv(root / RESULTS, dtype=str, keep_default_na=False)
+            lacking = {"fingerprint", *COLUMNS} - set(scores.columns)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(root, f"cannot be read as results ({error})", remedy) from error
+        if lacking:
+            raise InputError(root / RESULTS, f"lacks the column '{min(lacking)}'", remedy)
+        for fingerprint in summaries.keys() - set(scores["fingerprint"]):
+            raise InputError(root / RESULTS, f"has no scores of run {fingerprint}", "bring both files over again")
+        return cls(root, summaries, scores)
+
+    def take_over(self, units: Iterable[Unit]) -> int:
+        """Makes done what was run here: the same data, noise, arguments, seed and code, by the fingerprint.
+
+        Returns:
+            How many runs; those that are done already do not count.
+        """
+        new = [unit for unit in units if not unit.done and unit.what["fingerprint"] in self.summaries]
+        for unit in new:
+            fingerprint = unit.what["fingerprint"]
+            unit.write()
+            with whole_file(unit.folder / "scores.csv") as file:
+                self.scores.loc[self.scores["fingerprint"] == fingerprint, list(COLUMNS)].to_csv(file, index=False)
+            write_json(unit.folder / "result.json", self.summaries[fingerprint])
+        return len(new)
