@@ -98,6 +98,16 @@ def test_two_dimensional_ones_have_an_axis_more(make_folder, tmp_path):
     assert Evidence(tmp_path / "audit" / "evidence" / "a.npz").probability(0).shape == shape
 
 
+def test_maps_of_pictures_lie_over_them(make_folder, tmp_path):
+    data = make_folder("flat", cases=CASES, shape=(20, 24), ending=".png")
+    for case in CASES:
+        path = data / "labelsTr" / f"{case}.png"
+        label = (read_label(path)[0] > 0).astype(np.float32)
+        for name, of_class in (("background", 1 - label), ("organ", label)):
+            write_map(tmp_path / "maps" / f"{case}_{name}.nii.gz", 0.9 * of_class + 0.05, like=path)
+    assert len(audit(data=data, out=tmp_path / "audit", probabilities=tmp_path / "maps")) == len(CASES)
+
+
 class TestRefusals:
     def refused(self, data, given, tmp_path, message, **more):
         with pytest.raises(InputError, match=message):
@@ -122,6 +132,14 @@ class TestRefusals:
         path = maps / "probabilities" / "c_organ.nii.gz"
         write_scan(path, np.zeros((4, 5, 6), np.float32), np.eye(4))
         assert not self.refused(data, maps, tmp_path, r"c_organ.*has the shape 4 x 5 x 6").exists()
+
+    def test_maps_in_another_place(self, data, maps, tmp_path, write_scan):
+        path = maps / "probabilities" / "c_organ.nii.gz"
+        array, grid = read_image(path)
+        affine = grid.affine.copy()
+        affine[0, 3] += 7
+        write_scan(path, array[0], affine)
+        assert not self.refused(data, maps, tmp_path, r"c_organ.*7\.0 mm off the label").exists()
 
     @pytest.mark.parametrize(("factor", "message"), [(8.0, "values from"), (np.nan, "values from nan"), (0.5, "sum")])
     def test_no_probabilities(self, data, packed, tmp_path, factor, message):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Case
 from segmend.data.folder import DataFolder
-from segmend.data.image import read_grid, read_image
+from segmend.data.image import Grid, read_grid, read_image
 from segmend.errors import InputError
 from segmend.labels.audit.evidence import write_evidence
 from segmend.labels.audit.folder import AuditFolder
@@ -68,11 +68,17 @@ class GivenProbabilities:
             assert case.label is not None
             grid = read_grid(case.label)
             for file in self.files(case):
-                shape = _packed_shape(file) if file.suffix == ".npz" else read_grid(file).shape
-                wanted = _packed(len(self.folder.labels), grid.shape) if file.suffix == ".npz" else grid.shape
-                if shape != wanted:
-                    problem = f"has the shape {_text(shape)}, but {_text(wanted)} lies over the label"
-                    raise InputError(file, problem, "export the probabilities on the grid of the scans")
+                self._check_place(file, grid)
+
+    def _check_place(self, file: Path, grid: Grid) -> None:
+        found = None if file.suffix == ".npz" else read_grid(file)
+        shape = found.shape if found else _packed_shape(file)
+        wanted = grid.shape if found else _packed(len(self.folder.labels), grid.shape)
+        remedy = "export the probabilities on the grid of the scans"
+        if shape != wanted:
+            raise InputError(file, f"has the shape {_text(shape)}, but {_text(wanted)} lies over the label", remedy)
+        if found and not found.matches(grid):
+            raise InputError(file, f"lies up to {found.distance(grid):.1f} mm off the label", remedy)
 
     def write(self, cases: Sequence[Case], out: AuditFolder) -> None:
         """Writes the evidence of cases.
