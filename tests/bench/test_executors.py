@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 import time
 from types import SimpleNamespace
@@ -112,6 +114,22 @@ def test_stops_at_the_deadline_and_continues_later(unit, monkeypatch):
     content["what"]["kind"] = "works"
     (endless.folder / "unit.json").write_text(json.dumps(content))
     assert run(LocalExecutor(1), endless, later)[0] == ["done", "done"]
+
+
+def test_takes_its_runs_along_when_it_is_terminated(unit):
+    endless = unit("endless", "endless")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminated_once_it_runs(states):
+        if starts(endless):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        LocalExecutor(1).run([endless], terminated_once_it_runs, math.inf)
+    assert not [
+        each for each in psutil.process_iter(["cmdline"]) if str(endless.folder) in (each.info["cmdline"] or [])
+    ]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_needs_at_least_one_place():

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
@@ -73,7 +75,7 @@ class LocalExecutor(Executor):
         by_name = {unit.folder.name: unit for unit in units}
         places = list(range(jobs))
         place_of: dict[str, int] = {}
-        try:
+        with self._stopping_all(), _interrupted_when_terminated():
             while "waiting" in states.values() or self._running:
                 for name in [name for name, state in states.items() if state == "waiting"][: len(places)]:
                     place_of[name] = places.pop()
@@ -88,9 +90,14 @@ class LocalExecutor(Executor):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_POLL_SECONDS)
+        return {name: "waiting" if state == "running" else state for name, state in states.items()}
+
+    @contextmanager
+    def _stopping_all(self) -> Iterator[None]:
+        try:
+            yield
         finally:
             self._stop()
-        return {name: "waiting" if state == "running" else state for name, state in states.items()}
 
     def _stop(self) -> None:
         for process in self._running.values():
@@ -142,6 +149,19 @@ class RayExecutor(Executor):
         for task in waiting:
             ray.cancel(task, force=True)
         return {name: "waiting" if state == "running" else state for name, state in states.items()}
+
+
+@contextmanager
+def _interrupted_when_terminated() -> Iterator[None]:
+    """Makes Ctrl+C of the signal with which batch systems end jobs: runs are sessions of their own, and would go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sensible_jobs(waiting: int) -> int:
