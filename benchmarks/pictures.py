@@ -34,7 +34,7 @@ COLOURS = {TRUTH: "#4ade80", GIVEN: "#fb923c", MENDED: "#38bdf8"}
 
 
 class BenchRun(NamedTuple):
-    """One finished or unfinished run of a bench."""
+    """A run of a bench."""
 
     row: str
     labels: str
@@ -62,26 +62,27 @@ def main() -> None:
 
 
 def runs_of(bench: Path) -> Iterator[BenchRun]:
-    """All runs that have begun, in the order of their names."""
+    """All runs that are done, in the order of their names."""
     for unit in sorted(bench.glob("runs/*/unit.json")):
         told = json.loads(unit.read_text())
-        if (unit.parent / "run" / "log.csv").is_file():
+        if (unit.parent / "result.json").is_file():
             yield BenchRun(told["row"], told["labels"], told["seed"], unit.parent / "run")
 
 
 def draw_curves(runs: list[BenchRun], path: Path) -> None:
     states = sorted({run.labels for run in runs})
+    colours = {row: f"C{number}" for number, row in enumerate(sorted({run.row for run in runs}))}
     judged = any((quality := _label_quality(run)) is not None and len(quality) for run in runs)
     figure = Figure(figsize=(5.5 * len(states), 6 if judged else 3.5), layout="constrained")
     cells = figure.subplots(2 if judged else 1, len(states), sharex="col", squeeze=False)
     for column, state in enumerate(states):
         of_state = [run for run in runs if run.labels == state]
-        for number, row in enumerate(sorted({run.row for run in of_state})):
+        for row in sorted({run.row for run in of_state}):
             of_row = [run for run in of_state if run.row == row]
-            _draw_mean(cells[0, column], [_loss(run) for run in of_row], f"{row} ({len(of_row)})", f"C{number}")
+            _draw_mean(cells[0, column], [_loss(run) for run in of_row], f"{row} ({len(of_row)})", colours[row])
             if judged:
                 found = [quality for run in of_row if (quality := _label_quality(run)) is not None]
-                _draw_mean(cells[1, column], found, row, f"C{number}", marker="o")
+                _draw_mean(cells[1, column], found, row, colours[row], marker="o")
         cells[0, column].set(title=state, ylim=(0, None))
         cells[0, column].legend(frameon=False)
         cells[-1, column].set_xlabel("step")
