@@ -6,7 +6,7 @@
 ``curves``: the losses of all rows of a table over the steps, each the mean of its seeds, and where a method rewrites
 labels and the truth is known, how good its labels are. Losses of different methods are not made of the same terms:
 only their course can be compared. ``labels``: training cases as they were given and as the run left them, each in the
-slice where most was changed; the cases are those at even steps of the Dice between the two.
+slice where the two are furthest from the truth; the cases are those at even steps of the Dice between the two.
 """
 
 from __future__ import annotations
@@ -70,9 +70,11 @@ def runs_of(bench: Path) -> Iterator[BenchRun]:
 
 
 def draw_curves(runs: list[BenchRun], path: Path) -> None:
+    """A column for each state of the labels; bands reach from the lowest to the highest seed."""
+    qualities = {run: _label_quality(run) for run in runs}
+    judged = any(len(quality) for quality in qualities.values())
     states = sorted({run.labels for run in runs})
     colours = {row: f"C{number}" for number, row in enumerate(sorted({run.row for run in runs}))}
-    judged = any((quality := _label_quality(run)) is not None and len(quality) for run in runs)
     figure = Figure(figsize=(5.5 * len(states), 6 if judged else 3.5), layout="constrained")
     cells = figure.subplots(2 if judged else 1, len(states), sharex="col", squeeze=False)
     for column, state in enumerate(states):
@@ -81,8 +83,13 @@ def draw_curves(runs: list[BenchRun], path: Path) -> None:
             of_row = [run for run in of_state if run.row == row]
             _draw_mean(cells[0, column], [_loss(run) for run in of_row], f"{row} ({len(of_row)})", colours[row])
             if judged:
-                found = [quality for run in of_row if (quality := _label_quality(run)) is not None]
-                _draw_mean(cells[1, column], found, row, colours[row], marker="o")
+                _draw_mean(
+                    cells[1, column],
+                    [qualities[run] for run in of_row if len(qualities[run])],
+                    row,
+                    colours[row],
+                    marker="o",
+                )
         cells[0, column].set(title=state, ylim=(0, None))
         cells[0, column].legend(frameon=False)
         cells[-1, column].set_xlabel("step")
@@ -100,11 +107,11 @@ def _loss(run: BenchRun) -> pd.Series[float]:
     return losses.rolling(max(1, len(losses) // 20), min_periods=1, center=True).mean()
 
 
-def _label_quality(run: BenchRun) -> pd.Series[float] | None:
-    """Mean Dice of noisy labels to the truth at every revision, of the layer that changes most."""
+def _label_quality(run: BenchRun) -> pd.Series[float]:
+    """Mean Dice of noisy labels to the truth by the step of the revision, of the first layer; empty if not known."""
     table = run.path / "labels.csv"
     if not table.is_file():
-        return None
+        return pd.Series(dtype=float)
     rows = pd.read_csv(table)
     rows = rows[(rows["quality"] == "noisy") & rows["dice_to_truth"].notna()]
     rows = rows[rows["layer"] == rows["layer"].min()]
@@ -124,6 +131,7 @@ def _draw_mean(axes: Axes, courses: list[pd.Series[float]], label: str, colour: 
 
 
 def draw_labels(run: Path, data: Path, count: int, path: Path) -> None:
+    """A row for each case: the scan, its given label, and the label that the run left."""
     table = pd.read_csv(run / "labels.csv", dtype={"case": str})
     changed = table[table["revision"] == table["revision"].max()].dropna(subset="dice_to_given")
     changed = changed.groupby("case")["dice_to_given"].mean().sort_values()

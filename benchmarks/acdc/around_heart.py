@@ -1,4 +1,4 @@
-"""ACDC cut to 128 x 128 pixels around the heart, as Deep Self-Cleansing and others use it.
+"""ACDC cut to 128 x 128 pixels around the heart, as Deep Self-Cleansing uses it.
 
     python benchmarks/acdc/around_heart.py --data ACDC --out ACDC_HEART
 
@@ -15,6 +15,10 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from numpy.typing import NDArray
+
+from segmend.errors import InputError
+from segmend.outputs import whole_folder
 
 SIDE = 128
 
@@ -24,24 +28,28 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--out", type=Path, required=True)
     given = arguments.parse_args()
-    for folder in ("imagesTr", "labelsTr"):
-        (given.out / folder).mkdir(parents=True)
-    for path in sorted((given.data / "labelsTr").glob("*.nii.gz")):
-        label = nibabel.load(path)
-        place = window(np.asanyarray(label.dataobj))
-        image = path.name.replace(".nii.gz", "_0000.nii.gz")
-        nibabel.save(label.slicer[place], given.out / "labelsTr" / path.name)
-        nibabel.save(nibabel.load(given.data / "imagesTr" / image).slicer[place], given.out / "imagesTr" / image)
-    shutil.copyfile(given.data / "dataset.json", given.out / "dataset.json")
+    with whole_folder(given.out) as out:
+        for folder in ("imagesTr", "labelsTr"):
+            (out / folder).mkdir()
+        for path in sorted((given.data / "labelsTr").glob("*.nii.gz")):
+            label = nibabel.load(path)
+            mask = np.asanyarray(label.dataobj) > 0
+            if not mask.any() or min(mask.shape[:2]) < SIDE:
+                raise InputError(path, f"has no label, or fewer than {SIDE} pixels along a side", "leave the case out")
+            image = path.name.replace(".nii.gz", "_0000.nii.gz")
+            place = window(mask)
+            nibabel.save(label.slicer[place], out / "labelsTr" / path.name)
+            nibabel.save(nibabel.load(given.data / "imagesTr" / image).slicer[place], out / "imagesTr" / image)
+        shutil.copyfile(given.data / "dataset.json", out / "dataset.json")
 
 
-def window(label: np.ndarray) -> tuple[slice, ...]:
-    """Where to cut: in the first two axes, as near around the middle of the labels as the scan reaches."""
+def window(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Where to cut: in the first two axes, as near around the middle of the object as the scan reaches."""
     places = []
     for axis in (0, 1):
-        inside = np.flatnonzero(label.any(axis=tuple({0, 1, 2} - {axis})))
+        inside = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
         start = int((inside[0] + inside[-1] + 1 - SIDE) // 2)
-        start = max(0, min(start, label.shape[axis] - SIDE))
+        start = max(0, min(start, mask.shape[axis] - SIDE))
         places.append(slice(start, start + SIDE))
     return (*places, slice(None))
 

@@ -10,8 +10,6 @@ the volume that the nearest prototype gives relative to the true one. Writes res
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,12 +17,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from crops import Crop, noisy_cases
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from segmend.data.cache import default_cache, prepare
-from segmend.data.case import Quality, Split
-from segmend.data.folder import DataFolder
 from segmend.methods import PLIL
 from segmend.precision import autocast
 from segmend.run import Run
@@ -65,38 +61,6 @@ def main() -> None:
     table.to_csv(RESULTS / f"{given.name}.csv", index=False)
     draw(views, RESULTS / f"{given.name}.png")
     print(table.groupby(["labels", "uncertainty", "threshold"]).mean(numeric_only=True).round(3).to_string())
-
-
-@dataclass(frozen=True)
-class Crop:
-    """Around the object of one noisy training case: image ``[1, channels, *patch]``, labels ``[1, *patch]``."""
-
-    name: str
-    image: Tensor
-    label: Tensor
-    truth: Tensor
-
-
-def noisy_cases(run: Run, data: Path) -> Iterator[Crop]:
-    folder = DataFolder.open(data)
-    noisy = folder.select(Split.TRAIN, Quality.NOISY)
-    true = [replace(case, label=folder.root / "labelsTr_clean" / f"{case.name}{folder.file_ending}") for case in noisy]
-    prepared = [prepare(folder, cases, run.task.preprocessing, default_cache()) for cases in (noisy, true)]
-    for given, correct in zip(*prepared, strict=True):
-        assert given.label is not None
-        assert correct.label is not None
-        # As much of the patch as the scan has without padding, in steps that the network can halve four times.
-        sides = [min(p, side // 16 * 16) for p, side in zip(run.task.patch, correct.label.shape, strict=True)]
-        centre = np.argwhere(correct.label > 0).mean(0).astype(int)
-        room = [total - side for total, side in zip(correct.label.shape, sides, strict=True)]
-        start = [min(max(c - side // 2, 0), free) for c, side, free in zip(centre, sides, room, strict=True)]
-        where = tuple(slice(first, first + side) for first, side in zip(start, sides, strict=True))
-        yield Crop(
-            given.case.name,
-            torch.tensor(given.image[(slice(None), *where)])[None],
-            torch.tensor(given.label[where])[None].long(),
-            torch.tensor(correct.label[where])[None].long(),
-        )
 
 
 def isolated(method: PLIL, case: Crop, uncertainty: Literal["entropy", "spread"], threshold: float) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from clean_mask import noisy_cases
+from crops import noisy_cases
 
 from segmend.methods import ALC
 from segmend.metrics import dice

@@ -51,6 +51,19 @@ def command_of(unit: Unit) -> list[str]:
     return [sys.executable, "-m", "segmend.bench.unit", str(unit.folder)]
 
 
+@contextmanager
+def _interrupted_when_terminated() -> Iterator[None]:
+    """Makes Ctrl+C of the signal with which batch systems end jobs: runs are sessions of their own, and would go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @dataclass
 class LocalExecutor(Executor):
     """Processes on this machine.
@@ -67,6 +80,7 @@ class LocalExecutor(Executor):
         if self.jobs is not None and self.jobs < 1:
             raise InputError("--jobs", f"is {self.jobs}", "give 1 or more")
 
+    @_interrupted_when_terminated()
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
         """Starts the next unit whenever a place is free."""
         gpus = torch.cuda.device_count()
@@ -75,7 +89,7 @@ class LocalExecutor(Executor):
         by_name = {unit.folder.name: unit for unit in units}
         places = list(range(jobs))
         place_of: dict[str, int] = {}
-        with self._stopping_all(), _interrupted_when_terminated():
+        try:
             while "waiting" in states.values() or self._running:
                 for name in [name for name, state in states.items() if state == "waiting"][: len(places)]:
                     place_of[name] = places.pop()
@@ -90,14 +104,9 @@ class LocalExecutor(Executor):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_POLL_SECONDS)
-        return {name: "waiting" if state == "running" else state for name, state in states.items()}
-
-    @contextmanager
-    def _stopping_all(self) -> Iterator[None]:
-        try:
-            yield
         finally:
             self._stop()
+        return {name: "waiting" if state == "running" else state for name, state in states.items()}
 
     def _stop(self) -> None:
         for process in self._running.values():
@@ -149,19 +158,6 @@ class RayExecutor(Executor):
         for task in waiting:
             ray.cancel(task, force=True)
         return {name: "waiting" if state == "running" else state for name, state in states.items()}
-
-
-@contextmanager
-def _interrupted_when_terminated() -> Iterator[None]:
-    """Makes Ctrl+C of the signal with which batch systems end jobs: runs are sessions of their own, and would go on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _sensible_jobs(waiting: int) -> int:
