@@ -37,6 +37,9 @@ from segmend.progress import console
 from segmend.report.audit_page import write_audit_report
 from segmend.run import Run
 
+_UNFAMILIAR = 0.6
+"""Dice of a model's outlines, by its own account, below which it is no judge of others'."""
+
 
 def audit(
     *,
@@ -246,5 +249,11 @@ def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     suspect = int((table["score"] < SUSPECT).sum())
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
+    lines += [
+        f"Of '{label}' the model knows little: it expects a Dice of {best:.2f} of its own outlines, as a rule. "
+        "Train it for longer (--iterations) before you trust what this audit says of that class."
+        for label, best in table.groupby("label", sort=False)["best_dice"].median().items()
+        if best < _UNFAMILIAR
+    ]
     for line in [*lines, f"Look at them: {place.root / 'report.html'}"]:
         console.print(line, markup=False, soft_wrap=True)

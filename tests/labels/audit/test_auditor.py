@@ -145,7 +145,7 @@ class TestWholeAudit:
             it.spoil(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
         seen = dict.fromkeys(CASES[2:])
         usual, of_all = it.audit(**seen).usual[1], it.audit().usual[1]
-        assert usual.disagreement > of_all.disagreement
+        assert usual.excess > of_all.excess
         assert {row.case for row in it.audit(**seen).labels if row.seen} == set(CASES[2:])
 
 

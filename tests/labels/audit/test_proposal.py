@@ -50,7 +50,6 @@ def test_a_boundary_off_all_round_is_moved_and_keeps_its_shape(examine, ball, dr
     sure = (1 / (1 + np.exp(-np.abs(distance)))).clip(0.55, 0.98)
     proposal = proposed(examine, label.astype(np.uint8), truth.astype(np.uint8), sure=sure)
     assert set(proposal.moved) == {1}
-    assert 0.5 < proposal.moved[1] < 1
     assert dice(proposal.label == 1, truth) > 0.93 > dice(label, truth)
     if drawn > 15:  # a boundary that grows closes a notch
         assert not (proposal.label[39:41, 52:55] == 1).any()

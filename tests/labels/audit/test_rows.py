@@ -17,7 +17,7 @@ from segmend.labels.audit.scores import Usual
 
 NAMES = ["background", "organ", "vessel", "node"]
 ONES = (1.0, 1.0)
-USUAL = Usual(0.2, 0.5, 1.0)
+USUAL = Usual(slack=5.0, excess=0.2, spread=0.3, best_dice=0.95, tolerance=1.0)
 ORIGIN = Origin("c", "noisy", "ann", 2, False)
 
 
@@ -33,9 +33,7 @@ def rows_of(examine):
         offsets = {index: found.offset for index, found in measured.items() if found.offset}
         proposal = propose(examination, regions, offsets, tolerances, ONES)
         rows = {
-            NAMES[index]: label_row(
-                ORIGIN, NAMES, index, measured.get(index), USUAL, examination, regions, proposal, index
-            )
+            NAMES[index]: label_row(ORIGIN, NAMES, index, measured.get(index), USUAL, regions, proposal, index)
             for index in (1, 2, 3)
         }
         return rows, regions, proposal
@@ -53,7 +51,10 @@ def truth(ball):
 def test_a_good_label(rows_of, truth):
     rows, _, _ = rows_of(truth, truth)
     organ = rows["organ"]
-    assert (organ.score, organ.kind, organ.dice_to_prediction, organ.flagged_voxels) == (1, Kind.OK, 1, 0)
+    assert (organ.kind, organ.dice_to_prediction, organ.flagged_voxels) == (Kind.OK, 1, 0)
+    assert organ.score > 0.95
+    assert organ.expected_dice == pytest.approx(organ.best_dice)
+    assert organ.best_dice > 0.9
     assert (organ.proposal, organ.changed_voxels) == ("none", 0)
     assert math.isnan(organ.proposal_score)
     assert organ.volume_ratio == pytest.approx(1, abs=0.1)
@@ -63,7 +64,8 @@ def test_a_good_label(rows_of, truth):
 
 def test_a_class_that_nobody_sees(rows_of, truth):
     node = rows_of(truth, truth)[0]["node"]
-    assert (node.score, node.kind, node.dice_to_prediction, node.disagreement_mm) == (1, Kind.OK, 1, 0)
+    assert (node.score, node.kind, node.dice_to_prediction, node.expected_dice) == (1, Kind.OK, 1, 1)
+    assert math.isnan(node.distance_mm)
     assert math.isnan(node.offset_mm)
     assert math.isnan(node.volume_ratio)
 
@@ -76,7 +78,9 @@ def test_a_missing_piece(rows_of, truth):
     assert (organ.kind, organ.proposal, organ.flagged_voxels) == (Kind.MISSING, "regions", wrong)
     assert organ.changed_voxels == (proposal.label != label).sum() == region.voxels
     assert organ.score < 0.5
-    assert organ.proposal_score == pytest.approx(math.sqrt((1 - organ.score) * region.score))
+    promised = proposal.expected[1].dice(USUAL.slack)
+    assert organ.best_dice > promised - 1e-6 > organ.expected_dice + 0.1
+    assert organ.proposal_score == pytest.approx((1 - organ.score) * promised)
     assert organ.volume_ratio < 0.9
     assert rows["vessel"].kind is Kind.OK
 

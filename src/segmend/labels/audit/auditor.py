@@ -131,13 +131,11 @@ class Auditor:
         usual = {}
         for index in range(1, len(self.names)):
             of_class = [
-                classes[index].disagreement
-                for name, classes in measured.items()
-                if name in self._unseen and index in classes
+                classes[index] for name, classes in measured.items() if name in self._unseen and index in classes
             ]
             usual[index] = Usual.of(
-                [disagreement.total for disagreement in of_class],
-                [disagreement.usual_distance for disagreement in of_class],
+                [measurement.expectation for measurement in of_class],
+                [measurement.distance for measurement in of_class],
                 voxel,
             )
         return usual
@@ -168,7 +166,6 @@ class Auditor:
                 index,
                 measured.get(index),
                 usual[index],
-                examination,
                 regions,
                 proposal,
                 audited.corrected.get(self.names[index], 0),

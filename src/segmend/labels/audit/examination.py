@@ -14,6 +14,7 @@ from segmend.functional.confident_learning import off_diagonal_issues
 from segmend.functional.voxel import IGNORE
 from segmend.labels.audit.calibration import Calibration
 from segmend.labels.audit.evidence import Evidence
+from segmend.labels.audit.expectation import Expectation
 from segmend.masks import Mask, bounding_box
 
 MARGIN = 10
@@ -33,6 +34,7 @@ class Part:
         given: where the label has the class.
         predicted: where the evidence has it.
         doubted: issues where the label or the evidence has it.
+        annotated: where the label says something.
         probability: of the class, calibrated, strictly within 0..1.
     """
 
@@ -41,7 +43,12 @@ class Part:
     given: Mask
     predicted: Mask
     doubted: Mask
+    annotated: Mask
     probability: NDArray[np.float32]
+
+    def expectation(self, mask: Mask) -> Expectation:
+        """What the evidence expects of a mask ``[*spatial]`` of the class, where there is a label."""
+        return Expectation.of(mask[self.annotated], self.probability[self.annotated])
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +128,7 @@ class Examination:
                     given[box],
                     predicted[box],
                     (self.issues & concerned)[box],
+                    known[box],
                     self.probability(index, box),
                 )
 

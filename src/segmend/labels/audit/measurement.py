@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segmend.labels.audit.disagreement import Disagreement, measure
+from segmend.labels.audit.distance import usual_distance
 from segmend.labels.audit.examination import Examination, Part
+from segmend.labels.audit.expectation import Expectation
 from segmend.labels.audit.offset import Offset, boundary_offset
 from segmend.metrics.overlap import dice
 
@@ -21,14 +22,16 @@ class Measurement:
     Attributes:
         dice: Dice of the label to the prediction.
         flagged: voxels that confident learning doubts.
-        disagreement: how far they are apart.
+        expectation: what the model expects of the label.
+        distance: median distance in mm of the given surface from the predicted one; NaN if one of them is missing.
         offset: how the boundary lies; None where nothing is drawn.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
     """
 
     dice: float
     flagged: int
-    disagreement: Disagreement
+    expectation: Expectation
+    distance: float
     offset: Offset | None
     volume_ratio: float
 
@@ -49,7 +52,8 @@ def _measured(part: Part, spacing: Sequence[float]) -> Measurement:
     return Measurement(
         dice=dice(part.given, part.predicted),
         flagged=int(np.count_nonzero(part.doubted)),
-        disagreement=measure(part.given, part.predicted, part.doubted, spacing),
+        expectation=part.expectation(part.given),
+        distance=usual_distance(part.given, part.predicted, spacing),
         offset=offset,
         volume_ratio=drawn / predicted if predicted else math.nan,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segmend.functional.distance import signed_distance
 from segmend.functional.voxel import IGNORE
 from segmend.labels.audit.examination import Examination, Part
+from segmend.labels.audit.expectation import Expectation
 from segmend.labels.audit.offset import Offset
 from segmend.labels.audit.regions import Region
 
@@ -24,11 +25,15 @@ class Proposal:
 
     Attributes:
         label: ``[*spatial]`` class indices, ``IGNORE`` where the given label has it.
-        moved: classes whose whole boundary was moved, with how sure that is, 0..1.
+        moved: classes whose whole boundary was moved.
+        changed: voxels that it gives to a class or takes from it, for each class with such voxels.
+        expected: the Dice that the model expects of each of these classes then, as sums.
     """
 
     label: NDArray[np.uint8]
-    moved: Mapping[int, float] = field(default_factory=dict)
+    moved: frozenset[int]
+    changed: Mapping[int, int]
+    expected: Mapping[int, Expectation]
 
 
 def propose(
@@ -64,13 +69,18 @@ def propose(
     for region in regions:
         if region.label not in moved or not region.kind.of_boundary:
             label[region.box][region.mask] = region.suggested
-    certainties = {}
-    for part in examination.parts():
-        if part.index in moved:
-            size = abs(offsets[part.index].mm)
-            agreed = _move(label, examination, part, offsets[part.index].mm, spacing)
-            certainties[part.index] = agreed * size / (size + tolerances[part.index])
-    return Proposal(label, certainties)
+    if moved:
+        for part in examination.parts():
+            if part.index in moved:
+                _move(label, examination, part, offsets[part.index].mm, spacing)
+    changed, expected = {}, {}
+    if (label != examination.label).any():
+        for part in examination.parts():
+            mask = label[part.box] == part.index
+            differing = int(np.count_nonzero(mask != part.given))
+            if differing:
+                changed[part.index], expected[part.index] = differing, part.expectation(mask)
+    return Proposal(label, frozenset(moved), changed, expected)
 
 
 def _gain(examination: Examination, region: Region) -> float:
@@ -83,8 +93,8 @@ def _gain(examination: Examination, region: Region) -> float:
 
 def _move(
     label: NDArray[np.uint8], examination: Examination, part: Part, offset: float, spacing: Sequence[float]
-) -> float:
-    """Moves the boundary of a class back by its offset; gives the mean probability of what was changed."""
+) -> None:
+    """Moves the boundary of a class back by its offset."""
     wanted = signed_distance(part.given, spacing) <= -offset
     inside = label[part.box]
     predicted = examination.predicted[part.box]
@@ -93,5 +103,3 @@ def _move(
     lost = part.given & ~wanted & (inside == part.index)
     inside[gained] = part.index
     inside[lost] = np.where(predicted[lost] == part.index, 0, predicted[lost])
-    agreeing = np.concatenate([part.probability[gained], 1 - part.probability[lost]])
-    return float(agreeing.mean()) if agreeing.size else 0.0

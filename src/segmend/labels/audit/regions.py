@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segmend.functional.distance import signed_distance
-from segmend.labels.audit.disagreement import distances_to
+from segmend.labels.audit.distance import distances_to
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.kinds import Drawn, Kind
 from segmend.masks import Mask

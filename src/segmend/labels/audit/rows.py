@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from segmend.labels.audit.examination import Examination
 from segmend.labels.audit.kinds import Kind
 from segmend.labels.audit.measurement import Measurement
 from segmend.labels.audit.proposal import Proposal
@@ -31,12 +28,15 @@ class LabelRow:
         kind: the most important thing that is wrong.
         dice_to_prediction: Dice to the prediction.
         flagged_voxels: that confident learning doubts.
-        disagreement_mm: what the score is made of.
+        expected_dice: Dice that the model expects of the label.
+        best_dice: Dice that it expects of the best outline; much below 1 where it is not sure of itself.
+        distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
         offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
         offset_se_mm: its standard error.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
         proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
-        proposal_score: how sure the proposal is, 0..1, high if it should be followed; NaN without one.
+        proposal_score: how much the label needs mending times the Dice expected of the proposal, 0..1, high if it
+            should be followed; NaN without one.
         changed_voxels: by the proposal.
         quality: expert or noisy.
         annotator: who drew it; "" if not told.
@@ -52,7 +52,9 @@ class LabelRow:
     kind: Kind
     dice_to_prediction: float
     flagged_voxels: int
-    disagreement_mm: float
+    expected_dice: float
+    best_dice: float
+    distance_mm: float
     offset_mm: float
     offset_se_mm: float
     volume_ratio: float
@@ -83,7 +85,6 @@ def label_row(
     index: int,
     measured: Measurement | None,
     usual: Usual,
-    examination: Examination,
     regions: Sequence[Region],
     proposal: Proposal,
     corrected: int,
@@ -96,37 +97,31 @@ def label_row(
         index: the class.
         measured: None if neither the label nor the prediction has the class.
         usual: of the class.
-        examination: of the label.
         regions: of the case.
         proposal: of the case.
         corrected: rounds that changed it before.
     """
     own = [region for region in regions if index in (region.given, region.suggested)]
-    changed = int(
-        np.count_nonzero(
-            (proposal.label != examination.label) & ((proposal.label == index) | (examination.label == index))
-        )
-    )
-    score = usual.score(measured.disagreement.total) if measured else 1.0
+    expectation = measured.expectation if measured else None
+    score = usual.score(expectation) if expectation else 1.0
     offset = measured.offset if measured else None
-    mended = [region for region in own if changed and not (index in proposal.moved and region.kind.of_boundary)]
-    sure = [(region.score, region.voxels) for region in mended]
-    if index in proposal.moved:
-        sure.append((proposal.moved[index], max(changed - sum(voxels for _, voxels in sure), 1)))
+    moved, changed = index in proposal.moved, proposal.changed.get(index, 0)
     return LabelRow(
         rank=0,
         case=origin.case,
         label=names[index],
         score=score,
-        kind=_kind(own, index in proposal.moved, score, offset.mm if offset else 0.0),
+        kind=_kind(own, moved, score, offset.mm if offset else 0.0),
         dice_to_prediction=measured.dice if measured else 1.0,
         flagged_voxels=measured.flagged if measured else 0,
-        disagreement_mm=measured.disagreement.total if measured else 0.0,
+        expected_dice=expectation.dice(usual.slack) if expectation else 1.0,
+        best_dice=expectation.best_dice(usual.slack) if expectation else 1.0,
+        distance_mm=measured.distance if measured else math.nan,
         offset_mm=offset.mm if offset else math.nan,
         offset_se_mm=offset.standard_error if offset else math.nan,
         volume_ratio=measured.volume_ratio if measured else math.nan,
-        proposal=("shift" if index in proposal.moved else "regions") if changed else "none",
-        proposal_score=math.sqrt((1 - score) * _mean(sure)) if changed and sure else math.nan,
+        proposal=("shift" if moved else "regions") if changed else "none",
+        proposal_score=(1 - score) * proposal.expected[index].dice(usual.slack) if changed else math.nan,
         changed_voxels=changed,
         quality=origin.quality,
         annotator=origin.annotator,
@@ -134,10 +129,6 @@ def label_row(
         seen=origin.seen,
         corrected=corrected,
     )
-
-
-def _mean(weighted: Sequence[tuple[float, int]]) -> float:
-    return sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted)
 
 
 def ranked(rows: Sequence[LabelRow]) -> list[LabelRow]:

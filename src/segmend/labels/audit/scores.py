@@ -1,55 +1,72 @@
-r"""Disagreements in mm turned into scores that compare cases and classes.
+r"""Expected errors turned into scores that compare cases and classes.
 
-Within a class, let M be the median disagreement of the cases and S its robust spread (1.4826 times the median absolute
-deviation, at least half a voxel). A label with disagreement D has the score
+How many times the expected error of a label is that of the best outline (``Expectation.excess``, a logarithm) already
+allows for what is hard in this very scan. Within a class, let M be its median over the cases and S its robust spread
+(1.4826 times the median absolute deviation, at least 0.1). A label with excess x has the score
 
-    1 / (1 + (D / (M + 3 S))^2):
+    1 / (1 + \exp((x - M) / S - 3)):
 
 0.5 where it is three robust standard deviations above what is usual for this class and data set, towards 0 beyond.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from segmend.labels.audit.expectation import Expectation
+
+_SLACK = 0.05
+"""Slack relative to the usual volume: so much of an object is called tiny."""
+_LEAST_SPREAD = 0.1
+"""Expected errors that differ by a tenth do not count as different."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What is usual for a class in a data set, in mm.
+    """What is usual for a class in a data set.
 
     Attributes:
-        disagreement: median over the cases.
-        spread: robust standard deviation over the cases.
-        tolerance: how far apart given and predicted surfaces usually are, at least a voxel; what lies within
+        slack: volume in voxels that is small for an object of this class.
+        excess: median over the cases.
+        spread: its robust standard deviation over the cases.
+        best_dice: median over the cases of the Dice that the model expects of its best outlines.
+        tolerance: how far apart in mm given and predicted surfaces usually are, at least a voxel; what lies within
             it is no error.
     """
 
-    disagreement: float
+    slack: float
+    excess: float
     spread: float
+    best_dice: float
     tolerance: float
 
     @classmethod
-    def of(cls, disagreements: Sequence[float], distances: Sequence[float], voxel: float) -> Usual:
+    def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> Usual:
         """What is usual among some cases.
 
         Args:
-            disagreements: of the cases.
+            expectations: of their labels.
             distances: usual distances of their surfaces; NaN where there is none.
             voxel: smallest spacing in mm.
         """
-        values = np.array(disagreements or [0.0])
+        drawn = [expectation.voxels for expectation in expectations if expectation.voxels]
+        slack = _SLACK * float(np.median(drawn)) if drawn else 1.0
+        values = np.array([expectation.excess(slack) for expectation in expectations] or [0.0])
         median = float(np.median(values))
         spread = 1.4826 * float(np.median(np.abs(values - median)))
+        best = [expectation.best_dice(slack) for expectation in expectations]
         known = [distance for distance in distances if not np.isnan(distance)]
         tolerance = max(voxel, float(np.median(known)) if known else 0.0)
-        return cls(median, max(spread, voxel / 2), tolerance)
+        return cls(slack, median, max(spread, _LEAST_SPREAD), float(np.median(best)) if best else 1.0, tolerance)
 
-    def score(self, disagreement: float) -> float:
+    def score(self, expectation: Expectation) -> float:
         """Score of a label in 0..1, low if it is suspect."""
-        return 1 / (1 + (disagreement / (self.disagreement + 3 * self.spread)) ** 2)
+        above = (expectation.excess(self.slack) - self.excess) / self.spread
+        return 1 / (1 + math.exp(above - 3))
 
 
 def ranks(scores: Sequence[float]) -> list[int]:
