@@ -25,10 +25,11 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--mended", type=Path, required=True)
     arguments.add_argument("--truth", type=Path, required=True)
+    arguments.add_argument("--cases", type=Path)
     arguments.add_argument("--harm", type=float, default=0.02)
     arguments.add_argument("--write", type=Path)
     given = arguments.parse_args()
-    table = compared(DataFolder.open(given.data), given.mended, given.truth)
+    table = compared(DataFolder.open(given.data, given.cases), given.mended, given.truth)
     if given.write:
         table.to_csv(given.write, index=False, float_format="%.4f")
     print(summary(table, given.harm))
@@ -36,7 +37,8 @@ def main() -> None:
 
 def compared(folder: DataFolder, mended: Path, truth: Path) -> pd.DataFrame:
     """Dice to the truth of each label as given and as mended."""
-    after, true = (_files(path / "labelsTr" if (path / "labelsTr").is_dir() else path) for path in (mended, truth))
+    after = _mended(mended) if (mended / "cases.csv").is_file() else _files(mended)
+    true = _files(truth)
     rows = []
     for case in folder.select(Split.TRAIN, Quality.NOISY):
         if case.name not in true or case.label is None:
@@ -63,6 +65,10 @@ def summary(table: pd.DataFrame, harm: float) -> str:
             f"harmed by more than {100 * harm:.0f} points of Dice: {harmed} ({100 * harmed / len(table):.1f} %)",
         ]
     )
+
+
+def _mended(folder: Path) -> dict[str, Path]:
+    return {case.name: case.label for case in DataFolder.open(folder).cases if case.label is not None}
 
 
 def _files(folder: Path) -> dict[str, Path]:

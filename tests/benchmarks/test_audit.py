@@ -59,14 +59,14 @@ def test_what_mending_did(mend, tmp_path):
     half[2:4] = 0  # Dice 2/3
     data, mended, truth = (tmp_path / name for name in ("data", "mended", "truth"))
     drawn = {"better": (half, true), "worse": (true, half), "same": (half, half)}
-    for folder in (data / "imagesTr", data / "labelsTr", mended / "labelsTr", truth):
+    for folder in (data / "imagesTr", data / "labelsTr", mended, truth):
         folder.mkdir(parents=True)
     description = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
     (data / "dataset.json").write_text(json.dumps({**description, "numTraining": 3}))
     for case, (given_label, mended_label) in drawn.items():
         _save(given_label, data / "imagesTr" / f"{case}_0000.nii.gz")
         _save(given_label, data / "labelsTr" / f"{case}.nii.gz")
-        _save(mended_label, mended / "labelsTr" / f"{case}.nii.gz")
+        _save(mended_label, mended / f"{case}.nii.gz")
         _save(true, truth / f"{case}.nii.gz")
     table = mend["compared"](DataFolder.open(data), mended, truth)
     assert table.set_index("case").loc["better", ["given", "mended"]].tolist() == pytest.approx([2 / 3, 1])
