@@ -141,6 +141,13 @@ class TestFindings:
         assert len(knowing) == 2
         assert "1 of 6 labels stand out" in capsys.readouterr().err
 
+    def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert "knows little" not in capsys.readouterr().err
+        monkeypatch.setattr("segmend.commands.audit._UNFAMILIAR", 0.999)
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in capsys.readouterr().err
+
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
