@@ -7,7 +7,6 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,7 +51,7 @@ def test_rankings_are_measured_as_everywhere(detect, ranking):
     assert detect["precision"](score, bad) == pytest.approx(average_precision_score(bad, -score))
 
 
-def test_what_mending_did(mend, tmp_path):
+def test_what_mending_did(mend, tmp_path, write_scan):
     true = np.zeros((8, 8, 4), np.uint8)
     true[2:6, 2:6, 1:3] = 1  # 32 voxels
     half = true.copy()
@@ -64,10 +63,10 @@ def test_what_mending_did(mend, tmp_path):
     description = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
     (data / "dataset.json").write_text(json.dumps({**description, "numTraining": 3}))
     for case, (given_label, mended_label) in drawn.items():
-        _save(given_label, data / "imagesTr" / f"{case}_0000.nii.gz")
-        _save(given_label, data / "labelsTr" / f"{case}.nii.gz")
-        _save(mended_label, mended / f"{case}.nii.gz")
-        _save(true, truth / f"{case}.nii.gz")
+        write_scan(data / "imagesTr" / f"{case}_0000.nii.gz", given_label, np.eye(4))
+        write_scan(data / "labelsTr" / f"{case}.nii.gz", given_label, np.eye(4))
+        write_scan(mended / f"{case}.nii.gz", mended_label, np.eye(4))
+        write_scan(truth / f"{case}.nii.gz", true, np.eye(4))
     table = mend["compared"](DataFolder.open(data), mended, truth)
     assert table.set_index("case").loc["better", ["given", "mended"]].tolist() == pytest.approx([2 / 3, 1])
     assert table.set_index("case")["changed_voxels"].to_dict() == {"better": 16, "worse": 16, "same": 0}
@@ -79,7 +78,3 @@ def test_what_mending_did(mend, tmp_path):
 def test_nothing_changed_harms_nobody(mend):
     table = pd.DataFrame({"given": [0.5, 0.9], "mended": [0.5, 0.9], "changed_voxels": [0, 0]})
     assert mend["summary"](table, 0.02).endswith("harmed by more than 2 points of Dice: 0 (0.0 %)")
-
-
-def _save(array: np.ndarray, path: Path) -> None:
-    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)

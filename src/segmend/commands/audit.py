@@ -24,6 +24,7 @@ from segmend.labels.audit.first_look import first_look
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.folds import assign_folds, to_judge
 from segmend.labels.audit.rows import SUSPECT
+from segmend.labels.audit.scores import Usual
 from segmend.labels.audit.tables import write_audit
 from segmend.labels.corrections import read_corrections, rounds_of
 from segmend.labels.raters import find_raters
@@ -186,7 +187,8 @@ def audit(
     found = Auditor(folder, audited, find_raters(folder), place).run()
     table = write_audit(place, folder, found, [*findings, *found.findings])
     write_audit_report(place.root, folder)
-    _tell(place, table)
+    names = list(folder.labels)
+    _tell(place, table, {names[index]: of_class for index, of_class in found.usual.items()})
     return table
 
 
@@ -245,15 +247,15 @@ def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
     return {name: any(of_run is None or name in of_run for of_run in known) for name in names}
 
 
-def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
+def _tell(place: AuditFolder, table: pd.DataFrame, usual: Mapping[str, Usual]) -> None:
     suspect = int((table["score"] < SUSPECT).sum())
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
     lines += [
-        f"Of '{label}' the model knows little: it expects a Dice of {best:.2f} of its own outlines, as a rule. "
-        "Train it for longer (--iterations) before you trust what this audit says of that class."
-        for label, best in table.groupby("label", sort=False)["best_dice"].median().items()
-        if best < _UNFAMILIAR
+        f"Of '{label}' the model knows little: it expects a Dice of {of_class.best_dice:.2f} of its own outlines, as a "
+        "rule. Train it for longer (--iterations) before you trust what this audit says of that class."
+        for label, of_class in usual.items()
+        if of_class.best_dice < _UNFAMILIAR
     ]
     for line in [*lines, f"Look at them: {place.root / 'report.html'}"]:
         console.print(line, markup=False, soft_wrap=True)

@@ -34,7 +34,7 @@ def test_the_best_outline_of_an_unsure_model_is_wider_than_what_it_predicts():
 
 @given(PROBABILITIES, st.data())
 def test_no_mask_is_better_than_the_best(probability, data):
-    """Up to the steps of the threshold: a sixth of a probability of 0.025."""
+    """Up to what the steps of 0.025 between thresholds may cost."""
     mask = data.draw(arrays(np.bool_, probability.shape))
     slack = data.draw(st.floats(0.01, 10))
     found = Expectation.of(mask, probability)
