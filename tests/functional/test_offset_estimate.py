@@ -34,12 +34,26 @@ def test_finds_where_a_model_sees_the_surface(criterion, spacing, radius):
     assert (found.gain > 0.01) == (radius != 10)
 
 
-def test_overlap_takes_in_what_a_model_is_half_sure_of():
-    """Where a model gives the shell around its object 0.45, the likelihood leaves it out; the overlap does not."""
+def test_a_model_that_sees_faintly_still_tells_where_the_surface_is():
+    """Nowhere even odds: the likelihood would shrink the object to nothing."""
+    given, faint = ball(8.0), 0.02 + 0.28 * ball(10.0).float()
+    assert estimate(given, faint).offset == pytest.approx(2.0, abs=0.75)
+    assert estimate(given, faint, criterion="likelihood", doubt=0.02).offset < -5
+
+
+def test_less_is_asked_of_a_shell_with_a_larger_beta():
     given = ball(8.0)
     probability = torch.where(ball(8.0), 0.6, torch.where(ball(11.0), 0.45, 0.0))
-    assert estimate(given, probability).offset > 2
-    assert estimate(given, probability, criterion="likelihood", doubt=0.02).offset < 0.5
+    assert estimate(given, probability, beta=1.0).offset > 2
+    assert estimate(given, probability).offset < 0.5
+
+
+def test_of_a_model_that_means_what_it_says_even_odds_are_asked():
+    given, steps = ball(8.0), [(8.0, 0.98), (10.0, 0.55), (12.0, 0.45)]
+    probability = torch.full((36, 36, 36), 0.01)
+    for radius, value in reversed(steps):
+        probability[ball(radius)] = value
+    assert estimate(given, probability).offset == pytest.approx(2.0, abs=0.6)
 
 
 def test_a_shift_to_one_side_shows_on_the_sides_and_in_the_error():

@@ -12,7 +12,7 @@ from torch import Tensor
 from segmend.functional.surface_offset import (
     best_offset,
     directions,
-    expected_dice,
+    excess,
     jackknife_error,
     log_odds,
     sums_below,
@@ -47,13 +47,15 @@ def estimate_offset(
     *,
     criterion: Criterion,
     reach: float,
+    beta: float = 0.5,
     doubt: float = 0.0,
     counted: Tensor | None = None,
 ) -> OffsetEstimate:
     r"""The offset that agrees best with the probabilities of a class, and its jackknife error over the object's sides.
 
-    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``overlap`` maximises the expected Dice of R
-    with the probabilities, ``likelihood`` the sum over R of log p / (1 - p).
+    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``overlap`` takes a shell in as soon as its
+    mean probability exceeds what the best expected F-measure asks for, but at most even odds: see ``excess``.
+    ``likelihood`` maximises the sum over R of log p / (1 - p), and so always asks for even odds.
 
     Args:
         mask: ``[*spatial]`` boolean, the given object; at least one voxel.
@@ -62,6 +64,7 @@ def estimate_offset(
         spacing: mm from voxel to voxel along each axis.
         criterion: what is maximised.
         reach: largest offset that is looked for, in mm.
+        beta: of the F-measure, > 0: 1 makes it Dice, less weighs precision more.
         doubt: chance that a probability means nothing; bounds the weight of a voxel in the likelihood.
         counted: ``[*spatial]`` weight of each voxel, 0..1; all count by default.
     """
@@ -78,7 +81,7 @@ def estimate_offset(
     scores = gained = taken @ sums_below(distance, values, offsets)
     if criterion == "overlap":
         volume = taken @ sums_below(distance, sides, offsets)
-        scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
+        scores = excess(volume, gained, taken @ values.double().flatten(1).sum(1), beta)
     best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
     return OffsetEstimate(
         offset=float(best),

@@ -1,0 +1,100 @@
+"""From what was measured of each label's surface to what it is moved by: bias, annotators, shrinkage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segmend.functional.offset_estimate import OffsetEstimate
+from segmend.functional.shrinkage import known_zero, shrink
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Where a teacher sees one surface of one label.
+
+    Attributes:
+        case: name of the case.
+        annotator: who drew it; "" if not told.
+        expert: whether it is right.
+        cls: the class.
+        neighbour: the class on the other side of the surface; None if all sides are one.
+        seen: offset from the given surface to the seen one.
+    """
+
+    case: str
+    annotator: str
+    expert: bool
+    cls: int
+    neighbour: int | None
+    seen: OffsetEstimate
+
+    @property
+    def kind(self) -> tuple[int, int | None]:
+        """What surfaces are alike by: those between the same classes."""
+        return self.cls, self.neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What was made of it.
+
+    Attributes:
+        measured: before bias and shrinkage.
+        offset: by which the surface is moved, in mm.
+        error: standard deviation of that.
+        annotator_mean: mean offset of the annotator's labels of this class, in mm.
+        bias: the teacher's own, which is taken off.
+    """
+
+    measured: Measured
+    offset: float
+    error: float
+    annotator_mean: float
+    bias: float
+
+    @property
+    def by_side(self) -> tuple[float, ...]:
+        """Offsets of the two sides of each axis, in mm."""
+        return tuple(self.offset + side - self.measured.seen.offset for side in self.measured.seen.by_side)
+
+    def row(self) -> dict[str, str | float]:
+        """A row of offsets.csv."""
+        measured = self.measured
+        return {
+            "label": measured.cls,
+            **({} if measured.neighbour is None else {"beside": measured.neighbour}),
+            "annotator": measured.annotator,
+            "measured_mm": measured.seen.offset,
+            "measured_error_mm": measured.seen.error,
+            "offset_mm": self.offset,
+            "error_mm": self.error,
+            "annotator_mean_mm": self.annotator_mean,
+            "teacher_bias_mm": self.bias,
+        }
+
+
+def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corrected]:
+    """The offsets of all labels that are not expert ones.
+
+    Surfaces between the same classes have a bias, a scatter and annotators' means of their own.
+
+    Args:
+        measured: of all labels.
+        hierarchical: shrink towards the annotator's mean; otherwise every estimate is taken as it is.
+    """
+    found = []
+    for kind in dict.fromkeys(each.kind for each in measured):
+        expert = [each.seen for each in measured if each.kind == kind and each.expert]
+        others = [each for each in measured if each.kind == kind and not each.expert]
+        if not others:
+            continue
+        bias, scatter = known_zero([seen.offset for seen in expert], [seen.error for seen in expert])
+        estimates = [each.seen.offset - bias for each in others]
+        errors = [math.hypot(each.seen.error, scatter) for each in others]
+        shrunk = shrink(estimates, errors, [each.annotator for each in others])
+        for at, each in enumerate(others):
+            mean, error = (shrunk.mean[at], shrunk.error[at]) if hierarchical else (estimates[at], errors[at])
+            found.append(Corrected(each, float(mean), float(error), shrunk.group_mean[each.annotator], bias))
+    return found
