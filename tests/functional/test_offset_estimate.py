@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+from torch.testing import assert_close
 
 from segmend.functional.distance import signed_distance
-from segmend.functional.offset_estimate import estimate_offset
+from segmend.functional.offset_estimate import estimate_offset, excess
 
 
 def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
@@ -75,3 +78,21 @@ def test_what_is_not_counted_changes_nothing():
 
 def test_no_further_than_its_reach():
     assert estimate(ball(4.0), seen(16.0), reach=2.0).offset == pytest.approx(2.0, abs=1.0)
+
+
+def test_excess_by_hand():
+    volume, mass, total = torch.tensor([4.0, 8.0]), torch.tensor([3.0, 4.0]), torch.tensor(5.0)
+    # F / (1 + beta^2) is 3 / (4 + 5 / 4) = 0.571 and 4 / (8 + 5 / 4): even odds are less.
+    assert_close(excess(volume, mass, total, beta=0.5), torch.tensor([3 - 2.0, 4 - 4.0]))
+    # A third as bright: 1 / (4 + 5 / 12) = 12 / 53.
+    assert_close(excess(volume, mass / 3, total / 3, beta=0.5), torch.tensor([1 - 48 / 53, 4 / 3 - 96 / 53]))
+    assert excess(torch.zeros(1), torch.zeros(1), torch.tensor(0.0), beta=0.5).isfinite().all()
+
+
+@drawn(st.integers(0, 10_000))
+def test_of_faint_probabilities_the_excess_is_largest_where_expected_f_is(seed):
+    random = torch.Generator().manual_seed(seed)
+    p = 0.3 * torch.rand(12, generator=random, dtype=torch.float64)
+    volume, mass = torch.arange(1, 13, dtype=torch.float64), p.cumsum(0)
+    f = mass / (volume + 0.25 * p.sum())
+    assert excess(volume, mass, p.sum(), beta=0.5).argmax() == f.argmax()

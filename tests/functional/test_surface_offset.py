@@ -13,7 +13,6 @@ from segmend.functional.distance import signed_distance
 from segmend.functional.surface_offset import (
     best_offset,
     directions,
-    excess,
     expected_dice,
     jackknife_error,
     log_odds,
@@ -79,24 +78,6 @@ class TestSums:
         assert sums_below(torch.tensor([0.0, 1.0]), torch.ones(1, 2), torch.tensor([0.0, 1.0, 1.5])).tolist() == [
             [0, 1, 2]
         ]
-
-
-def test_excess_by_hand():
-    volume, mass, total = torch.tensor([4.0, 8.0]), torch.tensor([3.0, 4.0]), torch.tensor(5.0)
-    # F / (1 + beta^2) is 3 / (4 + 5 / 4) = 0.571 and 4 / (8 + 5 / 4): even odds are less.
-    assert_close(excess(volume, mass, total, beta=0.5), torch.tensor([3 - 2.0, 4 - 4.0]))
-    # A third as bright: 1 / (4 + 5 / 12) = 12 / 53.
-    assert_close(excess(volume, mass / 3, total / 3, beta=0.5), torch.tensor([1 - 48 / 53, 4 / 3 - 96 / 53]))
-    assert excess(torch.zeros(1), torch.zeros(1), torch.tensor(0.0), beta=0.5).isfinite().all()
-
-
-@given(st.integers(0, 10_000))
-def test_of_faint_probabilities_the_excess_is_largest_where_expected_f_is(seed):
-    random = torch.Generator().manual_seed(seed)
-    p = 0.3 * torch.rand(12, generator=random, dtype=torch.float64)
-    volume, mass = torch.arange(1, 13, dtype=torch.float64), p.cumsum(0)
-    f = mass / (volume + 0.25 * p.sum())
-    assert excess(volume, mass, p.sum(), beta=0.5).argmax() == f.argmax()
 
 
 def test_expected_dice_by_hand():

@@ -12,7 +12,6 @@ from torch import Tensor
 from segmend.functional.surface_offset import (
     best_offset,
     directions,
-    excess,
     jackknife_error,
     log_odds,
     sums_below,
@@ -89,3 +88,22 @@ def estimate_offset(
         by_side=tuple(alone.tolist()),
         gain=float(scores[0].amax() - scores[0, middle]),
     )
+
+
+def excess(volume: Tensor, mass: Tensor, total: Tensor, beta: float) -> Tensor:
+    r"""sum_R (p - \theta): by how much the probabilities in a region R exceed what is asked of its voxels.
+
+    \theta is 1/2 for a model that means what it says. One that was trained briefly, or on contradictory labels, sees
+    objects faintly, and some more faintly than others; so no more is asked than by the best expected F-measure of this
+    very object, F = max_R (1 + \beta^2) sum_R p / (|R| + \beta^2 sum p), which takes a voxel in from
+    F / (1 + \beta^2) on.
+
+    Args:
+        volume: ``[..., n]`` voxels of R, for each of several regions.
+        mass: ``[..., n]`` sum of p over R.
+        total: ``[...]`` sum of p over all voxels.
+        beta: > 0.
+    """
+    share = beta**2
+    best = (mass / (volume + share * total.unsqueeze(-1)).clamp(min=1e-6)).amax(-1, keepdim=True)
+    return mass - best.clamp(max=0.5) * volume

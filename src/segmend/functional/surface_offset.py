@@ -64,25 +64,6 @@ def expected_dice(volume: Tensor, mass: Tensor, total: Tensor) -> Tensor:
     return 2 * mass / (volume + total.unsqueeze(-1)).clamp(min=1e-6)
 
 
-def excess(volume: Tensor, mass: Tensor, total: Tensor, beta: float) -> Tensor:
-    r"""sum_R (p - \theta): by how much the probabilities in a region R exceed what is asked of its voxels.
-
-    \theta is 1/2 for a model that means what it says. One that was trained briefly, or on contradictory labels, sees
-    objects faintly, and some more faintly than others; so no more is asked than by the best expected F-measure of this
-    very object, F = max_R (1 + \beta^2) sum_R p / (|R| + \beta^2 sum p), which takes a voxel in from
-    F / (1 + \beta^2) on.
-
-    Args:
-        volume: ``[..., n]`` voxels of R, for each of several regions.
-        mass: ``[..., n]`` sum of p over R.
-        total: ``[...]`` sum of p over all voxels.
-        beta: > 0.
-    """
-    share = beta**2
-    best = (mass / (volume + share * total.unsqueeze(-1)).clamp(min=1e-6)).amax(-1, keepdim=True)
-    return mass - best.clamp(max=0.5) * volume
-
-
 def log_odds(probability: Tensor, doubt: float) -> Tensor:
     """Log-odds of a probability that means nothing with a chance of ``doubt``: never beyond +- log(2 / doubt)."""
     probability = (1 - doubt) * probability.float() + doubt / 2
