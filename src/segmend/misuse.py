@@ -26,8 +26,12 @@ def check_names(given: Sequence[str]) -> None:
     """Finds misspelt methods, networks and recipes, for which jsonargparse would ask for an import path.
 
     Raises:
-        InputError: there is one.
+        InputError: there is one, or an argument of one that is not named.
     """
+    for word, choosing in ((word, choosing) for word in given for choosing in _CHOOSING):
+        own = word.startswith(f"--{choosing}.") and word != f"--{choosing}.help"
+        if own and f"--{choosing}" not in given and "--config" not in given:
+            raise InputError(word, f"is an argument of a {choosing}, but none is named", f"add --{choosing} NAME")
     for argument, value, known in _choices(given):
         if value not in known and "." not in value and not value.startswith(("-", "{")):
             raise InputError(argument, f"there is no '{value}'", did_you_mean(value, known))

@@ -58,8 +58,8 @@ def test_changes_with_the_methods_own_file_and_what_it_imports(changed):
 @pytest.mark.parametrize(
     "module",
     [
-        *("segmend.report.curves", "segmend.progress", "segmend.bench.table"),
-        *("segmend.methods", "segmend.networks", "segmend.labels.corrupt"),
+        *("segmend.report.curves", "segmend.progress", "segmend.bench.table", "segmend.metrics.boxplot"),
+        *("segmend.commands.recommended", "segmend.methods", "segmend.networks", "segmend.labels.corrupt"),
     ],
 )
 def test_does_not_change_with_what_only_shows_or_lists(module, changed):

@@ -13,9 +13,10 @@ from segmend.commands.correct import correct
 from segmend.data.cache import digest_of
 from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
-from segmend.data.image import read_label, write_label
+from segmend.data.image import read_grid, read_label, write_label
 from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.corrections import read_corrections
+from segmend.labels.corrections import merged, read_corrections
+from segmend.labels.undoing import undone
 
 CASES = ("a", "b", "c", "d")
 TABLE = "case,split,quality,domain,annotator\nd,train,expert,centre 1,\nb,train,noisy,,ann\n"
@@ -67,6 +68,52 @@ def audit_anew(place, data):
 
 def indices(root, case, folder="labelsTr"):
     return DataFolder.open(root).to_indices(read_label(root / folder / f"{case}.nii.gz")[0])
+
+
+@pytest.fixture
+def with_offsets(data, audit):
+    """The audit, by which every organ is 2 mm too tight and no vessel is off by more than is certain."""
+    table = pd.read_csv(audit.labels)
+    organ = table["label"] == "organ"
+    noisy = table["quality"] != "expert"
+    table["undo_mm"] = np.where(noisy, np.where(organ, 2.0, -0.3), np.nan)
+    table["undo_se_mm"] = np.where(noisy, 0.5, np.nan)
+    table.to_csv(audit.labels, index=False)
+    return audit
+
+
+class TestByOffsets:
+    def test_surfaces_of_noisy_labels_are_moved(self, data, with_offsets, tmp_path):
+        out = tmp_path / "out"
+        rows = correct(data=data, audit=with_offsets.root, out=out, minimum_score=1.0, offsets=True)
+        assert set(zip(rows["case"], rows["label"], strict=True)) == {(case, "organ") for case in "abc"}
+        assert set(rows["reason"]) == {"offset"}
+        assert set(rows["proposal"]) == {"moved +2.00 mm"}
+        new, old = indices(out, "a"), indices(data, "a")
+        np.testing.assert_array_equal(
+            new, merged(old, undone(old, {1: 2.0}, read_grid(data / "labelsTr/a.nii.gz").spacing), [1], [])
+        )
+        assert (new == 1).sum() > (old == 1).sum()
+        assert (out / "labelsTr/d.nii.gz").read_bytes() == (data / "labelsTr/d.nii.gz").read_bytes()
+        assert read_corrections(out)[0].proposal_score == ""
+
+    def test_proposals_that_are_followed_come_first(self, data, with_offsets, tmp_path):
+        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", offsets=True).set_index("case")
+        assert rows.loc["a", "reason"] == "score"
+        assert rows.loc["c", "reason"] == "offset"
+        assert (indices(tmp_path / "out", "a")[:, :4] == 1).all()
+
+    def test_what_was_rejected_stays(self, data, with_offsets, tmp_path):
+        decisions = tmp_path / "decisions.csv"
+        decisions.write_text("case,label,decision\na,organ,reject\n")
+        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", decisions=decisions, offsets=True)
+        assert set(rows["case"]) == {"b", "c"}
+
+    def test_an_audit_of_earlier_times_has_no_offsets(self, data, audit, tmp_path, capsys):
+        words = ["--data", str(data), "--audit", str(audit.root), "--out", str(tmp_path / "out")]
+        assert main(["correct", *words, "--offsets", "true"]) == 1
+        assert "has no column 'undo_mm'. Audit the folder again." in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 class TestByScore:

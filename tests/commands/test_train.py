@@ -20,9 +20,11 @@ import yaml
 
 import segmend
 from segmend.cli import main
+from segmend.commands.recommended import recommended
 from segmend.data import cache as cache_module
+from segmend.data.case import Case, Quality, Split
 from segmend.errors import InputError
-from segmend.methods import PLIL, Revision, Supervised
+from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
 from segmend.run import Run
 
@@ -89,6 +91,39 @@ def assert_same_bits(one: Path, other: Path) -> None:
 def rows_of(run):
     with run.log.open() as file:
         return list(csv.DictReader(file))
+
+
+class TestDefaultMethod:
+    @pytest.mark.parametrize(
+        ("qualities", "method", "batch"),
+        [
+            ({"expert"}, "Supervised", "4 labelled"),
+            ({"expert", "none"}, "Supervised", "4 labelled"),
+            ({"noisy"}, "OffsetCorrection", "4 noisy"),
+            ({"noisy", "none"}, "OffsetCorrection", "4 noisy"),
+            ({"expert", "noisy", "none"}, "OffsetCorrection", "2 expert + 2 noisy"),
+        ],
+    )
+    def test_depends_on_whose_labels_there_are(self, qualities, method, batch):
+        cases = [Case(name, (), None, Split.TRAIN, Quality(name)) for name in sorted(qualities)]
+        best = recommended(cases)
+        assert (best.method.__name__, str(best.batch)) == (method, batch)
+
+    def test_a_run_without_a_named_method_takes_and_tells_it(self, make_folder, words, tmp_path, capsys):
+        arguments = words(make_folder(shape=SHAPE, table=QUALITIES), *TINY_VNET, "--iterations", 2)
+        without = [word for word in arguments if word not in ("--method", "Supervised")]
+        assert main(without) == 0
+        run = Run(tmp_path / "run")
+        assert isinstance(run.method(), OffsetCorrection)
+        assert "method: OffsetCorrection, as some labels are expert ones, some are noisy" in capsys.readouterr().err
+        assert main(without) == 0  # the same command goes on
+
+    def test_arguments_of_a_method_need_its_name(self, make_folder, words, tmp_path, capsys):
+        arguments = [word for word in words(make_folder()) if word not in ("--method", "Supervised")]
+        assert main([*arguments, "--method.passes", "2"]) == 2
+        message = "--method.passes: is an argument of a method, but none is named. Add --method NAME."
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 class TestResume:

@@ -79,3 +79,12 @@ def test_label_that_is_undefined_everywhere(tmp_path, drawn):
     table = results(0, ("1", "2")).assign(assd=lambda t: t["assd"].where(t["label"] == "1"))
     draw_boxplot(tmp_path / "boxes.png", {"ours": table}, "mm")
     assert drawn[0].axes[3].get_title() == "ASSD (mm), 7 undefined"
+
+
+def test_more_results_than_colours_are_told_apart_by_their_hatches(tmp_path, drawn):
+    tables = {f"row {number}": results(number, ("liver",)) for number in range(14)}
+    draw_boxplot(tmp_path / "many.png", tables, "mm")
+    patches = drawn[0].legends[0].get_patches()
+    assert len({(patch.get_facecolor(), patch.get_hatch()) for patch in patches}) == 14
+    boxes = drawn[0].axes[0].patches
+    assert [box.get_hatch() or "" for box in boxes] == [patch.get_hatch() or "" for patch in patches]

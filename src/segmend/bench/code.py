@@ -14,8 +14,11 @@ from segmend.methods import Method, Supervised
 
 _ENGINE = tuple(f"segmend.commands.{name}" for name in ("corrupt", "train", "predict", "evaluate"))
 _MENDING = tuple(f"segmend.commands.{name}" for name in ("audit", "correct"))
-_SHOWS_ONLY = ("segmend.report", "segmend.progress", "segmend.bench")
-"""Modules that change what is shown, never what is computed."""
+_NO_EFFECT = (
+    *("segmend.report", "segmend.progress", "segmend.bench", "segmend.metrics.boxplot"),
+    "segmend.commands.recommended",
+)
+"""Modules that change what is shown, or which method is taken if none is named; never what is computed here."""
 _CHOICES = {
     "segmend.methods": ("_base",),
     "segmend.networks": ("_base",),
@@ -43,7 +46,7 @@ def code_of(*chosen: type, audited: bool = False) -> str:
         name = waiting.pop()
         if name in _CHOICES:
             waiting += [f"{name}.{part}" for part in _CHOICES[name]]
-        elif name not in found and not name.startswith(_SHOWS_ONLY) and (path := _source(name)):
+        elif name not in found and not name.startswith(_NO_EFFECT) and (path := _source(name)):
             found[name] = path
             waiting += _imports(path)
     return digest_of(*[part for name in sorted(found) for part in (name, _text(found[name]))])

@@ -22,6 +22,7 @@ from segmend.functional.voxel import IGNORE
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
 from segmend.labels.raters import read_drawing
+from segmend.labels.undoing import undone
 from segmend.outputs import check_free, whole_folder
 from segmend.progress import console, track
 
@@ -39,6 +40,7 @@ def correct(
     out: Path,
     decisions: Path | None = None,
     minimum_score: float | None = None,
+    offsets: bool = False,
     change_expert: bool = False,
     cases: Path | None = None,
 ) -> pd.DataFrame:
@@ -58,6 +60,9 @@ def correct(
             what is accepted is changed.
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
+        offsets: also move the surfaces of all other noisy labels by 'undo_mm' of audit.csv, where that is more than
+            its own uncertainty: for folders in which most labels were drawn too wide or too tight, so that none of
+            them stands out. Labels that were rejected stay.
         change_expert: also change expert labels, which are left alone otherwise.
         cases: a table to use instead of cases.csv, as in the audit.
 
@@ -79,7 +84,9 @@ def correct(
     if out.resolve().is_relative_to(data.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
     check_free(out)
-    plan = _plan(folder, place, table, decisions, minimum_score, change_expert)
+    if offsets and "undo_mm" not in table:
+        raise InputError(place.labels, "has no column 'undo_mm'", "audit the folder again")
+    plan = _plan(folder, place, table, decisions, minimum_score, offsets, change_expert)
     before = read_corrections(data)
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
@@ -98,7 +105,13 @@ def correct(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What is to become of a case: reason and row of each class to change, and classes that must stay."""
+    """What is to become of a case.
+
+    Attributes:
+        wanted: reason and row of each class that changes: if the reason is "offset", its surface moves, otherwise
+            its proposal is followed.
+        refused: classes that must stay.
+    """
 
     wanted: Mapping[str, tuple[str, Mapping[Hashable, Any]]]
     refused: frozenset[str]
@@ -110,6 +123,7 @@ def _plan(
     table: pd.DataFrame,
     decisions: Path | None,
     minimum_score: float | None,
+    offsets: bool,
     change_expert: bool,
 ) -> dict[str, _Choice]:
     """What is to become of each case in which something changes."""
@@ -130,6 +144,8 @@ def _plan(
                 wanted[row["label"]] = ("accepted" if decision else "score", row)
             elif decision:
                 refused.add(row["label"])
+            elif offsets and abs(row["undo_mm"]) > row["undo_se_mm"]:  # of expert labels both are NaN
+                wanted[row["label"]] = ("offset", row)
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):
                 problem = f"accepts a change of the expert case '{name}'"
@@ -186,7 +202,11 @@ def _corrected(
     given = folder.to_indices(values)
     proposed = read_drawing(place.proposal(name, folder.file_ending), folder, grid)
     index = {label: number for number, label in enumerate(folder.labels)}
-    new = merged(given, proposed, [index[label] for label in choice.wanted], [index[label] for label in choice.refused])
+    moves = {index[label]: float(row["undo_mm"]) for label, (why, row) in choice.wanted.items() if why == "offset"}
+    followed = [index[label] for label in choice.wanted if index[label] not in moves]
+    refused = [index[label] for label in choice.refused]
+    new = merged(given, proposed, followed, refused)
+    new = merged(new, undone(new, moves, grid.spacing), list(moves), [*refused, *followed])
     rows = []
     for label, (reason, row) in choice.wanted.items():
         added, removed = ((a == index[label]) & (b != index[label]) for a, b in ((new, given), (given, new)))
@@ -199,8 +219,8 @@ def _corrected(
                     kind=row["kind"],
                     reason=reason,
                     score=f"{row['score']:.6g}",
-                    proposal=row["proposal"],
-                    proposal_score=f"{row['proposal_score']:.6g}",
+                    proposal=f"moved {row['undo_mm']:+.2f} mm" if reason == "offset" else row["proposal"],
+                    proposal_score="" if reason == "offset" else f"{row['proposal_score']:.6g}",
                     added_voxels=int(np.count_nonzero(added)),
                     removed_voxels=int(np.count_nonzero(removed)),
                     box=extent(added | removed),

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of
+from segmend.commands.recommended import built_method
 from segmend.data.augment import Augmentation
 from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
 from segmend.data.case import Split
@@ -32,7 +33,7 @@ from segmend.training import Training, fit
 def train(
     *,
     data: Path,
-    method: Callable[[Network], Method],
+    method: Callable[[Network], Method] | None = None,
     out: Path,
     network: Callable[[int, int, int], Network] = VNet,
     iterations: int = 8000,
@@ -66,7 +67,8 @@ def train(
 
     Args:
         data: the data folder.
-        method: the method by name; its own arguments follow as --method.ARGUMENT.
+        method: the method by name; its own arguments follow as --method.ARGUMENT. By default Supervised if all labels
+            are expert ones, and OffsetCorrection otherwise: docs/decisions/014-default-method.md tells why.
         out: the run folder to write.
         network: the network by name; its own arguments follow as --network.ARGUMENT.
         iterations: optimiser steps.
@@ -76,7 +78,8 @@ def train(
         spacing: millimetres between voxels to train at, slices last; 'native' keeps each scan's own,
             'auto' takes the median of the training scans.
         dimensions: 2 trains on slices of volumes; by default that of the images.
-        expert: samples with expert labels in a batch. If none of the four counts is given, the method's own are taken.
+        expert: samples with expert labels in a batch. If none of the four counts is given, the method's own are taken
+            (of the default method, those that there are labels for).
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch.
         mixed: samples in a batch that are drawn alike from all labelled cases.
@@ -100,7 +103,7 @@ def train(
         InputError: something given cannot be used; found before any work starts wherever possible.
 
     Example:
-        segmend train --data DATA --method PLIL --out RUN --iterations 1000
+        segmend train --data DATA --out RUN --iterations 1000
     """
     folder = DataFolder.open(data, cases)
     training_cases = folder.select(Split.TRAIN)
@@ -119,15 +122,15 @@ def train(
     torch.manual_seed(seed)
     make_network = partial(built, network, len(folder.channel_names), folder.classes, network_dimensions)
     built_network = make_network()
-    built_method = method(built_network)
-    method_name = type(built_method).__name__
+    trained, usual = built_method(method, training_cases, built_network)
+    method_name = type(trained).__name__
     run, learned_from = Run(out), training_cases
-    if built_method.labels_unlabelled:
+    if trained.labels_unlabelled:
         learned_from = with_first_labels(training_cases, run, folder.file_ending)
     elif first_iterations:
         raise InputError("--first_iterations", f"{method_name} starts from the labels that there are", "leave it out")
     counts = (expert, noisy, unlabelled, mixed)
-    composition = built_method.needs if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
+    composition = usual if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
     plan = BatchPlan.of(learned_from, composition, seed, f"method {method_name}")
     if patch is not None:
         check_patch_axes(patch, network_dimensions)
@@ -136,7 +139,7 @@ def train(
     config = {
         "data": str(data.resolve()),
         "out": str(out.resolve()),
-        **configuration_of(built_method, built_network),
+        **configuration_of(trained, built_network),
         "iterations": iterations,
         "first_iterations": first_iterations,
         "patch": list(patch) if patch is not None else None,
@@ -184,7 +187,7 @@ def train(
         iterations=iterations,
         seed=seed,
         checkpoint_every=checkpoint_every,
-        truth=true_labels(folder, training_cases, preprocessing, cache) if built_method.layers else {},
+        truth=true_labels(folder, training_cases, preprocessing, cache) if trained.layers else {},
     )
     if learned_from != training_cases:
         first = first_iterations or max(iterations // 4, 1)
@@ -193,7 +196,7 @@ def train(
         digest = data_digest([*prepared, *validation])
         training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
     run.begin(config, training.task)
-    fit(run, built_method, training, hardware)
+    fit(run, trained, training, hardware)
     return run
 
 

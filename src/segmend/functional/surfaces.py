@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from segmend.functional.distance import signed_distance
+from segmend.functional.surface_offset import moved
+from segmend.functional.voxel import IGNORE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,35 @@ def surfaces_of(
             near = nearest == at
             if (near & (label == cls)).any():
                 yield Surface(cls, other, label == cls, distances[cls], near)
+
+
+def with_moved_surfaces(
+    label: Tensor,
+    offset_of: Callable[[Surface], Tensor],
+    classes: int,
+    spacing: Sequence[float],
+    *,
+    by_neighbour: bool = False,
+) -> Tensor:
+    """A label whose surfaces have moved, each by its own offset; see ``moved`` for where they meet.
+
+    Args:
+        label: ``[*spatial]`` the given class indices; ``IGNORE`` stays.
+        offset_of: what a surface is moved by in mm, outward positive: one number, or ``[*spatial]``.
+        classes: foreground classes.
+        spacing: mm from voxel to voxel along each axis.
+        by_neighbour: as of ``surfaces_of``.
+
+    Returns:
+        ``[*spatial]`` uint8.
+    """
+    distances = torch.full((classes, *label.shape), torch.inf)
+    offsets = torch.zeros_like(distances)
+    for surface in surfaces_of(label, range(1, classes + 1), spacing, by_neighbour=by_neighbour):
+        at = surface.cls - 1
+        distances[at] = surface.distance
+        offsets[at] = offset_of(surface).where(surface.near, offsets[at])
+    return moved(distances, distance_to((label > 0) & (label != IGNORE), spacing), offsets, label)
 
 
 def distance_to(mask: Tensor, spacing: Sequence[float]) -> Tensor:

@@ -27,10 +27,10 @@ class Correction:
         case: the case's name.
         label: name of the class.
         kind: what was wrong.
-        reason: why it was changed: "accepted" by a person, or its "score".
+        reason: why it was changed: "accepted" by a person, its "score", or the "offset" that it was drawn by.
         score: of the label, as of ``audit.csv``.
-        proposal: how it was changed, as of ``audit.csv``.
-        proposal_score: how sure the proposal was.
+        proposal: how it was changed, as of ``audit.csv``, or how far its surface was moved.
+        proposal_score: how sure the proposal was; "" if its surface was moved.
         added_voxels: that the class won.
         removed_voxels: that it lost.
         box: first and last voxel index of the change along each axis, ``first-last`` with blanks between the axes.

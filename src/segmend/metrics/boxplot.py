@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from segmend.outputs import whole_file
 _PANELS: Final = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95", "assd": "ASSD"}
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """The palette of Okabe and Ito, which colour-blind readers can tell apart."""
+_HATCHES: Final = ("", "////", "....", "xxxx")
+"""Tables beyond the last colour take the colours again, with another hatch."""
 
 
 def draw_boxplot(path: Path, tables: Mapping[str, pd.DataFrame], unit: str) -> None:
@@ -43,7 +45,7 @@ def draw_boxplot(path: Path, tables: Mapping[str, pd.DataFrame], unit: str) -> N
             _draw_boxes(axes, [table.loc[table["label"] == label, metric] for label in labels], index, len(tables))
         _tidy(axes, labels)
     if len(tables) > 1:
-        patches = [Patch(facecolor=_colour(index), label=name) for index, name in enumerate(tables)]
+        patches = [Patch(label=name, **_style(index)) for index, name in enumerate(tables)]
         legend = figure.legend(handles=patches, loc="outside upper center", ncols=min(len(tables), 4), frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -67,8 +69,7 @@ def _draw_boxes(axes: Axes, values: list[pd.Series[float]], index: int, count: i
         capprops={"color": "0.4"},
     )
     for box in boxes["boxes"]:
-        box.set_facecolor((_colour(index), 0.35))
-        box.set_edgecolor(_colour(index))
+        box.set(**_style(index))
     for centre, of_label in zip(centres, values, strict=True):
         # Steps of the golden ratio spread the points evenly, and alike each time.
         spread = np.arange(len(of_label)) * 0.618034 % 1 - 0.5
@@ -83,6 +84,12 @@ def _tidy(axes: Axes, labels: list[str]) -> None:
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _style(index: int) -> dict[str, Any]:
+    """Of the boxes of one table."""
+    hatch = _HATCHES[index // len(_COLOURS) % len(_HATCHES)]
+    return {"facecolor": (_colour(index), 0.35), "edgecolor": _colour(index), "hatch": hatch}
 
 
 def _colour(index: int) -> str:

@@ -33,7 +33,7 @@ def rows_of(examine):
         offsets = {index: found.offset for index, found in measured.items() if found.offset}
         proposal = propose(examination, regions, offsets, tolerances, ONES)
         rows = {
-            NAMES[index]: label_row(ORIGIN, NAMES, index, measured.get(index), USUAL, regions, proposal, index)
+            NAMES[index]: label_row(ORIGIN, NAMES, index, measured.get(index), None, USUAL, regions, proposal, index)
             for index in (1, 2, 3)
         }
         return rows, regions, proposal

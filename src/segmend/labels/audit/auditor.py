@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case
+from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label
+from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
 from segmend.labels.audit.annotators import Bias
 from segmend.labels.audit.calibration import Calibration, Sample
 from segmend.labels.audit.checks import Finding, mirrored, slice_axis
@@ -98,11 +99,11 @@ class Auditor:
         measured = {
             audited.case.name: self._measure(audited, calibration) for audited in track(self.cases, "measuring labels")
         }
-        usual = self._usual(measured)
+        usual, undo = self._usual(measured), self._undo(measured)
         rows: list[LabelRow] = []
         regions: list[RegionRow] = []
         for audited in track(self.cases, "finding regions"):
-            of_labels, of_regions = self._judge(audited, calibration, measured[audited.case.name], usual)
+            of_labels, of_regions = self._judge(audited, calibration, measured[audited.case.name], undo, usual)
             rows += of_labels
             regions += of_regions
         return Audit(calibration, usual, ranked(rows), regions, self._comparison.biases(), self._findings)
@@ -140,11 +141,22 @@ class Auditor:
             )
         return usual
 
+    def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
+        """By case and class, what OffsetCorrection would make of the offsets."""
+        offsets = [
+            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.offset.faint)
+            for case in (audited.case for audited in self.cases)
+            for index, of_class in measured[case.name].items()
+            if of_class.offset
+        ]
+        return {(each.measured.case, each.measured.cls): each for each in corrected(offsets, hierarchical=True)}
+
     def _judge(
         self,
         audited: AuditedCase,
         calibration: Calibration,
         measured: Mapping[int, Measurement],
+        undo: Mapping[tuple[str, int], Corrected],
         usual: Mapping[int, Usual],
     ) -> tuple[list[LabelRow], list[RegionRow]]:
         label, grid = self._label(audited)
@@ -165,6 +177,7 @@ class Auditor:
                 self.names,
                 index,
                 measured.get(index),
+                undo.get((case.name, index)),
                 usual[index],
                 regions,
                 proposal,

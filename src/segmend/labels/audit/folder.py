@@ -88,7 +88,8 @@ class AuditFolder:
         """
         text = {"case": str, "label": str, "kind": str, "proposal": str, "quality": str, "annotator": str}
         try:
-            table = pd.read_csv(self.labels, dtype=text, keep_default_na=False, na_values={"proposal_score": [""]})
+            empty = {"proposal_score": [""], "undo_mm": [""], "undo_se_mm": [""]}
+            table = pd.read_csv(self.labels, dtype=text, keep_default_na=False, na_values=empty)
         except (OSError, ValueError) as error:
             raise self._unfinished(self.labels) from error
         missing = {"case", "label", "score", "quality", "proposal", "proposal_score"} - set(table)

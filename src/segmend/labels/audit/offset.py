@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.functional.distance import signed_distance
-from segmend.functional.offset_estimate import estimate_offset
+from segmend.functional.offset_estimate import OffsetEstimate, estimate_offset
 from segmend.masks import Mask
 
+_REACH = 10.0
+"""Largest offset in mm that an annotator is taken to have: that of OffsetCorrection."""
 _ALL_ROUND = 0.8
 """Share of the sides that must agree: all four in 2D, five of six in 3D."""
 
@@ -27,12 +29,15 @@ class Offset:
         standard_error: of ``mm``.
         gain: log-likelihood that moving the surface would win, 0 or more.
         all_round: whether it is off the same way, by half of ``mm`` or more, on nearly all sides.
+        faint: from the given surface to where even faint evidence sees it, outward positive: by the overlap, as
+            OffsetCorrection measures it.
     """
 
     mm: float
     standard_error: float
     gain: float
     all_round: bool
+    faint: OffsetEstimate
 
     @property
     def clear(self) -> bool:
@@ -50,14 +55,9 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
         spacing: mm from voxel to voxel along each axis.
     """
     distance = signed_distance(mask, spacing)
-    found = estimate_offset(
-        torch.from_numpy(mask),
-        torch.from_numpy(distance),
-        torch.from_numpy(probability),
-        spacing,
-        criterion="likelihood",
-        reach=float(np.abs(distance).max()) + min(spacing),
-    )
+    about = (torch.from_numpy(mask), torch.from_numpy(distance), torch.from_numpy(probability), spacing)
+    found = estimate_offset(*about, criterion="likelihood", reach=float(np.abs(distance).max()) + min(spacing))
+    faint = estimate_offset(*about, criterion="overlap", reach=_REACH)
     agreeing = np.multiply(found.by_side, np.sign(found.offset)) >= abs(found.offset) / 2
     all_round = bool(found.offset) and bool(agreeing.mean() >= _ALL_ROUND)
-    return Offset(-found.offset, found.error, found.gain, all_round)
+    return Offset(-found.offset, found.error, found.gain, all_round, faint)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from segmend.functional.offset_hierarchy import Corrected
 from segmend.labels.audit.kinds import Kind
 from segmend.labels.audit.measurement import Measurement
 from segmend.labels.audit.proposal import Proposal
@@ -33,6 +34,9 @@ class LabelRow:
         distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
         offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
         offset_se_mm: its standard error.
+        undo_mm: by how much its surface is to be moved, outward positive, to undo its annotator's bias and its own
+            offset, both as far as they are certain; NaN for expert labels and where nothing is drawn.
+        undo_se_mm: standard deviation of that.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
         proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
         proposal_score: how much the label needs mending times the Dice expected of the proposal, 0..1, high if it
@@ -57,6 +61,8 @@ class LabelRow:
     distance_mm: float
     offset_mm: float
     offset_se_mm: float
+    undo_mm: float
+    undo_se_mm: float
     volume_ratio: float
     proposal: str
     proposal_score: float
@@ -84,6 +90,7 @@ def label_row(
     names: Sequence[str],
     index: int,
     measured: Measurement | None,
+    undo: Corrected | None,
     usual: Usual,
     regions: Sequence[Region],
     proposal: Proposal,
@@ -96,6 +103,7 @@ def label_row(
         names: of the classes.
         index: the class.
         measured: None if neither the label nor the prediction has the class.
+        undo: None for expert labels and where nothing is drawn.
         usual: of the class.
         regions: of the case.
         proposal: of the case.
@@ -119,6 +127,8 @@ def label_row(
         distance_mm=measured.distance if measured else math.nan,
         offset_mm=offset.mm if offset else math.nan,
         offset_se_mm=offset.standard_error if offset else math.nan,
+        undo_mm=undo.offset if undo else math.nan,
+        undo_se_mm=undo.error if undo else math.nan,
         volume_ratio=measured.volume_ratio if measured else math.nan,
         proposal=("shift" if moved else "regions") if changed else "none",
         proposal_score=(1 - score) * proposal.expected[index].dice(usual.slack) if changed else math.nan,

@@ -14,8 +14,8 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.functional.offset_estimate import Criterion, estimate_offset
 from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
-from segmend.functional.surface_offset import directions, moved
-from segmend.functional.surfaces import Surface, distance_to, surfaces_of
+from segmend.functional.surface_offset import directions
+from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.mixed.alc import ALC
@@ -128,7 +128,8 @@ class OffsetCorrection(Method):
             if case.quality is Quality.NONE:
                 continue
             probabilities = case.maps(lambda image: self.teacher.network(image).float().softmax(1))
-            for surface in self._surfaces(case, range(1, len(probabilities))):
+            classes, by_neighbour = range(1, len(probabilities)), self.offsets == "neighbour"
+            for surface in surfaces_of(case.given, classes, _spacing(case), by_neighbour=by_neighbour):
                 measured.append(self._measured(case, surface, probabilities[surface.cls]))
             if case.quality is Quality.NOISY and self.remainder != "keep":
                 top, cls = probabilities.max(0)
@@ -138,9 +139,6 @@ class OffsetCorrection(Method):
             if case.quality is Quality.NOISY:
                 of_case = [each for each in found if each.measured.case == case.name]
                 yield self._revision(case, of_case, sure.pop(case.name, None))
-
-    def _surfaces(self, case: LabelledCase, classes: Iterable[int]) -> Iterable[Surface]:
-        return surfaces_of(case.given, classes, _spacing(case), by_neighbour=self.offsets == "neighbour")
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
         seen = estimate_offset(
@@ -160,16 +158,14 @@ class OffsetCorrection(Method):
     def _revision(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Revision:
         label = case.given
         if found:
-            by_surface = {each.measured.kind: each for each in found}
-            classes = max(each.measured.cls for each in found)
-            distances = torch.full((classes, *label.shape), torch.inf)
-            offsets = torch.zeros_like(distances)
-            for surface in self._surfaces(case, range(1, classes + 1)):
-                distances[surface.cls - 1] = surface.distance
-                field = self._field(by_surface[surface.cls, surface.neighbour], surface.mask, case.spacing)
-                offsets[surface.cls - 1] = field.where(surface.near, offsets[surface.cls - 1])
-            outline = distance_to((label > 0) & (label != IGNORE), _spacing(case))
-            label = moved(distances, outline, offsets, label)
+            of_surface = {each.measured.kind: each for each in found}
+            label = with_moved_surfaces(
+                label,
+                lambda surface: self._field(of_surface[surface.cls, surface.neighbour], surface.mask, case.spacing),
+                max(each.measured.cls for each in found),
+                _spacing(case),
+                by_neighbour=self.offsets == "neighbour",
+            )
         if sure is not None:
             disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
