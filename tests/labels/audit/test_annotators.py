@@ -4,15 +4,12 @@ import math
 
 import pytest
 
-from segmend.functional.offset_estimate import OffsetEstimate
 from segmend.labels.audit.annotators import Drawing, Rating, summarise
 from segmend.labels.audit.offset import Offset
 
 
 def drawn(annotator, mm, *, error=0.2, all_round=True, ratio=1.0, dice=0.9, label="organ"):
-    return Drawing(
-        annotator, label, ratio, Offset(mm, error, 1.0, all_round, OffsetEstimate(-mm, error, (), 0.0)), dice
-    )
+    return Drawing(annotator, label, ratio, Offset(mm, error, 1.0, all_round), dice)
 
 
 def test_a_row_for_each_annotator_and_class():

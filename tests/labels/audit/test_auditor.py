@@ -80,6 +80,24 @@ class TestWholeAudit:
         assert first.offset_mm > 2
         assert {row.case for row in found.regions} <= {"case_2"}
 
+    def test_what_all_labels_of_an_annotator_have_in_common_can_be_undone(self, world):
+        it = world(table="case,annotator\n" + "".join(f"{case},amateur\n" for case in CASES))
+        for case in CASES:
+            it.spoil(case, lambda values: dilate(values == 1, 5))  # by a cube: 2 mm, 3.5 at corners; none stands out
+        found = it.audit()
+        assert [row.undo_mm for row in found.labels] == [pytest.approx(-2.5, abs=0.8)] * 6
+        assert all(0 < row.undo_se_mm < 1 for row in found.labels)
+
+    def test_expert_labels_tell_the_models_own_bias(self, world):
+        qualities = ["expert"] * 3 + ["noisy"] * 3
+        it = world(table="case,quality\n" + "".join(f"{c},{q}\n" for c, q in zip(CASES, qualities, strict=True)))
+        # The evidence is of the true labels, so to say that these are two voxels larger is to say that it is too tight.
+        for case in CASES:
+            it.spoil(case, lambda values: dilate(values == 1, 5))
+        rows = rows_by_case(it.audit())
+        assert all(np.isnan(rows[case].undo_mm) for case in CASES[:3])
+        assert all(rows[case].undo_mm == pytest.approx(0, abs=0.5) for case in CASES[3:])
+
     def test_proposals_and_issues_lie_over_the_label(self, world):
         it = world()
         path = it.spoil("case_2", lambda values: np.where(np.arange(30)[:, None, None] < 15, 0, values))

@@ -144,10 +144,10 @@ class Auditor:
     def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
         """By case and class, what OffsetCorrection would make of the offsets."""
         offsets = [
-            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.offset.faint)
+            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
             for case in (audited.case for audited in self.cases)
             for index, of_class in measured[case.name].items()
-            if of_class.offset
+            if of_class.faint
         ]
         return {(each.measured.case, each.measured.cls): each for each in corrected(offsets, hierarchical=True)}
 

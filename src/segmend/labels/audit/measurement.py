@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segmend.functional.offset_estimate import OffsetEstimate
+from segmend.functional.voxel import IGNORE
 from segmend.labels.audit.distance import usual_distance
 from segmend.labels.audit.examination import Examination, Part
 from segmend.labels.audit.expectation import Expectation
-from segmend.labels.audit.offset import Offset, boundary_offset
+from segmend.labels.audit.offset import Offset, boundary_offset, faint_offset
 from segmend.metrics.overlap import dice
 
 
@@ -25,6 +27,7 @@ class Measurement:
         expectation: what the model expects of the label.
         distance: median distance in mm of the given surface from the predicted one; NaN if one of them is missing.
         offset: how the boundary lies; None where nothing is drawn.
+        faint: where even faint evidence sees it; None where nothing is drawn.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
     """
 
@@ -33,6 +36,7 @@ class Measurement:
     expectation: Expectation
     distance: float
     offset: Offset | None
+    faint: OffsetEstimate | None
     volume_ratio: float
 
 
@@ -43,10 +47,10 @@ def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[in
         examination: a label beside its evidence.
         spacing: mm from voxel to voxel along each axis.
     """
-    return {part.index: _measured(part, spacing) for part in examination.parts()}
+    return {part.index: _measured(part, examination, spacing) for part in examination.parts()}
 
 
-def _measured(part: Part, spacing: Sequence[float]) -> Measurement:
+def _measured(part: Part, examination: Examination, spacing: Sequence[float]) -> Measurement:
     drawn, predicted = (int(np.count_nonzero(mask)) for mask in (part.given, part.predicted))
     offset = boundary_offset(part.given, part.probability, spacing) if 0 < drawn < part.given.size else None
     return Measurement(
@@ -55,5 +59,11 @@ def _measured(part: Part, spacing: Sequence[float]) -> Measurement:
         expectation=part.expectation(part.given),
         distance=usual_distance(part.given, part.predicted, spacing),
         offset=offset,
+        faint=_faint(part.index, examination, spacing) if drawn else None,
         volume_ratio=drawn / predicted if predicted else math.nan,
     )
+
+
+def _faint(index: int, examination: Examination, spacing: Sequence[float]) -> OffsetEstimate:
+    given, annotated = examination.label == index, examination.label != IGNORE
+    return faint_offset(given, examination.evidence.probability(index), annotated, spacing)

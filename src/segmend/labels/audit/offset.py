@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from segmend.functional.distance import signed_distance
 from segmend.functional.offset_estimate import OffsetEstimate, estimate_offset
-from segmend.masks import Mask
+from segmend.masks import Mask, bounding_box
 
 _REACH = 10.0
 """Largest offset in mm that an annotator is taken to have: that of OffsetCorrection."""
@@ -29,15 +30,12 @@ class Offset:
         standard_error: of ``mm``.
         gain: log-likelihood that moving the surface would win, 0 or more.
         all_round: whether it is off the same way, by half of ``mm`` or more, on nearly all sides.
-        faint: from the given surface to where even faint evidence sees it, outward positive: by the overlap, as
-            OffsetCorrection measures it.
     """
 
     mm: float
     standard_error: float
     gain: float
     all_round: bool
-    faint: OffsetEstimate
 
     @property
     def clear(self) -> bool:
@@ -55,9 +53,39 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
         spacing: mm from voxel to voxel along each axis.
     """
     distance = signed_distance(mask, spacing)
-    about = (torch.from_numpy(mask), torch.from_numpy(distance), torch.from_numpy(probability), spacing)
-    found = estimate_offset(*about, criterion="likelihood", reach=float(np.abs(distance).max()) + min(spacing))
-    faint = estimate_offset(*about, criterion="overlap", reach=_REACH)
+    found = estimate_offset(
+        torch.from_numpy(mask),
+        torch.from_numpy(distance),
+        torch.from_numpy(probability),
+        spacing,
+        criterion="likelihood",
+        reach=float(np.abs(distance).max()) + min(spacing),
+    )
     agreeing = np.multiply(found.by_side, np.sign(found.offset)) >= abs(found.offset) / 2
     all_round = bool(found.offset) and bool(agreeing.mean() >= _ALL_ROUND)
-    return Offset(-found.offset, found.error, found.gain, all_round, faint)
+    return Offset(-found.offset, found.error, found.gain, all_round)
+
+
+def faint_offset(
+    mask: Mask, probability: NDArray[np.floating[Any]], annotated: Mask, spacing: Sequence[float]
+) -> OffsetEstimate:
+    """Where even faint evidence sees the surface of a mask, as OffsetCorrection measures it: by the overlap.
+
+    Args:
+        mask: ``[*spatial]`` the object as it was drawn, not empty.
+        probability: ``[*spatial]`` of the object, 0..1, as the model gives it: where labels contradict each other,
+            calibration makes everything equally likely, and no surface is left to be seen.
+        annotated: ``[*spatial]`` where there is a label.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    box = bounding_box(mask, margin=1 + math.ceil(_REACH / min(spacing)))
+    distance = torch.from_numpy(signed_distance(mask[box], spacing))
+    return estimate_offset(
+        torch.from_numpy(mask[box]),
+        distance,
+        torch.from_numpy(probability[box]),
+        spacing,
+        criterion="overlap",
+        reach=_REACH,
+        counted=torch.from_numpy(annotated[box]),
+    )
