@@ -1,0 +1,113 @@
+"""What offsets are worth that are read off a teacher by several criteria, long before it can segment, and later.
+
+    python benchmarks/left_atrium/offset_criteria.py --data NOISY --out RUN [--at 0.15 0.2 0.3] [--write FILE.csv]
+
+Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
+changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
+that of their labels as each criterion would move them (bias taken off, shrunk). It ends after the last of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from segmend.commands.train import train
+from segmend.data.cache import default_cache, true_labels
+from segmend.data.case import Quality, Split
+from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
+from segmend.data.folder import DataFolder
+from segmend.functional.offset_estimate import estimate_offset
+from segmend.functional.offset_hierarchy import Measured, corrected
+from segmend.functional.surfaces import distance_to
+from segmend.methods import LabelledCase, OffsetCorrection, Revision, Step
+from segmend.metrics import dice
+from segmend.networks import VNet
+
+CRITERIA = {
+    "expected Dice": {"criterion": "overlap", "beta": 1.0},
+    "even odds": {"criterion": "likelihood", "doubt": 0.02},
+    "expected F, at most even odds": {"criterion": "overlap", "beta": 0.5},
+}
+
+
+class Watched(OffsetCorrection):
+    """Offset correction that tells what other criteria would make of the labels, and leaves them as they are."""
+
+    truth: Mapping[str, np.ndarray]
+    found: list[dict[str, object]]
+
+    def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
+        """Measures, and changes nothing."""
+        labelled = [case for case in cases if case.quality is not Quality.NONE]
+        measured: dict[str, list[Measured]] = {name: [] for name in CRITERIA}
+        own = []
+        for case in labelled:
+            p = case.maps(lambda image: self.teacher.network(image).float().softmax(1))[1]
+            distance = distance_to(case.given == 1, case.spacing)
+            expert = case.quality is Quality.EXPERT
+            if not expert:
+                own.append(dice((p > 0.5).numpy(), self.truth[case.name] == 1))
+            for name, options in CRITERIA.items():
+                seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
+                measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
+        by_name = {case.name: case for case in labelled}
+        row: dict[str, object] = {"step": step.index, "teacher": np.mean(own)}
+        for name, of_criterion in measured.items():
+            scores = []
+            for each in corrected(of_criterion, hierarchical=True):
+                case = by_name[each.measured.case]
+                moved = distance_to(case.given == 1, case.spacing) < each.offset
+                scores.append(dice(moved.numpy(), self.truth[case.name] == 1))
+            row[name] = np.mean(scores)
+        self.found.append(row)
+        print(pd.DataFrame(self.found).to_string(float_format="%.4f"), flush=True)
+        if not any(self.revises(Step(index, step.total)) for index in range(step.index + 1, step.total)):
+            raise KeyboardInterrupt  # nothing is left to be measured
+        return ()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", type=Path, required=True)
+    arguments.add_argument("--out", type=Path, required=True)
+    arguments.add_argument("--at", type=float, nargs="+", default=[0.15, 0.2, 0.3])
+    arguments.add_argument("--expert", type=int, default=2)
+    arguments.add_argument("--noisy", type=int, default=2)
+    arguments.add_argument("--iterations", type=int, default=1000)
+    arguments.add_argument("--width", type=int, default=8)
+    arguments.add_argument("--write", type=Path)
+    given = arguments.parse_args()
+    Watched.truth, Watched.found = truth_of(DataFolder.open(given.data)), []
+    with suppress(KeyboardInterrupt):
+        train(
+            data=given.data,
+            method=partial(Watched, revise_at=given.at),
+            out=given.out,
+            network=partial(VNet, width=given.width),
+            iterations=given.iterations,
+            spacing=(1.25, 1.25, 1.25),
+            patch=(64, 64, 48),
+            expert=given.expert,
+            noisy=given.noisy,
+        )
+    if given.write:
+        pd.DataFrame(Watched.found).to_csv(given.write, index=False, float_format="%.4f")
+
+
+def truth_of(folder: DataFolder) -> Mapping[str, np.ndarray]:
+    """True labels by case, on the grid that is trained on."""
+    cases, cache = folder.select(Split.TRAIN), default_cache()
+    fingerprint = take_fingerprint(folder)
+    preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=(1.25, 1.25, 1.25), slices=False)
+    return true_labels(folder, cases, preprocessing, cache)
+
+
+if __name__ == "__main__":
+    main()
