@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
+from segmend.errors import InputError
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.voxel import IGNORE
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
@@ -191,6 +192,11 @@ class TestRevision:
 
 
 class TestTraining:
+    @pytest.mark.parametrize("argument", ["beta", "reach"])
+    def test_arguments_that_cannot_be_used(self, argument):
+        with pytest.raises(InputError, match=f"--method.{argument}: 0.0 is not usable. Give a number above 0"):
+            method(**{argument: 0.0})
+
     def test_revises_at_the_given_shares_of_the_run(self):
         chosen = method(revise_at=(0.25, 0.5))
         assert [index for index in range(8) if chosen.revises(Step(index, 8))] == [2, 4]

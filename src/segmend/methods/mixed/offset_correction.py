@@ -12,6 +12,7 @@ from torch import Tensor
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
+from segmend.errors import InputError
 from segmend.functional.offset_estimate import Criterion, estimate_offset
 from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
 from segmend.functional.surface_offset import directions
@@ -75,6 +76,9 @@ class OffsetCorrection(Method):
         decay: largest decay of the moving average.
         then: how to train on the labels: 'Supervised' believes the mended ones, 'PLIL' isolates and 'ALC' selects and
             refines what is still wrong in them.
+
+    Raises:
+        InputError: beta or reach is not above 0.
     """
 
     kind = "mixed"
@@ -98,6 +102,9 @@ class OffsetCorrection(Method):
         decay: float = 0.99,
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
     ) -> None:
+        for name, value in (("beta", beta), ("reach", reach)):
+            if value <= 0:
+                raise InputError(f"--method.{name}", f"{value} is not usable", "give a number above 0")
         super().__init__(network)
         self.base = _BASES[then](network)
         self.teacher = EMATeacher(network, decay)
