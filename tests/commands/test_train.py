@@ -20,9 +20,7 @@ import yaml
 
 import segmend
 from segmend.cli import main
-from segmend.commands.recommended import recommended
 from segmend.data import cache as cache_module
-from segmend.data.case import Case, Quality, Split
 from segmend.errors import InputError
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
@@ -94,21 +92,6 @@ def rows_of(run):
 
 
 class TestDefaultMethod:
-    @pytest.mark.parametrize(
-        ("qualities", "method", "batch"),
-        [
-            ({"expert"}, "Supervised", "4 labelled"),
-            ({"expert", "none"}, "Supervised", "4 labelled"),
-            ({"noisy"}, "OffsetCorrection", "4 noisy"),
-            ({"noisy", "none"}, "OffsetCorrection", "4 noisy"),
-            ({"expert", "noisy", "none"}, "OffsetCorrection", "2 expert + 2 noisy"),
-        ],
-    )
-    def test_depends_on_whose_labels_there_are(self, qualities, method, batch):
-        cases = [Case(name, (), None, Split.TRAIN, Quality(name)) for name in sorted(qualities)]
-        best = recommended(cases)
-        assert (best.method.__name__, str(best.batch)) == (method, batch)
-
     def test_a_run_without_a_named_method_takes_and_tells_it(self, make_folder, words, tmp_path, capsys):
         arguments = words(make_folder(shape=SHAPE, table=QUALITIES), *TINY_VNET, "--iterations", 2)
         without = [word for word in arguments if word not in ("--method", "Supervised")]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.commands.recommended import built_method, recommended
+from segmend.data.case import Case, Quality, Split
+from segmend.methods import PLIL, Supervised
+from segmend.networks import UNet
+
+
+@pytest.mark.parametrize(
+    ("qualities", "method", "batch"),
+    [
+        ({"expert"}, "Supervised", "4 labelled"),
+        ({"expert", "none"}, "Supervised", "4 labelled"),
+        ({"noisy"}, "OffsetCorrection", "4 noisy"),
+        ({"noisy", "none"}, "OffsetCorrection", "4 noisy"),
+        ({"expert", "noisy", "none"}, "OffsetCorrection", "2 expert + 2 noisy"),
+    ],
+)
+def test_depends_on_whose_labels_there_are(qualities, method, batch):
+    cases = [Case(name, (), None, Split.TRAIN, Quality(name)) for name in sorted(qualities)]
+    best = recommended(cases)
+    assert (best.method.__name__, str(best.batch)) == (method, batch)
+
+
+def test_what_the_user_names_is_taken_with_its_own_batch(capsys):
+    network = UNet(1, 2, 2, width=2, stages=2)
+    method, batch = built_method(PLIL, [], network)
+    assert isinstance(method, PLIL)
+    assert batch == PLIL.needs
+    assert capsys.readouterr().err == ""
+
+
+def test_otherwise_the_user_is_told(capsys):
+    network = UNet(1, 2, 2, width=2, stages=2)
+    method, _ = built_method(None, [Case("a", (), None, Split.TRAIN, Quality.EXPERT)], network)
+    assert isinstance(method, Supervised)
+    assert "method: Supervised, as all labels are expert ones" in capsys.readouterr().err

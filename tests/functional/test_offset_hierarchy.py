@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.functional.offset_estimate import OffsetEstimate
+from segmend.functional.offset_hierarchy import Measured, corrected
+
+
+def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator=""):
+    seen = OffsetEstimate(offset, error, (offset - 1, offset + 1, offset, offset), 0.0)
+    return Measured(case, annotator, expert, cls, neighbour, seen)
+
+
+EXPERTS = [measured(f"e{number}", 2.0 + jitter, expert=True) for number, jitter in enumerate((-0.1, 0.0, 0.1))]
+
+
+def test_expert_labels_are_not_moved_but_tell_the_bias():
+    found = corrected([*EXPERTS, measured("a", 5.0), measured("b", -3.0)], hierarchical=False)
+    assert [each.measured.case for each in found] == ["a", "b"]
+    assert [each.offset for each in found] == pytest.approx([3.0, -5.0], abs=0.05)
+    assert [each.bias for each in found] == pytest.approx([2.0, 2.0], abs=0.05)
+
+
+def test_without_expert_labels_there_is_no_bias_to_be_known():
+    (found,) = corrected([measured("a", 5.0)], hierarchical=False)
+    assert (found.offset, found.bias) == (5.0, 0.0)
+
+
+def test_what_is_uncertain_is_pulled_to_the_annotators_mean():
+    sure = [measured(f"s{number}", 4.0 + 0.2 * number, annotator="x") for number in range(-3, 4)]
+    odd = measured("odd", -4.0, error=5.0, annotator="x")
+    found = {each.measured.case: each for each in corrected([*sure, odd], hierarchical=True)}
+    assert found["odd"].annotator_mean == pytest.approx(4.0, abs=0.3)
+    assert found["odd"].offset == pytest.approx(4.0, abs=0.5)
+    assert found["s0"].offset == pytest.approx(4.0, abs=0.1)
+    plain = {each.measured.case: each.offset for each in corrected([*sure, odd], hierarchical=False)}
+    assert plain["odd"] == -4.0
+
+
+def test_scatter_on_expert_labels_makes_all_others_uncertain():
+    lost = [measured(f"e{number}", offset, expert=True) for number, offset in enumerate((-4.0, 4.0, -5.0, 5.0))]
+    noisy = [measured(name, offset) for name, offset in (("a", 2.0), ("b", -2.0), ("c", 1.0))]
+    steady = corrected([*EXPERTS, *noisy], hierarchical=True)
+    shaken = corrected([*lost, *noisy], hierarchical=True)
+
+    def spread(found):
+        return max(each.offset for each in found) - min(each.offset for each in found)
+
+    assert spread(shaken) < spread(steady) / 2
+
+
+def test_surfaces_between_the_same_classes_are_alike_and_no_others():
+    wide = [measured(case, 3.0, cls=1, neighbour=0) for case in "abc"]
+    tight = [measured(case, -3.0, cls=1, neighbour=2) for case in "abc"]
+    found = corrected([*wide, *tight], hierarchical=True)
+    assert {each.measured.kind: round(each.annotator_mean, 6) for each in found} == {(1, 0): 3.0, (1, 2): -3.0}
+
+
+def test_sides_keep_their_differences():
+    (found,) = corrected([*EXPERTS, measured("a", 5.0)], hierarchical=False)[:1]
+    assert found.by_side == pytest.approx((2.0, 4.0, 3.0, 3.0), abs=0.05)
+
+
+def test_the_row_tells_the_neighbour_where_it_matters():
+    alone, beside = (
+        corrected([measured("a", 1.0, neighbour=other)], hierarchical=False)[0].row() for other in (None, 0)
+    )
+    assert "beside" not in alone
+    assert beside["beside"] == 0
+    assert alone["offset_mm"] == alone["measured_mm"] == 1.0
