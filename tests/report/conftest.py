@@ -71,6 +71,8 @@ class MadeUpAudit:
             "distance_mm": 2.0,
             "offset_mm": -1.25,
             "offset_se_mm": 0.1,
+            "undo_mm": -0.4,
+            "undo_se_mm": 0.2,
             "volume_ratio": 0.5,
             "proposal": "regions" if score < 0.5 else "none",
             "proposal_score": 0.8 if score < 0.5 else float("nan"),
