@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -140,6 +141,18 @@ class TestFindings:
         assert first["score"] < 0.5
         assert len(knowing) == 2
         assert "1 of 6 labels stand out" in capsys.readouterr().err
+
+    def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert "--offsets" not in capsys.readouterr().err
+        for case in "bcdef":
+            path = next(data.glob(f"labelsTr*/{case}.nii.gz"))
+            values, grid = read_label(path)
+            write_scan(path, (values == 1 if case == "c" else dilate(values == 1, 7)).astype(np.uint8), grid.affine)
+        audit(data=data, out=tmp_path / "again", **SMALL)
+        said = " ".join(capsys.readouterr().err.split())
+        assert re.search(r"[45] of 5 noisy labels seem to be drawn too wide or too tight, by \d\.\d mm as a rule", said)
+        assert "'segmend correct --offsets true' moves each back" in said
 
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)

@@ -40,6 +40,8 @@ from segmend.run import Run
 
 _UNFAMILIAR = 0.6
 """Dice of a model's outlines, by its own account, below which it is no judge of others'."""
+_SURE = 2.0
+"""Standard deviations from which on an offset is told."""
 
 
 def audit(
@@ -257,5 +259,13 @@ def _tell(place: AuditFolder, table: pd.DataFrame, usual: Mapping[str, Usual]) -
         for label, of_class in usual.items()
         if of_class.best_dice < _UNFAMILIAR
     ]
+    noisy = table[table["undo_mm"].notna()]
+    off = noisy[noisy["undo_mm"].abs() > _SURE * noisy["undo_se_mm"]]
+    if len(off) > len(noisy) / 2:
+        lines.append(
+            f"{len(off)} of {len(noisy)} noisy labels seem to be drawn too wide or too tight, by "
+            f"{off['undo_mm'].abs().median():.1f} mm as a rule. Where nearly all are, none stands out; "
+            "'segmend correct --offsets true' moves each back by its own offset."
+        )
     for line in [*lines, f"Look at them: {place.root / 'report.html'}"]:
         console.print(line, markup=False, soft_wrap=True)
