@@ -44,6 +44,15 @@ def test_a_model_that_sees_faintly_still_tells_where_the_surface_is():
     assert estimate(given, faint, criterion="likelihood", doubt=0.02).offset < -5
 
 
+def test_a_model_that_has_learned_nothing_shows_no_contrast():
+    """All shells are as good as each other to it, so that the largest would win."""
+    random = torch.Generator().manual_seed(0)
+    blind = 0.3 + 0.05 * torch.rand(36, 36, 36, generator=random)
+    assert estimate(ball(8.0), blind).contrast == pytest.approx(1.0, abs=0.01)
+    assert estimate(ball(8.0), blind, reach=40.0).contrast == pytest.approx(1.0, abs=0.01)  # nothing lies beyond
+    assert estimate(ball(8.0), seen(10.0)).contrast > 10
+
+
 def test_less_is_asked_of_a_shell_with_a_larger_beta():
     given = ball(8.0)
     probability = torch.where(ball(8.0), 0.6, torch.where(ball(11.0), 0.45, 0.0))

@@ -6,8 +6,8 @@ from segmend.functional.offset_estimate import OffsetEstimate
 from segmend.functional.offset_hierarchy import Measured, corrected
 
 
-def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator=""):
-    seen = OffsetEstimate(offset, error, (offset - 1, offset + 1, offset, offset), 0.0)
+def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator="", contrast=5.0):
+    seen = OffsetEstimate(offset, error, (offset - 1, offset + 1, offset, offset), 0.0, contrast)
     return Measured(case, annotator, expert, cls, neighbour, seen)
 
 
@@ -54,6 +54,14 @@ def test_surfaces_between_the_same_classes_are_alike_and_no_others():
     tight = [measured(case, -3.0, cls=1, neighbour=2) for case in "abc"]
     found = corrected([*wide, *tight], hierarchical=True)
     assert {each.measured.kind: round(each.annotator_mean, 6) for each in found} == {(1, 0): 3.0, (1, 2): -3.0}
+
+
+def test_what_the_model_does_not_see_yet_stays():
+    blind = [measured(case, 10.0, contrast=1.0) for case in "abc"]
+    assert [each.offset for each in corrected(blind, hierarchical=True)] == [0.0] * 3
+    # A few faint objects among many that are seen are measured like these.
+    mixed = [*[measured(case, 3.0) for case in "defg"], measured("h", 3.0, contrast=1.0)]
+    assert all(each.offset == pytest.approx(3.0) for each in corrected(mixed, hierarchical=True))
 
 
 def test_sides_keep_their_differences():

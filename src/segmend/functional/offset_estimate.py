@@ -30,12 +30,15 @@ class OffsetEstimate:
         error: its standard error; at least the step of the search.
         by_side: offsets of the two sides of each axis alone, in the order of ``directions``.
         gain: how much the criterion is higher there than at the given surface, 0 or more.
+        contrast: how many times more probable the class is within the given surface than beyond the reach; 1 for a
+            model that sees nothing.
     """
 
     offset: float
     error: float
     by_side: tuple[float, ...]
     gain: float
+    contrast: float
 
 
 def estimate_offset(
@@ -87,6 +90,7 @@ def estimate_offset(
         error=max(jackknife_error(without), step),
         by_side=tuple(alone.tolist()),
         gain=float(scores[0].amax() - scores[0, middle]),
+        contrast=_contrast(distance, probability, reach, counted),
     )
 
 
@@ -107,3 +111,15 @@ def excess(volume: Tensor, mass: Tensor, total: Tensor, beta: float) -> Tensor:
     share = beta**2
     best = (mass / (volume + share * total.unsqueeze(-1)).clamp(min=1e-6)).amax(-1, keepdim=True)
     return mass - best.clamp(max=0.5) * volume
+
+
+def _contrast(distance: Tensor, probability: Tensor, reach: float, counted: Tensor | None) -> float:
+    weight = torch.ones_like(probability) if counted is None else counted.to(probability.dtype)
+    beyond = distance >= reach
+    if not (weight * beyond).any():
+        beyond = distance >= 0  # nothing is that far: what lies around the object has to do
+    within, outside = (
+        float((probability * weight * where).sum() / (weight * where).sum().clamp(min=1e-6))
+        for where in (distance < 0, beyond)
+    )
+    return within / max(outside, 1e-6)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from segmend.functional.offset_estimate import OffsetEstimate
 from segmend.functional.shrinkage import known_zero, shrink
+
+_SEEN = 1.5
+"""Median contrast from which on a model is taken to see a surface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Corrected:
 def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corrected]:
     """The offsets of all labels that are not expert ones.
 
-    Surfaces between the same classes have a bias, a scatter and annotators' means of their own.
+    Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
+    does not see yet, of which it says hardly more within most labels than far from them, stay where they are.
 
     Args:
         measured: of all labels.
@@ -89,6 +94,9 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
         expert = [each.seen for each in measured if each.kind == kind and each.expert]
         others = [each for each in measured if each.kind == kind and not each.expert]
         if not others:
+            continue
+        if median(each.seen.contrast for each in measured if each.kind == kind) < _SEEN:
+            found += [Corrected(each, 0.0, each.seen.error, 0.0, 0.0) for each in others]
             continue
         bias, scatter = known_zero([seen.offset for seen in expert], [seen.error for seen in expert])
         estimates = [each.seen.offset - bias for each in others]
