@@ -4,7 +4,8 @@
 
 Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
 changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
-that of their labels as each criterion would move them (bias taken off, shrunk). It ends after the last of them.
+that of their labels as each criterion would move them (bias taken off, shrunk), and the median contrast, below which
+offset correction leaves labels alone. It ends after the last of them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Watched(OffsetCorrection):
                 seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
                 measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
         by_name = {case.name: case for case in labelled}
-        row: dict[str, object] = {"step": step.index, "teacher": np.mean(own)}
+        contrast = np.median([each.seen.contrast for each in measured["expected Dice"]])
+        row: dict[str, object] = {"step": step.index, "teacher": np.mean(own), "contrast": contrast}
         for name, of_criterion in measured.items():
             scores = []
             for each in corrected(of_criterion, hierarchical=True):
