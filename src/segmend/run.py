@@ -204,7 +204,7 @@ class Run:
         Raises:
             InputError: the folder is not a run, or there is no such checkpoint.
         """
-        # The abstract classes are bounds, as above.
+        # The abstract classes are only bounds, which mypy forbids, as above.
         network = rebuilt(
             self.config["network"],
             all_networks(),

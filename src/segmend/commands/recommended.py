@@ -27,9 +27,9 @@ class Recommendation:
     reason: str
 
 
-EXPERT_ONLY = Recommendation(Supervised, Composition(mixed=4), "all labels are expert ones")
+EXPERT_ONLY = Recommendation(Supervised, Supervised.needs, "all labels are expert ones")
 NOISY_ONLY = Recommendation(OffsetCorrection, Composition(noisy=4), "no label is known to be right")
-BOTH = Recommendation(OffsetCorrection, Composition(expert=2, noisy=2), "some labels are expert ones, some are noisy")
+BOTH = Recommendation(OffsetCorrection, OffsetCorrection.needs, "some labels are expert ones, some are noisy")
 
 
 def recommended(cases: Sequence[Case]) -> Recommendation:

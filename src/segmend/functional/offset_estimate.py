@@ -18,6 +18,8 @@ from segmend.functional.surface_offset import (
 )
 
 Criterion = Literal["overlap", "likelihood"]
+REACH = 10.0
+"""Largest offset in mm that annotators are taken to have, unless something else is known."""
 _STEPS_A_VOXEL = 4
 
 

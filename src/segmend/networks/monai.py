@@ -55,7 +55,7 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
         for parameter, default in (("self", _NONE), ("in_channels", _NONE), ("classes", _NONE), ("dimensions", 3))
     ]
     # The signature is what the command line, --help and the recorded configuration go by.
-    setattr(__init__, "__signature__", inspect.Signature([*leading, *own]))  # noqa: B010
+    setattr(__init__, "__signature__", inspect.Signature([*leading, *own]))  # noqa: B010 - functions have none for mypy
     __init__.__annotations__ = {parameter.name: parameter.annotation for parameter in [*leading[1:], *own]}
     content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__}
     return type(name or monai_name, (_MonaiNetwork,), content)

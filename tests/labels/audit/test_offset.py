@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmend.functional.distance import signed_distance
-from segmend.labels.audit.offset import boundary_offset
+from segmend.labels.audit.offset import boundary_offset, faint_offset
 
 
 def seen(distance, width=1.0):
@@ -73,3 +73,27 @@ def test_the_gain_is_what_moving_wins(seed):
     assert any(
         likelihood[edge] == pytest.approx(max(likelihood.values())) for edge in likelihood if abs(edge + offset.mm) < 1
     )
+
+
+class TestFaintEvidence:
+    """A model that gives the object 0.3 and all else 0.02: nowhere even odds."""
+
+    shape, middle = (60, 60, 60), (29.5, 29.5, 29.5)
+
+    def faint(self, mask):
+        return (0.02 + 0.28 * mask).astype(np.float32)
+
+    @pytest.mark.parametrize("drawn", [12.0, 17.0])
+    def test_tells_where_the_surface_is(self, ball, drawn):
+        mask, everywhere = ball(self.shape, self.middle, drawn), np.ones(self.shape, dtype=bool)
+        found = faint_offset(mask, self.faint(ball(self.shape, self.middle, 14.5)), everywhere, (1.0,) * 3)
+        assert found.offset == pytest.approx(14.5 - drawn, abs=0.75)
+        assert found.contrast > 5
+
+    def test_what_is_not_annotated_does_not_count(self, ball):
+        mask = ball(self.shape, self.middle, 14.5)
+        evidence, annotated = self.faint(mask), np.ones(self.shape, dtype=bool)
+        evidence[40:] = 0.9
+        spoilt = faint_offset(mask, evidence, annotated, (1.0,) * 3)
+        annotated[40:] = False
+        assert abs(faint_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)

@@ -12,11 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.functional.distance import signed_distance
-from segmend.functional.offset_estimate import OffsetEstimate, estimate_offset
+from segmend.functional.offset_estimate import REACH, OffsetEstimate, estimate_offset
 from segmend.masks import Mask, bounding_box
 
-_REACH = 10.0
-"""Largest offset in mm that an annotator is taken to have: that of OffsetCorrection."""
 _ALL_ROUND = 0.8
 """Share of the sides that must agree: all four in 2D, five of six in 3D."""
 
@@ -78,7 +76,7 @@ def faint_offset(
         annotated: ``[*spatial]`` where there is a label.
         spacing: mm from voxel to voxel along each axis.
     """
-    box = bounding_box(mask, margin=1 + math.ceil(_REACH / min(spacing)))
+    box = bounding_box(mask, margin=1 + math.ceil(REACH / min(spacing)))
     distance = torch.from_numpy(signed_distance(mask[box], spacing))
     return estimate_offset(
         torch.from_numpy(mask[box]),
@@ -86,6 +84,6 @@ def faint_offset(
         torch.from_numpy(probability[box]),
         spacing,
         criterion="overlap",
-        reach=_REACH,
+        reach=REACH,
         counted=torch.from_numpy(annotated[box]),
     )

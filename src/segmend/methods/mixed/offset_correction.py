@@ -13,7 +13,7 @@ from segmend.data.batch import Batch
 from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
-from segmend.functional.offset_estimate import Criterion, estimate_offset
+from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
 from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
@@ -55,6 +55,8 @@ class OffsetCorrection(Method):
     outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and each
     voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
     the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
+    Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median over the labels,
+    less than 1.5 times as much within a label as beyond the reach around it.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
@@ -97,7 +99,7 @@ class OffsetCorrection(Method):
         confidence: float = 0.95,
         criterion: Criterion = "overlap",
         beta: float = 0.5,
-        reach: float = 10.0,
+        reach: float = REACH,
         doubt: float = 0.02,
         decay: float = 0.99,
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
