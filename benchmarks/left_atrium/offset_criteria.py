@@ -4,8 +4,9 @@
 
 Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
 changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
-that of their labels as each criterion would move them (bias taken off, shrunk), and the median contrast, below which
-offset correction leaves labels alone. It ends after the last of them.
+that of their labels as each criterion would move them (bias taken off, shrunk), as the one best
+offset of each would, and the median contrast, by which offset correction leaves labels alone that a teacher does not
+see. It ends after the last of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from segmend.commands.train import train
 from segmend.data.cache import default_cache, true_labels
@@ -48,13 +50,24 @@ class Watched(OffsetCorrection):
         """Measures, and changes nothing."""
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         measured: dict[str, list[Measured]] = {name: [] for name in CRITERIA}
-        own = []
+        own, best = [], []
         for case in labelled:
             p = case.maps(lambda image: self.teacher.network(image).float().softmax(1))[1]
             distance = distance_to(case.given == 1, case.spacing)
             expert = case.quality is Quality.EXPERT
             if not expert:
-                own.append(dice((p > 0.5).numpy(), self.truth[case.name] == 1))
+                true = torch.from_numpy(self.truth[case.name] == 1)
+                own.append(dice((p > 0.5).numpy(), true.numpy()))
+                known = estimate_offset(
+                    case.given == 1,
+                    distance,
+                    true.float(),
+                    case.spacing,
+                    criterion="overlap",
+                    beta=1.0,
+                    reach=self.reach,
+                )
+                best.append(dice((distance < known.offset).numpy(), true.numpy()))
             for name, options in CRITERIA.items():
                 seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
                 measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
@@ -68,6 +81,7 @@ class Watched(OffsetCorrection):
                 moved = distance_to(case.given == 1, case.spacing) < each.offset
                 scores.append(dice(moved.numpy(), self.truth[case.name] == 1))
             row[name] = np.mean(scores)
+        row["best offset"] = np.mean(best)
         self.found.append(row)
         print(pd.DataFrame(self.found).to_string(float_format="%.4f"), flush=True)
         if not any(self.revises(Step(index, step.total)) for index in range(step.index + 1, step.total)):
