@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from segmend.functional.offset_estimate import OffsetEstimate
@@ -58,7 +60,9 @@ def test_surfaces_between_the_same_classes_are_alike_and_no_others():
 
 def test_what_the_model_does_not_see_yet_stays():
     blind = [measured(case, 10.0, contrast=1.0) for case in "abc"]
-    assert [each.offset for each in corrected(blind, hierarchical=True)] == [0.0] * 3
+    found = corrected(blind, hierarchical=True)
+    assert [each.offset for each in found] == [0.0] * 3
+    assert all(math.isnan(each.error) for each in found)
     # A few faint objects among many that are seen are measured like these.
     mixed = [*[measured(case, 3.0) for case in "defg"], measured("h", 3.0, contrast=1.0)]
     assert all(each.offset == pytest.approx(3.0) for each in corrected(mixed, hierarchical=True))

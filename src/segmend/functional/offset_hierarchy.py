@@ -47,7 +47,7 @@ class Corrected:
     Attributes:
         measured: before bias and shrinkage.
         offset: by which the surface is moved, in mm.
-        error: standard deviation of that.
+        error: standard deviation of that; NaN if the teacher does not see the surface, and it stays.
         annotator_mean: mean offset of the annotator's labels of this class, in mm.
         bias: the teacher's own, which is taken off.
     """
@@ -96,7 +96,7 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
         if not others:
             continue
         if median(each.seen.contrast for each in measured if each.kind == kind) < _SEEN:
-            found += [Corrected(each, 0.0, each.seen.error, 0.0, 0.0) for each in others]
+            found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in others]
             continue
         bias, scatter = known_zero([seen.offset for seen in expert], [seen.error for seen in expert])
         estimates = [each.seen.offset - bias for each in others]
