@@ -83,9 +83,10 @@ def test_one_that_another_process_is_at_is_tried_again(unit):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_so_many_at_a_time(unit, jobs):
-    units = [unit(str(number)) for number in range(4)]
-    _, told = run(LocalExecutor(jobs), *units)
+def test_so_many_at_a_time(unit, monkeypatch, jobs):
+    units = [unit(str(number), "endless") for number in range(4)]  # a quick one may end before the next has begun
+    monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
+    _, told = run(LocalExecutor(jobs), *units, seconds=0.5)
     assert max(list(now.values()).count("running") for now in told) == jobs
 
 
@@ -95,7 +96,8 @@ def test_by_default_one_for_each_core_that_memory_reaches_for(unit, monkeypatch,
     monkeypatch.setattr(executors.psutil, "cpu_count", lambda logical: cores)
     memory = SimpleNamespace(available=gibibytes * 2**30)
     monkeypatch.setattr(executors.psutil, "virtual_memory", lambda: memory)
-    _, told = run(LocalExecutor(), *[unit(str(number)) for number in range(3)])
+    monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
+    _, told = run(LocalExecutor(), *[unit(str(number), "endless") for number in range(3)], seconds=0.5)
     assert max(list(now.values()).count("running") for now in told) == jobs
 
 
