@@ -34,9 +34,9 @@ from segmend.metrics import dice
 from segmend.networks import VNet
 
 CRITERIA = {
-    "expected Dice": {"criterion": "overlap", "beta": 1.0},
+    "expected Dice": {"criterion": "overlap"},
     "even odds": {"criterion": "likelihood", "doubt": 0.02},
-    "expected F, at most even odds": {"criterion": "overlap", "beta": 0.5},
+    "separation": {"criterion": "separation"},
 }
 
 
@@ -64,7 +64,6 @@ class Watched(OffsetCorrection):
                     true.float(),
                     case.spacing,
                     criterion="overlap",
-                    beta=1.0,
                     reach=self.reach,
                 )
                 best.append(dice((distance < known.offset).numpy(), true.numpy()))
@@ -72,7 +71,7 @@ class Watched(OffsetCorrection):
                 seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
                 measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
         by_name = {case.name: case for case in labelled}
-        contrast = np.median([each.seen.contrast for each in measured["expected Dice"]])
+        contrast = np.median([each.seen.contrast for each in measured["separation"]])
         row: dict[str, object] = {"step": step.index, "teacher": np.mean(own), "contrast": contrast}
         for name, of_criterion in measured.items():
             scores = []

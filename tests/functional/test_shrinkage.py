@@ -3,26 +3,53 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.functional.shrinkage import known_zero, shrink
+from segmend.functional.shrinkage import Shrunk, Zero, known_zero, shrink
+
+STEADY = Zero(0.0, 0.0, 0.0)
+
+
+def shrunk_of(estimates, errors, groups=None, zero: Zero | None = STEADY) -> Shrunk:
+    return shrink(list(map(float, estimates)), list(map(float, errors)), groups or [""] * len(estimates), zero)
 
 
 def test_equal_estimates_become_their_mean():
-    shrunk = shrink([1.0, 1.2, 0.8], [1.0, 1.0, 1.0], [""] * 3)
+    shrunk = shrunk_of([1.0, 1.02, 0.98], [0.1] * 3)
     assert shrunk.spread == 0
-    assert shrunk.mean == pytest.approx([1.0, 1.0, 1.0])
-    assert shrunk.group_mean == {"": pytest.approx(1.0)}
-    assert shrunk.error == pytest.approx([1 / np.sqrt(3)] * 3)
+    assert shrunk.mean == pytest.approx([0.99] * 3)  # 1 and noise of 0.1 squared: 99 of 100 parts are true
+    assert shrunk.group_mean == {"": pytest.approx(0.99)}
+    assert shrunk.error == pytest.approx([np.sqrt(0.01 / 3 + 0.01)] * 3)
 
 
 def test_by_hand():
-    # Q = 8, one degree of freedom, scale 1: s^2 = 7; each keeps 7/8 of its distance to the mean.
-    shrunk = shrink([-2.0, 2.0], [1.0, 1.0], ["", ""])
+    # Their squares sum to 8, where noise explains 1, of one degree of freedom: s^2 = 7; each keeps 7/8.
+    shrunk = shrunk_of([-2.0, 2.0], [1.0, 1.0])
     assert shrunk.spread == pytest.approx(np.sqrt(7))
     assert shrunk.mean == pytest.approx([-1.75, 1.75])
 
 
+def test_what_all_have_in_common_is_no_surer_than_one_of_them():
+    """One source was asked about all; a thousand answers do not tell by how much it is wrong about all of them."""
+    estimates = np.random.default_rng(0).normal(0.8, 1.0, 1000)
+    assert shrunk_of(estimates, [1.0] * 1000).group_mean[""] == 0
+    assert shrunk_of(estimates + 4, [1.0] * 1000).group_mean[""] == pytest.approx(4.6, abs=0.1)
+
+
+def test_the_bias_is_taken_off_and_its_uncertainty_counts():
+    estimates, errors = [3.1, 2.9, 3.0], [0.1] * 3
+    assert shrunk_of(estimates, errors, zero=Zero(1.0, 0.0, 0.0)).mean == pytest.approx([2.0] * 3, abs=0.02)
+    assert shrunk_of(estimates, errors, zero=Zero(1.0, 1.0, 0.0)).mean == pytest.approx([1.5] * 3, abs=0.02)
+    assert shrunk_of(estimates, errors, zero=Zero(1.0, 3.0, 0.0)).mean == pytest.approx([0.0] * 3)
+
+
+def test_scatter_of_the_source_leaves_less_to_be_believed():
+    estimates, errors = [-2.0, 2.0, -2.0, 2.0], [0.1] * 4
+    steady, shaken = (shrunk_of(estimates, errors, zero=Zero(0.0, 0.0, scatter)) for scatter in (0.0, 2.0))
+    assert steady.mean == pytest.approx(estimates, abs=0.02)
+    assert np.abs(shaken.mean).max() < 0.6
+
+
 def test_what_is_uncertain_is_moved_most():
-    shrunk = shrink([3.0, 3.0, -1.0, 0.0, -2.0], [0.1, 5.0, 0.1, 0.1, 0.1], [""] * 5)
+    shrunk = shrunk_of([3.0, 3.0, -1.0, 0.0, -2.0], [0.1, 5.0, 0.1, 0.1, 0.1])
     assert shrunk.mean[0] == pytest.approx(3.0, abs=0.05)
     assert shrunk.mean[1] < 1.0
     assert shrunk.error[1] > shrunk.error[0]
@@ -31,7 +58,7 @@ def test_what_is_uncertain_is_moved_most():
 def test_each_group_has_its_own_mean():
     random = np.random.default_rng(0)
     estimates = [*(3 + random.normal(0, 1, 30)), *(-3 + random.normal(0, 1, 30))]
-    shrunk = shrink(estimates, [1.0] * 60, ["wide"] * 30 + ["tight"] * 30)
+    shrunk = shrunk_of(estimates, [1.0] * 60, ["wide"] * 30 + ["tight"] * 30)
     assert shrunk.group_mean["wide"] == pytest.approx(3, abs=0.5)
     assert shrunk.group_mean["tight"] == pytest.approx(-3, abs=0.5)
     assert np.abs(shrunk.mean[:30] - 3).mean() < np.abs(np.array(estimates[:30]) - 3).mean() / 2
@@ -41,7 +68,7 @@ def test_a_group_of_one_is_not_taken_at_its_word():
     random = np.random.default_rng(1)
     groups = [name for name in "abcdefgh" for _ in range(10)]
     estimates = [float(value) for value in random.normal(0, 1, 80)]
-    alone = shrink([*estimates, 4.0], [1.0] * 81, [*groups, "alone"])
+    alone = shrunk_of([*estimates, 4.0], [1.0] * 81, [*groups, "alone"])
     assert alone.mean[-1] < 2.0
 
 
@@ -50,30 +77,37 @@ def test_is_better_than_taking_every_estimate_as_it_is():
     true = random.normal(0, 1, 500)
     errors = random.uniform(0.5, 2, 500)
     estimates = true + errors * random.standard_normal(500)
-    shrunk = shrink(list(estimates), list(errors), [""] * 500)
+    shrunk = shrunk_of(estimates, errors)
     assert np.square(shrunk.mean - true).mean() < 0.7 * np.square(estimates - true).mean()
-    assert np.abs((shrunk.mean - true) / shrunk.error).mean() == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)
+    # What it claims is right for independent errors, and allows for one that all have in common.
+    assert 0.7 < np.abs((shrunk.mean - true) / shrunk.error).mean() / np.sqrt(2 / np.pi) < 1.05
 
 
-def test_of_one_estimate_it_is_the_estimate():
-    shrunk = shrink([2.5], [1.0], ["x"])
-    assert shrunk.mean == pytest.approx([2.5])
+def test_one_estimate_is_believed_as_far_as_it_stands_out():
+    assert shrunk_of([2.5], [0.1]).mean == pytest.approx([2.5], abs=0.01)
+    assert shrunk_of([2.5], [3.0]).mean == [0.0]
+
+
+def test_where_nothing_is_known_of_the_source_what_all_have_in_common_is_its_bias():
+    shrunk = shrunk_of([4.9, 5.0, 5.1, 1.0, 1.1, 0.9], [0.1] * 6, ["wide"] * 3 + ["tight"] * 3, zero=None)
+    assert shrunk.bias == pytest.approx(3.0)
+    assert shrunk.group_mean == {"wide": pytest.approx(2.0, abs=0.01), "tight": pytest.approx(-2.0, abs=0.01)}
 
 
 class TestKnownZero:
     def test_a_steady_instrument_has_its_bias_and_no_scatter(self):
-        bias, scatter = known_zero([1.5] * 8, [0.3] * 8)
-        assert bias == pytest.approx(1.5, abs=0.02)
-        assert scatter == 0
-
-    def test_a_bias_within_its_own_uncertainty_is_none(self):
-        assert known_zero([0.2], [0.5])[0] == 0
-        assert 0 < known_zero([1.0], [0.5])[0] < 1
+        zero = known_zero([1.5] * 9, [0.3] * 9)
+        assert (zero.bias, zero.error, zero.scatter) == (pytest.approx(1.5), pytest.approx(0.1), 0)
 
     def test_scatter_beyond_the_errors_is_told(self):
-        bias, scatter = known_zero([-4.0, 4.0, -5.0, 5.0], [0.3] * 4)
-        assert bias == 0
-        assert scatter == pytest.approx(5.2, abs=0.3)
+        # Squares that sum to 82, where noise explains 3 * 0.09.
+        zero = known_zero([-4.0, 4.0, -5.0, 5.0], [0.3] * 4)
+        assert zero.bias == 0
+        assert zero.scatter == pytest.approx(np.sqrt(82 / 3 - 0.09))
+        assert zero.error == pytest.approx(np.sqrt(82 / 3 / 4))
 
-    def test_nothing_known_is_no_bias(self):
-        assert known_zero([], []) == (0.0, 0.0)
+    def test_estimates_count_as_their_errors_allow(self):
+        assert known_zero([1.0, 4.0], [1.0, 3.0]).bias == pytest.approx(1.3)  # weights 9 to 1, and no scatter
+
+    def test_of_nothing_nothing_is_known(self):
+        assert known_zero([], []) is None

@@ -12,12 +12,14 @@ from torch import Tensor
 from segmend.functional.surface_offset import (
     best_offset,
     directions,
+    expected_dice,
     jackknife_error,
     log_odds,
+    separation,
     sums_below,
 )
 
-Criterion = Literal["overlap", "likelihood"]
+Criterion = Literal["separation", "overlap", "likelihood"]
 REACH = 10.0
 """Largest offset in mm that annotators are taken to have, unless something else is known."""
 _STEPS_A_VOXEL = 4
@@ -51,15 +53,14 @@ def estimate_offset(
     *,
     criterion: Criterion,
     reach: float,
-    beta: float = 0.5,
     doubt: float = 0.0,
     counted: Tensor | None = None,
 ) -> OffsetEstimate:
     r"""The offset that agrees best with the probabilities of a class, and its jackknife error over the object's sides.
 
-    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``overlap`` takes a shell in as soon as its
-    mean probability exceeds what the best expected F-measure asks for, but at most even odds: see ``excess``.
-    ``likelihood`` maximises the sum over R of log p / (1 - p), and so always asks for even odds.
+    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``separation`` asks where the probabilities
+    within and those beyond differ most, whatever their level: see there. ``overlap`` maximises the expected Dice of R,
+    and ``likelihood`` the sum over R of log p / (1 - p), which takes a shell in from even odds on.
 
     Args:
         mask: ``[*spatial]`` boolean, the given object; at least one voxel.
@@ -68,7 +69,6 @@ def estimate_offset(
         spacing: mm from voxel to voxel along each axis.
         criterion: what is maximised.
         reach: largest offset that is looked for, in mm.
-        beta: of the F-measure, > 0: 1 makes it Dice, less weighs precision more.
         doubt: chance that a probability means nothing; bounds the weight of a voxel in the likelihood.
         counted: ``[*spatial]`` weight of each voxel, 0..1; all count by default.
     """
@@ -78,14 +78,17 @@ def estimate_offset(
     sides = directions(mask, spacing)
     if counted is not None:
         sides = sides * counted
-    values = sides * (probability if criterion == "overlap" else log_odds(probability, doubt))
+    values = sides * (log_odds(probability, doubt) if criterion == "likelihood" else probability)
     # All sides together, all but one of them for the jackknife, and each one alone.
     each = torch.eye(len(sides), dtype=torch.float64)
     taken = torch.cat([torch.ones(1, len(sides)), 1 - each, each])
-    scores = gained = taken @ sums_below(distance, values, offsets)
-    if criterion == "overlap":
-        volume = taken @ sums_below(distance, sides, offsets)
-        scores = excess(volume, gained, taken @ values.double().flatten(1).sum(1), beta)
+    volume, gained = (taken @ sums_below(distance, maps, offsets) for maps in (sides, values))
+    if criterion == "separation":
+        scores = separation(volume, gained)
+    elif criterion == "overlap":
+        scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
+    else:
+        scores = gained
     best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
     return OffsetEstimate(
         offset=float(best),
@@ -94,25 +97,6 @@ def estimate_offset(
         gain=float(scores[0].amax() - scores[0, middle]),
         contrast=_contrast(distance, probability, reach, counted),
     )
-
-
-def excess(volume: Tensor, mass: Tensor, total: Tensor, beta: float) -> Tensor:
-    r"""sum_R (p - \theta): by how much the probabilities in a region R exceed what is asked of its voxels.
-
-    \theta is 1/2 for a model that means what it says. One that was trained briefly, or on contradictory labels, sees
-    objects faintly, and some more faintly than others; so no more is asked than by the best expected F-measure of this
-    very object, F = max_R (1 + \beta^2) sum_R p / (|R| + \beta^2 sum p), which takes a voxel in from
-    F / (1 + \beta^2) on.
-
-    Args:
-        volume: ``[..., n]`` voxels of R, for each of several regions.
-        mass: ``[..., n]`` sum of p over R.
-        total: ``[...]`` sum of p over all voxels.
-        beta: > 0.
-    """
-    share = beta**2
-    best = (mass / (volume + share * total.unsqueeze(-1)).clamp(min=1e-6)).amax(-1, keepdim=True)
-    return mass - best.clamp(max=0.5) * volume
 
 
 def _contrast(distance: Tensor, probability: Tensor, reach: float, counted: Tensor | None) -> float:

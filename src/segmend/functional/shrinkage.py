@@ -7,9 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Zero:
+    """What estimates of things that are known to be 0 say of who made them.
+
+    Attributes:
+        bias: what is estimated for 0, on average.
+        error: standard error of that.
+        scatter: standard deviation around it, beyond the estimates' own errors.
+    """
+
+    bias: float
+    error: float
+    scatter: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shrunk:
     """Estimates after shrinkage.
 
@@ -18,68 +34,89 @@ class Shrunk:
         error: ``[N]`` posterior standard deviations.
         group_mean: mean of each group.
         spread: standard deviation of the true values around the mean of their group.
+        bias: what was taken off of all of them.
     """
 
     mean: NDArray[np.float64]
     error: NDArray[np.float64]
     group_mean: dict[str, float]
     spread: float
+    bias: float
 
 
-def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str]) -> Shrunk:
-    """Normal-normal empirical Bayes: x_i ~ N(t_i, e_i^2), t_i ~ N(m_group, s^2), the groups' means around a common one.
-
-    s^2 is the moment estimate of DerSimonian and Laird (Control. Clin. Trials 1986), pooled over the groups; with
-    it each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean. Group means are
-    shrunk to the mean of all in the same way, so that a group of one is not taken at its word.
-
-    Args:
-        estimates: ``[N]``.
-        errors: ``[N]`` standard errors, > 0.
-        groups: ``[N]`` what belongs together.
-    """
-    x, variance = np.asarray(estimates, dtype=float), np.square(np.asarray(errors, dtype=float))
-    names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
-    spread = _between(x, variance, member)
-    weight = 1 / (variance + spread)
-    total = np.bincount(member, weight)
-    means = np.bincount(member, weight * x) / total
-    if len(names) > 1:
-        of_means = _between(means, 1 / total, np.zeros(len(names), dtype=int))
-        common = np.average(means, weights=1 / (1 / total + of_means))
-        means = common + of_means / (of_means + 1 / total) * (means - common)
-    kept = spread / (spread + variance)
-    return Shrunk(
-        mean=means[member] + kept * (x - means[member]),
-        error=np.sqrt(kept * variance + (1 - kept) ** 2 / total[member]),
-        group_mean=dict(zip(map(str, names), map(float, means), strict=True)),
-        spread=float(np.sqrt(spread)),
-    )
-
-
-def known_zero(estimates: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
-    """What estimates of things that are known to be 0 say of who made them: the bias, and the scatter around it.
-
-    The bias is pulled towards 0 by its own uncertainty. Without estimates both are 0.
+def known_zero(estimates: Sequence[float], errors: Sequence[float]) -> Zero | None:
+    """What estimates of things that are known to be 0 say of who made them; None if there are none.
 
     Args:
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
     """
     if not estimates:
-        return 0.0, 0.0
-    found = shrink(estimates, errors, [""] * len(estimates))
-    mean = found.group_mean[""]
-    variance = 1 / sum(1 / (error**2 + found.spread**2) for error in errors)
-    between = max(mean**2 - variance, 0.0)
-    return mean * between / (between + variance), found.spread
+        return None
+    x, variance = np.asarray(estimates, dtype=float), np.square(np.asarray(errors, dtype=float))
+    scatter = _between(x, variance, np.zeros(len(x), dtype=int))
+    weight = 1 / (variance + scatter)
+    return Zero(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
+
+
+def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero | None) -> Shrunk:
+    """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
+
+    Each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to the
+    common one in the same way, so that a group of one is not taken at its word, and that one to 0. All estimates
+    come from one and the same source, which may be wrong about all of them alike: so the common mean of many is
+    taken to be no surer than one of them.
+
+    Args:
+        estimates: ``[N]``.
+        errors: ``[N]`` standard errors, > 0.
+        groups: ``[N]`` what belongs together.
+        zero: what is known of the source; its bias b is taken off, its scatter adds to the errors. If nothing is
+            known, b is the median of the estimates: as many are above 0 as below.
+    """
+    x = np.asarray(estimates, dtype=float)
+    variance = np.square(np.asarray(errors, dtype=float)) + (zero.scatter**2 if zero else 0.0)
+    names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    spread = _between(x, variance, member)
+    weight = 1 / (variance + spread)
+    total = np.bincount(member, weight)
+    means = np.bincount(member, weight * x) / total
+    among = _between(means, 1 / total, np.zeros(len(names), dtype=int))
+    common = float(np.average(means, weights=1 / (1 / total + among)))
+    bias = zero.bias if zero else float(np.median(x))
+    systematic = 1 / np.mean(1 / variance) + (zero.error**2 if zero else 0.0)
+    from_0 = common - bias
+    means = _kept(from_0**2 - systematic, systematic) * from_0 + _kept(among, 1 / total) * (means - common)
+    kept = _kept(spread, variance)
+    return Shrunk(
+        mean=means[member] + kept * (x - bias - means[member]),
+        error=np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic)),
+        group_mean=dict(zip(map(str, names), map(float, means), strict=True)),
+        spread=float(np.sqrt(spread)),
+        bias=bias,
+    )
+
+
+def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """The share that is left of something of which so much variance is true, and so much noise."""
+    true = max(true, 0.0)
+    return np.asarray(true / (true + noise))
 
 
 def _between(x: NDArray[np.float64], variance: NDArray[np.float64], member: NDArray[np.intp]) -> float:
-    """Variance of the true values within their groups."""
-    weight = 1 / variance
-    total = np.bincount(member, weight)
-    heterogeneity = np.sum(weight * np.square(x - (np.bincount(member, weight * x) / total)[member]))
-    freedom = len(x) - len(total)
-    scale = np.sum(total - np.bincount(member, np.square(weight)) / total)
-    return float(max(0.0, (heterogeneity - freedom) / scale)) if scale > 0 else 0.0
+    """Variance of the true values within their groups: with it, estimates scatter as they should.
+
+    The estimate of Paule and Mandel (J. Res. Natl. Bur. Stand. 1982), which holds if errors differ widely, too.
+    """
+    freedom = len(x) - member.max() - 1
+    if not freedom:
+        return 0.0
+
+    def too_much(between: float) -> float:
+        weight = 1 / (variance + between)
+        means = np.bincount(member, weight * x) / np.bincount(member, weight)
+        return float(np.sum(weight * np.square(x - means[member])) - freedom)
+
+    if too_much(0.0) <= 0:
+        return 0.0
+    return float(brentq(too_much, 0.0, float(np.sum(np.square(x - x.mean())) + 1)))

@@ -81,12 +81,20 @@ class TestWholeAudit:
         assert {row.case for row in found.regions} <= {"case_2"}
 
     def test_what_all_labels_of_an_annotator_have_in_common_can_be_undone(self, world):
-        it = world(table="case,annotator\n" + "".join(f"{case},amateur\n" for case in CASES))
-        for case in CASES:
+        expert, others = CASES[0], CASES[1:]
+        rows = f"{expert},expert,chief\n" + "".join(f"{case},noisy,amateur\n" for case in others)
+        it = world(table=f"case,quality,annotator\n{rows}")
+        for case in others:
             it.spoil(case, lambda values: dilate(values == 1, 5))  # by a cube: 2 mm, 3.5 at corners; none stands out
-        found = it.audit()
-        assert [row.undo_mm for row in found.labels] == [pytest.approx(-2.5, abs=0.8)] * 6
-        assert all(0 < row.undo_se_mm < 1 for row in found.labels)
+        found = rows_by_case(it.audit())
+        assert [found[case].undo_mm for case in others] == [pytest.approx(-2.5, abs=0.8)] * 5
+        assert all(0 < found[case].undo_se_mm < 1 for case in others)
+
+    def test_without_expert_labels_it_is_taken_to_be_the_models(self, world):
+        it = world()
+        for case in CASES:
+            it.spoil(case, lambda values: dilate(values == 1, 5))
+        assert [row.undo_mm for row in it.audit().labels] == [pytest.approx(0, abs=0.5)] * 6
 
     def test_expert_labels_tell_the_models_own_bias(self, world):
         qualities = ["expert"] * 3 + ["noisy"] * 3

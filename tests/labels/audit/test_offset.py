@@ -93,7 +93,7 @@ class TestFaintEvidence:
     def test_what_is_not_annotated_does_not_count(self, ball):
         mask = ball(self.shape, self.middle, 14.5)
         evidence, annotated = self.faint(mask), np.ones(self.shape, dtype=bool)
-        evidence[40:] = 0.9
+        evidence[30:] = self.faint(ball(self.shape, self.middle, 18.0))[30:]
         spoilt = faint_offset(mask, evidence, annotated, (1.0,) * 3)
-        annotated[40:] = False
+        annotated[30:] = False
         assert abs(faint_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)

@@ -67,7 +67,7 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
 def faint_offset(
     mask: Mask, probability: NDArray[np.floating[Any]], annotated: Mask, spacing: Sequence[float]
 ) -> OffsetEstimate:
-    """Where even faint evidence sees the surface of a mask, as OffsetCorrection measures it: by the overlap.
+    """Where even faint evidence sees the surface of a mask, as OffsetCorrection measures it.
 
     Args:
         mask: ``[*spatial]`` the object as it was drawn, not empty.
@@ -83,7 +83,7 @@ def faint_offset(
         distance,
         torch.from_numpy(probability[box]),
         spacing,
-        criterion="overlap",
+        criterion="separation",
         reach=REACH,
         counted=torch.from_numpy(annotated[box]),
     )

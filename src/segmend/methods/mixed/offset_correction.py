@@ -35,25 +35,25 @@ class OffsetCorrection(Method):
     r"""Finds out by how many millimetres each label was drawn too wide or too tight, and moves its surface back.
 
     A careless annotator's outline is the true one, moved by an offset of that annotator's own. With the signed
-    distance s of the given label, the surface moved by \delta encloses R(\delta) = {s < \delta}. Of the probabilities
-    p_c of a mean teacher it holds more than can be asked of them by
+    distance s of the given label, the surface moved by \delta encloses R(\delta) = {s < \delta}. The offset of this
+    case and class is where the probabilities p_c of a mean teacher within and beyond R differ most:
 
-        E(\delta) = sum_R (p_c - \theta),    \theta = min(1/2, max_\delta sum_R p_c / (|R| + \beta^2 sum p_c)),
+        \delta^* = argmax_\delta |R| |R^c| (mean_R p_c - mean_{R^c} p_c)^2,    R^c = {\delta <= s < reach},
 
-    for all \delta from one pass over the voxels. Its maximum \delta^* is the offset of this case and class; the
-    jackknife over the sides of the object gives its standard error e. \theta is even odds for a teacher that means what
-    it says; after a few steps on contradictory labels it sees objects faintly, nowhere with even odds, and then \theta
-    is what the best expected F_\beta of this very object asks for. So labels can be mended long before the teacher
+    for all \delta from one pass over the voxels; the jackknife over the sides of the object gives its standard error
+    e. No level of p_c is asked for: a teacher that was trained for a few steps on contradictory labels sees objects
+    faintly, nowhere with even odds, and still where they end. So labels can be mended long before the teacher
     would segment anything. Offsets of an annotator's cases scatter around the annotator's own mean, so each is shrunk
     towards it:
 
-    \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
+        \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
 
     b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0; by how much these
-    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. Without
-    expert labels b cannot be known; it is then taken as 0, that is, annotators are assumed to err as often and as far
-    outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and each
-    voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
+    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. What all
+    annotators seem to have in common may be the teacher's as well, so it is pulled to 0, by the error of one estimate.
+    Without expert labels b cannot be known; it is then taken to be all of it, that is, annotators are assumed to err
+    as far outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and
+    each voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
     the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
     Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median over the labels,
     less than 1.5 times as much within a label as beyond the reach around it.
@@ -71,8 +71,8 @@ class OffsetCorrection(Method):
         remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: they 'keep' it,
             take the class of the 'teacher', or are to be left out ('ignore').
         confidence: probability above which the teacher is sure.
-        criterion: the offset maximises E ('overlap'), or the log-likelihood, sum_R log p_c / (1 - p_c) ('likelihood').
-        beta: of the F-measure that sets what is asked of faint probabilities, > 0; 1 makes it Dice.
+        criterion: the offset is found as above ('separation'), or maximises the expected Dice of R ('overlap') or the
+            log-likelihood, sum_R log p_c / (1 - p_c) ('likelihood').
         reach: largest offset that is looked for, in mm.
         doubt: chance that a probability of the teacher means nothing; bounds the weight of a voxel in the likelihood.
         decay: largest decay of the moving average.
@@ -80,7 +80,7 @@ class OffsetCorrection(Method):
             refines what is still wrong in them.
 
     Raises:
-        InputError: beta or reach is not above 0.
+        InputError: reach is not above 0.
     """
 
     kind = "mixed"
@@ -97,23 +97,21 @@ class OffsetCorrection(Method):
         hierarchical: bool = True,
         remainder: Literal["keep", "teacher", "ignore"] = "keep",
         confidence: float = 0.95,
-        criterion: Criterion = "overlap",
-        beta: float = 0.5,
+        criterion: Criterion = "separation",
         reach: float = REACH,
         doubt: float = 0.02,
         decay: float = 0.99,
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
     ) -> None:
-        for name, value in (("beta", beta), ("reach", reach)):
-            if value <= 0:
-                raise InputError(f"--method.{name}", f"{value} is not usable", "give a number above 0")
+        if reach <= 0:
+            raise InputError("--method.reach", f"{reach} is not usable", "give a number above 0")
         super().__init__(network)
         self.base = _BASES[then](network)
         self.teacher = EMATeacher(network, decay)
         self.revise_at, self.offsets, self.hierarchical = tuple(revise_at), offsets, hierarchical
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
-        self.beta, self.reach, self.doubt = beta, reach, doubt
+        self.reach, self.doubt = reach, doubt
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -157,7 +155,6 @@ class OffsetCorrection(Method):
             case.spacing,
             criterion=self.criterion,
             reach=self.reach,
-            beta=self.beta,
             doubt=self.doubt,
             counted=surface.near & (case.given != IGNORE),
         )
