@@ -1,6 +1,6 @@
 """What offsets are worth that are read off a teacher by several criteria, long before it can segment, and later.
 
-    python benchmarks/left_atrium/offset_criteria.py --data NOISY --out RUN [--at 0.15 0.2 0.3] [--write FILE.csv]
+    python benchmarks/left_atrium/offset_criteria.py --data NOISY --out RUN [--at 0.05 0.15 0.3] [--write FILE.csv]
 
 Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
 changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
@@ -92,7 +92,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--at", type=float, nargs="+", default=[0.15, 0.2, 0.3])
+    arguments.add_argument("--at", type=float, nargs="+", default=[0.05, 0.15, 0.3])
     arguments.add_argument("--expert", type=int, default=2)
     arguments.add_argument("--noisy", type=int, default=2)
     arguments.add_argument("--iterations", type=int, default=1000)

@@ -92,7 +92,7 @@ class OffsetCorrection(Method):
         self,
         network: Network,
         *,
-        revise_at: Sequence[float] = (0.15, 0.3, 0.6),
+        revise_at: Sequence[float] = (0.05, 0.2, 0.5),
         offsets: Literal["case", "neighbour", "direction"] = "case",
         hierarchical: bool = True,
         remainder: Literal["keep", "teacher", "ignore"] = "keep",
