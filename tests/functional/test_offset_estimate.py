@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given as drawn
@@ -83,6 +85,21 @@ def test_what_is_not_counted_changes_nothing():
     counted[18:] = 0
     spoilt, clean = (estimate(ball(10.0), probability, counted=weight) for weight in (None, counted))
     assert abs(clean.offset) < 0.6 < abs(spoilt.offset)
+
+
+@pytest.mark.parametrize("probability", [torch.full((36, 36, 36), 0.3), 1 - seen(10.0)])
+def test_a_map_that_is_flat_or_darker_within_shows_no_surface(probability):
+    found = estimate(ball(10.0), probability)
+    assert (found.offset, found.error, found.gain) == (0.0, math.inf, 0.0)
+    assert found.by_side == (0.0,) * 6
+
+
+def test_a_side_without_a_surface_takes_that_of_the_others():
+    half = 0.1 + 0.5 * ball(12.0).float()
+    half[:15] = 0.6  # all of one side is bright
+    by_side = dict(zip(("+x", "+y", "+z", "-x", "-y", "-z"), estimate(ball(10.0), half).by_side, strict=True))
+    assert by_side["+x"] == pytest.approx(2.0, abs=0.6)
+    assert by_side["-x"] > 1
 
 
 @pytest.mark.parametrize("radius", [2.0, 4.0, 5.0, 16.0])

@@ -72,6 +72,13 @@ def test_what_the_model_does_not_see_yet_stays():
     assert [each.offset for each in found] == pytest.approx([3.0] * 5, abs=0.05)
 
 
+def test_a_single_surface_that_is_not_seen_stays_and_tells_nothing():
+    lost = [measured("lost", 0.0, error=math.inf), measured("e", 0.0, error=math.inf, expert=True)]
+    found = {each.measured.case: each for each in corrected([*EXPERTS, measured("a", 5.0), *lost], hierarchical=True)}
+    assert (found["lost"].offset, found["a"].offset) == (0.0, pytest.approx(3.0, abs=0.05))
+    assert math.isnan(found["lost"].error)
+
+
 def test_errors_that_are_nearly_0_by_chance_are_not_believed():
     # Without a mean error beside its own, the first would keep all of its distance to the others.
     lucky, others = measured("a", 4.0, error=0.001), [measured(f"n{n}", 2.0 + n % 2, error=2.0) for n in range(8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,8 @@ Criterion = Literal["separation", "overlap", "likelihood"]
 REACH = 10.0
 """Largest offset in mm that annotators are taken to have, unless something else is known."""
 _STEPS_A_VOXEL = 4
+_NOTHING = 1e-6
+"""Separation of a map that is the same everywhere, with room for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class OffsetEstimate:
     """Where a model sees a surface.
 
     Attributes:
-        offset: from the given surface to the seen one, in mm, outward positive.
-        error: its standard error; at least the step of the search.
+        offset: from the given surface to the seen one, in mm, outward positive; 0 if none is seen.
+        error: its standard error; at least the step of the search, infinite if no surface is seen.
         by_side: offsets of the two sides of each axis alone, in the order of ``directions``.
         gain: how much the criterion is higher there than at the given surface, 0 or more.
         contrast: how many times more probable the class is within the given surface than beyond the reach; 1 for a
@@ -89,12 +92,16 @@ def estimate_offset(
         scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
     else:
         scores = gained
-    best, without, alone = torch.split(best_offset(scores, offsets), [1, len(sides), len(sides)])
+    # Where a class is nowhere more probable within than beyond, there is no surface to be found.
+    clear = scores.amax(-1) > (_NOTHING if criterion == "separation" else -math.inf)
+    found = best_offset(scores, offsets)
+    found = found.where(clear, found[0] * clear[0])
+    best, without, alone = torch.split(found, [1, len(sides), len(sides)])
     return OffsetEstimate(
         offset=float(best),
-        error=max(jackknife_error(without), step),
+        error=max(jackknife_error(without), step) if clear[0] else math.inf,
         by_side=tuple(alone.tolist()),
-        gain=float(scores[0].amax() - scores[0, middle]),
+        gain=float(scores[0].amax() - scores[0, middle]) if clear[0] else 0.0,
         contrast=_contrast(distance, probability, reach, counted),
     )
 

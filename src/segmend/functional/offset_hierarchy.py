@@ -10,7 +10,7 @@ from statistics import fmean, median
 from segmend.functional.offset_estimate import OffsetEstimate
 from segmend.functional.shrinkage import known_zero, shrink
 
-_SEEN = 1.5
+_SEEN = 1.1
 """Median contrast from which on a model is taken to see a surface."""
 
 
@@ -83,7 +83,8 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
     """The offsets of all labels that are not expert ones.
 
     Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
-    does not see yet, of which it says hardly more within most labels than far from them, stay where they are.
+    does not see yet, of which it says hardly more within most labels than far from them, stay where they are, and so
+    do single ones that it does not see.
 
     Args:
         measured: of all labels.
@@ -91,18 +92,19 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
     """
     found = []
     for kind in dict.fromkeys(each.kind for each in measured):
-        expert = [each.seen for each in measured if each.kind == kind and each.expert]
-        others = [each for each in measured if each.kind == kind and not each.expert]
-        if not others:
+        alike = [each for each in measured if each.kind == kind]
+        there = median(each.seen.contrast for each in alike) >= _SEEN
+        known = [each.seen for each in alike if each.expert and math.isfinite(each.seen.error)]
+        others = [each for each in alike if not each.expert]
+        moved = [each for each in others if there and math.isfinite(each.seen.error)]
+        found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in others if each not in moved]
+        if not moved:
             continue
-        if median(each.seen.contrast for each in measured if each.kind == kind) < _SEEN:
-            found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in others]
-            continue
-        zero = known_zero([seen.offset for seen in expert], _steadied([seen.error for seen in expert]))
-        estimates = [each.seen.offset for each in others]
-        errors = _steadied([each.seen.error for each in others])
-        shrunk = shrink(estimates, errors, [each.annotator for each in others], zero)
-        for at, each in enumerate(others):
+        zero = known_zero([seen.offset for seen in known], _steadied([seen.error for seen in known]))
+        estimates = [each.seen.offset for each in moved]
+        errors = _steadied([each.seen.error for each in moved])
+        shrunk = shrink(estimates, errors, [each.annotator for each in moved], zero)
+        for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:
                 offset, error = estimates[at] - shrunk.bias, math.hypot(errors[at], zero.scatter if zero else 0.0)

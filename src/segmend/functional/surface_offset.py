@@ -76,7 +76,7 @@ def separation(volume: Tensor, mass: Tensor) -> Tensor:
         mass: ``[..., n]`` sum of the map over them.
 
     Returns:
-        ``[..., n]``; negative where the map is larger beyond the surface than within.
+        ``[..., n]``; negative where the map is larger beyond the surface than within, 0 where nothing is.
     """
     share = volume / volume[..., -1:].clamp(min=1e-6)
     above = mass - share * mass[..., -1:]

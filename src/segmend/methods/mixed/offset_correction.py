@@ -56,7 +56,7 @@ class OffsetCorrection(Method):
     each voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
     the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
     Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median over the labels,
-    less than 1.5 times as much within a label as beyond the reach around it.
+    less than 1.1 times as much within a label as beyond the reach around it.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
