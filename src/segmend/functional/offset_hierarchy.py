@@ -93,14 +93,17 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
     found = []
     for kind in dict.fromkeys(each.kind for each in measured):
         alike = [each for each in measured if each.kind == kind]
-        there = median(each.seen.contrast for each in alike) >= _SEEN
-        known = [each.seen for each in alike if each.expert and math.isfinite(each.seen.error)]
-        others = [each for each in alike if not each.expert]
-        moved = [each for each in others if there and math.isfinite(each.seen.error)]
-        found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in others if each not in moved]
+        learned = median(each.seen.contrast for each in alike) >= _SEEN
+        known: list[Measured] = []
+        moved: list[Measured] = []
+        for each in alike:
+            if learned and math.isfinite(each.seen.error):
+                (known if each.expert else moved).append(each)
+            elif not each.expert:
+                found.append(Corrected(each, 0.0, math.nan, 0.0, 0.0))
         if not moved:
             continue
-        zero = known_zero([seen.offset for seen in known], _steadied([seen.error for seen in known]))
+        zero = known_zero([each.seen.offset for each in known], _steadied([each.seen.error for each in known]))
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
         shrunk = shrink(estimates, errors, [each.annotator for each in moved], zero)
