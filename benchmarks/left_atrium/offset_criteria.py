@@ -4,9 +4,9 @@
 
 Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
 changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
-that of their labels as each criterion would move them (bias taken off, shrunk), as the one best
-offset of each would, and the median contrast, by which offset correction leaves labels alone that a teacher does not
-see. It ends after the last of them.
+that of their labels as each criterion would move them (bias taken off, shrunk), as the one best offset of each would,
+and the median contrast, by which offset correction leaves labels alone that a teacher does not see. It ends after the
+last of them.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--out", type=Path, required=True)
+    arguments.add_argument("--cases", type=Path, help="a table of fewer cases than the folder's cases.csv")
     arguments.add_argument("--at", type=float, nargs="+", default=[0.05, 0.15, 0.3])
     arguments.add_argument("--expert", type=int, default=2)
     arguments.add_argument("--noisy", type=int, default=2)
@@ -99,10 +100,11 @@ def main() -> None:
     arguments.add_argument("--width", type=int, default=8)
     arguments.add_argument("--write", type=Path)
     given = arguments.parse_args()
-    Watched.truth, Watched.found = truth_of(DataFolder.open(given.data)), []
+    Watched.truth, Watched.found = truth_of(DataFolder.open(given.data, given.cases)), []
     with suppress(KeyboardInterrupt):
         train(
             data=given.data,
+            cases=given.cases,
             method=partial(Watched, revise_at=given.at),
             out=given.out,
             network=partial(VNet, width=given.width),
