@@ -51,12 +51,12 @@ class OffsetCorrection(Method):
     b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0; by how much these
     scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. What all
     annotators seem to have in common may be the teacher's as well, so it is pulled to 0, by the error of one estimate.
-    Without expert labels b cannot be known; it is then taken to be all of it, that is, annotators are assumed to err
-    as far outward as inward. At each revision all noisy labels are rebuilt from the given ones: every class moved, and
-    each voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where
-    the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
-    Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median over the labels,
-    less than 1.1 times as much within a label as beyond the reach around it.
+    Without expert labels b cannot be known; it is then the median of what is measured, that is, as many labels are
+    assumed to be too wide as too tight. At each revision all noisy labels are rebuilt from the given ones: every class
+    moved, and each voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too
+    many) is where the teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the
+    mended labels. Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median
+    over the labels, less than 1.1 times as much within a label as beyond the reach around it.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
