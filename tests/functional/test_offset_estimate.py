@@ -7,9 +7,10 @@ import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
+from torch.testing import assert_close
 
 from segmend.functional.distance import signed_distance
-from segmend.functional.offset_estimate import estimate_offset
+from segmend.functional.offset_estimate import estimate_offset, separation
 
 
 def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
@@ -105,3 +106,11 @@ def test_a_side_without_a_surface_takes_that_of_the_others():
 @pytest.mark.parametrize("radius", [2.0, 4.0, 5.0, 16.0])
 def test_no_further_than_its_reach(radius):
     assert abs(estimate(ball(4.0), seen(radius), reach=2.0).offset) <= 2
+
+
+def test_separation_by_hand():
+    # Of (9, 7 | 1, 3) the halves have means 8 and 2 around 5: 4 * 9. One voxel has 9, the others 11 / 3: 16 + 16 / 3.
+    volume, mass = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 9.0, 16.0, 17.0, 20.0])
+    assert_close(separation(volume, mass), torch.tensor([0.0, 16 + 16 / 3, 36.0, 4 / 3 + 4, 0.0]))
+    assert separation(volume, -mass)[2] == -36  # darker within
+    assert separation(torch.zeros(3), torch.zeros(3)).isfinite().all()

@@ -17,7 +17,6 @@ from segmend.functional.surface_offset import (
     jackknife_error,
     log_odds,
     moved,
-    separation,
     sums_below,
 )
 from segmend.functional.voxel import IGNORE
@@ -85,14 +84,6 @@ def test_expected_dice_by_hand():
     volume, mass, total = torch.tensor([4.0, 8.0]), torch.tensor([3.0, 4.0]), torch.tensor(5.0)
     assert_close(expected_dice(volume, mass, total), torch.tensor([6 / 9, 8 / 13]))
     assert expected_dice(torch.zeros(1), torch.zeros(1), torch.tensor(0.0)).isfinite().all()
-
-
-def test_separation_by_hand():
-    # Of (9, 7 | 1, 3) the halves have means 8 and 2 around 5: 4 * 9. One voxel has 9, the others 11 / 3: 16 + 16 / 3.
-    volume, mass = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 9.0, 16.0, 17.0, 20.0])
-    assert_close(separation(volume, mass), torch.tensor([0.0, 16 + 16 / 3, 36.0, 4 / 3 + 4, 0.0]))
-    assert separation(volume, -mass)[2] == -36  # darker within
-    assert separation(torch.zeros(3), torch.zeros(3)).isfinite().all()
 
 
 def test_log_odds_are_bounded_by_doubt():

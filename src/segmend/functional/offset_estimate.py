@@ -16,7 +16,6 @@ from segmend.functional.surface_offset import (
     expected_dice,
     jackknife_error,
     log_odds,
-    separation,
     sums_below,
 )
 
@@ -104,6 +103,26 @@ def estimate_offset(
         gain=float(scores[0].amax() - scores[0, middle]) if clear[0] else 0.0,
         contrast=_contrast(distance, probability, reach, counted),
     )
+
+
+def separation(volume: Tensor, mass: Tensor) -> Tensor:
+    r"""How clearly a surface splits a map: the sum of squares between what lies within and what lies beyond.
+
+    Where it is largest, least variance is left within the two parts (Otsu, IEEE Trans. Syst. Man Cybern. 1979; as a
+    model of regions, Chan and Vese, IEEE Trans. Image Process. 2001). That place does not change if the map is scaled
+    or shifted: a model that sees an object faintly tells it as well as one that is sure.
+
+    Args:
+        volume: ``[..., n]`` voxels within each of several places, the last of which holds all that count.
+        mass: ``[..., n]`` sum of the map over them.
+
+    Returns:
+        ``[..., n]``; negative where the map is larger beyond the surface than within, 0 where nothing is.
+    """
+    share = volume / volume[..., -1:].clamp(min=1e-6)
+    above = mass - share * mass[..., -1:]
+    # With the means m_1 within and m_0 beyond, above = volume (1 - share) (m_1 - m_0).
+    return above * above.abs() / (volume[..., -1:] * share * (1 - share)).clamp(min=1e-6)
 
 
 def _contrast(distance: Tensor, probability: Tensor, reach: float, counted: Tensor | None) -> float:
