@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.offset_hierarchy import Measured, corrected
+from segmend.functional.offset_hierarchy import Measured, corrected, scatter_of
 
 
 def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator="", contrast=5.0):
@@ -50,6 +50,18 @@ def test_scatter_on_expert_labels_makes_all_others_uncertain():
         return max(each.offset for each in found) - min(each.offset for each in found)
 
     assert spread(shaken) < spread(steady) / 2
+
+
+def test_what_expert_surfaces_scattered_by_at_the_first_look_is_not_forgotten():
+    """By the last look a network knows its few expert labels by heart, and finds them whatever it knows of others."""
+    lost = [measured(f"e{number}", offset, expert=True) for number, offset in enumerate((-4.0, 4.0, -5.0, 5.0))]
+    noisy = [measured(name, offset) for name, offset in (("a", 2.0), ("b", -2.0), ("c", 1.0))]
+    first = scatter_of([*lost, *noisy])
+    assert first == {(1, None): pytest.approx(5.2, abs=0.1)}
+    later, warned = (corrected([*EXPERTS, *noisy], hierarchical=True, least_scatter=s) for s in ({}, first))
+    assert max(abs(each.offset) for each in later) > 2
+    assert [each.offset for each in warned] == [0.0] * 3
+    assert scatter_of(noisy) == {}
 
 
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():

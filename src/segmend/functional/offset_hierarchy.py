@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, median
+from types import MappingProxyType
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.shrinkage import known_zero, shrink
+from segmend.functional.shrinkage import Zero, known_zero, shrink
 
+Kind = tuple[int, int | None]
+"""What surfaces are alike by: their class, and the one on the other side; None if all sides are one."""
 _SEEN = 1.1
 """Median contrast from which on a model is taken to see a surface."""
 
@@ -35,8 +38,8 @@ class Measured:
     seen: OffsetEstimate
 
     @property
-    def kind(self) -> tuple[int, int | None]:
-        """What surfaces are alike by: those between the same classes."""
+    def kind(self) -> Kind:
+        """Those between the same classes are alike."""
         return self.cls, self.neighbour
 
 
@@ -79,7 +82,19 @@ class Corrected:
         }
 
 
-def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corrected]:
+def scatter_of(measured: Sequence[Measured]) -> dict[Kind, float]:
+    """By how much what is seen of expert surfaces scatters beyond its errors, of each kind that is seen, in mm."""
+    found = {}
+    for kind, known, _, _ in _sorted(measured):
+        zero = _zero(known)
+        if zero:
+            found[kind] = zero.scatter
+    return found
+
+
+def corrected(
+    measured: Sequence[Measured], *, hierarchical: bool, least_scatter: Mapping[Kind, float] = MappingProxyType({})
+) -> list[Corrected]:
     """The offsets of all labels that are not expert ones.
 
     Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
@@ -89,21 +104,17 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
     Args:
         measured: of all labels.
         hierarchical: shrink towards the annotator's mean; otherwise every estimate is taken as it is.
+        least_scatter: what the scatter of expert surfaces is at least taken to be, in mm: few labels are soon known
+            by heart, and are found again whatever the model knows of others.
     """
     found = []
-    for kind in dict.fromkeys(each.kind for each in measured):
-        alike = [each for each in measured if each.kind == kind]
-        learned = median(each.seen.contrast for each in alike) >= _SEEN
-        known: list[Measured] = []
-        moved: list[Measured] = []
-        for each in alike:
-            if learned and math.isfinite(each.seen.error):
-                (known if each.expert else moved).append(each)
-            elif not each.expert:
-                found.append(Corrected(each, 0.0, math.nan, 0.0, 0.0))
+    for kind, known, moved, unseen in _sorted(measured):
+        found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in unseen]
         if not moved:
             continue
-        zero = known_zero([each.seen.offset for each in known], _steadied([each.seen.error for each in known]))
+        zero = _zero(known)
+        if zero:
+            zero = replace(zero, scatter=max(zero.scatter, least_scatter.get(kind, 0.0)))
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
         shrunk = shrink(estimates, errors, [each.annotator for each in moved], zero)
@@ -113,6 +124,28 @@ def corrected(measured: Sequence[Measured], *, hierarchical: bool) -> list[Corre
                 offset, error = estimates[at] - shrunk.bias, math.hypot(errors[at], zero.scatter if zero else 0.0)
             found.append(Corrected(each, offset, error, shrunk.group_mean[each.annotator], shrunk.bias))
     return found
+
+
+def _sorted(
+    measured: Sequence[Measured],
+) -> Iterator[tuple[Kind, list[Measured], list[Measured], list[Measured]]]:
+    """Of each kind of surface the seen ones of expert labels, those of others, and the unseen ones of others."""
+    for kind in dict.fromkeys(each.kind for each in measured):
+        alike = [each for each in measured if each.kind == kind]
+        learned = median(each.seen.contrast for each in alike) >= _SEEN
+        known: list[Measured] = []
+        moved: list[Measured] = []
+        unseen: list[Measured] = []
+        for each in alike:
+            if learned and math.isfinite(each.seen.error):
+                (known if each.expert else moved).append(each)
+            elif not each.expert:
+                unseen.append(each)
+        yield kind, known, moved, unseen
+
+
+def _zero(known: Sequence[Measured]) -> Zero | None:
+    return known_zero([each.seen.offset for each in known], _steadied([each.seen.error for each in known]))
 
 
 def _steadied(errors: Sequence[float]) -> list[float]:

@@ -122,6 +122,18 @@ class TestRevision:
         assert spread[0] > 3
         assert spread[1] < spread[0] / 2
 
+    def test_experts_known_by_heart_later_do_not_make_it_believed(self):
+        """Also not by a run that was interrupted between the two looks."""
+        noisy = [Drawn(f"n{number}", disc(12.0), disc(radius)) for number, radius in enumerate((9.0, 11.0, 8.0, 12.0))]
+        first = [Drawn(f"e{n}", disc(10.0), disc(r), Quality.EXPERT) for n, r in enumerate((5.0, 15.0, 6.0, 14.0))]
+        learned = [replace(case, truth=case.given) for case in first]
+        begun, resumed, fresh = method(), method(), method()
+        list(begun.revise([*first, *noisy], STEP))
+        resumed.load_state_dict(begun.state_dict())
+        for chosen, trusted in ((begun, False), (resumed, False), (fresh, True)):
+            moved = [abs(revision.offsets[0]["offset_mm"]) for revision in chosen.revise([*learned, *noisy], STEP)]
+            assert (max(moved) > 2) == trusted
+
     def test_offsets_are_in_mm(self):
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)
