@@ -94,8 +94,10 @@ class Browser:
             time.sleep(0.02)
 
     def open(self, path):
+        self.ask("window.left = true")  # the page that is there may be the same one, and complete
         self.call("Page.navigate", url=path.as_uri())
-        self.wait_for(f"location.href === {json.dumps(path.as_uri())} && document.readyState === 'complete'")
+        here = f"location.href === {json.dumps(path.as_uri())}"
+        self.wait_for(f"!window.left && {here} && document.readyState === 'complete'")
         self.drawn()
 
     def drawn(self):
