@@ -50,10 +50,11 @@ class Watched(OffsetCorrection):
         """Measures, and changes nothing."""
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         measured: dict[str, list[Measured]] = {name: [] for name in CRITERIA}
+        distances: dict[str, torch.Tensor] = {}
         own, best = [], []
         for case in labelled:
             p = case.maps(lambda image: self.teacher.network(image).float().softmax(1))[1]
-            distance = distance_to(case.given == 1, case.spacing)
+            distance = distances[case.name] = distance_to(case.given == 1, case.spacing)
             expert = case.quality is Quality.EXPERT
             if not expert:
                 true = torch.from_numpy(self.truth[case.name] == 1)
@@ -70,16 +71,14 @@ class Watched(OffsetCorrection):
             for name, options in CRITERIA.items():
                 seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
                 measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
-        by_name = {case.name: case for case in labelled}
         contrast = np.median([each.seen.contrast for each in measured["separation"]])
         row: dict[str, object] = {"step": step.index, "teacher": np.mean(own), "contrast": contrast}
-        for name, of_criterion in measured.items():
+        for criterion, of_criterion in measured.items():
             scores = []
             for each in corrected(of_criterion, hierarchical=True):
-                case = by_name[each.measured.case]
-                moved = distance_to(case.given == 1, case.spacing) < each.offset
-                scores.append(dice(moved.numpy(), self.truth[case.name] == 1))
-            row[name] = np.mean(scores)
+                name = each.measured.case
+                scores.append(dice((distances[name] < each.offset).numpy(), self.truth[name] == 1))
+            row[criterion] = np.mean(scores)
         row["best offset"] = np.mean(best)
         self.found.append(row)
         print(pd.DataFrame(self.found).to_string(float_format="%.4f"), flush=True)

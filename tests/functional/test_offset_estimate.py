@@ -103,9 +103,10 @@ def test_a_side_without_a_surface_takes_that_of_the_others():
     assert by_side["-x"] > 1
 
 
-@pytest.mark.parametrize("radius", [2.0, 4.0, 5.0, 16.0])
-def test_no_further_than_its_reach(radius):
-    assert abs(estimate(ball(4.0), seen(radius), reach=2.0).offset) <= 2
+def test_what_lies_beyond_its_reach_is_not_looked_at():
+    ringed = seen(12.0).maximum(0.99 * (~ball(15.0)).float())  # bright again, further out
+    assert estimate(ball(11.0), ringed, reach=3.0).offset == pytest.approx(1.0, abs=0.6)
+    assert estimate(ball(4.0), seen(16.0), reach=2.0).error == math.inf  # within it, all is the same
 
 
 def test_separation_by_hand():
