@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.offset_hierarchy import Measured, corrected, scatter_of
+from segmend.functional.offset_hierarchy import Measured, corrected, scatter_ratios
 
 
 def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator="", contrast=5.0):
@@ -56,12 +56,29 @@ def test_what_expert_surfaces_scattered_by_at_the_first_look_is_not_forgotten():
     """By the last look a network knows its few expert labels by heart, and finds them whatever it knows of others."""
     lost = [measured(f"e{number}", offset, expert=True) for number, offset in enumerate((-4.0, 4.0, -5.0, 5.0))]
     noisy = [measured(name, offset) for name, offset in (("a", 2.0), ("b", -2.0), ("c", 1.0))]
-    first = scatter_of([*lost, *noisy])
-    assert first == {(1, None): pytest.approx(5.2, abs=0.1)}
-    later, warned = (corrected([*EXPERTS, *noisy], hierarchical=True, least_scatter=s) for s in ({}, first))
+    first = scatter_ratios([*lost, *noisy])
+    assert first == {(1, None): pytest.approx(5.2 / 0.1, rel=0.03)}
+    later, warned = (corrected([*EXPERTS, *noisy], hierarchical=True, least_ratio=r) for r in ({}, first))
     assert max(abs(each.offset) for each in later) > 2
     assert [each.offset for each in warned] == [0.0] * 3
-    assert scatter_of(noisy) == {}
+    assert scatter_ratios(noisy) == scatter_ratios(lost) == {}
+
+
+def test_a_model_that_has_become_surer_of_all_labels_is_believed_again():
+    lost = [measured(f"e{number}", offset, error=3.0, expert=True) for number, offset in enumerate((-4.0, 4.0, -5.0))]
+    noisy = {"a": 2.0, "b": -2.0, "c": 1.0, "d": 3.0}
+    first = scatter_ratios([*lost, *(measured(name, offset, error=3.0) for name, offset in noisy.items())])
+    assert first[1, None] > 1
+    sure, unsure = (
+        corrected(
+            [*EXPERTS, *(measured(name, offset, error=error) for name, offset in noisy.items())],
+            hierarchical=True,
+            least_ratio=first,
+        )
+        for error in (0.1, 2.0)
+    )
+    assert max(abs(each.offset) for each in sure) > 2
+    assert max(abs(each.offset) for each in unsure) < 0.5
 
 
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():

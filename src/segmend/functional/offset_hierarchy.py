@@ -82,18 +82,21 @@ class Corrected:
         }
 
 
-def scatter_of(measured: Sequence[Measured]) -> dict[Kind, float]:
-    """By how much what is seen of expert surfaces scatters beyond its errors, of each kind that is seen, in mm."""
+def scatter_ratios(measured: Sequence[Measured]) -> dict[Kind, float]:
+    """How many times the standard error of other labels what is seen of expert surfaces scatters beyond its own.
+
+    Of each kind of which surfaces of both are seen.
+    """
     found = {}
-    for kind, known, _, _ in _sorted(measured):
+    for kind, known, moved, _ in _sorted(measured):
         zero = _zero(known)
-        if zero:
-            found[kind] = zero.scatter
+        if zero and moved:
+            found[kind] = zero.scatter / _typical_error(moved)
     return found
 
 
 def corrected(
-    measured: Sequence[Measured], *, hierarchical: bool, least_scatter: Mapping[Kind, float] = MappingProxyType({})
+    measured: Sequence[Measured], *, hierarchical: bool, least_ratio: Mapping[Kind, float] = MappingProxyType({})
 ) -> list[Corrected]:
     """The offsets of all labels that are not expert ones.
 
@@ -104,8 +107,9 @@ def corrected(
     Args:
         measured: of all labels.
         hierarchical: shrink towards the annotator's mean; otherwise every estimate is taken as it is.
-        least_scatter: what the scatter of expert surfaces is at least taken to be, in mm: few labels are soon known
-            by heart, and are found again whatever the model knows of others.
+        least_ratio: how many times the standard error of other labels the scatter of expert surfaces is at least
+            taken to be. Few expert labels are soon known by heart, and are found again whatever the model knows of
+            others; how sure it is of these tells how much it has learned beyond.
     """
     found = []
     for kind, known, moved, unseen in _sorted(measured):
@@ -114,7 +118,8 @@ def corrected(
             continue
         zero = _zero(known)
         if zero:
-            zero = replace(zero, scatter=max(zero.scatter, least_scatter.get(kind, 0.0)))
+            least = least_ratio.get(kind, 0.0) * _typical_error(moved)
+            zero = replace(zero, scatter=max(zero.scatter, least))
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
         shrunk = shrink(estimates, errors, [each.annotator for each in moved], zero)
@@ -146,6 +151,11 @@ def _sorted(
 
 def _zero(known: Sequence[Measured]) -> Zero | None:
     return known_zero([each.seen.offset for each in known], _steadied([each.seen.error for each in known]))
+
+
+def _typical_error(measured: Sequence[Measured]) -> float:
+    """Root mean square of the standard errors."""
+    return math.sqrt(fmean(each.seen.error**2 for each in measured))
 
 
 def _steadied(errors: Sequence[float]) -> list[float]:

@@ -14,7 +14,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, scatter_of
+from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, scatter_ratios
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
@@ -49,15 +49,16 @@ class OffsetCorrection(Method):
         \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
 
     b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0; by how much these
-    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. This scatter is
-    never taken to be less than at the first look: few expert labels are soon known by heart. What all annotators seem
-    to have in common may be the teacher's as well, so it is pulled to 0, by the error of one estimate. Without expert
-    labels b cannot be known; it is then the median of what is measured, that is, as many labels are assumed to be too
-    wide as too tight. At each revision all noisy labels are rebuilt from the given ones: every class moved, and each
-    voxel given to the class it then lies deepest in. What no offset explains (pieces missing or too many) is where the
-    teacher is sure and still disagrees; it can be put right, too. Then training goes on, with the mended labels.
-    Surfaces of classes that the teacher does not see yet stay: those of which it says, in the median over the labels,
-    less than 1.1 times as much within a label as beyond the reach around it.
+    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. Few expert
+    labels are soon known by heart; so their scatter, in units of the typical e of the other labels, never counts for
+    less than at the first look. What all annotators seem to have in common may be the teacher's as well, so it is
+    pulled to 0, by the error of one estimate. Without expert labels b cannot be known; it is then the median of what is
+    measured, that is, as many labels are assumed to be too wide as too tight. At each revision all noisy labels are
+    rebuilt from the given ones: every class moved, and each voxel given to the class it then lies deepest in. What no
+    offset explains (pieces missing or too many) is where the teacher is sure and still disagrees; it can be put right,
+    too. Then training goes on, with the mended labels. Surfaces of classes that the teacher does not see yet stay:
+    those of which it says, in the median over the labels, less than 1.1 times as much within a label as beyond the
+    reach around it.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
@@ -113,7 +114,7 @@ class OffsetCorrection(Method):
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
         self.reach, self.doubt = reach, doubt
-        self._first_scatter: dict[Kind, float] = {}
+        self._first_ratio: dict[Kind, float] = {}
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -143,8 +144,8 @@ class OffsetCorrection(Method):
             if case.quality is Quality.NOISY and self.remainder != "keep":
                 top, cls = probabilities.max(0)
                 sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
-        self._first_scatter = scatter_of(measured) | self._first_scatter
-        found = corrected(measured, hierarchical=self.hierarchical, least_scatter=self._first_scatter)
+        self._first_ratio = scatter_ratios(measured) | self._first_ratio
+        found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self._first_ratio)
         for case in cases:
             if case.quality is Quality.NOISY:
                 of_case = [each for each in found if each.measured.case == case.name]
@@ -152,11 +153,11 @@ class OffsetCorrection(Method):
 
     def get_extra_state(self) -> dict[Kind, float]:
         """What revisions to come need to know of those before, for checkpoints."""
-        return self._first_scatter
+        return self._first_ratio
 
     def set_extra_state(self, state: dict[Kind, float]) -> None:
         """Takes up what ``get_extra_state`` gave."""
-        self._first_scatter = dict(state)
+        self._first_ratio = dict(state)
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
         seen = estimate_offset(
