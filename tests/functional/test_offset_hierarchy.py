@@ -81,6 +81,18 @@ def test_a_model_that_has_become_surer_of_all_labels_is_believed_again():
     assert max(abs(each.offset) for each in unsure) < 0.5
 
 
+def test_labels_that_may_be_right_are_left_alone_where_most_are():
+    offsets = {f"r{number}": 2.0 + offset for number, offset in enumerate((0.5, -0.5, 0.4, -0.3) * 5)}
+    offsets |= {"wide": -3.0, "tight": 7.0}
+    labels = [*EXPERTS, *(measured(case, offset, error=0.4) for case, offset in offsets.items())]
+    moved, left = (
+        {each.measured.case: each.offset for each in corrected(labels, hierarchical=True, some_are_right=some)}
+        for some in (False, True)
+    )
+    assert abs(left["r0"]) < 0.2 < abs(moved["r0"])
+    assert left["wide"] == pytest.approx(moved["wide"], abs=0.05)
+
+
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():
     wide, tight = (
         [measured(f"{case}", offset, cls=1, neighbour=other, expert=case == "e") for case, offset in drawn.items()]

@@ -96,7 +96,11 @@ def scatter_ratios(measured: Sequence[Measured]) -> dict[Kind, float]:
 
 
 def corrected(
-    measured: Sequence[Measured], *, hierarchical: bool, least_ratio: Mapping[Kind, float] = MappingProxyType({})
+    measured: Sequence[Measured],
+    *,
+    hierarchical: bool,
+    least_ratio: Mapping[Kind, float] = MappingProxyType({}),
+    some_are_right: bool = False,
 ) -> list[Corrected]:
     """The offsets of all labels that are not expert ones.
 
@@ -110,6 +114,7 @@ def corrected(
         least_ratio: how many times the standard error of other labels the scatter of expert surfaces is at least
             taken to be. Few expert labels are soon known by heart, and are found again whatever the model knows of
             others; how sure it is of these tells how much it has learned beyond.
+        some_are_right: an unknown share of the labels need not be moved at all, and is left nearly where it is.
     """
     found = []
     for kind, known, moved, unseen in _sorted(measured):
@@ -122,7 +127,8 @@ def corrected(
             zero = replace(zero, scatter=max(zero.scatter, least))
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
-        shrunk = shrink(estimates, errors, [each.annotator for each in moved], zero)
+        annotators = [each.annotator for each in moved]
+        shrunk = shrink(estimates, errors, annotators, zero, some_are_zero=some_are_right)
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,14 @@ def known_zero(estimates: Sequence[float], errors: Sequence[float]) -> Zero | No
     return Zero(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
 
 
-def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero | None) -> Shrunk:
+def shrink(
+    estimates: Sequence[float],
+    errors: Sequence[float],
+    groups: Sequence[str],
+    zero: Zero | None,
+    *,
+    some_are_zero: bool = False,
+) -> Shrunk:
     """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
 
     Each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to the
@@ -73,6 +81,8 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
         groups: ``[N]`` what belongs together.
         zero: what is known of the source; its bias b is taken off, its scatter adds to the errors. If nothing is
             known, b is the median of the estimates: as many are above 0 as below.
+        some_are_zero: an unknown share of the t_i are exactly 0, and the others as above (the two groups of Efron,
+            Stat. Sci. 2008): estimates near b keep less, by how probable it is that there is nothing behind them.
     """
     x = np.asarray(estimates, dtype=float)
     variance = np.square(np.asarray(errors, dtype=float)) + (zero.scatter**2 if zero else 0.0)
@@ -88,9 +98,17 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
     from_0 = common - bias
     means = _kept(from_0**2 - systematic, systematic) * from_0 + _kept(among, 1 / total) * (means - common)
     kept = _kept(spread, variance)
+    mean = means[member] + kept * (x - bias - means[member])
+    error = np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic))
+    if some_are_zero:
+        unknown = variance + (zero.error**2 if zero else 0.0)
+        some = _not_zero(
+            norm.logpdf(x - bias, means[member], np.sqrt(variance + spread)), norm.logpdf(x - bias, 0, np.sqrt(unknown))
+        )
+        mean, error = some * mean, np.sqrt(some * error**2 + some * (1 - some) * mean**2)
     return Shrunk(
-        mean=means[member] + kept * (x - bias - means[member]),
-        error=np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic)),
+        mean=mean,
+        error=error,
         group_mean=dict(zip(map(str, names), map(float, means), strict=True)),
         spread=float(np.sqrt(spread)),
         bias=bias,
@@ -101,6 +119,21 @@ def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64
     """The share that is left of something of which so much variance is true, and so much noise."""
     true = max(true, 0.0)
     return np.asarray(true / (true + noise))
+
+
+def _not_zero(if_some: NDArray[np.float64], if_zero: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How probable it is that each is not 0, from its log-likelihoods; the share of these is the most probable one.
+
+    One more of either kind is assumed, so that neither can be ruled out.
+    """
+
+    def together(share: float) -> NDArray[np.float64]:
+        return np.asarray(np.logaddexp(np.log(share) + if_some, np.log1p(-share) + if_zero))
+
+    share = minimize_scalar(
+        lambda share: -(together(share).sum() + np.log(share) + np.log1p(-share)), bounds=(0, 1), method="bounded"
+    ).x
+    return np.asarray(np.exp(np.log(share) + if_some - together(share)))
 
 
 def _between(x: NDArray[np.float64], variance: NDArray[np.float64], member: NDArray[np.intp]) -> float:

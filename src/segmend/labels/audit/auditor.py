@@ -149,7 +149,8 @@ class Auditor:
             for index, of_class in measured[case.name].items()
             if of_class.faint
         ]
-        return {(each.measured.case, each.measured.cls): each for each in corrected(offsets, hierarchical=True)}
+        found = corrected(offsets, hierarchical=True, some_are_right=True)
+        return {(each.measured.case, each.measured.cls): each for each in found}
 
     def _judge(
         self,
