@@ -35,7 +35,7 @@ def test_what_is_uncertain_is_pulled_to_the_annotators_mean():
     odd = measured("odd", -2.0, error=5.0, annotator="x")
     found = {each.measured.case: each for each in corrected([*EXPERTS, *sure, odd], hierarchical=True)}
     assert found["odd"].annotator_mean == pytest.approx(4.0, abs=0.3)
-    assert found["odd"].offset == pytest.approx(4.0, abs=0.5)
+    assert found["odd"].offset == pytest.approx(3.3, abs=0.2)  # not 4: it may be a right label, too
     plain = {each.measured.case: each.offset for each in corrected([*EXPERTS, *sure, odd], hierarchical=False)}
     assert plain["odd"] == pytest.approx(-4.0, abs=0.1)
 
@@ -86,11 +86,13 @@ def test_labels_that_may_be_right_are_left_alone_where_most_are():
     offsets |= {"wide": -3.0, "tight": 7.0}
     labels = [*EXPERTS, *(measured(case, offset, error=0.4) for case, offset in offsets.items())]
     moved, left = (
-        {each.measured.case: each.offset for each in corrected(labels, hierarchical=True, some_are_right=some)}
-        for some in (False, True)
+        {each.measured.case: each.offset for each in corrected(labels, hierarchical=hierarchical)}
+        for hierarchical in (False, True)
     )
-    assert abs(left["r0"]) < 0.2 < abs(moved["r0"])
-    assert left["wide"] == pytest.approx(moved["wide"], abs=0.05)
+    assert max(abs(left[f"r{number}"]) for number in range(20)) < 0.2
+    # The common scatter alone would leave 0.4 of the 0.5 mm.
+    assert abs(moved["r0"]) == pytest.approx(0.5, abs=0.05)
+    assert (left["wide"], left["tight"]) == pytest.approx((moved["wide"], moved["tight"]), abs=0.4)
 
 
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():

@@ -107,6 +107,12 @@ class TestKnownZero:
         assert zero.scatter == pytest.approx(np.sqrt(82 / 3 - 0.09))
         assert zero.error == pytest.approx(np.sqrt(82 / 3 / 4))
 
+    def test_a_scatter_that_is_known_from_elsewhere_makes_the_bias_uncertain_too(self):
+        zero = known_zero([1.4, 1.5, 1.6, 1.5], [0.1] * 4, least_scatter=2.0)
+        assert (zero.bias, zero.scatter) == (pytest.approx(1.5), 2.0)
+        assert zero.error == pytest.approx(1.0, abs=0.01)
+        assert known_zero([-4.0, 4.0], [0.3] * 2, least_scatter=2.0) == known_zero([-4.0, 4.0], [0.3] * 2)
+
     def test_estimates_count_as_their_errors_allow(self):
         assert known_zero([1.0, 4.0], [1.0, 3.0]).bias == pytest.approx(1.3)  # weights 9 to 1, and no scatter
 

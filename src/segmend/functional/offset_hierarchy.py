@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean, median
 from types import MappingProxyType
 
@@ -100,9 +100,8 @@ def corrected(
     *,
     hierarchical: bool,
     least_ratio: Mapping[Kind, float] = MappingProxyType({}),
-    some_are_right: bool = False,
 ) -> list[Corrected]:
-    """The offsets of all labels that are not expert ones.
+    """The offsets of all labels that are not expert ones, of which an unknown share may be right all the same.
 
     Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
     does not see yet, of which it says hardly more within most labels than far from them, stay where they are, and so
@@ -114,21 +113,17 @@ def corrected(
         least_ratio: how many times the standard error of other labels the scatter of expert surfaces is at least
             taken to be. Few expert labels are soon known by heart, and are found again whatever the model knows of
             others; how sure it is of these tells how much it has learned beyond.
-        some_are_right: an unknown share of the labels need not be moved at all, and is left nearly where it is.
     """
     found = []
     for kind, known, moved, unseen in _sorted(measured):
         found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in unseen]
         if not moved:
             continue
-        zero = _zero(known)
-        if zero:
-            least = least_ratio.get(kind, 0.0) * _typical_error(moved)
-            zero = replace(zero, scatter=max(zero.scatter, least))
+        zero = _zero(known, least_ratio.get(kind, 0.0) * _typical_error(moved))
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
         annotators = [each.annotator for each in moved]
-        shrunk = shrink(estimates, errors, annotators, zero, some_are_zero=some_are_right)
+        shrunk = shrink(estimates, errors, annotators, zero, some_are_zero=True)
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:
@@ -155,8 +150,9 @@ def _sorted(
         yield kind, known, moved, unseen
 
 
-def _zero(known: Sequence[Measured]) -> Zero | None:
-    return known_zero([each.seen.offset for each in known], _steadied([each.seen.error for each in known]))
+def _zero(known: Sequence[Measured], least_scatter: float = 0.0) -> Zero | None:
+    errors = _steadied([each.seen.error for each in known])
+    return known_zero([each.seen.offset for each in known], errors, least_scatter)
 
 
 def _typical_error(measured: Sequence[Measured]) -> float:

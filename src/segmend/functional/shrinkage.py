@@ -45,17 +45,18 @@ class Shrunk:
     bias: float
 
 
-def known_zero(estimates: Sequence[float], errors: Sequence[float]) -> Zero | None:
+def known_zero(estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0) -> Zero | None:
     """What estimates of things that are known to be 0 say of who made them; None if there are none.
 
     Args:
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
+        least_scatter: what is known of the scatter from elsewhere.
     """
     if not estimates:
         return None
     x, variance = np.asarray(estimates, dtype=float), np.square(np.asarray(errors, dtype=float))
-    scatter = _between(x, variance, np.zeros(len(x), dtype=int))
+    scatter = max(_between(x, variance, np.zeros(len(x), dtype=int)), least_scatter**2)
     weight = 1 / (variance + scatter)
     return Zero(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
 

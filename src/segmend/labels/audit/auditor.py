@@ -149,8 +149,7 @@ class Auditor:
             for index, of_class in measured[case.name].items()
             if of_class.faint
         ]
-        # Folders to audit may be mostly right, which the noisy labels of a training are taken not to be.
-        found = corrected(offsets, hierarchical=True, some_are_right=True)
+        found = corrected(offsets, hierarchical=True)
         return {(each.measured.case, each.measured.cls): each for each in found}
 
     def _judge(
