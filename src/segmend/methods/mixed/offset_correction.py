@@ -52,7 +52,8 @@ class OffsetCorrection(Method):
     scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. Few expert
     labels are soon known by heart; so their scatter, in units of the typical e of the other labels, never counts for
     less than at the first look. What all annotators seem to have in common may be the teacher's as well, so it is
-    pulled to 0, by the error of one estimate. Without expert labels b cannot be known; it is then the median of what is
+    pulled to 0, by the error of one estimate; and so is every offset by the chance that its label is right, as an
+    unknown share of them is taken to be. Without expert labels b cannot be known; it is then the median of what is
     measured, that is, as many labels are assumed to be too wide as too tight. At each revision all noisy labels are
     rebuilt from the given ones: every class moved, and each voxel given to the class it then lies deepest in. What no
     offset explains (pieces missing or too many) is where the teacher is sure and still disagrees; it can be put right,
