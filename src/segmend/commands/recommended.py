@@ -28,7 +28,7 @@ class Recommendation:
 
 
 EXPERT_ONLY = Recommendation(Supervised, Supervised.needs, "all labels are expert ones")
-NOISY_ONLY = Recommendation(OffsetCorrection, Composition(noisy=4), "no label is known to be right")
+NOISY_ONLY = Recommendation(OffsetCorrection, OffsetCorrection.needs, "no label is known to be right")
 BOTH = Recommendation(OffsetCorrection, OffsetCorrection.needs, "some labels are expert ones, some are noisy")
 
 

@@ -48,7 +48,8 @@ class CropBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
         rng = np.random.default_rng((self.plan.seed, step, self.rank, 1))
-        chosen = [self.cases[position] for position in self.plan.cases_at(step, self.rank, self.processes)]
+        positions = self.plan.cases_at(step, self.rank, self.processes, self._trust(step))
+        chosen = [self.cases[position] for position in positions]
         crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
         image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
         label = _stacked([crop.of_label(crop.case.given) for crop in crops])
@@ -63,11 +64,19 @@ class CropBatches(Dataset[Batch]):
             layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
         )
 
+    def _trust(self, step: int) -> list[float] | None:
+        """How far each label is trusted at a step; None if all are alike."""
+        if self.labels is None:
+            return None
+        revision = self.labels.due(step)
+        self.labels.wait_for(revision)
+        trust = self.labels.trust(revision)
+        return [trust.get(case.case.name, 1.0) for case in self.cases] if trust else None
+
     def _layers(self, crops: Sequence[_Crop], step: int) -> dict[str, Tensor]:
         if self.labels is None:
             return {}
         revision = self.labels.due(step)
-        self.labels.wait_for(revision)
         return {
             layer: _stacked([crop.of_label(self.labels.label(crop.case.case.name, layer, revision)) for crop in crops])
             for layer in self.labels.layers

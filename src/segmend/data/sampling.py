@@ -46,6 +46,7 @@ class BatchPlan:
     Each quality is a stream of its own: it goes through its cases in random order without
     replacement, is shuffled anew after each round, and takes as many samples a step as the
     composition says. Several processes share the streams, so together they cover the same data.
+    Where cases are not trusted alike, each sample is drawn by itself, in proportion to trust.
 
     Attributes:
         streams: for each quality, the positions of its cases and the samples it gives to a batch.
@@ -96,13 +97,27 @@ class BatchPlan:
         """Samples in a batch."""
         return sum(count for _, count in self.streams)
 
-    def cases_at(self, step: int, rank: int = 0, processes: int = 1) -> Iterator[int]:
-        """Positions of the cases in the batch of a step, for one of several processes."""
+    def cases_at(
+        self, step: int, rank: int = 0, processes: int = 1, trust: Sequence[float] | None = None
+    ) -> Iterator[int]:
+        """Positions of the cases in the batch of a step, for one of several processes.
+
+        Args:
+            step: optimiser steps done before.
+            rank: number of the process.
+            processes: how many there are.
+            trust: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
+        """
         for stream, (members, count) in enumerate(self.streams):
             first = (step * processes + rank) * count
+            shares = None if trust is None else np.cumsum([trust[member] for member in members])
             for draw in range(first, first + count):
-                turn, place = divmod(draw, len(members))
-                yield members[_permutation(self.seed, stream, turn, len(members))[place]]
+                if shares is None or not shares[-1]:
+                    turn, place = divmod(draw, len(members))
+                    yield members[_permutation(self.seed, stream, turn, len(members))[place]]
+                else:
+                    lot = np.random.default_rng((self.seed, stream, draw, 1)).random()
+                    yield members[np.searchsorted(shares, lot * shares[-1], side="right")]
 
 
 @lru_cache(maxsize=64)

@@ -95,6 +95,24 @@ def scatter_ratios(measured: Sequence[Measured]) -> dict[Kind, float]:
     return found
 
 
+def trusts(measured: Sequence[Measured]) -> dict[tuple[str, Kind], float]:
+    """How sharply a model sees each surface of labels that are not expert ones, compared with expert surfaces, 0..1.
+
+    Where the sides of a label do not agree on one offset, its shape is wrong, or the model cannot tell: its standard
+    error is large. A surface counts as its inverse variance against that of expert ones, which is the weight of an
+    observation in any mean; no more than these do, and not at all if the model does not see it. Of each case and kind
+    of which surfaces of both are seen.
+    """
+    found: dict[tuple[str, Kind], float] = {}
+    for kind, known, moved, unseen in _sorted(measured):
+        if known and moved:
+            expert = fmean(each.seen.error**2 for each in known)
+            errors = _steadied([each.seen.error for each in moved])
+            found |= {(each.case, kind): min(1.0, expert / error**2) for each, error in zip(moved, errors, strict=True)}
+            found |= {(each.case, kind): 0.0 for each in unseen}
+    return found
+
+
 def corrected(
     measured: Sequence[Measured],
     *,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, scatter_ratios
+from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, scatter_ratios, trusts
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
@@ -79,6 +80,8 @@ class OffsetCorrection(Method):
         reach: largest offset that is looked for, in mm.
         doubt: chance that a probability of the teacher means nothing; bounds the weight of a voxel in the likelihood.
         decay: largest decay of the moving average.
+        by_trust: draw noisy labels the more seldom, the less sharply the teacher sees their surfaces; False draws all
+            alike.
         then: how to train on the labels: 'Supervised' believes the mended ones, 'PLIL' isolates and 'ALC' selects and
             refines what is still wrong in them.
 
@@ -88,7 +91,7 @@ class OffsetCorrection(Method):
 
     kind = "mixed"
     cost = "1 network; predicts all cases now and then"
-    needs = Composition(expert=2, noisy=2)
+    needs = Composition(mixed=4)
     layers = (MENDED,)
 
     def __init__(
@@ -104,18 +107,21 @@ class OffsetCorrection(Method):
         reach: float = REACH,
         doubt: float = 0.02,
         decay: float = 0.99,
+        by_trust: bool = True,
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
     ) -> None:
         if reach <= 0:
             raise InputError("--method.reach", f"{reach} is not usable", "give a number above 0")
         super().__init__(network)
         self.base = _BASES[then](network)
+        self.needs = self.base.needs
         self.teacher = EMATeacher(network, decay)
         self.revise_at, self.offsets, self.hierarchical = tuple(revise_at), offsets, hierarchical
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
-        self.reach, self.doubt = reach, doubt
+        self.reach, self.doubt, self.by_trust = reach, doubt, by_trust
         self._first_ratio: dict[Kind, float] = {}
+        self._first_trust: dict[tuple[str, Kind], float] = {}
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -146,19 +152,27 @@ class OffsetCorrection(Method):
                 top, cls = probabilities.max(0)
                 sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
         self._first_ratio = scatter_ratios(measured) | self._first_ratio
+        trust = trusts(measured) | self._first_trust
+        self._first_trust = {surface: share for surface, share in trust.items() if share}
         found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self._first_ratio)
         for case in cases:
             if case.quality is Quality.NOISY:
                 of_case = [each for each in found if each.measured.case == case.name]
-                yield self._revision(case, of_case, sure.pop(case.name, None))
+                revision = self._revision(case, of_case, sure.pop(case.name, None))
+                yield replace(revision, trust=self._of_case(case.name, trust))
 
-    def get_extra_state(self) -> dict[Kind, float]:
+    def get_extra_state(self) -> dict[str, Any]:
         """What revisions to come need to know of those before, for checkpoints."""
-        return self._first_ratio
+        return {"ratio": self._first_ratio, "trust": self._first_trust}
 
-    def set_extra_state(self, state: dict[Kind, float]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes up what ``get_extra_state`` gave."""
-        self._first_ratio = dict(state)
+        self._first_ratio, self._first_trust = dict(state["ratio"]), dict(state["trust"])
+
+    def _of_case(self, name: str, trust: Mapping[tuple[str, Kind], float]) -> float | None:
+        """Trust in a label, over its surfaces; None if nothing is known of them."""
+        known = [share for (case, _), share in trust.items() if case == name]
+        return fmean(known) if self.by_trust and known else None
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
         seen = estimate_offset(
