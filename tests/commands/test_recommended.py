@@ -13,9 +13,9 @@ from segmend.networks import UNet
     [
         ({"expert"}, "Supervised", "4 labelled"),
         ({"expert", "none"}, "Supervised", "4 labelled"),
-        ({"noisy"}, "OffsetCorrection", "4 noisy"),
-        ({"noisy", "none"}, "OffsetCorrection", "4 noisy"),
-        ({"expert", "noisy", "none"}, "OffsetCorrection", "2 expert + 2 noisy"),
+        ({"noisy"}, "OffsetCorrection", "4 labelled"),
+        ({"noisy", "none"}, "OffsetCorrection", "4 labelled"),
+        ({"expert", "noisy", "none"}, "OffsetCorrection", "4 labelled"),
     ],
 )
 def test_depends_on_whose_labels_there_are(qualities, method, batch):

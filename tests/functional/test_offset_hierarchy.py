@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.offset_hierarchy import Measured, corrected, scatter_ratios
+from segmend.functional.offset_hierarchy import Measured, corrected, scatter_ratios, trusts
 
 
 def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator="", contrast=5.0):
@@ -93,6 +93,31 @@ def test_labels_that_may_be_right_are_left_alone_where_most_are():
     # The common scatter alone would leave 0.4 of the 0.5 mm.
     assert abs(moved["r0"]) == pytest.approx(0.5, abs=0.05)
     assert (left["wide"], left["tight"]) == pytest.approx((moved["wide"], moved["tight"]), abs=0.4)
+
+
+class TestTrusts:
+    SEEN = (*(measured(f"e{number}", 2.0, error=0.4, expert=True) for number in range(3)),)
+
+    def test_is_the_inverse_variance_against_that_of_expert_surfaces(self):
+        noisy = [measured("sharp", 5.0, error=0.2), measured("blurred", -5.0, error=math.sqrt(0.04 + 1.2))]
+        # Errors go halfway, as variances, to the mean of 0.64.
+        assert trusts([*self.SEEN, *noisy]) == {
+            ("sharp", (1, None)): pytest.approx(0.16 / 0.34),
+            ("blurred", (1, None)): pytest.approx(0.16 / 0.94),
+        }
+
+    def test_none_is_trusted_more_than_expert_labels(self):
+        noisy = [measured("a", 5.0, error=0.1), measured("b", 5.0, error=0.1)]
+        assert set(trusts([*self.SEEN, *noisy]).values()) == {1.0}
+
+    def test_nor_at_all_if_it_is_not_seen(self):
+        found = trusts([*self.SEEN, measured("a", 5.0, error=0.4), measured("lost", 0.0, error=math.inf)])
+        assert found == {("a", (1, None)): pytest.approx(1.0), ("lost", (1, None)): 0.0}
+
+    def test_nothing_is_told_of_what_cannot_be_compared(self):
+        noisy = [measured("a", 5.0), measured("b", 4.0)]
+        assert trusts(noisy) == trusts(self.SEEN) == {}
+        assert trusts([replace(each, seen=replace(each.seen, contrast=1.0)) for each in (*self.SEEN, *noisy)]) == {}
 
 
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():

@@ -71,13 +71,18 @@ class TestAppend:
         assert files == [*first, "0002/first/a.npy", "0002/revision.json", "0002/second/b.npy"]
         content = json.loads((tmp_path / "labels" / "0002" / "revision.json").read_text())
         changed = {"first": {"a": 5}, "second": {"b": 5}}
-        assert content == {"method": "Some", "step": 5, "changed": changed, "offsets": []}
+        assert content == {"method": "Some", "step": 5, "changed": changed, "offsets": [], "trust": {}}
 
     def test_counts_and_records(self, store):
         assert store.count == 0
         store.append("Some", [])
         assert store.count == 1
         assert store.record(1) == Record("Some", 0, {"first": {}, "second": {}})
+
+    def test_trust_is_that_of_the_revision(self, store):
+        store.append("Some", [], trust={"a": 0.25})
+        store.append("Some", [])
+        assert [store.trust(revision) for revision in range(3)] == [{}, {"a": 0.25}, {}]
 
     def test_a_label_that_is_rewritten_as_it_was_counts_as_rewritten(self, store):
         store.append("Some", [("b", "first", ONES)])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segmend.data.batch import Batch
 from segmend.data.case import Quality
+from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.voxel import IGNORE
@@ -134,6 +135,27 @@ class TestRevision:
             moved = [abs(revision.offsets[0]["offset_mm"]) for revision in chosen.revise([*learned, *noisy], STEP)]
             assert (max(moved) > 2) == trusted
 
+    def test_labels_of_which_the_shape_is_wrong_are_trusted_less(self):
+        """As they look at first, also to a run that was interrupted between two looks; None where nothing is known."""
+        experts = [Drawn(f"e{number}", disc(10.0), disc(10.0), Quality.EXPERT) for number in range(4)]
+        moved = [Drawn(f"m{number}", disc(radius), disc(10.0)) for number, radius in enumerate((12.0, 13.0, 8.0))]
+        displaced = [Drawn(f"d{number}", disc(10.0, (11.0 + number, 16.0)), disc(10.0)) for number in range(3)]
+
+        def trusted(chosen: OffsetCorrection, *cases: Drawn) -> dict[str, float | None]:
+            return {each.case: each.trust for each in chosen.revise(cases, STEP)}
+
+        begun, resumed = method(), method()
+        assert min(trusted(method(), *experts, *moved).values()) > 0.5
+        first = trusted(begun, *experts, *displaced)
+        assert max(first.values()) < 0.2
+        among = trusted(method(), *experts, *moved, *displaced)
+        assert max(among[case.name] for case in displaced) < min(among[case.name] for case in moved)
+        resumed.load_state_dict(begun.state_dict())
+        learned = [replace(case, truth=case.given) for case in displaced]
+        assert trusted(resumed, *experts, *learned) == first != trusted(method(), *experts, *learned)
+        assert set(trusted(method(by_trust=False), *experts, *moved).values()) == {None}
+        assert set(trusted(method(), *moved).values()) == {None}
+
     def test_offsets_are_in_mm(self):
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)
@@ -235,6 +257,10 @@ class TestTraining:
         (loss,) = chosen.loss(batch, STEP).values()
         expected = cross_entropy_dice(chosen.network(batch.image), batch.layers[MENDED])
         assert torch.equal(loss, expected)
+
+    def test_its_batch_is_that_of_the_method_that_goes_on(self):
+        assert method().needs == OffsetCorrection.needs == Composition(mixed=4)
+        assert method(then="PLIL").needs == PLIL.needs
 
     @pytest.mark.parametrize(("then", "cls"), [("PLIL", PLIL), ("ALC", ALC)])
     def test_another_method_may_go_on_from_there(self, then, cls):
