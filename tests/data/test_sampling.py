@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -93,8 +94,8 @@ class TestTrust:
         shared = plan("n" * members, seed, noisy=count)
         alone = plan("n" * members, seed, noisy=count * processes)
         for step in range(5):
-            parts = [list(shared.cases_at(step, rank, processes, trust)) for rank in range(processes)]
-            assert sum(parts, []) == list(alone.cases_at(step, trust=trust))
+            parts = [shared.cases_at(step, rank, processes, trust) for rank in range(processes)]
+            assert list(chain.from_iterable(parts)) == list(alone.cases_at(step, trust=trust))
 
     def test_a_step_depends_on_nothing_but_seed_and_step(self):
         one, again, other = (plan("nnnnn", seed=seed, noisy=3) for seed in (3, 3, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -158,8 +159,8 @@ class OffsetCorrection(Method):
         for case in cases:
             if case.quality is Quality.NOISY:
                 of_case = [each for each in found if each.measured.case == case.name]
-                revision = self._revision(case, of_case, sure.pop(case.name, None))
-                yield replace(revision, trust=self._of_case(case.name, trust))
+                trust_in = {kind: share for (name, kind), share in trust.items() if name == case.name}
+                yield self._revision(case, of_case, sure.pop(case.name, None), trust_in)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What revisions to come need to know of those before, for checkpoints."""
@@ -168,11 +169,6 @@ class OffsetCorrection(Method):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes up what ``get_extra_state`` gave."""
         self._first_ratio, self._first_trust = dict(state["ratio"]), dict(state["trust"])
-
-    def _of_case(self, name: str, trust: Mapping[tuple[str, Kind], float]) -> float | None:
-        """Trust in a label, over its surfaces; None if nothing is known of them."""
-        known = [share for (case, _), share in trust.items() if case == name]
-        return fmean(known) if self.by_trust and known else None
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
         seen = estimate_offset(
@@ -188,7 +184,9 @@ class OffsetCorrection(Method):
         expert = case.quality is Quality.EXPERT
         return Measured(case.name, case.annotator, expert, surface.cls, surface.neighbour, seen)
 
-    def _revision(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Revision:
+    def _revision(
+        self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None, trust: Mapping[Kind, float]
+    ) -> Revision:
         label = case.given
         if found:
             of_surface = {each.measured.kind: each for each in found}
@@ -202,7 +200,8 @@ class OffsetCorrection(Method):
         if sure is not None:
             disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
-        return Revision(case.name, MENDED, label, [each.row() for each in found])
+        rows = [each.row() | {"trust": trust.get(each.measured.kind, math.nan)} for each in found]
+        return Revision(case.name, MENDED, label, rows, fmean(trust.values()) if self.by_trust and trust else None)
 
     def _field(self, found: Corrected, mask: Tensor, spacing: Sequence[float]) -> Tensor:
         """The offset of every voxel: one number, or one that changes smoothly around the object."""
