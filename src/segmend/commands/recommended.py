@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segmend.data.case import Case, Quality
-from segmend.data.sampling import Composition
 from segmend.methods import Method, OffsetCorrection, Supervised
 from segmend.networks import Network
 from segmend.progress import console
@@ -17,19 +16,17 @@ class Recommendation:
     """What the evidence so far says is best for some labels (``docs/decisions/014-default-method.md``).
 
     Attributes:
-        method: the method, with its own defaults.
-        batch: what its batches hold.
+        method: the method, with its own defaults and batches.
         reason: in words, for the user.
     """
 
     method: type[Method]
-    batch: Composition
     reason: str
 
 
-EXPERT_ONLY = Recommendation(Supervised, Supervised.needs, "all labels are expert ones")
-NOISY_ONLY = Recommendation(OffsetCorrection, OffsetCorrection.needs, "no label is known to be right")
-BOTH = Recommendation(OffsetCorrection, OffsetCorrection.needs, "some labels are expert ones, some are noisy")
+EXPERT_ONLY = Recommendation(Supervised, "all labels are expert ones")
+NOISY_ONLY = Recommendation(OffsetCorrection, "no label is known to be right")
+BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are noisy")
 
 
 def recommended(cases: Sequence[Case]) -> Recommendation:
@@ -40,19 +37,16 @@ def recommended(cases: Sequence[Case]) -> Recommendation:
     return BOTH if Quality.EXPERT in present else NOISY_ONLY
 
 
-def built_method(
-    method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network
-) -> tuple[Method, Composition]:
-    """A method around its network, and what its batches hold unless the user says otherwise.
+def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network) -> Method:
+    """A method around its network.
 
     Args:
         method: as the user has chosen it; None takes the recommended one, and tells so.
         cases: the training cases.
         network: to be trained.
     """
-    if method:
-        built = method(network)
-        return built, built.needs
-    best = recommended(cases)
-    console.print(f"method: {best.method.__name__}, as {best.reason}", markup=False)
-    return best.method(network), best.batch
+    if not method:
+        best = recommended(cases)
+        console.print(f"method: {best.method.__name__}, as {best.reason}", markup=False)
+        method = best.method
+    return method(network)

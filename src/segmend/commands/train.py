@@ -122,7 +122,7 @@ def train(
     torch.manual_seed(seed)
     make_network = partial(built, network, len(folder.channel_names), folder.classes, network_dimensions)
     built_network = make_network()
-    trained, usual = built_method(method, training_cases, built_network)
+    trained = built_method(method, training_cases, built_network)
     method_name = type(trained).__name__
     run, learned_from = Run(out), training_cases
     if trained.labels_unlabelled:
@@ -130,7 +130,7 @@ def train(
     elif first_iterations:
         raise InputError("--first_iterations", f"{method_name} starts from the labels that there are", "leave it out")
     counts = (expert, noisy, unlabelled, mixed)
-    composition = usual if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
+    composition = trained.needs if counts == (None,) * 4 else Composition(*(count or 0 for count in counts))
     plan = BatchPlan.of(learned_from, composition, seed, f"method {method_name}")
     if patch is not None:
         check_patch_axes(patch, network_dimensions)
