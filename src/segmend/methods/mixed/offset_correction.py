@@ -63,6 +63,10 @@ class OffsetCorrection(Method):
     those of which it says, in the median over the labels, less than 1.1 times as much within a label as beyond the
     reach around it.
 
+    The sides of a label of which the shape is wrong do not agree on one offset: its e is large. From the first
+    revision on, noisy labels are drawn for batches in proportion to their trust, min(1, E^2 / e^2), where E^2 is the
+    mean of expert labels, at the first look.
+
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
 
