@@ -48,7 +48,7 @@ class CropBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
         rng = np.random.default_rng((self.plan.seed, step, self.rank, 1))
-        positions = self.plan.cases_at(step, self.rank, self.processes, self._trust(step))
+        positions = self.plan.cases_at(step, self.rank, self.processes, self._shares(step))
         chosen = [self.cases[position] for position in positions]
         crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
         image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
@@ -64,14 +64,14 @@ class CropBatches(Dataset[Batch]):
             layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
         )
 
-    def _trust(self, step: int) -> list[float] | None:
-        """How far each label is trusted at a step; None if all are alike."""
+    def _shares(self, step: int) -> list[float] | None:
+        """How often each case is drawn at a step, compared with the others; None if all are drawn alike."""
         if self.labels is None:
             return None
         revision = self.labels.due(step)
         self.labels.wait_for(revision)
-        trust = self.labels.trust(revision)
-        return [trust.get(case.case.name, 1.0) for case in self.cases] if trust else None
+        drawn = self.labels.drawn(revision)
+        return [drawn.get(case.case.name, 1.0) for case in self.cases] if drawn else None
 
     def _layers(self, crops: Sequence[_Crop], step: int) -> dict[str, Tensor]:
         if self.labels is None:

@@ -46,7 +46,7 @@ class BatchPlan:
     Each quality is a stream of its own: it goes through its cases in random order without
     replacement, is shuffled anew after each round, and takes as many samples a step as the
     composition says. Several processes share the streams, so together they cover the same data.
-    Where cases are not trusted alike, each sample is drawn by itself, in proportion to trust.
+    Where cases are not to be drawn alike, each sample is drawn by itself, by chance.
 
     Attributes:
         streams: for each quality, the positions of its cases and the samples it gives to a batch.
@@ -98,7 +98,7 @@ class BatchPlan:
         return sum(count for _, count in self.streams)
 
     def cases_at(
-        self, step: int, rank: int = 0, processes: int = 1, trust: Sequence[float] | None = None
+        self, step: int, rank: int = 0, processes: int = 1, shares: Sequence[float] | None = None
     ) -> Iterator[int]:
         """Positions of the cases in the batch of a step, for one of several processes.
 
@@ -106,18 +106,18 @@ class BatchPlan:
             step: optimiser steps done before.
             rank: number of the process.
             processes: how many there are.
-            trust: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
+            shares: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
         """
         for stream, (members, count) in enumerate(self.streams):
             first = (step * processes + rank) * count
-            shares = None if trust is None else np.cumsum([trust[member] for member in members])
+            below = None if shares is None else np.cumsum([shares[member] for member in members])
             for draw in range(first, first + count):
-                if shares is None or not shares[-1]:
+                if below is None or not below[-1]:
                     turn, place = divmod(draw, len(members))
                     yield members[_permutation(self.seed, stream, turn, len(members))[place]]
                 else:
                     lot = np.random.default_rng((self.seed, stream, draw, 1)).random()
-                    yield members[np.searchsorted(shares, lot * shares[-1], side="right")]
+                    yield members[np.searchsorted(below, lot * below[-1], side="right")]
 
 
 @lru_cache(maxsize=64)

@@ -25,14 +25,14 @@ class Record:
         step: the first one that sees it.
         changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
         offsets: how far surfaces were moved and why, a row for each case and class, of methods that move surfaces.
-        trust: by case, how far its new label is to be relied on, of methods that tell it.
+        drawn: by case, how often it is drawn, of methods that tell it.
     """
 
     method: str
     step: int
     changed: dict[str, dict[str, int]]
     offsets: list[dict[str, str | float]] = field(default_factory=list)
-    trust: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
 
 
 class LabelStore:
@@ -102,16 +102,16 @@ class LabelStore:
         """The revision that the label of a case as of a revision is from; 0 if it was never rewritten."""
         return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
 
-    def trust(self, revision: int) -> Mapping[str, float]:
-        """By case, how far its label is to be relied on as of a revision, 0..1; 1 where nothing is told."""
-        return self.record(revision).trust if revision else {}
+    def drawn(self, revision: int) -> Mapping[str, float]:
+        """By case, how often it is drawn as of a revision, >= 0, compared with the others; 1 where nothing is told."""
+        return self.record(revision).drawn if revision else {}
 
     def append(
         self,
         method: str,
         labels: Iterable[tuple[str, str, NDArray[np.uint8]]],
         offsets: list[dict[str, str | float]] | None = None,
-        trust: dict[str, float] | None = None,
+        drawn: dict[str, float] | None = None,
     ) -> None:
         """Writes the next revision; it becomes visible when it is whole.
 
@@ -119,7 +119,7 @@ class LabelStore:
             method: that makes it.
             labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
             offsets: rows for the record; may be filled while the labels are asked for.
-            trust: by case, for the record; likewise.
+            drawn: by case, for the record; likewise.
 
         Raises:
             InputError: the disk is full or cannot be written to.
@@ -134,7 +134,7 @@ class LabelStore:
                 (folder / layer).mkdir(exist_ok=True)
                 np.save(folder / layer / f"{case}.npy", label)
             record.offsets.extend(offsets or [])
-            record.trust.update(trust or {})
+            record.drawn.update(drawn or {})
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
     def rewind(self, done: int) -> None:

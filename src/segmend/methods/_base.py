@@ -87,7 +87,7 @@ class Revision:
         layer: one of the method's label layers.
         label: ``[*spatial]`` uint8 class indices.
         offsets: how far surfaces were moved and why, a row for each class; for people to read, in ``offsets.csv``.
-        trust: how often the case is drawn for batches from now on, 0..1, where others are drawn with 1; None says
+        drawn: how often the case is drawn for batches from now on, >= 0, where others are drawn with 1; None says
             nothing, which is 1.
     """
 
@@ -95,7 +95,7 @@ class Revision:
     layer: str
     label: Tensor
     offsets: Sequence[Mapping[str, str | float]] = ()
-    trust: float | None = None
+    drawn: float | None = None
 
 
 class Method(Configured, nn.Module, ABC):

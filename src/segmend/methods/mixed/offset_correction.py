@@ -16,7 +16,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, scatter_ratios, trusts
+from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, draws, scatter_ratios, trusts
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
@@ -159,12 +159,16 @@ class OffsetCorrection(Method):
         self._first_ratio = scatter_ratios(measured) | self._first_ratio
         trust = trusts(measured) | self._first_trust
         self._first_trust = {surface: share for surface, share in trust.items() if share}
+        drawn = self._drawn(cases, trust) if self.by_trust and trust else {}
         found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self._first_ratio)
         for case in cases:
             if case.quality is Quality.NOISY:
                 of_case = [each for each in found if each.measured.case == case.name]
-                trust_in = {kind: share for (name, kind), share in trust.items() if name == case.name}
-                yield self._revision(case, of_case, sure.pop(case.name, None), trust_in)
+                rows = [
+                    each.row() | {"trust": trust.get((case.name, each.measured.kind), math.nan)} for each in of_case
+                ]
+                label = self._mended(case, of_case, sure.pop(case.name, None))
+                yield Revision(case.name, MENDED, label, rows, drawn.get(case.name))
 
     def get_extra_state(self) -> dict[str, Any]:
         """What revisions to come need to know of those before, for checkpoints."""
@@ -188,9 +192,16 @@ class OffsetCorrection(Method):
         expert = case.quality is Quality.EXPERT
         return Measured(case.name, case.annotator, expert, surface.cls, surface.neighbour, seen)
 
-    def _revision(
-        self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None, trust: Mapping[Kind, float]
-    ) -> Revision:
+    def _drawn(self, cases: Sequence[LabelledCase], trust: Mapping[tuple[str, Kind], float]) -> dict[str, float]:
+        """How often each noisy label is to be drawn, by the mean trust over its surfaces."""
+        of_cases: dict[str, list[float]] = {case.name: [] for case in cases if case.quality is Quality.NOISY}
+        for (name, _), share in trust.items():
+            of_cases[name].append(share)
+        usual = fmean(trust.values())  # for labels without a surface
+        expert = sum(case.quality is Quality.EXPERT for case in cases)
+        return draws({name: fmean(shares or [usual]) for name, shares in of_cases.items()}, expert)
+
+    def _mended(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Tensor:
         label = case.given
         if found:
             of_surface = {each.measured.kind: each for each in found}
@@ -204,8 +215,7 @@ class OffsetCorrection(Method):
         if sure is not None:
             disagrees = (sure != IGNORE) & (sure != label) & (label != IGNORE)
             label = label.where(~disagrees, sure if self.remainder == "teacher" else IGNORE)
-        rows = [each.row() | {"trust": trust.get(each.measured.kind, math.nan)} for each in found]
-        return Revision(case.name, MENDED, label, rows, fmean(trust.values()) if self.by_trust and trust else None)
+        return label
 
     def _field(self, found: Corrected, mask: Tensor, spacing: Sequence[float]) -> Tensor:
         """The offset of every voxel: one number, or one that changes smoothly around the object."""
