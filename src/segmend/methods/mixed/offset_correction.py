@@ -64,8 +64,9 @@ class OffsetCorrection(Method):
     reach around it.
 
     The sides of a label of which the shape is wrong do not agree on one offset: its e is large. From the first
-    revision on, noisy labels are drawn for batches in proportion to their trust, min(1, E^2 / e^2), where E^2 is the
-    mean of expert labels, at the first look.
+    revision on, noisy labels are drawn for batches in proportion to their trust, w = min(1, E^2 / e^2), where E^2 is
+    the mean of expert labels, at the first look. The odds of a noisy against an expert sample are (N / E)^w, by the
+    mean trust and the numbers of labels: even, where none is trusted, as all alike, where all are.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
     cannot copy the teacher's mistakes.
@@ -86,7 +87,7 @@ class OffsetCorrection(Method):
         doubt: chance that a probability of the teacher means nothing; bounds the weight of a voxel in the likelihood.
         decay: largest decay of the moving average.
         by_trust: draw noisy labels the more seldom, the less sharply the teacher sees their surfaces; False draws all
-            alike.
+            alike. Without expert labels they are, too.
         then: how to train on the labels: 'Supervised' believes the mended ones, 'PLIL' isolates and 'ALC' selects and
             refines what is still wrong in them.
 
