@@ -71,7 +71,7 @@ class Chancy(Method):
                 continue
             probability = case.maps(self.predict)[1]
             label = (probability > torch.rand(probability.shape)).to(torch.uint8)
-            yield Revision(case.name, "mended", label, drawn=float(torch.rand(())))
+            yield Revision(case.name, "mended", label, sampling_weight=float(torch.rand(())))
 
     def after_step(self, step):
         self.events.get(("after", step.index), lambda: None)()

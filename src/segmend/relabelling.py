@@ -142,14 +142,14 @@ class Relabelling(Callback):
         cases = [CaseOfRun(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
 
         offsets: list[dict[str, str | float]] = []
-        drawn: dict[str, float] = {}
+        weights: dict[str, float] = {}
 
         def rewritten() -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
             for new in method.revise(cases, step):
                 offsets.extend({"case": new.case, **row} for row in new.offsets)
-                if new.drawn is not None:
-                    drawn[new.case] = new.drawn
+                if new.sampling_weight is not None:
+                    weights[new.case] = new.sampling_weight
                 yield new.case, new.layer, new.label.cpu().numpy()
 
-        self.labels.append(type(method).__name__, rewritten(), offsets, drawn)
+        self.labels.append(type(method).__name__, rewritten(), offsets, weights)
         method.train()

@@ -223,7 +223,7 @@ class TestLayers:
     def test_cases_are_drawn_as_the_labels_say(self, tmp_path):
         cases = [make_case(name, (6, 5), label=np.ones((6, 5), np.uint8)) for name in "abc"]
         store = LabelStore(tmp_path, ("new",), {case.case.name: case.given for case in cases}, steps=(3, 6))
-        store.append("test", [], drawn={"a": 0.0, "b": 0.0})
+        store.append("test", [], sampling_weights={"a": 0.0, "b": 0.0})
         store.append("test", [])
         batches, plain = (batches_of(cases, (4, 4), Composition(mixed=3), labels=labels) for labels in (store, None))
         for step in (0, 2, 6, 8):

@@ -71,38 +71,38 @@ class TestStreams:
         assert drawn(plan("en", expert=3), 2) == [[0, 0, 0], [0, 0, 0]]
 
 
-class TestShares:
+class TestWeights:
     def test_cases_are_drawn_as_often_as_is_said(self):
-        batches, shares = plan("eennu", mixed=4), [1.0, 1.0, 0.5, 0.0, 1.0]
-        counts = Counter(case for step in range(1000) for case in batches.cases_at(step, shares=shares))
+        batches, weights = plan("eennu", mixed=4), [1.0, 1.0, 0.5, 0.0, 1.0]
+        counts = Counter(case for step in range(1000) for case in batches.cases_at(step, weights=weights))
         assert set(counts) == {0, 1, 2}
         assert counts[0] / 4000 == pytest.approx(0.4, abs=0.03)
         assert counts[2] / 4000 == pytest.approx(0.2, abs=0.03)
 
     def test_within_their_stream(self):
-        batches, shares = plan("ennn", expert=2, noisy=2), [0.1, 1.0, 0.0, 0.0]
-        assert [list(batches.cases_at(step, shares=shares)) for step in range(5)] == [[0, 0, 1, 1]] * 5
+        batches, weights = plan("ennn", expert=2, noisy=2), [0.1, 1.0, 0.0, 0.0]
+        assert [list(batches.cases_at(step, weights=weights)) for step in range(5)] == [[0, 0, 1, 1]] * 5
 
     def test_where_all_are_0_all_are_drawn_alike(self):
         batches = plan("nnn", noisy=2)
-        assert [list(batches.cases_at(step, shares=[0.0] * 3)) for step in range(9)] == drawn(batches, 9)
+        assert [list(batches.cases_at(step, weights=[0.0] * 3)) for step in range(9)] == drawn(batches, 9)
 
     @given(PLANS, st.integers(1, 4))
     def test_of_several_processes_together_as_of_one(self, sizes, processes):
         members, count, seed = sizes
-        shares = [0.1 + 0.2 * position for position in range(members)]
+        weights = [0.1 + 0.2 * position for position in range(members)]
         shared = plan("n" * members, seed, noisy=count)
         alone = plan("n" * members, seed, noisy=count * processes)
         for step in range(5):
-            parts = [shared.cases_at(step, rank, processes, shares) for rank in range(processes)]
-            assert list(chain.from_iterable(parts)) == list(alone.cases_at(step, shares=shares))
+            parts = [shared.cases_at(step, rank, processes, weights) for rank in range(processes)]
+            assert list(chain.from_iterable(parts)) == list(alone.cases_at(step, weights=weights))
 
     def test_a_step_depends_on_nothing_but_seed_and_step(self):
         one, again, other = (plan("nnnnn", seed=seed, noisy=3) for seed in (3, 3, 4))
-        shares = [0.2, 0.4, 0.6, 0.8, 1.0]
-        steps = [[list(of.cases_at(step, shares=shares)) for step in range(20)] for of in (one, again, other)]
+        weights = [0.2, 0.4, 0.6, 0.8, 1.0]
+        steps = [[list(of.cases_at(step, weights=weights)) for step in range(20)] for of in (one, again, other)]
         assert steps[0] == steps[1] != steps[2]
-        assert list(one.cases_at(7, shares=shares)) == steps[0][7]
+        assert list(one.cases_at(7, weights=weights)) == steps[0][7]
 
 
 class TestReproducibility:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.offset_hierarchy import Measured, corrected, draws, scatter_ratios, trusts
+from segmend.functional.offset_hierarchy import Measured, corrected, sampling_weights, scatter_ratios, trusts
 
 
 def measured(case, offset, *, expert=False, error=0.1, cls=1, neighbour=None, annotator="", contrast=5.0):
@@ -90,7 +90,6 @@ def test_labels_that_may_be_right_are_left_alone_where_most_are():
         for hierarchical in (False, True)
     )
     assert max(abs(left[f"r{number}"]) for number in range(20)) < 0.2
-    # The common scatter alone would leave 0.4 of the 0.5 mm.
     assert abs(moved["r0"]) == pytest.approx(0.5, abs=0.05)
     assert (left["wide"], left["tight"]) == pytest.approx((moved["wide"], moved["tight"]), abs=0.4)
 
@@ -120,22 +119,22 @@ class TestTrusts:
         assert trusts([replace(each, seen=replace(each.seen, contrast=1.0)) for each in (*self.SEEN, *noisy)]) == {}
 
 
-class TestDraws:
+class TestSamplingWeights:
     def test_trusted_labels_are_drawn_as_often_as_expert_ones(self):
-        assert draws(dict.fromkeys("abcdef", 1.0), 2) == pytest.approx(dict.fromkeys("abcdef", 1.0))
+        assert sampling_weights(dict.fromkeys("abcdef", 1.0), 2) == pytest.approx(dict.fromkeys("abcdef", 1.0))
 
     def test_labels_that_are_not_trusted_fill_half_of_the_batch(self):
-        assert draws(dict.fromkeys("abcdef", 0.0), 2) == pytest.approx(dict.fromkeys("abcdef", 1 / 3))
-        assert sum(draws({"a": 1e-9, "b": 0.0, "c": 0.0}, 2).values()) == pytest.approx(2.0)
+        assert sampling_weights(dict.fromkeys("abcdef", 0.0), 2) == pytest.approx(dict.fromkeys("abcdef", 1 / 3))
+        assert sum(sampling_weights({"a": 1e-9, "b": 0.0, "c": 0.0}, 2).values()) == pytest.approx(2.0)
 
     def test_in_between_odds_go_geometrically_and_each_label_by_its_own(self):
         # 16 labels beside one expert label: odds of 16 to the power of a half.
-        drawn = draws({**dict.fromkeys("abcdefgh", 0.75), **dict.fromkeys("ijklmnop", 0.25)}, 1)
+        drawn = sampling_weights({**dict.fromkeys("abcdefgh", 0.75), **dict.fromkeys("ijklmnop", 0.25)}, 1)
         assert sum(drawn.values()) == pytest.approx(4.0)
         assert drawn["a"] == pytest.approx(3 * drawn["p"])
 
     def test_beside_more_expert_labels_all_are_drawn_as_often_as_there_are(self):
-        assert draws({"a": 0.1, "b": 0.3}, 8) == pytest.approx({"a": 0.5, "b": 1.5})
+        assert sampling_weights({"a": 0.1, "b": 0.3}, 8) == pytest.approx({"a": 0.5, "b": 1.5})
 
 
 def test_surfaces_between_the_same_classes_are_alike_and_no_others():

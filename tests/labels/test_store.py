@@ -71,7 +71,7 @@ class TestAppend:
         assert files == [*first, "0002/first/a.npy", "0002/revision.json", "0002/second/b.npy"]
         content = json.loads((tmp_path / "labels" / "0002" / "revision.json").read_text())
         changed = {"first": {"a": 5}, "second": {"b": 5}}
-        assert content == {"method": "Some", "step": 5, "changed": changed, "offsets": [], "drawn": {}}
+        assert content == {"method": "Some", "step": 5, "changed": changed, "offsets": [], "sampling_weights": {}}
 
     def test_counts_and_records(self, store):
         assert store.count == 0
@@ -79,10 +79,10 @@ class TestAppend:
         assert store.count == 1
         assert store.record(1) == Record("Some", 0, {"first": {}, "second": {}})
 
-    def test_how_often_cases_are_drawn_is_that_of_the_revision(self, store):
-        store.append("Some", [], drawn={"a": 0.25})
+    def test_sampling_weights_are_those_of_the_revision(self, store):
+        store.append("Some", [], sampling_weights={"a": 0.25})
         store.append("Some", [])
-        assert [store.drawn(revision) for revision in range(3)] == [{}, {"a": 0.25}, {}]
+        assert [store.sampling_weights(revision) for revision in range(3)] == [{}, {"a": 0.25}, {}]
 
     def test_a_label_that_is_rewritten_as_it_was_counts_as_rewritten(self, store):
         store.append("Some", [("b", "first", ONES)])

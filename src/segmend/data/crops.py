@@ -48,14 +48,15 @@ class CropBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
         rng = np.random.default_rng((self.plan.seed, step, self.rank, 1))
-        positions = self.plan.cases_at(step, self.rank, self.processes, self._shares(step))
+        revision = self._revision(step)
+        positions = self.plan.cases_at(step, self.rank, self.processes, self._weights(revision))
         chosen = [self.cases[position] for position in positions]
         crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
         image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
         label = _stacked([crop.of_label(crop.case.given) for crop in crops])
         warp = self.augmentation.draw(rng, len(crops), self.patch)
         image, label = self.augmentation.apply(image, label, warp, rng)
-        layers = self._layers(crops, step)
+        layers = self._layers(crops, revision)
         return Batch(
             image=image,
             label=label,
@@ -64,19 +65,22 @@ class CropBatches(Dataset[Batch]):
             layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
         )
 
-    def _shares(self, step: int) -> list[float] | None:
-        """How often each case is drawn at a step, compared with the others; None if all are drawn alike."""
+    def _revision(self, step: int) -> int:
+        """Number of the revision of the labels that a step sees, once it is there."""
         if self.labels is None:
-            return None
+            return 0
         revision = self.labels.due(step)
         self.labels.wait_for(revision)
-        drawn = self.labels.drawn(revision)
-        return [drawn.get(case.case.name, 1.0) for case in self.cases] if drawn else None
+        return revision
 
-    def _layers(self, crops: Sequence[_Crop], step: int) -> dict[str, Tensor]:
+    def _weights(self, revision: int) -> list[float] | None:
+        """How often each case is drawn, compared with the others; None if all are drawn alike."""
+        told = self.labels.sampling_weights(revision) if self.labels else {}
+        return [told.get(case.case.name, 1.0) for case in self.cases] if told else None
+
+    def _layers(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
         if self.labels is None:
             return {}
-        revision = self.labels.due(step)
         return {
             layer: _stacked([crop.of_label(self.labels.label(crop.case.case.name, layer, revision)) for crop in crops])
             for layer in self.labels.layers

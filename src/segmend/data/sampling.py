@@ -98,7 +98,7 @@ class BatchPlan:
         return sum(count for _, count in self.streams)
 
     def cases_at(
-        self, step: int, rank: int = 0, processes: int = 1, shares: Sequence[float] | None = None
+        self, step: int, rank: int = 0, processes: int = 1, weights: Sequence[float] | None = None
     ) -> Iterator[int]:
         """Positions of the cases in the batch of a step, for one of several processes.
 
@@ -106,11 +106,11 @@ class BatchPlan:
             step: optimiser steps done before.
             rank: number of the process.
             processes: how many there are.
-            shares: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
+            weights: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
         """
         for stream, (members, count) in enumerate(self.streams):
             first = (step * processes + rank) * count
-            below = None if shares is None else np.cumsum([shares[member] for member in members])
+            below = None if weights is None else np.cumsum([weights[member] for member in members])
             for draw in range(first, first + count):
                 if below is None or not below[-1]:
                     turn, place = divmod(draw, len(members))

@@ -113,17 +113,17 @@ def trusts(measured: Sequence[Measured]) -> dict[tuple[str, Kind], float]:
     return found
 
 
-def draws(trust: Mapping[str, float], expert: int) -> dict[str, float]:
-    """How often each label that is not an expert one is to be drawn for batches, where expert ones are drawn with 1.
+def sampling_weights(trust: Mapping[str, float], expert: int) -> dict[str, float]:
+    """How often each label that is not an expert one is to come into batches, where expert ones come with 1.
 
     Trusted labels are worth as much as expert ones, and all are drawn alike. Where none is trusted, batches of which
     half is expert protect best; so all other labels together are then drawn as often as the expert ones. In between,
     their odds go geometrically, by the mean trust; each label takes part in proportion to its own.
 
     Args:
-        trust: of each such label, 0..1.
-        expert: number of expert labels. If these are the majority, half a batch of others would be too much, and all
-            together are drawn as often as there are labels.
+        trust: of each such label, 0..1; at least one.
+        expert: number of expert labels, at least 1. If these are the majority, half a batch of others would be too
+            much, and all together are drawn as often as there are labels.
     """
     mean, least = fmean(trust.values()), min(expert, len(trust))
     together = least * (len(trust) / least) ** mean

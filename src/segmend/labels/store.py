@@ -25,14 +25,14 @@ class Record:
         step: the first one that sees it.
         changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
         offsets: how far surfaces were moved and why, a row for each case and class, of methods that move surfaces.
-        drawn: by case, how often it is drawn, of methods that tell it.
+        sampling_weights: by case, how often it comes into batches, of methods that tell it.
     """
 
     method: str
     step: int
     changed: dict[str, dict[str, int]]
     offsets: list[dict[str, str | float]] = field(default_factory=list)
-    drawn: dict[str, float] = field(default_factory=dict)
+    sampling_weights: dict[str, float] = field(default_factory=dict)
 
 
 class LabelStore:
@@ -102,16 +102,20 @@ class LabelStore:
         """The revision that the label of a case as of a revision is from; 0 if it was never rewritten."""
         return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
 
-    def drawn(self, revision: int) -> Mapping[str, float]:
-        """By case, how often it is drawn as of a revision, >= 0, compared with the others; 1 where nothing is told."""
-        return self.record(revision).drawn if revision else {}
+    def sampling_weights(self, revision: int) -> Mapping[str, float]:
+        """By case, how often it comes into batches as of a revision, >= 0; 1 where nothing is told.
+
+        Raises:
+            InputError: the revision is not there, or damaged.
+        """
+        return self.record(revision).sampling_weights if revision else {}
 
     def append(
         self,
         method: str,
         labels: Iterable[tuple[str, str, NDArray[np.uint8]]],
         offsets: list[dict[str, str | float]] | None = None,
-        drawn: dict[str, float] | None = None,
+        sampling_weights: dict[str, float] | None = None,
     ) -> None:
         """Writes the next revision; it becomes visible when it is whole.
 
@@ -119,7 +123,7 @@ class LabelStore:
             method: that makes it.
             labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
             offsets: rows for the record; may be filled while the labels are asked for.
-            drawn: by case, for the record; likewise.
+            sampling_weights: by case, for the record; likewise.
 
         Raises:
             InputError: the disk is full or cannot be written to.
@@ -134,7 +138,7 @@ class LabelStore:
                 (folder / layer).mkdir(exist_ok=True)
                 np.save(folder / layer / f"{case}.npy", label)
             record.offsets.extend(offsets or [])
-            record.drawn.update(drawn or {})
+            record.sampling_weights.update(sampling_weights or {})
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
     def rewind(self, done: int) -> None:

@@ -87,7 +87,7 @@ class Revision:
         layer: one of the method's label layers.
         label: ``[*spatial]`` uint8 class indices.
         offsets: how far surfaces were moved and why, a row for each class; for people to read, in ``offsets.csv``.
-        drawn: how often the case is drawn for batches from now on, >= 0, where others are drawn with 1; None says
+        sampling_weight: how often the case comes into batches from now on, >= 0, where others come with 1; None says
             nothing, which is 1.
     """
 
@@ -95,7 +95,7 @@ class Revision:
     layer: str
     label: Tensor
     offsets: Sequence[Mapping[str, str | float]] = ()
-    drawn: float | None = None
+    sampling_weight: float | None = None
 
 
 class Method(Configured, nn.Module, ABC):

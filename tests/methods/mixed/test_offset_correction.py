@@ -142,7 +142,7 @@ class TestRevision:
         displaced = [Drawn(f"d{number}", disc(10.0, (11.0 + number, 16.0)), disc(10.0)) for number in range(3)]
 
         def drawn(chosen: OffsetCorrection, *cases: Drawn) -> dict[str, float | None]:
-            return {each.case: each.drawn for each in chosen.revise(cases, STEP)}
+            return {each.case: each.sampling_weight for each in chosen.revise(cases, STEP)}
 
         begun, resumed = method(), method()
         assert sum(drawn(method(), expert, *moved).values()) > 2
@@ -159,7 +159,7 @@ class TestRevision:
     def test_a_label_without_a_surface_is_drawn_as_usual(self):
         expert, given = Drawn("e", disc(10.0), disc(10.0), Quality.EXPERT), Drawn("a", disc(10.0), disc(10.0))
         empty = replace(given, name="empty", given=torch.zeros_like(given.given))
-        found = {each.case: each.drawn for each in method().revise([expert, given, empty], STEP)}
+        found = {each.case: each.sampling_weight for each in method().revise([expert, given, empty], STEP)}
         assert found["empty"] == found["a"] == pytest.approx(1.0)
 
     def test_offsets_are_in_mm(self):

@@ -16,7 +16,15 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import Corrected, Kind, Measured, corrected, draws, scatter_ratios, trusts
+from segmend.functional.offset_hierarchy import (
+    Corrected,
+    Kind,
+    Measured,
+    corrected,
+    sampling_weights,
+    scatter_ratios,
+    trusts,
+)
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
@@ -160,7 +168,7 @@ class OffsetCorrection(Method):
         self._first_ratio = scatter_ratios(measured) | self._first_ratio
         trust = trusts(measured) | self._first_trust
         self._first_trust = {surface: share for surface, share in trust.items() if share}
-        drawn = self._drawn(cases, trust) if self.by_trust and trust else {}
+        weights = self._weights(cases, trust) if self.by_trust and trust else {}
         found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self._first_ratio)
         for case in cases:
             if case.quality is Quality.NOISY:
@@ -169,7 +177,7 @@ class OffsetCorrection(Method):
                     each.row() | {"trust": trust.get((case.name, each.measured.kind), math.nan)} for each in of_case
                 ]
                 label = self._mended(case, of_case, sure.pop(case.name, None))
-                yield Revision(case.name, MENDED, label, rows, drawn.get(case.name))
+                yield Revision(case.name, MENDED, label, rows, weights.get(case.name))
 
     def get_extra_state(self) -> dict[str, Any]:
         """What revisions to come need to know of those before, for checkpoints."""
@@ -193,14 +201,14 @@ class OffsetCorrection(Method):
         expert = case.quality is Quality.EXPERT
         return Measured(case.name, case.annotator, expert, surface.cls, surface.neighbour, seen)
 
-    def _drawn(self, cases: Sequence[LabelledCase], trust: Mapping[tuple[str, Kind], float]) -> dict[str, float]:
-        """How often each noisy label is to be drawn, by the mean trust over its surfaces."""
+    def _weights(self, cases: Sequence[LabelledCase], trust: Mapping[tuple[str, Kind], float]) -> dict[str, float]:
+        """How often each noisy label is to come into batches, by the mean trust over its surfaces."""
         of_cases: dict[str, list[float]] = {case.name: [] for case in cases if case.quality is Quality.NOISY}
         for (name, _), share in trust.items():
             of_cases[name].append(share)
         usual = fmean(trust.values())  # for labels without a surface
         expert = sum(case.quality is Quality.EXPERT for case in cases)
-        return draws({name: fmean(shares or [usual]) for name, shares in of_cases.items()}, expert)
+        return sampling_weights({name: fmean(shares or [usual]) for name, shares in of_cases.items()}, expert)
 
     def _mended(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Tensor:
         label = case.given
