@@ -3,14 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.functional.shrinkage import Shrunk, Zero, known_zero, shrink
+from segmend.functional.shrinkage import Shrunk, Zero, known_zero, shrink, with_some_zero
 
 STEADY = Zero(0.0, 0.0, 0.0)
 
 
-def shrunk_of(estimates, errors, groups=None, zero: Zero | None = STEADY, *, some_are_zero=False) -> Shrunk:
+def shrunk_of(estimates, errors, groups=None, zero: Zero | None = STEADY) -> Shrunk:
     estimates, errors = list(map(float, estimates)), list(map(float, errors))
-    return shrink(estimates, errors, groups or [""] * len(estimates), zero, some_are_zero=some_are_zero)
+    return shrink(estimates, errors, groups or [""] * len(estimates), zero)
+
+
+def some_zero_of(estimates, errors) -> Shrunk:
+    groups = [""] * len(estimates)
+    return with_some_zero(shrunk_of(estimates, errors), estimates, errors, groups, STEADY)
 
 
 def test_equal_estimates_become_their_mean():
@@ -120,11 +125,20 @@ class TestKnownZero:
         assert known_zero([], []) is None
 
 
+def test_as_probable_to_be_zero_as_not_it_keeps_half():
+    # Of -a and a, a spread of 2 a^2 - 1 is found; with a^2 - 1/2 = log 2 a^2 both densities are the same.
+    estimates, errors = [-1.3253, 1.3253], [1.0, 1.0]
+    shrunk, halved = shrunk_of(estimates, errors), some_zero_of(estimates, errors)
+    assert halved.mean == pytest.approx(shrunk.mean / 2, rel=1e-3)
+    assert halved.error == pytest.approx(np.sqrt(shrunk.error**2 / 2 + shrunk.mean**2 / 4), rel=1e-3)
+    assert (halved.bias, halved.spread, halved.group_mean) == (shrunk.bias, shrunk.spread, shrunk.group_mean)
+
+
 def test_where_most_are_zero_these_are_left_there_and_the_others_are_not():
     random = np.random.default_rng(0)
     truth = np.array([0.0] * 60 + [4.0, -4.0] * 10)
     estimates, errors = truth + random.normal(0, 0.4, 80), [0.4] * 80
-    everywhere, somewhere = shrunk_of(estimates, errors), shrunk_of(estimates, errors, some_are_zero=True)
+    everywhere, somewhere = shrunk_of(estimates, errors), some_zero_of(estimates, errors)
     assert np.abs(everywhere.mean[:60]).mean() > 0.25
     assert np.abs(somewhere.mean[:60]).mean() < 0.1
     assert (np.abs(somewhere.mean[:60]) > somewhere.error[:60]).sum() <= 3
@@ -134,14 +148,14 @@ def test_where_most_are_zero_these_are_left_there_and_the_others_are_not():
 
 def test_where_none_is_zero_it_does_not_matter_that_some_could_be():
     estimates, errors = np.linspace(1.5, 5, 40) * np.tile([1, -1], 20), [0.3] * 40
-    everywhere, somewhere = shrunk_of(estimates, errors), shrunk_of(estimates, errors, some_are_zero=True)
+    everywhere, somewhere = shrunk_of(estimates, errors), some_zero_of(estimates, errors)
     assert somewhere.mean == pytest.approx(everywhere.mean, abs=0.05)
     assert somewhere.error == pytest.approx(everywhere.error, abs=0.15)
 
 
 def test_what_may_be_either_is_uncertain():
     estimates, errors = [0.0, 0.1, -0.1, 4.0, -4.0, 1.0], [0.4] * 6
-    shrunk = shrunk_of(estimates, errors, some_are_zero=True)
+    shrunk = some_zero_of(estimates, errors)
     assert 0.1 < shrunk.mean[5] < 0.85 * shrunk_of(estimates, errors).mean[5]
     assert shrunk.error[5] > 1.1 * shrunk.error[3]
-    assert np.isfinite(shrunk_of([50.0, -50.0, 0.0], [0.01] * 3, some_are_zero=True).mean).all()
+    assert np.isfinite(some_zero_of([50.0, -50.0, 0.0], [0.01] * 3).mean).all()

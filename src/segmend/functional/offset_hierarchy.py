@@ -9,7 +9,7 @@ from statistics import fmean, median
 from types import MappingProxyType
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.shrinkage import Zero, known_zero, shrink
+from segmend.functional.shrinkage import Zero, known_zero, shrink, with_some_zero
 
 Kind = tuple[int, int | None]
 """What surfaces are alike by: their class, and the one on the other side; None if all sides are one."""
@@ -159,7 +159,8 @@ def corrected(
         estimates = [each.seen.offset for each in moved]
         errors = _steadied([each.seen.error for each in moved])
         annotators = [each.annotator for each in moved]
-        shrunk = shrink(estimates, errors, annotators, zero, some_are_zero=True)
+        shrunk = shrink(estimates, errors, annotators, zero)
+        shrunk = with_some_zero(shrunk, estimates, errors, annotators, zero)
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:

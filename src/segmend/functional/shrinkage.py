@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,6 @@ def shrink(
     errors: Sequence[float],
     groups: Sequence[str],
     zero: Zero | None,
-    *,
-    some_are_zero: bool = False,
 ) -> Shrunk:
     """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
 
@@ -82,11 +80,8 @@ def shrink(
         groups: ``[N]`` what belongs together.
         zero: what is known of the source; its bias b is taken off, its scatter adds to the errors. If nothing is
             known, b is the median of the estimates: as many are above 0 as below.
-        some_are_zero: an unknown share of the t_i are exactly 0, and the others as above (the two groups of Efron,
-            Stat. Sci. 2008): estimates near b keep less, by how probable it is that there is nothing behind them.
     """
-    x = np.asarray(estimates, dtype=float)
-    variance = np.square(np.asarray(errors, dtype=float)) + (zero.scatter**2 if zero else 0.0)
+    x, variance = np.asarray(estimates, dtype=float), _variance(errors, zero)
     names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     spread = _between(x, variance, member)
     weight = 1 / (variance + spread)
@@ -95,18 +90,12 @@ def shrink(
     among = _between(means, 1 / total, np.zeros(len(names), dtype=int))
     common = float(np.average(means, weights=1 / (1 / total + among)))
     bias = zero.bias if zero else float(np.median(x))
-    systematic = 1 / np.mean(1 / variance) + (zero.error**2 if zero else 0.0)
+    systematic = float(1 / np.mean(1 / variance)) + (zero.error**2 if zero else 0.0)
     from_0 = common - bias
     means = _kept(from_0**2 - systematic, systematic) * from_0 + _kept(among, 1 / total) * (means - common)
     kept = _kept(spread, variance)
     mean = means[member] + kept * (x - bias - means[member])
     error = np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic))
-    if some_are_zero:
-        unknown = variance + (zero.error**2 if zero else 0.0)
-        some = _not_zero(
-            norm.logpdf(x - bias, means[member], np.sqrt(variance + spread)), norm.logpdf(x - bias, 0, np.sqrt(unknown))
-        )
-        mean, error = some * mean, np.sqrt(some * error**2 + some * (1 - some) * mean**2)
     return Shrunk(
         mean=mean,
         error=error,
@@ -114,6 +103,35 @@ def shrink(
         spread=float(np.sqrt(spread)),
         bias=bias,
     )
+
+
+def with_some_zero(
+    shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero | None
+) -> Shrunk:
+    """The same where an unknown share of the t_i are exactly 0 (the two groups of Efron, Stat. Sci. 2008).
+
+    Estimates near b keep less, by how probable it is that there is nothing behind them. The share of those with
+    nothing is the most probable one.
+
+    Args:
+        shrunk: what ``shrink`` makes of all other arguments.
+        estimates: ``[N]``.
+        errors: ``[N]`` standard errors, > 0.
+        groups: ``[N]`` what belongs together.
+        zero: what is known of the source.
+    """
+    x, variance = np.asarray(estimates, dtype=float) - shrunk.bias, _variance(errors, zero)
+    of_group = np.array([shrunk.group_mean[group] for group in groups])
+    if_zero = norm.logpdf(x, 0, np.sqrt(variance + (zero.error**2 if zero else 0.0)))
+    some = _not_zero(norm.logpdf(x, of_group, np.sqrt(variance + shrunk.spread**2)), if_zero)
+    mean = some * shrunk.mean
+    error = np.sqrt(some * shrunk.error**2 + some * (1 - some) * shrunk.mean**2)
+    return replace(shrunk, mean=mean, error=error)
+
+
+def _variance(errors: Sequence[float], zero: Zero | None) -> NDArray[np.float64]:
+    variance: NDArray[np.float64] = np.square(np.asarray(errors, dtype=float))
+    return variance + zero.scatter**2 if zero else variance
 
 
 def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64]:

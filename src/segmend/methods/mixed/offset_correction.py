@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,15 +15,7 @@ from segmend.data.case import Quality
 from segmend.data.sampling import Composition
 from segmend.errors import InputError
 from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import (
-    Corrected,
-    Kind,
-    Measured,
-    corrected,
-    sampling_weights,
-    scatter_ratios,
-    trusts,
-)
+from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
 from segmend.functional.surface_offset import directions
 from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.functional.voxel import IGNORE
@@ -34,6 +25,7 @@ from segmend.methods.mixed.plil import PLIL
 from segmend.methods.supervised.supervised import Supervised
 from segmend.networks import Network
 from segmend.parts.ema import EMATeacher
+from segmend.parts.first_look import FirstLook
 
 MENDED = "mended"
 _FAR = 1e4
@@ -134,8 +126,7 @@ class OffsetCorrection(Method):
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
         self.reach, self.doubt, self.by_trust = reach, doubt, by_trust
-        self._first_ratio: dict[Kind, float] = {}
-        self._first_trust: dict[tuple[str, Kind], float] = {}
+        self.first = FirstLook()
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -165,27 +156,21 @@ class OffsetCorrection(Method):
             if case.quality is Quality.NOISY and self.remainder != "keep":
                 top, cls = probabilities.max(0)
                 sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
-        self._first_ratio = scatter_ratios(measured) | self._first_ratio
-        trust = trusts(measured) | self._first_trust
-        self._first_trust = {surface: share for surface, share in trust.items() if share}
-        weights = self._weights(cases, trust) if self.by_trust and trust else {}
-        found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self._first_ratio)
-        for case in cases:
-            if case.quality is Quality.NOISY:
-                of_case = [each for each in found if each.measured.case == case.name]
-                rows = [
-                    each.row() | {"trust": trust.get((case.name, each.measured.kind), math.nan)} for each in of_case
-                ]
-                label = self._mended(case, of_case, sure.pop(case.name, None))
-                yield Revision(case.name, MENDED, label, rows, weights.get(case.name))
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What revisions to come need to know of those before, for checkpoints."""
-        return {"ratio": self._first_ratio, "trust": self._first_trust}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up what ``get_extra_state`` gave."""
-        self._first_ratio, self._first_trust = dict(state["ratio"]), dict(state["trust"])
+        self.first.take(measured)
+        found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self.first.ratios)
+        noisy = [case for case in cases if case.quality is Quality.NOISY]
+        expert = sum(case.quality is Quality.EXPERT for case in cases)
+        weights = self.first.sampling_weights((case.name for case in noisy), expert) if self.by_trust else {}
+        for case in noisy:
+            of_case = [each for each in found if each.measured.case == case.name]
+            rows = [each.row() | {"trust": self._trust(each)} for each in of_case]
+            yield Revision(
+                case.name,
+                MENDED,
+                self._mended(case, of_case, sure.pop(case.name, None)),
+                rows,
+                weights.get(case.name),
+            )
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
         seen = estimate_offset(
@@ -201,14 +186,8 @@ class OffsetCorrection(Method):
         expert = case.quality is Quality.EXPERT
         return Measured(case.name, case.annotator, expert, surface.cls, surface.neighbour, seen)
 
-    def _weights(self, cases: Sequence[LabelledCase], trust: Mapping[tuple[str, Kind], float]) -> dict[str, float]:
-        """How often each noisy label is to come into batches, by the mean trust over its surfaces."""
-        of_cases: dict[str, list[float]] = {case.name: [] for case in cases if case.quality is Quality.NOISY}
-        for (name, _), share in trust.items():
-            of_cases[name].append(share)
-        usual = fmean(trust.values())  # for labels without a surface
-        expert = sum(case.quality is Quality.EXPERT for case in cases)
-        return sampling_weights({name: fmean(shares or [usual]) for name, shares in of_cases.items()}, expert)
+    def _trust(self, found: Corrected) -> float:
+        return self.first.trusts.get((found.measured.case, found.measured.kind), math.nan)
 
     def _mended(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Tensor:
         label = case.given
