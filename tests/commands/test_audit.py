@@ -159,7 +159,17 @@ class TestFindings:
         assert "knows little" not in capsys.readouterr().err
         monkeypatch.setattr("segmend.commands.audit._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in capsys.readouterr().err
+        said = " ".join(capsys.readouterr().err.split())
+        assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
+        assert "says of that class, but by how much its outlines are off" in said
+
+    def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
+        self, data, knowing, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.setattr("segmend.commands.audit._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.functional.offset_hierarchy._SEEN", 1e9)
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        assert "says of that class." in " ".join(capsys.readouterr().err.split())
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()

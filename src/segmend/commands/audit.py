@@ -253,9 +253,11 @@ def _tell(place: AuditFolder, table: pd.DataFrame, usual: Mapping[str, Usual]) -
     suspect = int((table["score"] < SUSPECT).sum())
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
+    measured = set(table.loc[table["undo_se_mm"].notna(), "label"])
     lines += [
         f"Of '{label}' the model knows little: it expects a Dice of {of_class.best_dice:.2f} of its own outlines, as a "
-        "rule. Train it for longer (--iterations) before you trust what this audit says of that class."
+        "rule. Train it for longer (--iterations) before you trust what this audit says of that class"
+        + (", but by how much its outlines are off: less is enough for that." if label in measured else ".")
         for label, of_class in usual.items()
         if of_class.best_dice < _UNFAMILIAR
     ]
