@@ -157,19 +157,21 @@ class TestFindings:
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "knows little" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.commands.audit._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
-        assert "says of that class, but by how much its outlines are off" in said
+        assert "How far each outline is to be moved back takes less" in said
 
     def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
         self, data, knowing, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setattr("segmend.commands.audit._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
         monkeypatch.setattr("segmend.functional.offset_hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "says of that class." in " ".join(capsys.readouterr().err.split())
+        said = " ".join(capsys.readouterr().err.split())
+        assert "knows little" in said
+        assert "How far" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()

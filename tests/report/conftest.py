@@ -17,6 +17,7 @@ from segmend.labels.audit.kinds import Kind
 from segmend.labels.audit.region_rows import RegionRow
 from segmend.labels.audit.rows import LabelRow
 from segmend.labels.audit.tables import write_rows
+from segmend.metrics.results import write_json
 
 LPS = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (24, 20, 10)
@@ -111,11 +112,13 @@ class MadeUpAudit:
         regions: Sequence[RegionRow] = (),
         biases: Sequence[Bias] = (),
         findings: Sequence[Finding] = (),
+        remarks: Sequence[str] = (),
     ) -> None:
         write_rows(self.place.labels, LabelRow, rows)
         write_rows(self.place.regions, RegionRow, regions)
         write_rows(self.place.annotators, Bias, biases)
         write_rows(self.place.checks, Finding, findings)
+        write_json(self.place.summary, {"remarks": list(remarks)})
 
 
 @pytest.fixture

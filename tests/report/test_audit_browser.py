@@ -189,6 +189,16 @@ def test_hostile_names_are_only_text(opened):
     assert opened.ask("document.images.length") == 0
 
 
+def test_what_is_known_of_a_label_is_told(browser, make_audit):
+    made = make_audit(["a"])
+    unclear = {"undo_mm": -0.4, "undo_se_mm": 0.6}
+    made.write_tables([made.row(1, "a", "organ", 0.6), made.row(2, "a", "organ", 0.7, **unclear)])
+    browser.open(write_audit_report(made.audit, made.folder, pictures=0))
+    assert "moved 0.4 ± 0.2 mm inward" in browser.text("#facts")
+    browser.press("j")
+    assert "moved" not in browser.text("#facts")
+
+
 def test_keys_and_clicks_step_through_the_labels(opened):
     assert chosen(opened) == ("first", "organ: slices left out")
     opened.press("j", "ArrowRight")

@@ -219,6 +219,15 @@ def test_another_audit_has_another_key(make_audit):
     assert report(made).data("audit")["key"] != key
 
 
+def test_remarks_stand_above_all(make_audit):
+    made = make_audit(["a"])
+    told = ["Of <b> & 'c' it knows little.", "Most are off."]
+    made.write_tables([made.row(1, "a", "organ", 0.6)], remarks=told)
+    page = report(made, pictures=0)
+    assert [text for text in page.text if text in told] == told
+    assert page.all("b") == []
+
+
 def test_pictures_of_microscopes_have_no_millimetres(make_audit, tmp_path):
     made = make_audit(["a"])
     for path in sorted(tmp_path.rglob("*.nii.gz")):

@@ -24,7 +24,6 @@ from segmend.labels.audit.first_look import first_look
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.folds import assign_folds, to_judge
 from segmend.labels.audit.rows import SUSPECT
-from segmend.labels.audit.scores import Usual
 from segmend.labels.audit.tables import write_audit
 from segmend.labels.corrections import read_corrections, rounds_of
 from segmend.labels.raters import find_raters
@@ -37,11 +36,6 @@ from segmend.precision import Precision
 from segmend.progress import console
 from segmend.report.audit_page import write_audit_report
 from segmend.run import Run
-
-_UNFAMILIAR = 0.6
-"""Dice of a model's outlines, by its own account, below which it is no judge of others'."""
-_SURE = 2.0
-"""Standard deviations from which on an offset is told."""
 
 
 def audit(
@@ -189,8 +183,7 @@ def audit(
     found = Auditor(folder, audited, find_raters(folder), place).run()
     table = write_audit(place, folder, found, [*findings, *found.findings])
     write_audit_report(place.root, folder)
-    names = list(folder.labels)
-    _tell(place, table, {names[index]: of_class for index, of_class in found.usual.items()})
+    _tell(place, table)
     return table
 
 
@@ -249,25 +242,9 @@ def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
     return {name: any(of_run is None or name in of_run for of_run in known) for name in names}
 
 
-def _tell(place: AuditFolder, table: pd.DataFrame, usual: Mapping[str, Usual]) -> None:
+def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     suspect = int((table["score"] < SUSPECT).sum())
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
-    measured = set(table.loc[table["undo_se_mm"].notna(), "label"])
-    lines += [
-        f"Of '{label}' the model knows little: it expects a Dice of {of_class.best_dice:.2f} of its own outlines, as a "
-        "rule. Train it for longer (--iterations) before you trust what this audit says of that class"
-        + (", but by how much its outlines are off: less is enough for that." if label in measured else ".")
-        for label, of_class in usual.items()
-        if of_class.best_dice < _UNFAMILIAR
-    ]
-    noisy = table[table["undo_mm"].notna()]
-    off = noisy[noisy["undo_mm"].abs() > _SURE * noisy["undo_se_mm"]]
-    if len(off) > len(noisy) / 2:
-        lines.append(
-            f"{len(off)} of {len(noisy)} noisy labels seem to be drawn too wide or too tight, by "
-            f"{off['undo_mm'].abs().median():.1f} mm as a rule. Where nearly all are, none stands out; "
-            "'segmend correct --offsets true' moves each back by its own offset."
-        )
-    for line in [*lines, f"Look at them: {place.root / 'report.html'}"]:
+    for line in [*lines, *place.read_summary()["remarks"], f"Look at them: {place.root / 'report.html'}"]:
         console.print(line, markup=False, soft_wrap=True)

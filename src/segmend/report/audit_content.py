@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from segmend.data.folder import DataFolder
-from segmend.data.image import PICTURES
 from segmend.errors import InputError
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.rows import SUSPECT
+from segmend.labels.audit.tables import unit_of
 
 Row = Mapping[str, str]
 """A row of a table, by column."""
@@ -67,6 +67,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
     return {
         "dataset": folder.name,
         "lead": f"{suspects} of {len(rows)} labels of {cases} cases look suspect.",
+        "remarks": place.read_summary()["remarks"],
         "rows": len(rows),
         "suspects": suspects,
         "threshold": SUSPECT,
@@ -79,7 +80,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
             "key": hashlib.blake2b(place.labels.read_bytes(), digest_size=8).hexdigest(),
             "rows": [_row(row) for row in rows],
             "findings": _findings(read_rows(place.checks)),
-            "unit": "pixels" if folder.file_ending in PICTURES else "mm",
+            "unit": unit_of(folder),
         },
     }
 
@@ -94,14 +95,20 @@ def _row(row: Row) -> dict[str, Any]:
         "score": float(row["score"]),
         "dice": float(row["dice_to_prediction"]),
         "flagged": int(row["flagged_voxels"]),
-        "offset": float(row["offset_mm"]) if row["offset_mm"] else None,
+        "offset": _known(row["offset_mm"]),
+        "undo": _known(row["undo_mm"]),
+        "undo_error": _known(row["undo_se_mm"]),
         "proposal": row["proposal"],
         "changed": int(row["changed_voxels"]),
-        "sure": float(row["proposal_score"]) if row["proposal_score"] else None,
+        "sure": _known(row["proposal_score"]),
         "quality": row["quality"],
         "annotator": row["annotator"],
         "seen": row["seen"] == "True",
     }
+
+
+def _known(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def _findings(rows: Iterable[Row]) -> dict[str, list[str]]:

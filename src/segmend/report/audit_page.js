@@ -170,6 +170,11 @@ class Page {
     else this.viewer.clear();
   }
 
+  moved(row) {
+    const way = row.undo > 0 ? "outward" : "inward";
+    return `moved ${number(Math.abs(row.undo), 1)} ± ${number(row.undo_error, 1)} ${this.unit} ${way}`;
+  }
+
   tellFacts(row) {
     const changes = {
       shift: "moves the whole boundary", regions: `changes ${row.changed} voxels`, none: "none: nothing to mend",
@@ -178,6 +183,7 @@ class Page {
       ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice, 2)], ["flagged voxels", row.flagged],
       ["off by", row.offset === null ? "–" : `${number(Math.abs(row.offset), 1)} ${this.unit} too ${row.offset > 0 ? "wide" : "tight"}`],
       ["proposal", changes[row.proposal] + (row.sure === null ? "" : `, ${Math.round(100 * row.sure)} % sure`)],
+      ...row.undo === null || Math.abs(row.undo) <= row.undo_error ? [] : [["by its own offset", this.moved(row)]],
       ["drawn by", [row.annotator, row.quality].filter(Boolean).join(", ")],
     ];
     byId("facts").replaceChildren(...facts.map(([name, value]) => {

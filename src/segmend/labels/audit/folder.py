@@ -29,7 +29,7 @@ class AuditFolder:
 
     @property
     def summary(self) -> Path:
-        """Where the evidence comes from, calibration, and what is usual; written last."""
+        """Where the evidence comes from, calibration, what is usual, and remarks; written last."""
         return self.root / "audit.json"
 
     @property
@@ -79,6 +79,14 @@ class AuditFolder:
             InputError: they are not there or damaged.
         """
         return self._read_json(self.settings)
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary.
+
+        Raises:
+            InputError: it is not there or damaged.
+        """
+        return self._read_json(self.summary)
 
     def read_labels(self) -> pd.DataFrame:
         """``audit.csv``, names as text.

@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from segmend.data.folder import DataFolder
+from segmend.data.image import PICTURES
 from segmend.labels.audit.annotators import Bias
 from segmend.labels.audit.auditor import Audit
 from segmend.labels.audit.checks import Finding
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.region_rows import RegionRow
+from segmend.labels.audit.remarks import remarks
 from segmend.labels.audit.rows import SUSPECT, LabelRow
 from segmend.metrics.results import write_json
 from segmend.outputs import whole_file
@@ -44,6 +46,7 @@ def write_audit(place: AuditFolder, folder: DataFolder, found: Audit, findings: 
     write_rows(place.checks, Finding, findings)
     names = list(folder.labels)
     seen = sorted({row.case for row in found.labels if row.seen})
+    usual = {names[index]: of_class for index, of_class in found.usual.items()}
     thresholds = zip(names, found.calibration.thresholds.tolist(), strict=True)
     summary: dict[str, Any] = {
         "data": str(folder.root.resolve()),
@@ -52,13 +55,19 @@ def write_audit(place: AuditFolder, folder: DataFolder, found: Audit, findings: 
         "cases_seen_by_their_model": seen,
         "temperature": found.calibration.temperature,
         "thresholds": {name: value if math.isfinite(value) else None for name, value in thresholds},
-        "usual": {names[index]: asdict(usual) for index, usual in found.usual.items()},
+        "usual": {name: asdict(of_class) for name, of_class in usual.items()},
+        "remarks": remarks(found.labels, usual, unit_of(folder)),
         "suspect": sum(row.score < SUSPECT for row in found.labels),
         "regions": len(found.regions),
         "findings": len(findings),
     }
     write_json(place.summary, summary | ({"warning": _SEEN} if seen else {}))
     return table
+
+
+def unit_of(folder: DataFolder) -> str:
+    """What distances are in: pictures of microscopes have no millimetres."""
+    return "pixels" if folder.file_ending in PICTURES else "mm"
 
 
 def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame:
