@@ -30,6 +30,21 @@ def test_without_expert_labels_as_many_are_taken_to_be_wide_as_tight():
     assert [each.offset for each in found] == [3.0, 0.0, -1.0]
 
 
+def test_without_expert_labels_only_what_stands_out_is_undone():
+    """Nothing tells how far a model can be believed; expert labels that are found again do."""
+    noisy = [measured(f"n{number}", offset, error=1.0) for number, offset in enumerate((2.0, -2.0, 1.5, -1.5) * 5)]
+    far = [measured(f"f{number}", offset, error=1.0) for number, offset in enumerate((9.0, -9.0) * 10)]
+    expert = [measured(f"e{number}", 0.0, error=1.0, expert=True) for number in range(4)]
+
+    def kept(labels, given):
+        found = corrected([*labels, *given], hierarchical=True)
+        return sum(abs(each.offset) for each in found) / sum(abs(each.seen.offset) for each in labels)
+
+    assert kept(noisy, []) == 0
+    assert kept(noisy, expert) > 0.4
+    assert kept(far, []) > 0.9
+
+
 def test_what_is_uncertain_is_pulled_to_the_annotators_mean():
     sure = [measured(f"s{number}", 6.0 + 0.1 * (number % 5), annotator="x") for number in range(30)]
     odd = measured("odd", -2.0, error=5.0, annotator="x")

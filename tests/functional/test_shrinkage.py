@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.functional.shrinkage import Shrunk, Zero, known_zero, shrink, with_some_zero
+from segmend.functional.shrinkage import Shrunk, Zero, assumed_zero, known_zero, shrink, with_some_zero
 
 STEADY = Zero(0.0, 0.0, 0.0)
 
 
-def shrunk_of(estimates, errors, groups=None, zero: Zero | None = STEADY) -> Shrunk:
+def shrunk_of(estimates, errors, groups=None, zero: Zero = STEADY) -> Shrunk:
     estimates, errors = list(map(float, estimates)), list(map(float, errors))
     return shrink(estimates, errors, groups or [""] * len(estimates), zero)
 
@@ -95,7 +95,8 @@ def test_one_estimate_is_believed_as_far_as_it_stands_out():
 
 
 def test_where_nothing_is_known_of_the_source_what_all_have_in_common_is_its_bias():
-    shrunk = shrunk_of([4.9, 5.0, 5.1, 1.0, 1.1, 0.9], [0.1] * 6, ["wide"] * 3 + ["tight"] * 3, zero=None)
+    estimates = [4.9, 5.0, 5.1, 1.0, 1.1, 0.9]
+    shrunk = shrunk_of(estimates, [0.1] * 6, ["wide"] * 3 + ["tight"] * 3, zero=assumed_zero(estimates, 0.0))
     assert shrunk.bias == pytest.approx(3.0)
     assert shrunk.group_mean == {"wide": pytest.approx(2.0, abs=0.01), "tight": pytest.approx(-2.0, abs=0.01)}
 

@@ -9,12 +9,17 @@ from statistics import fmean, median
 from types import MappingProxyType
 
 from segmend.functional.offset_estimate import OffsetEstimate
-from segmend.functional.shrinkage import Zero, known_zero, shrink, with_some_zero
+from segmend.functional.shrinkage import Zero, assumed_zero, known_zero, shrink, with_some_zero
 
 Kind = tuple[int, int | None]
 """What surfaces are alike by: their class, and the one on the other side; None if all sides are one."""
 _SEEN = 1.1
 """Median contrast from which on a model is taken to see a surface."""
+_FEARED_RATIO = 2.0
+"""How many times their standard error surfaces are taken to scatter beyond it if no expert label tells.
+
+Where some did tell, it was 0 to 1.2 times in scans of hearts, and 1.5 to 1.8 times in microscopies of cells.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,8 @@ def corrected(
 
     Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
     does not see yet, of which it says hardly more within most labels than far from them, stay where they are, and so
-    do single ones that it does not see.
+    do single ones that it does not see. Without expert labels nothing tells how far a model can be believed: it is
+    then feared to scatter widely, and only offsets that stand out all the same are undone.
 
     Args:
         measured: of all labels.
@@ -155,8 +161,8 @@ def corrected(
         found += [Corrected(each, 0.0, math.nan, 0.0, 0.0) for each in unseen]
         if not moved:
             continue
-        zero = _zero(known, least_ratio.get(kind, 0.0) * _typical_error(moved))
-        estimates = [each.seen.offset for each in moved]
+        typical, estimates = _typical_error(moved), [each.seen.offset for each in moved]
+        zero = _zero(known, least_ratio.get(kind, 0.0) * typical) or assumed_zero(estimates, _FEARED_RATIO * typical)
         errors = _steadied([each.seen.error for each in moved])
         annotators = [each.annotator for each in moved]
         shrunk = shrink(estimates, errors, annotators, zero)
@@ -164,7 +170,7 @@ def corrected(
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:
-                offset, error = estimates[at] - shrunk.bias, math.hypot(errors[at], zero.scatter if zero else 0.0)
+                offset, error = estimates[at] - shrunk.bias, math.hypot(errors[at], zero.scatter)
             found.append(Corrected(each, offset, error, shrunk.group_mean[each.annotator], shrunk.bias))
     return found
 

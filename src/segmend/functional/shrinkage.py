@@ -61,12 +61,19 @@ def known_zero(estimates: Sequence[float], errors: Sequence[float], least_scatte
     return Zero(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
 
 
-def shrink(
-    estimates: Sequence[float],
-    errors: Sequence[float],
-    groups: Sequence[str],
-    zero: Zero | None,
-) -> Shrunk:
+def assumed_zero(estimates: Sequence[float], scatter: float) -> Zero:
+    """What is taken for granted of the source of estimates none of which is known to be of a 0.
+
+    As many true values are above 0 as below.
+
+    Args:
+        estimates: ``[N]``, at least one.
+        scatter: that the source is feared to have.
+    """
+    return Zero(float(np.median(estimates)), 0.0, scatter)
+
+
+def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero) -> Shrunk:
     """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
 
     Each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to the
@@ -78,8 +85,7 @@ def shrink(
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
         groups: ``[N]`` what belongs together.
-        zero: what is known of the source; its bias b is taken off, its scatter adds to the errors. If nothing is
-            known, b is the median of the estimates: as many are above 0 as below.
+        zero: what is known of the source; its bias b is taken off, its scatter adds to the errors.
     """
     x, variance = np.asarray(estimates, dtype=float), _variance(errors, zero)
     names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
@@ -89,24 +95,23 @@ def shrink(
     means = np.bincount(member, weight * x) / total
     among = _between(means, 1 / total, np.zeros(len(names), dtype=int))
     common = float(np.average(means, weights=1 / (1 / total + among)))
-    bias = zero.bias if zero else float(np.median(x))
-    systematic = float(1 / np.mean(1 / variance)) + (zero.error**2 if zero else 0.0)
-    from_0 = common - bias
+    systematic = float(1 / np.mean(1 / variance)) + zero.error**2
+    from_0 = common - zero.bias
     means = _kept(from_0**2 - systematic, systematic) * from_0 + _kept(among, 1 / total) * (means - common)
     kept = _kept(spread, variance)
-    mean = means[member] + kept * (x - bias - means[member])
+    mean = means[member] + kept * (x - zero.bias - means[member])
     error = np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic))
     return Shrunk(
         mean=mean,
         error=error,
         group_mean=dict(zip(map(str, names), map(float, means), strict=True)),
         spread=float(np.sqrt(spread)),
-        bias=bias,
+        bias=zero.bias,
     )
 
 
 def with_some_zero(
-    shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero | None
+    shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero
 ) -> Shrunk:
     """The same where an unknown share of the t_i are exactly 0 (the two groups of Efron, Stat. Sci. 2008).
 
@@ -120,18 +125,18 @@ def with_some_zero(
         groups: ``[N]`` what belongs together.
         zero: what is known of the source.
     """
-    x, variance = np.asarray(estimates, dtype=float) - shrunk.bias, _variance(errors, zero)
+    x, variance = np.asarray(estimates, dtype=float) - zero.bias, _variance(errors, zero)
     of_group = np.array([shrunk.group_mean[group] for group in groups])
-    if_zero = norm.logpdf(x, 0, np.sqrt(variance + (zero.error**2 if zero else 0.0)))
+    if_zero = norm.logpdf(x, 0, np.sqrt(variance + zero.error**2))
     some = _not_zero(norm.logpdf(x, of_group, np.sqrt(variance + shrunk.spread**2)), if_zero)
     mean = some * shrunk.mean
     error = np.sqrt(some * shrunk.error**2 + some * (1 - some) * shrunk.mean**2)
     return replace(shrunk, mean=mean, error=error)
 
 
-def _variance(errors: Sequence[float], zero: Zero | None) -> NDArray[np.float64]:
+def _variance(errors: Sequence[float], zero: Zero) -> NDArray[np.float64]:
     variance: NDArray[np.float64] = np.square(np.asarray(errors, dtype=float))
-    return variance + zero.scatter**2 if zero else variance
+    return variance + zero.scatter**2
 
 
 def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64]:
