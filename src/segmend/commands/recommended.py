@@ -25,7 +25,10 @@ class Recommendation:
 
 
 EXPERT_ONLY = Recommendation(Supervised, "all labels are expert ones")
-NOISY_ONLY = Recommendation(OffsetCorrection, "no label is known to be right")
+NOISY_ONLY = Recommendation(
+    OffsetCorrection,
+    "no label is known to be right (a few marked 'expert' in cases.csv would tell how far to believe it)",
+)
 BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are noisy")
 
 

@@ -56,7 +56,8 @@ class OffsetCorrection(Method):
     less than at the first look. What all annotators seem to have in common may be the teacher's as well, so it is
     pulled to 0, by the error of one estimate; and so is every offset by the chance that its label is right, as an
     unknown share of them is taken to be. Without expert labels b cannot be known; it is then the median of what is
-    measured, that is, as many labels are assumed to be too wide as too tight. At each revision all noisy labels are
+    measured, that is, as many labels are assumed to be too wide as too tight; and the teacher is feared to scatter by
+    twice its typical e, more than expert labels told wherever there were some. At each revision all noisy labels are
     rebuilt from the given ones: every class moved, and each voxel given to the class it then lies deepest in. What no
     offset explains (pieces missing or too many) is where the teacher is sure and still disagrees; it can be put right,
     too. Then training goes on, with the mended labels. Surfaces of classes that the teacher does not see yet stay:
