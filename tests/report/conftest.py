@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from audit_rows import made_up_row
 
 from segmend.data.folder import DataFolder
 from segmend.labels.audit.annotators import Bias
@@ -62,30 +63,6 @@ class MadeUpAudit:
         self.save(self.place.proposal(name, ".nii.gz"), proposal)
         self.save(self.place.issues(name, ".nii.gz"), issues)
 
-    def row(self, rank: int, case: str, label: str, score: float, **more: object) -> LabelRow:
-        values: dict[str, object] = {
-            "kind": Kind.SLICES if score < 0.5 else Kind.OK,
-            "dice_to_prediction": 0.5 + score / 2,
-            "flagged_voxels": round(1000 * (1 - score)),
-            "expected_dice": 0.4,
-            "best_dice": 0.9,
-            "distance_mm": 2.0,
-            "offset_mm": -1.25,
-            "offset_se_mm": 0.1,
-            "undo_mm": -0.4,
-            "undo_se_mm": 0.2,
-            "volume_ratio": 0.5,
-            "proposal": "regions" if score < 0.5 else "none",
-            "proposal_score": 0.8 if score < 0.5 else float("nan"),
-            "changed_voxels": 180,
-            "quality": "noisy",
-            "annotator": "",
-            "fold": 1,
-            "seen": False,
-            "corrected": 0,
-        }
-        return LabelRow(rank=rank, case=case, label=label, score=score, **(values | more))
-
     def region(self, case: str, label: str) -> RegionRow:
         value = self.labels.index(label) + 1
         x, y, z = (LPS @ [11.5, 6 * value - 0.5, 6, 1])[:3]
@@ -137,7 +114,7 @@ def make_audit(tmp_path: Path) -> Callable[..., MadeUpAudit]:
         scores = np.linspace(0.1, 0.9, len(pairs))
         made.write_tables(
             [
-                made.row(rank, case, label, float(score))
+                made_up_row(rank, case, label, float(score))
                 for rank, ((case, label), score) in enumerate(zip(pairs, scores, strict=True), 1)
             ],
             [made.region(case, label) for case, label in pairs],

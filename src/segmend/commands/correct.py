@@ -20,6 +20,7 @@ from segmend.data.image import read_label, write_label
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
 from segmend.labels.audit.folder import AuditFolder
+from segmend.labels.audit.rows import is_moved
 from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
 from segmend.labels.raters import read_drawing
 from segmend.labels.undoing import undone
@@ -144,7 +145,7 @@ def _plan(
                 wanted[row["label"]] = ("accepted" if decision else "score", row)
             elif decision:
                 refused.add(row["label"])
-            elif offsets and abs(row["undo_mm"]) > row["undo_se_mm"]:  # of expert labels both are NaN
+            elif offsets and is_moved(row["undo_mm"], row["undo_se_mm"]):
                 wanted[row["label"]] = ("offset", row)
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):

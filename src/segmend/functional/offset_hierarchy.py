@@ -170,8 +170,8 @@ def corrected(
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:
-                offset, error = estimates[at] - shrunk.bias, math.hypot(errors[at], zero.scatter)
-            found.append(Corrected(each, offset, error, shrunk.group_mean[each.annotator], shrunk.bias))
+                offset, error = estimates[at] - zero.bias, math.hypot(errors[at], zero.scatter)
+            found.append(Corrected(each, offset, error, shrunk.group_mean[each.annotator], zero.bias))
     return found
 
 

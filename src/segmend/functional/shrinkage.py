@@ -35,14 +35,12 @@ class Shrunk:
         error: ``[N]`` posterior standard deviations.
         group_mean: mean of each group.
         spread: standard deviation of the true values around the mean of their group.
-        bias: what was taken off of all of them.
     """
 
     mean: NDArray[np.float64]
     error: NDArray[np.float64]
     group_mean: dict[str, float]
     spread: float
-    bias: float
 
 
 def known_zero(estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0) -> Zero | None:
@@ -106,7 +104,6 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
         error=error,
         group_mean=dict(zip(map(str, names), map(float, means), strict=True)),
         spread=float(np.sqrt(spread)),
-        bias=zero.bias,
     )
 
 

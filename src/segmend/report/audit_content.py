@@ -15,7 +15,7 @@ import numpy as np
 from segmend.data.folder import DataFolder
 from segmend.errors import InputError
 from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.audit.rows import SUSPECT
+from segmend.labels.audit.rows import SUSPECT, is_moved
 from segmend.labels.audit.tables import unit_of
 
 Row = Mapping[str, str]
@@ -87,6 +87,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
 
 def _row(row: Row) -> dict[str, Any]:
     """What the script needs of a row."""
+    undo, undo_error = _known(row["undo_mm"]) or 0.0, _known(row["undo_se_mm"]) or 0.0
     return {
         "rank": int(row["rank"]),
         "case": row["case"],
@@ -96,8 +97,8 @@ def _row(row: Row) -> dict[str, Any]:
         "dice": float(row["dice_to_prediction"]),
         "flagged": int(row["flagged_voxels"]),
         "offset": _known(row["offset_mm"]),
-        "undo": _known(row["undo_mm"]),
-        "undo_error": _known(row["undo_se_mm"]),
+        "undo": undo if is_moved(undo, undo_error) else None,
+        "undo_error": undo_error,
         "proposal": row["proposal"],
         "changed": int(row["changed_voxels"]),
         "sure": _known(row["proposal_score"]),

@@ -183,7 +183,7 @@ class Page {
       ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice, 2)], ["flagged voxels", row.flagged],
       ["off by", row.offset === null ? "–" : `${number(Math.abs(row.offset), 1)} ${this.unit} too ${row.offset > 0 ? "wide" : "tight"}`],
       ["proposal", changes[row.proposal] + (row.sure === null ? "" : `, ${Math.round(100 * row.sure)} % sure`)],
-      ...row.undo === null || Math.abs(row.undo) <= row.undo_error ? [] : [["by its own offset", this.moved(row)]],
+      ...row.undo === null ? [] : [["by its own offset", this.moved(row)]],
       ["drawn by", [row.annotator, row.quality].filter(Boolean).join(", ")],
     ];
     byId("facts").replaceChildren(...facts.map(([name, value]) => {

@@ -3,10 +3,9 @@ from __future__ import annotations
 from math import nan
 
 import pytest
+from audit_rows import made_up_row
 
-from segmend.labels.audit.kinds import Kind
 from segmend.labels.audit.remarks import remarks
-from segmend.labels.audit.rows import LabelRow
 from segmend.labels.audit.scores import Usual
 
 EXPERT = (nan, nan)
@@ -14,34 +13,7 @@ UNSEEN = (0.0, nan)
 
 
 def rows(*undone, label="organ"):
-    return [
-        LabelRow(
-            rank=1,
-            case="a",
-            label=label,
-            score=0.9,
-            kind=Kind.OK,
-            dice_to_prediction=0.9,
-            flagged_voxels=0,
-            expected_dice=0.9,
-            best_dice=0.9,
-            distance_mm=1.0,
-            offset_mm=0.0,
-            offset_se_mm=0.1,
-            undo_mm=offset,
-            undo_se_mm=error,
-            volume_ratio=1.0,
-            proposal="none",
-            proposal_score=nan,
-            changed_voxels=0,
-            quality="noisy",
-            annotator="",
-            fold=1,
-            seen=False,
-            corrected=0,
-        )
-        for offset, error in undone
-    ]
+    return [made_up_row(label=label, undo_mm=offset, undo_se_mm=error) for offset, error in undone]
 
 
 def usual(best_dice):

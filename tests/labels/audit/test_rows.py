@@ -12,7 +12,7 @@ from segmend.labels.audit.measurement import measure_label
 from segmend.labels.audit.proposal import propose
 from segmend.labels.audit.region_rows import region_rows
 from segmend.labels.audit.regions import find_regions
-from segmend.labels.audit.rows import Origin, label_row, ranked
+from segmend.labels.audit.rows import Origin, is_moved, label_row, ranked
 from segmend.labels.audit.scores import Usual
 
 NAMES = ["background", "organ", "vessel", "node"]
@@ -127,3 +127,11 @@ def test_rows_of_regions(examine, truth):
     assert (second.region, second.label, second.given, second.suggested) == (3, "node", "node", "background")
     assert (second.voxels, second.mm3, second.box, second.kind) == (36, 216, "0-5 60-65", Kind.OBJECT_EXTRA)
     assert (second.centre_x_mm, second.centre_y_mm, second.centre_z_mm) == (10 - 2 * 2.5, 20 + 3 * 62.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("undo", "error", "moved"),
+    [(1.0, 0.9, True), (-1.0, 0.9, True), (0.9, 1.0, False), (0.0, math.nan, False), (math.nan, math.nan, False)],
+)
+def test_offsets_are_undone_that_are_larger_than_their_error(undo, error, moved):
+    assert is_moved(undo, error) == moved

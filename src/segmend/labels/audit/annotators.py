@@ -10,7 +10,7 @@ import numpy as np
 
 from segmend.labels.audit.offset import Offset
 
-_SURE = 2.0
+SURE = 2.0
 """Standard errors from which on a bias is told."""
 
 
@@ -126,7 +126,7 @@ def _median_of_known(values: Sequence[float]) -> float:
 
 
 def _verdict(offset: float, error: float, all_round: float) -> str:
-    if not abs(offset) > _SURE * error:
+    if not abs(offset) > SURE * error:
         return "no clear bias"
     direction = "wide" if offset > 0 else "tight"
     return f"outlined {abs(offset):.1f} mm too {direction}" + (", all round" if all_round >= 0.5 else "")

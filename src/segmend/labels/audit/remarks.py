@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
+from segmend.labels.audit.annotators import SURE
 from segmend.labels.audit.rows import LabelRow
 from segmend.labels.audit.scores import Usual
 
 _UNFAMILIAR = 0.6
 """Dice of a model's outlines, by its own account, below which it is no judge of others'."""
-_SURE = 2.0
-"""Standard deviations from which on an offset is told."""
 
 
 def remarks(rows: Sequence[LabelRow], usual: Mapping[str, Usual], unit: str) -> list[str]:
@@ -26,7 +26,7 @@ def remarks(rows: Sequence[LabelRow], usual: Mapping[str, Usual], unit: str) -> 
 
 
 def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, Usual]) -> Iterator[str]:
-    seen = {row.label for row in rows if row.undo_se_mm == row.undo_se_mm}  # not NaN
+    seen = {row.label for row in rows if not math.isnan(row.undo_se_mm)}
     for label, of_class in usual.items():
         if of_class.best_dice < _UNFAMILIAR:
             told = " How far each outline is to be moved back takes less, and is told." if label in seen else ""
@@ -39,8 +39,8 @@ def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, Usual])
 
 def _of_offsets(rows: Sequence[LabelRow], unit: str) -> Iterator[str]:
     """Where all are wrong alike, none stands out."""
-    noisy = [row for row in rows if row.undo_mm == row.undo_mm]  # of expert labels NaN
-    off = [abs(row.undo_mm) for row in noisy if abs(row.undo_mm) > _SURE * row.undo_se_mm]
+    noisy = [row for row in rows if not math.isnan(row.undo_mm)]
+    off = [abs(row.undo_mm) for row in noisy if abs(row.undo_mm) > SURE * row.undo_se_mm]
     if len(off) > len(noisy) / 2:
         yield (
             f"{len(off)} of {len(noisy)} noisy labels seem to be drawn too wide or too tight, by {median(off):.1f} "

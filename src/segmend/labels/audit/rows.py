@@ -17,6 +17,11 @@ SUSPECT = 0.5
 """Score below which a label is suspect even if no region of it is."""
 
 
+def is_moved(undo_mm: float, undo_se_mm: float) -> bool:
+    """Whether undoing offsets moves a surface; the error is NaN, and it stays, if it is an expert's or not seen."""
+    return abs(undo_mm) > undo_se_mm
+
+
 @dataclass(frozen=True, slots=True)
 class LabelRow:
     """A row of ``audit.csv``: one class of one label.

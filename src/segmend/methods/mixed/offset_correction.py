@@ -127,7 +127,7 @@ class OffsetCorrection(Method):
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
         self.reach, self.doubt, self.by_trust = reach, doubt, by_trust
-        self.first = FirstLook()
+        self.first_look = FirstLook()
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the mended labels."""
@@ -157,11 +157,11 @@ class OffsetCorrection(Method):
             if case.quality is Quality.NOISY and self.remainder != "keep":
                 top, cls = probabilities.max(0)
                 sure[case.name] = cls.to(torch.uint8).where(top > self.confidence, IGNORE)
-        self.first.take(measured)
-        found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self.first.ratios)
+        self.first_look.take(measured)
+        found = corrected(measured, hierarchical=self.hierarchical, least_ratio=self.first_look.ratios)
         noisy = [case for case in cases if case.quality is Quality.NOISY]
         expert = sum(case.quality is Quality.EXPERT for case in cases)
-        weights = self.first.sampling_weights((case.name for case in noisy), expert) if self.by_trust else {}
+        weights = self.first_look.sampling_weights((case.name for case in noisy), expert) if self.by_trust else {}
         for case in noisy:
             of_case = [each for each in found if each.measured.case == case.name]
             rows = [each.row() | {"trust": self._trust(each)} for each in of_case]
@@ -188,7 +188,7 @@ class OffsetCorrection(Method):
         return Measured(case.name, case.annotator, expert, surface.cls, surface.neighbour, seen)
 
     def _trust(self, found: Corrected) -> float:
-        return self.first.trusts.get((found.measured.case, found.measured.kind), math.nan)
+        return self.first_look.trusts.get((found.measured.case, found.measured.kind), math.nan)
 
     def _mended(self, case: LabelledCase, found: Sequence[Corrected], sure: Tensor | None) -> Tensor:
         label = case.given

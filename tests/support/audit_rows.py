@@ -1,0 +1,35 @@
+"""Rows of audit.csv of which a test only cares for a part."""
+
+from __future__ import annotations
+
+from math import nan
+
+from segmend.labels.audit.kinds import Kind
+from segmend.labels.audit.rows import LabelRow
+
+
+def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: float = 0.9, **more: object) -> LabelRow:
+    """A label that lacks slices if it is suspect."""
+    suspect = score < 0.5
+    usual: dict[str, object] = {
+        "kind": Kind.SLICES if suspect else Kind.OK,
+        "dice_to_prediction": 0.5 + score / 2,
+        "flagged_voxels": round(1000 * (1 - score)),
+        "expected_dice": 0.4,
+        "best_dice": 0.9,
+        "distance_mm": 2.0,
+        "offset_mm": -1.25,
+        "offset_se_mm": 0.1,
+        "undo_mm": -0.4,
+        "undo_se_mm": 0.2,
+        "volume_ratio": 0.5,
+        "proposal": "regions" if suspect else "none",
+        "proposal_score": 0.8 if suspect else nan,
+        "changed_voxels": 180,
+        "quality": "noisy",
+        "annotator": "",
+        "fold": 1,
+        "seen": False,
+        "corrected": 0,
+    }
+    return LabelRow(rank=rank, case=case, label=label, score=score, **(usual | more))
