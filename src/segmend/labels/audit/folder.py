@@ -72,6 +72,12 @@ class AuditFolder:
         """Table of cases in which the labels of a fold are hidden."""
         return self.root / "folds" / f"{number}.csv"
 
+    def remove_results(self) -> None:
+        """Removes tables and page of an earlier time: an audit that is interrupted must not pass for a finished one."""
+        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks)
+        for path in (*tables, self.root / "report.html"):
+            path.unlink(missing_ok=True)
+
     def read_settings(self) -> dict[str, Any]:
         """The settings.
 
