@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
+from segmend.data.maps import check_map_names, map_name
 from segmend.errors import InputError
 from segmend.inference import Weighting
 from segmend.outputs import check_free, whole_folder
@@ -42,7 +43,8 @@ def predict(
         run: a run folder.
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
-        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'.
+        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; '_' in
+            the name of a class becomes %5F.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: share of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -82,6 +84,8 @@ def predict(
     )
     values = np.array(list(source.task.labels.values()))
     names = list(source.task.labels)
+    if probabilities:
+        check_map_names(images, scans, names)
     with whole_folder(out) as folder:
         for name, files in track(scans.items(), "predicting"):
             image, grid = _read_scan(files, source.task)
@@ -89,7 +93,7 @@ def predict(
             write_label(folder / f"{name}{ending}", values[segmenter.classes(image, grid)], like=files[0])
             if probabilities:
                 for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-                    write_map(folder / "probabilities" / f"{name}_{label}.nii.gz", of_class, like=files[0])
+                    write_map(folder / "probabilities" / map_name(name, label), of_class, like=files[0])
     return sorted(path for path in out.iterdir() if is_image_file(path))
 
 

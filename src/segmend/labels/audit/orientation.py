@@ -113,8 +113,8 @@ class OrientationSearch:
         odd = self._odd_cases(chosen, doubtful)
         if odd:
             remarks.append(
-                f"In {_cases(odd)}, the probabilities fit the label far better mirrored or with other axes. No change is "
-                "proposed there: correct the label or the probabilities first."
+                f"In {_cases(odd)}, the probabilities fit the label far better mirrored or with other axes. No change "
+                "is proposed there: correct the label or the probabilities first."
             )
         wrong_classes = self._wrong_classes(chosen)
         if wrong_classes:
