@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -84,9 +85,7 @@ class Preparation:
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
         assert row.method
-        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *recipes_in(labels)]
-        if labels.audit is not None:
-            chosen += [auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
+        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *self._makers(labels)]
         return {
             "data": self._digest(labels),
             "labels": self._noise(labels),
@@ -149,12 +148,24 @@ class Preparation:
 
     @cached_property
     def _files_digest(self) -> str:
-        files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
+        files = _files_below(self.data)
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
 
+    def _code(self, labels: Labels) -> list[str]:
+        """The code that makes labels of the given ones; nothing, where these stay."""
+        if self._noise(labels) is None:
+            return []
+        return [code_of(*self._makers(labels), audited=labels.audit is not None)]
+
+    def _makers(self, labels: Labels) -> list[type]:
+        """The noise recipes, and method and network of the audit, that a state of the labels is made by."""
+        if labels.audit is None:
+            return [*recipes_in(labels)]
+        return [*recipes_in(labels), auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
+
     def _prepared(self, labels: Labels) -> dict[str, Any]:
-        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True))[:8]
+        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True), *self._code(labels))[:8]
         data, cases = self.data, labels.cases
         if labels.corruption:
             kind = "_given" if labels.audit is not None else ""
@@ -190,4 +201,15 @@ def _link_test_cases(folder: DataFolder, out: Path) -> None:
                 for image in case.images:
                     link(image, place / "imagesTs" / image.name)
                 ending = case.label.name[len(case_name(case.label)) :]
-                link(case.label, place / "labelsTs" / f"{case.name}{ending}")
+                # A copy: people edit labels, and an edit in place would reach these through a link.
+                shutil.copyfile(case.label, place / "labelsTs" / f"{case.name}{ending}")
+
+
+def _files_below(root: Path) -> list[Path]:
+    """All files of a folder, also those in folders that are links; a link to a folder above is not followed."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        folders[:] = [name for name in folders if not place.resolve().is_relative_to((place / name).resolve())]
+        found += [place / name for name in files]
+    return sorted(path for path in found if path.is_file())

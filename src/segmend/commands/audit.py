@@ -259,7 +259,10 @@ def _training(
     cases = folder.select(Split.TRAIN)
     axes = dimensions or dimensions_of(cases)
     of_network = built(network, len(folder.channel_names), folder.classes, axes)
-    plain = {name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value for name, value in arguments.items()}
+    plain = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in arguments.items()
+    }
     described = {**configuration_of(method(of_network), of_network), **plain}
     # As it will be once it was written and read again.
     training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
