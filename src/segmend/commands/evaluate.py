@@ -81,14 +81,9 @@ def evaluate(
         _check_comparable(against, out, pairs, unit, tolerance)
     table = _score(pairs, classes, labels, unit, tolerance)
 
-    settings: dict[str, Any] = {
-        "predictions": str(predictions),
-        "references": str(references),
-        "unit": unit,
-        "tolerance": tolerance,
-    }
-    settings |= {"reference_digests": _digests(pairs)}
-    _remove_results(out)
+    settings = {"predictions": str(predictions), "references": str(references), "unit": unit, "tolerance": tolerance}
+    digests = {"reference_digests": _digests(pairs)}
+    _remove_parts(out)
     counts = {"cases": len(pairs), "extra_predictions": extra}
     write_table(out, table)
     write_json(out.with_suffix(".json"), settings | digests | counts | summarise(table))

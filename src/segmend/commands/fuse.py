@@ -70,8 +70,8 @@ def fuse(
         rule: majority takes the class that most raters chose, of several the first, so background before all
             others; staple weighs the raters by how reliable they seem.
         raters: names to use, such as "[anna, ben]"; labelsTr is the name of that folder. All by default.
-        soft: also write the mean of the raters' labels, a map a class (CASE_CLASS.nii.gz, with %5F for '_'
-            in the name of the class), into the folder 'soft'.
+        soft: also write the mean of the raters' labels, a map a class, into the folder 'soft', named as those
+            of 'segmend predict --probabilities true'.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.
 
     Returns:
@@ -110,7 +110,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / map_name(case.name, label), share, like=case.images[0])
+                    write_map(copy / "soft" / map_name(case.name, label, folder.labels), share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [

@@ -44,7 +44,7 @@ def predict(
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
         probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; '_' in
-            the name of a class becomes %5F.
+            the name of a class becomes %5F where it ends like another class.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: share of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -93,7 +93,7 @@ def predict(
             write_label(folder / f"{name}{ending}", values[segmenter.classes(image, grid)], like=files[0])
             if probabilities:
                 for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-                    write_map(folder / "probabilities" / map_name(name, label), of_class, like=files[0])
+                    write_map(folder / "probabilities" / map_name(name, label, names), of_class, like=files[0])
     return sorted(path for path in out.iterdir() if is_image_file(path))
 
 

@@ -8,19 +8,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from segmend.data.names import check_file_name, confusable, path_part
+from segmend.data.names import canonical, check_file_name, confusable, path_part
 from segmend.errors import InputError
 
 _ENDING = ".nii.gz"
 
 
-def map_name(case: str, label: str) -> str:
+def map_name(case: str, label: str, labels: Collection[str]) -> str:
     """The file name of the map of a class: ``CASE_CLASS.nii.gz``.
 
-    An underscore in the name of the class becomes ``%5F``, so the last one in the file name ends the name of the case:
-    case 'p1' with class 'left_kidney' and case 'p1_left' with class 'kidney' have two files.
+    Where one class ends like another, underscores in its name become ``%5F``: case 'p1' with class 'left_kidney' and
+    case 'p1_left' with class 'kidney' have two files.
+
+    Args:
+        case: name of the case.
+        label: name of the class.
+        labels: names of all classes.
     """
-    return f"{path_part(case)}_{path_part(label).replace('_', '%5F')}{_ENDING}"
+    part = path_part(label)
+    if any(canonical(label).endswith(f"_{canonical(other)}") for other in labels):
+        part = part.replace("_", "%5F")
+    return f"{path_part(case)}_{part}{_ENDING}"
 
 
 def check_map_names(where: object, cases: Collection[str], labels: Collection[str]) -> None:
@@ -37,7 +45,7 @@ def check_map_names(where: object, cases: Collection[str], labels: Collection[st
     found: dict[str, tuple[str, str]] = {}
     for case in cases:
         for label in labels:
-            name = check_file_name(where, map_name(case, label))
+            name = check_file_name(where, map_name(case, label, labels))
             other = found.setdefault(confusable(name), (case, label))
             if other != (case, label):
                 problem = (
@@ -70,8 +78,8 @@ class MapFiles:
         return [self._file(case, label) for label in self.labels]
 
     def _file(self, case: str, label: str) -> Path:
-        file, plain = self.root / map_name(case, label), f"{case}_{label}{_ENDING}"
-        if "_" not in label or "/" in plain or file.is_file() or self._names[plain] > 1:
+        file, plain = self.root / map_name(case, label, self.labels), f"{case}_{label}{_ENDING}"
+        if file.name == plain or "/" in plain or file.is_file() or self._names[plain] > 1:
             return file
         return self.root / plain
 
@@ -81,5 +89,5 @@ class MapFiles:
         names: Counter[str] = Counter()
         for case in self.cases:
             for label in self.labels:
-                names.update({map_name(case, label), f"{case}_{label}{_ENDING}"})
+                names.update({map_name(case, label, self.labels), f"{case}_{label}{_ENDING}"})
         return names
