@@ -45,7 +45,7 @@ def train(
     noisy: int | None = None,
     unlabelled: int | None = None,
     mixed: int | None = None,
-    foreground: float = 0.0,
+    foreground: float = 0.33,
     augmentation: Augmentation = Augmentation(),
     optimisation: Optimisation = Optimisation(),
     seed: int = 0,
@@ -83,9 +83,10 @@ def train(
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch.
         mixed: samples in a batch that are drawn alike from all labelled cases.
-        foreground: share of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples.
-        optimisation: how the weights are moved.
+        foreground: fraction of labelled samples that are centred on a labelled object.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
         seed: decides every random choice.
         precision: bf16 where the hardware has it (auto), or one of the two.
         devices: how many GPUs (or processes on a CPU) to use.
@@ -117,6 +118,7 @@ def train(
     slices = network_dimensions < scan_dimensions
     check_spacing(spacing, scan_dimensions, slices=slices)
     check_numbers(iterations, first_iterations, checkpoint_every, seed, foreground)
+    augmentation = augmentation.for_classes(folder.classes)
     hardware = Hardware(precision, devices, nodes, workers, compile)
 
     torch.manual_seed(seed)
