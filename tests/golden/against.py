@@ -2,10 +2,10 @@
 
 python tests/golden/against.py COMMIT [--inject] [--only TEXT]
 
-The commit is checked out into a temporary worktree, and the golden runs of both are computed by this interpreter, each by
-the code of its own tree: only results are compared. So they may be compared although modules were moved or renamed. A
-commit from before there were golden runs gets those of this tree (--inject does so for any commit): these have to know
-where its modules lie.
+The commit is checked out into a temporary worktree, and the golden runs of both are computed by this interpreter, each
+by the code of its own tree: only results are compared. So they may be compared although modules were moved or renamed.
+A commit from before there were golden runs gets those of this tree (--inject does so for any commit): these have to
+know where its modules lie.
 """
 
 from __future__ import annotations

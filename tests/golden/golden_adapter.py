@@ -1,8 +1,8 @@
 """All that the golden runs know of Segmend, with every argument written out: the one file to change when modules move.
 
 What a function here computes must stay the same for ever, or the digests of old and new code could not be compared.
-So arguments are given even where they are the defaults, and nothing that users see (names of columns, terms, files) gets
-into what is returned.
+So arguments are given even where they are the defaults, and nothing that users see (names of columns, terms, files)
+gets into what is returned.
 """
 
 from __future__ import annotations
@@ -72,6 +72,15 @@ def network_names() -> list[str]:
 def recipe_names() -> list[str]:
     """All noise recipes."""
     return list(all_recipes())
+
+
+def versions(names: Sequence[str]) -> dict[str, int]:
+    """Versions of ``engine``, of ``audit``, and of methods, networks and recipes."""
+    from segmend.bench import protocol  # commits that these golden runs are injected into may have none
+
+    known = {**all_methods(), **all_networks(), **all_recipes()}
+    shared = {"engine": protocol.ENGINE_VERSION, "audit": protocol.AUDIT_VERSION}
+    return {name: shared.get(name) or known[name].protocol_version for name in names}
 
 
 def criteria() -> list[str]:
