@@ -18,13 +18,19 @@ from segmend.bench.building import (
     network_of,
     recipes_in,
     train_arguments,
+    whole,
+    whole_audit,
+    whole_corruption,
+    whole_training,
 )
-from segmend.bench.code import code_of
 from segmend.bench.plan import Labels, Plan, Row
+from segmend.bench.protocol import resolved, versions_of
 from segmend.bench.unit import Unit, slug
 from segmend.commands.audit import audit
 from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
+from segmend.commands.evaluate import evaluate
+from segmend.commands.predict import predict
 from segmend.data.cache import digest_of
 from segmend.data.case import Split
 from segmend.data.copying import link, write_cases
@@ -79,31 +85,52 @@ class Preparation:
             for name in row.labels if row.method else ():
                 for seed in self.plan.seeds:
                     what = self._what(row, self.plan.labels[name])
-                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name]))
+                    given = self._given(row)
+                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name], given))
         return units
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
+        """All that decides the results of a row, defaults included, but for the seed."""
         assert row.method
-        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *recipes_in(labels)]
-        if labels.audit is not None:
-            chosen += [auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
+        where, method = f"row {row.name}", all_methods()[row.method]
+        arguments = resolved(method, row.arguments, {"network"})
         return {
             "data": self._digest(labels),
             "labels": self._noise(labels),
             "method": row.method,
+            "arguments": arguments,
+            "train": whole_training(row.train, where),
+            "select": self.plan.select,
+            "predict": whole(predict, self.plan.predict),
+            "evaluate": whole(evaluate, self.plan.evaluate),
+            "versions": {
+                **versions_of(method, network_of(row.train, where)[0], arguments=arguments),
+                **self._versions_of(labels),
+            },
+        }
+
+    def _given(self, row: Row) -> dict[str, Any]:
+        """The arguments of it as the plan has them."""
+        return {
             "arguments": row.arguments,
             "train": row.train,
-            "select": self.plan.select,
             "predict": self.plan.predict,
             "evaluate": self.plan.evaluate,
-            "code": code_of(*chosen, audited=labels.audit is not None),
         }
 
     def _noise(self, labels: Labels) -> dict[str, Any] | None:
         """What is done to the labels of the data folder."""
+        corruption = whole_corruption(labels) if labels.corruption else None
         if labels.audit is None:
-            return labels.corruption
-        return {"corruption": labels.corruption, "audit": labels.audit, "correct": labels.correct}
+            return corruption
+        return {"corruption": corruption, "audit": whole_audit(labels), "correct": whole(correct, labels.correct)}
+
+    def _versions_of(self, labels: Labels) -> dict[str, int | str]:
+        """Versions of what the labels are made by."""
+        if labels.audit is None:
+            return versions_of(*recipes_in(labels))
+        network, _ = network_of(labels.audit, f"labels {labels.name}")
+        return versions_of(*recipes_in(labels), auditing_method(labels), network, audited=True)
 
     def _check_cases(self, folder: DataFolder) -> None:
         wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")
@@ -154,7 +181,8 @@ class Preparation:
         return digest_of(*names, *track(files, "reading the data"))
 
     def _prepared(self, labels: Labels) -> dict[str, Any]:
-        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True))[:8]
+        made = {"labels": self._noise(labels), "versions": self._versions_of(labels)}
+        mark = digest_of(self._digest(labels), json.dumps(made, sort_keys=True))[:8]
         data, cases = self.data, labels.cases
         if labels.corruption:
             kind = "_given" if labels.audit is not None else ""

@@ -7,13 +7,14 @@ import json
 import re
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from segmend.bench.building import method_of, train_arguments
+from segmend.bench.commit import commit
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
@@ -35,8 +36,9 @@ class Unit:
         labels: name of the state of the labels.
         seed: of the training.
         folder: where everything of this run lies.
-        what: all that decides the result, as JSON can hold it.
+        what: all that decides the result, as JSON can hold it, with the defaults of all arguments that are left out.
         where: paths of its inputs on this machine.
+        given: those parts of it that a plan leaves defaults out of, as the plan has them.
     """
 
     row: str
@@ -45,20 +47,33 @@ class Unit:
     folder: Path
     what: dict[str, Any]
     where: dict[str, str | None]
+    given: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, root: Path, row: str, labels: str, seed: int, what: dict[str, Any], where: dict[str, Any]) -> Unit:
+    def at(
+        cls,
+        root: Path,
+        row: str,
+        labels: str,
+        seed: int,
+        what: dict[str, Any],
+        where: dict[str, Any],
+        given: dict[str, Any] | None = None,
+    ) -> Unit:
         """The unit of a description, in a folder named by it: another description has another folder."""
         what = {**what, "seed": seed}
         mark = digest_of(json.dumps(what, sort_keys=True))
         name = f"{slug(row)}_{slug(labels)}_seed{seed}_{mark[:8]}"
-        return cls(row, labels, seed, root / name, {**what, "fingerprint": mark}, where)
+        return cls(row, labels, seed, root / name, {**what, "fingerprint": mark}, where, given or {})
 
     @classmethod
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
         content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
-        return cls(content["row"], content["labels"], content["seed"], folder, content["what"], content["where"])
+        names = ("row", "labels", "seed")
+        return cls(
+            *(content[name] for name in names), folder, content["what"], content["where"], content.get("given", {})
+        )
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
@@ -69,6 +84,7 @@ class Unit:
             "seed": self.seed,
             "what": self.what,
             "where": self.where,
+            "given": self.given,
         }
         with whole_file(self.folder / "unit.json") as file:
             file.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -93,7 +109,7 @@ class Unit:
 
     @property
     def result(self) -> dict[str, Any]:
-        """Summary of the finished run."""
+        """Summary of the finished run, and the commit that it was made with."""
         content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
         return content
 
@@ -109,7 +125,7 @@ def execute(unit: Unit) -> None:
     Raises:
         InputError: from any of the three.
     """
-    what, where = unit.what, {name: Path(path) if path else None for name, path in unit.where.items()}
+    what, where = {**unit.what, **unit.given}, {name: Path(path) if path else None for name, path in unit.where.items()}
     data, images, references = where["data"], where["images"], where["references"]
     assert data
     assert images
@@ -128,7 +144,7 @@ def execute(unit: Unit) -> None:
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
     with whole_file(unit.folder / "result.json") as file:
-        file.write_text(json.dumps(run.summary, indent=1), encoding="utf-8")
+        file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
 
 
 def slug(name: str) -> str:
