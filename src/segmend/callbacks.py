@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segmend.learner import Learner
-from segmend.outputs import whole_file, writing_to
+from segmend.outputs import whole_file
 from segmend.progress import Reporter
 from segmend.run import Run
 
@@ -144,10 +147,19 @@ class Checkpoints(Callback):
 
 
 def _save(trainer: Trainer, path: Path) -> None:
-    # Every process takes part in saving; only the first one writes, and the file is renamed when it is whole.
-    temporary = path.with_name(f".{path.name}.unfinished")
-    with writing_to(path):
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(path)
+    # Every process takes part in saving; only the first one writes.
+    with whole_file(path) if trainer.is_global_zero else nullcontext(path) as file:
+        trainer.save_checkpoint(file)
     trainer.strategy.barrier()
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints straight to their files: Lightning has a copy in the folder of temporary files before."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object | None = None
+    ) -> None:
+        """Writes a checkpoint. A full disk is an ``OSError``, which it is not where torch writes the file itself."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).write_bytes(content.getbuffer())
