@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,9 +32,11 @@ __all__ = [
     "check_free",
     "content",
     "continued_folder",
+    "flush",
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
+    "scratch_folder",
     "wait_for",
     "whole_file",
     "whole_folder",
@@ -66,7 +69,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             _remove(temporary)
             try:
                 yield temporary
-                _flush(temporary)
+                flush(temporary)
                 os.replace(temporary, path)
             finally:
                 _remove(temporary)
@@ -105,6 +108,24 @@ def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = 
     kind = f"continued-{digest}"
     with _filled(path, kind, continued=True, keep_after_errors=keep_after_errors) as temporary:
         yield temporary
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Gives a folder of a name of its own, which is removed at the end; ``remove_leftovers`` removes a killed one's.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    path = parent / uuid.uuid4().hex
+    temporary = _hidden(path, "unfinished")
+    with locked(_hidden(path, "lock"), path):
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
 
 
 @contextmanager
@@ -173,7 +194,10 @@ def remove_leftovers(folder: Path) -> None:
     for path in sorted(folder.rglob(f"{HIDDEN}*")):
         kind, name = _kind_and_name(path)
         if kind in ("unfinished", "lock") and path.exists():
-            with suppress(InUseError), locked(path.with_name(f"{_LOCK}.{name}") if name else path, path, patience=0):
+            with (
+                suppress(InUseError, OSError),
+                locked(path.with_name(f"{_LOCK}.{name}") if name else path, path, patience=0),
+            ):
                 if kind == "unfinished":
                     _remove(path)
 
@@ -206,7 +230,7 @@ def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) 
         remove_leftovers(temporary)
         try:
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             if place.is_dir():
                 place.rmdir()
             os.replace(temporary, place)
@@ -252,11 +276,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Brings a file, or all in a folder, to the disk: after a power cut, a renamed file may be empty otherwise."""
     for folder, _, names in os.walk(path):
         for name in names:
-            _flush(Path(folder, name))
+            flush(Path(folder, name))
         _flush_folder(Path(folder))
     # What is linked is an image of the user, and on the disk already.
     if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:

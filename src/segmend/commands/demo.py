@@ -134,7 +134,12 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
     if not file.is_file():
         check_free(out)
         write_json(file, settings)
-    elif json.loads(file.read_text(encoding="utf-8")) != settings:
+        return
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "choose another --out, or delete this one") from error
+    if before != settings:
         raise InputError(out, "holds a demo with other arguments", "choose another --out, or delete this one")
 
 
