@@ -150,10 +150,12 @@ def _temporary_array(shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
         descriptor, name = tempfile.mkstemp()
     file = Path(name)
     try:
-        with writing_to(place), open(descriptor, "r+b") as stream:
+        with writing_to(place), os.fdopen(descriptor, "r+b") as stream:
             if hasattr(os, "posix_fallocate"):  # on a full disk, writing to a mapped file would end the process
                 os.posix_fallocate(stream.fileno(), 0, 4 * math.prod(shape))
-            array: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=shape)
+            else:
+                stream.truncate(4 * math.prod(shape))
+            array: NDArray[np.float32] = np.memmap(file, np.float32, "r+", shape=shape)
             if os.name == "posix":
                 file.unlink()
         yield array
