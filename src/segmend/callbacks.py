@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from segmend.errors import InputError
 from segmend.learner import Learner
-from segmend.outputs import whole_file, writing_to
+from segmend.outputs import whole_file
 from segmend.progress import Reporter
 from segmend.run import Run
 
@@ -34,12 +38,21 @@ class Log(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up the log of a resumed run."""
+        """Takes up the log of a resumed run.
+
+        Raises:
+            InputError: it is damaged.
+        """
         if self.path.is_file() and trainer.global_step:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            old = [{name: float(value) for name, value in row.items() if value} for row in rows]
-            self.rows = [{**row, "step": int(row["step"])} for row in old if row["step"] <= trainer.global_step]
+            try:
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    rows = list(csv.DictReader(file, strict=True))
+                old = [{name: float(value) for name, value in row.items() if value} for row in rows]
+                numbered = [{**row, "step": int(row["step"])} for row in old]
+            except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+                remedy = "restore it, or delete it: the run goes on, and only these rows are lost"
+                raise InputError(self.path, f"is damaged ({error})", remedy) from error
+            self.rows = [row for row in numbered if row["step"] <= trainer.global_step]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -144,10 +157,19 @@ class Checkpoints(Callback):
 
 
 def _save(trainer: Trainer, path: Path) -> None:
-    # Every process takes part in saving; only the first one writes, and the file is renamed when it is whole.
-    temporary = path.with_name(f".{path.name}.unfinished")
-    with writing_to(path):
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(path)
+    # Every process takes part in saving; only the first one writes.
+    with whole_file(path) if trainer.is_global_zero else nullcontext(path) as file:
+        trainer.save_checkpoint(file)
     trainer.strategy.barrier()
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints straight to their files: Lightning has a copy in the folder of temporary files before."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object | None = None
+    ) -> None:
+        """Writes a checkpoint. A full disk is an ``OSError``, which it is not where torch writes the file itself."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).write_bytes(content.getbuffer())

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from segmend.callbacks import Checkpoints, Log, ShownProgress
+from segmend.callbacks import CheckpointFiles, Checkpoints, Log, ShownProgress
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
@@ -141,6 +141,7 @@ def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[C
         max_steps=training.iterations,
         gradient_clip_val=training.optimisation.clip,
         callbacks=callbacks,
+        plugins=[CheckpointFiles()],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         log_every_n_steps=LOG_EVERY,
         default_root_dir=run.path,

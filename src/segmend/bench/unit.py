@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import signal
@@ -19,8 +18,10 @@ from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.cache import digest_of
+from segmend.errors import InputError
+from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import whole_file
+from segmend.outputs import locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -69,7 +70,7 @@ class Unit:
     @classmethod
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
-        content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
+        content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
         names = ("row", "labels", "seed")
         return cls(
             *(content[name] for name in names), folder, content["what"], content["where"], content.get("given", {})
@@ -77,7 +78,6 @@ class Unit:
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {
             "row": self.row,
             "labels": self.labels,
@@ -110,8 +110,7 @@ class Unit:
     @property
     def result(self) -> dict[str, Any]:
         """Summary of the finished run, and the commit that it was made with."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        return content
+        return _read_json(self.folder / "result.json")
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -147,6 +146,17 @@ def execute(unit: Unit) -> None:
         file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
 
 
+def _read_json(file: Path, *names: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        missing = set(names).difference(content)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "delete it, and run the same command again") from error
+    if missing or not isinstance(content, dict):
+        raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
+    return content
+
+
 def slug(name: str) -> str:
     """The name as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
@@ -157,13 +167,12 @@ def main() -> int:
     # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
-    with (unit.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return BUSY
-        if not unit.done:
-            execute(unit)
+    try:
+        with locked_folder(unit.folder):
+            if not unit.done:
+                execute(unit)
+    except InUseError:
+        return BUSY
     return 0
 
 
