@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import platform
-import resource
-import signal
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from segmend.callbacks import Checkpoints, Log, ShownProgress
+from segmend import stopping
+from segmend.callbacks import REVISION, Checkpoints, Log, ShownProgress, StopAfterStep
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
@@ -80,6 +82,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
 
     Raises:
         InputError: the loss is not finite, or the last checkpoint is damaged.
+        Stopped: the process was asked to stop; the running step was finished, and its checkpoint is saved.
     """
     _quieten_lightning()
     learner = Learner(method, training.optimisation, training.iterations, training.seed)
@@ -96,25 +99,27 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
 
     log = Log(run.log, LOG_EVERY)
     checkpoints = Checkpoints(run, training.checkpoint_every, validate if training.validation else None, log)
-    callbacks: list[Callback] = [log, checkpoints, ShownProgress()]
+    callbacks: list[Callback] = [log, StopAfterStep(checkpoints), checkpoints, ShownProgress()]
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
     judged = [layer for layer in method.layers if layer not in method.carried]
     if labels:
         classes = len(training.task.labels)
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
-        callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
+        callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done = _steps_done(run)
+    done, remaining = _progress(run)
     if labels and trainer.is_global_zero:
-        labels.rewind(done)  # before processes load data, which would see what is to be removed
+        # Before processes load data, which would see what is to be removed.
+        labels.rewind(done, revised=REVISION not in remaining)
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
     learner.make_loader = lambda rank, processes: _loader(training, labels, hardware, done, rank, processes)
-    try:
-        trainer.fit(learner, ckpt_path=run.last if done else None, weights_only=True if done else None)
-    except SystemExit as stopped:  # which Lightning makes of Ctrl+C, after it has switched that key off
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from stopped
+    if done:
+        stopping.promise(f"continue from step {done}")
+    with stopping.deferred():
+        _fit(trainer, learner, run.last if done else None)
+        if checkpoints.remaining:  # the trainer does nothing where no step is left
+            checkpoints.on_train_start(trainer, learner)
     if trainer.is_global_zero:
         title = f"{type(method).__name__}, {run.path.name}"
         draw_curves(run.log, run.path / "curves.png", title)
@@ -123,6 +128,17 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         if (run.path / "offsets.csv").is_file():
             draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)
         run.finish(_summary(learner, training, checkpoints.seconds))
+
+
+def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    except SystemExit as ended:  # which Lightning makes of an interrupt
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise ended.__context__ from None
+        raise
+    finally:
+        stopping.claim()  # it leaves Ctrl+C switched off
 
 
 def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[Callback]) -> Trainer:
@@ -176,11 +192,13 @@ def _loader(
     )
 
 
-def _steps_done(run: Run) -> int:
+def _progress(run: Run) -> tuple[int, Sequence[str]]:
+    """Steps done at the last checkpoint, and what of the last one's end remains to be done."""
     if not run.last.is_file():
-        return 0
+        return 0, ()
     try:
-        return int(torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        content = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)
+        return int(content["global_step"]), content["callbacks"][Checkpoints.__name__].get("remaining", ())
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(run.last, "is damaged", "delete it to start again") from error
 
@@ -192,19 +210,27 @@ def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:
     on_gpu = learner.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "method": type(learner.method).__name__,
         "iterations": training.iterations,
         "seconds": round(seconds, 1),
         "steps_per_second": round(training.iterations / seconds, 3),
-        "peak_memory_bytes": peak,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else _peak_memory(),
         "device": torch.cuda.get_device_name() if on_gpu else f"{platform.processor() or platform.machine()} CPU",
         "versions": {name: version(name) for name in ("segmend", "torch", "lightning", "monai", "numpy")},
         "python": platform.python_version(),
         "data_fingerprint": training.task.fingerprint,
         "parameters": sum(p.numel() for p in learner.method.network.parameters()),
     }
+
+
+def _peak_memory() -> int:
+    """Largest memory of this process in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _quieten_lightning() -> None:
