@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from segmend import stopping
 from segmend.learner import Learner
-from segmend.outputs import whole_file, writing_to
+from segmend.outputs import whole_file
 from segmend.progress import Reporter
 from segmend.run import Run
 
@@ -217,10 +218,7 @@ class StopAfterStep(Callback):
 
 
 def _save(trainer: Trainer, path: Path) -> None:
-    # Every process takes part in saving; only the first one writes, and the file is renamed when it is whole.
-    temporary = path.with_name(f".{path.name}.unfinished")
-    with writing_to(path), stopping.temporary(temporary):
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(path)
+    # Every process takes part in saving; only the first one writes.
+    with whole_file(path) if trainer.is_global_zero else nullcontext(path) as file:
+        trainer.save_checkpoint(file)
     trainer.strategy.barrier()

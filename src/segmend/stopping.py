@@ -11,15 +11,13 @@ Nothing heavy is imported here: the first thing that ``segmend`` does is to list
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn
 
@@ -163,8 +161,9 @@ class _Listener:
         """Ends the process here and now, without leaving temporaries or child processes."""
         assert self.requested is not None
         end_children()
-        for path in tuple(_temporaries):
-            remove(path)
+        for tidy in reversed(tuple(_tidying)):
+            with suppress(Exception):  # the main thread may be at the same
+                tidy()
         stopped = Stopped(self.requested)
         with suppress(OSError):
             os.write(2, f"segmend: {stopped}\n".encode("ascii", "backslashreplace"))
@@ -176,7 +175,7 @@ class _Listener:
 
 
 _listener: _Listener | None = None
-_temporaries: set[Path] = set()
+_tidying: list[Callable[[], object]] = []
 
 
 @contextmanager
@@ -213,9 +212,10 @@ def deferred() -> Iterator[None]:
     Raises:
         Stopped: at the end of the block, if a signal came and nothing was raised inside.
     """
-    with listening(), _in_mode("defer"):
-        yield
-    check()
+    with listening():
+        with _in_mode("defer"):
+            yield
+        check()
 
 
 @contextmanager
@@ -265,23 +265,14 @@ def claim() -> None:
 
 
 @contextmanager
-def temporary(path: Path) -> Iterator[None]:
-    """Has a file or folder removed at the end of the block, and also if the process must be ended inside."""
-    _temporaries.add(path)
+def at_the_end(tidy: Callable[[], object]) -> Iterator[None]:
+    """Has a function called at the end of the block, and also where the process must be ended inside."""
+    _tidying.append(tidy)
     try:
         yield
     finally:
-        remove(path)
-        _temporaries.discard(path)
-
-
-def remove(path: Path) -> None:
-    """Removes a file or folder, if it is there and may be removed."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+        _tidying.remove(tidy)
+        tidy()
 
 
 def end_children() -> None:
