@@ -73,6 +73,7 @@ class TestListening:
             f"with stopping.at_the_end(lambda: file.unlink(missing_ok=True)):\n    print('there', flush=True)\n    {HARD_WORK}"
         )
         assert process.stdout.readline() == "there\n"
+        time.sleep(0.3)  # until it is within the library
         process.terminate()
         status, _, err = ended(process, within=stopping.ANSWER_S + 1)
         assert status == 143

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import signal
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segmend import stopping
 from segmend.learner import Learner
@@ -222,3 +224,15 @@ def _save(trainer: Trainer, path: Path) -> None:
     with whole_file(path) if trainer.is_global_zero else nullcontext(path) as file:
         trainer.save_checkpoint(file)
     trainer.strategy.barrier()
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints straight to their files: Lightning has a copy in the folder of temporary files before."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object | None = None
+    ) -> None:
+        """Writes a checkpoint. A full disk is an ``OSError``, which it is not where torch writes the file itself."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).write_bytes(content.getbuffer())

@@ -16,6 +16,7 @@ from segmend import stopping
 from segmend.errors import InputError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _mine: set[str] = set()
 
 
@@ -62,14 +63,22 @@ def locked(file: Path, target: Path, patience: float = 1.0) -> Iterator[None]:
         lock.release()
 
 
+def is_first_process() -> bool:
+    """Whether this is the first, or only, one of the processes that a launcher started for one command.
+
+    A training on several devices starts the command once for each of them. The first process locks for all.
+    """
+    return all(os.environ.get(name, "0") in ("", "0") for name in _RANKS)
+
+
 def refuse_if_in_use(file: Path, target: Path) -> None:
-    """Makes sure that no other process holds a lock, and removes its file if a dead one has left it.
+    """Makes sure that no other command holds a lock, and removes its file if a dead process has left it.
 
     Raises:
         InUseError: another process holds it.
         OSError: the file cannot be written.
     """
-    if os.path.lexists(file) and os.path.realpath(file) not in _mine:
+    if is_first_process() and os.path.lexists(file) and os.path.realpath(file) not in _mine:
         with locked(file, target):
             pass
 

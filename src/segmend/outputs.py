@@ -27,7 +27,7 @@ from pathlib import Path
 from segmend import stopping
 from segmend.errors import InputError
 from segmend.explained import HIDDEN, writing_to
-from segmend.locks import InUseError, locked, refuse_if_in_use
+from segmend.locks import InUseError, is_first_process, locked, refuse_if_in_use
 
 __all__ = [
     "PATIENCE",
@@ -37,6 +37,7 @@ __all__ = [
     "content",
     "continued_folder",
     "locked_folder",
+    "refuse_if_written",
     "remove_leftovers",
     "wait_for",
     "whole_file",
@@ -137,14 +138,28 @@ def locked_folder(path: Path) -> Iterator[None]:
     """Keeps a folder that grows in place for this process, makes it if it is missing, and tidies it up.
 
     Everything that killed processes left half-written in it is removed. If the block leaves the folder empty that
-    was made for it, that is removed, too.
+    was made for it, that is removed, too. Where a launcher started several processes for one command, the first
+    keeps the folder for all.
 
     Raises:
         InputError: another process writes to the folder, or nothing can be written there.
     """
+    if not is_first_process():
+        yield
+        return
     with writing_to(path), _made(path), locked(path / _LOCK, path):
         remove_leftovers(path)
         yield
+
+
+def refuse_if_written(folder: Path) -> None:
+    """Makes sure that no other process keeps a folder by ``locked_folder``.
+
+    Raises:
+        InputError: another one does.
+    """
+    with writing_to(folder):
+        refuse_if_in_use(folder / _LOCK, folder)
 
 
 def check_free(path: Path) -> None:
@@ -162,7 +177,7 @@ def check_free(path: Path) -> None:
         place = Path(os.path.realpath(path))
         refuse_if_in_use(_hidden(place, "lock"), path)
         if path.is_dir():
-            refuse_if_in_use(place / _LOCK, path)
+            refuse_if_written(path)
             if (path / _UNFINISHED).is_file():
                 problem = "holds what another command has begun and not finished"
                 raise InputError(path, problem, "finish it by that command, choose another folder, or delete this one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.errors import InputError
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
-from segmend.outputs import whole_file
+from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
 
 _MAY_DIFFER = {"out", "compile"}
 """Arguments in config.yaml that do not change what a run computes, up to rounding."""
@@ -152,12 +153,26 @@ class Run:
         content: dict[str, Any] = json.loads(self._read("summary.json"))
         return content
 
+    def kept(self) -> AbstractContextManager[None]:
+        """Keeps the folder for this process while a block runs.
+
+        Raises:
+            InputError: another process is training there, or nothing can be written there.
+        """
+        return locked_folder(self.path)
+
     def check_free_for(self, config: Mapping[str, Any]) -> None:
         """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
 
         Raises:
-            InputError: the folder holds a run of another configuration, or something else.
+            InputError: the folder holds a run of another configuration, or something else; or another process
+                is training there.
         """
+        refuse_if_written(self.path)
+        with writing_to(self.path):
+            self._check_content(config)
+
+    def _check_content(self, config: Mapping[str, Any]) -> None:
         if (self.path / "config.yaml").is_file():
             changed = sorted(
                 name
@@ -169,7 +184,7 @@ class Run:
                 raise InputError(
                     self.path, f"holds a run of another configuration: {was}, not {now}", "choose another --out"
                 )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or content(self.path)):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
 
     def claim(self, config: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from segmend import stopping
-from segmend.callbacks import REVISION, Checkpoints, Log, ShownProgress, StopAfterStep
+from segmend.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
@@ -157,6 +157,7 @@ def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[C
         max_steps=training.iterations,
         gradient_clip_val=training.optimisation.clip,
         callbacks=callbacks,
+        plugins=[CheckpointFiles()],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         log_every_n_steps=LOG_EVERY,
         default_root_dir=run.path,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +11,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.bench.building import method_of, train_arguments
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.cache import digest_of
+from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import whole_file
+from segmend.outputs import locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -138,16 +138,13 @@ def slug(name: str) -> str:
 
 def main() -> int:
     """Executes the unit whose folder is the only argument, unless another process is at it."""
-    # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
-    with (unit.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return BUSY
-        if not unit.done:
-            execute(unit)
+    try:
+        with stopping.listening(), locked_folder(unit.folder):
+            if not unit.done:
+                execute(unit)
+    except InUseError:
+        return BUSY
     return 0
 
 

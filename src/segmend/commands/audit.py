@@ -31,7 +31,7 @@ from segmend.learner import Optimisation
 from segmend.methods import Method, Supervised
 from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
-from segmend.outputs import check_free
+from segmend.outputs import check_free, locked_folder
 from segmend.precision import Precision
 from segmend.progress import console
 from segmend.report.audit_page import write_audit_report
@@ -128,62 +128,63 @@ def audit(
     given = GivenProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
     place = AuditFolder(out)
-    _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
-    training = partial(
-        train,
-        data=data,
-        method=method,
-        network=network,
-        iterations=iterations,
-        first_iterations=first_iterations,
-        patch=patch,
-        spacing=spacing,
-        dimensions=dimensions,
-        expert=expert,
-        noisy=noisy,
-        unlabelled=unlabelled,
-        mixed=mixed,
-        foreground=foreground,
-        augmentation=augmentation,
-        optimisation=optimisation,
-        seed=seed,
-        precision=precision,
-        devices=devices,
-        nodes=nodes,
-        workers=workers,
-        compile=compile,
-        checkpoint_every=checkpoint_every,
-        cache=cache,
-    )
-
-    findings, portraits = first_look(folder, judged)
-    missing = [case for case in judged if not place.evidence(case.name).is_file()]
-    if given:
-        given.write(missing, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
-    elif runs:
-        infer(missing, folder, runs, precision, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
-    else:
-        held_out, same = to_judge(judged), twins(portraits)
-        dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-        judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
-        seen = {name: name not in dealt for name in portraits}
-    corrections = read_corrections(data)
-    audited = [
-        AuditedCase(
-            case,
-            Evidence(place.evidence(case.name)),
-            judged_by[case.name],
-            seen[case.name],
-            rounds_of(corrections, case.name),
+    with locked_folder(out):
+        _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
+        training = partial(
+            train,
+            data=data,
+            method=method,
+            network=network,
+            iterations=iterations,
+            first_iterations=first_iterations,
+            patch=patch,
+            spacing=spacing,
+            dimensions=dimensions,
+            expert=expert,
+            noisy=noisy,
+            unlabelled=unlabelled,
+            mixed=mixed,
+            foreground=foreground,
+            augmentation=augmentation,
+            optimisation=optimisation,
+            seed=seed,
+            precision=precision,
+            devices=devices,
+            nodes=nodes,
+            workers=workers,
+            compile=compile,
+            checkpoint_every=checkpoint_every,
+            cache=cache,
         )
-        for case in judged
-    ]
-    found = Auditor(folder, audited, find_raters(folder), place).run()
-    table = write_audit(place, folder, found, [*findings, *found.findings])
-    write_audit_report(place.root, folder)
-    _tell(place, table)
+
+        findings, portraits = first_look(folder, judged)
+        missing = [case for case in judged if not place.evidence(case.name).is_file()]
+        if given:
+            given.write(missing, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+        elif runs:
+            infer(missing, folder, runs, precision, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+        else:
+            held_out, same = to_judge(judged), twins(portraits)
+            dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+            judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
+            seen = {name: name not in dealt for name in portraits}
+        corrections = read_corrections(data)
+        audited = [
+            AuditedCase(
+                case,
+                Evidence(place.evidence(case.name)),
+                judged_by[case.name],
+                seen[case.name],
+                rounds_of(corrections, case.name),
+            )
+            for case in judged
+        ]
+        found = Auditor(folder, audited, find_raters(folder), place).run()
+        table = write_audit(place, folder, found, [*findings, *found.findings])
+        write_audit_report(place.root, folder)
+        _tell(place, table)
     return table
 
 

@@ -27,7 +27,7 @@ from segmend.labels.corrupt import CubeMorphology
 from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
-from segmend.outputs import check_free
+from segmend.outputs import check_free, locked_folder
 from segmend.progress import console
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
@@ -109,14 +109,15 @@ def demo(
         "test_cases": test_cases,
     }
     _check_arguments(settings)
-    _claim(out, settings)
-    if not folder.data.exists():
-        write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
-    steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
-    for number, step in enumerate(steps, start=1):
-        console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
-        step.run()
-    return _tell(folder, settings, [step.line for step in steps])
+    with locked_folder(out):
+        _claim(out, settings)
+        if not folder.data.exists():
+            write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
+        steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
+        for number, step in enumerate(steps, start=1):
+            console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
+            step.run()
+        return _tell(folder, settings, [step.line for step in steps])
 
 
 def _check_arguments(settings: Mapping[str, int]) -> None:

@@ -189,14 +189,16 @@ def train(
         checkpoint_every=checkpoint_every,
         truth=true_labels(folder, training_cases, preprocessing, cache) if trained.layers else {},
     )
-    if learned_from != training_cases:
-        first = first_iterations or max(iterations // 4, 1)
-        write_first_labels(run, folder, make_network, training, first, hardware, config)
-        prepared = prepare(folder, learned_from, preprocessing, cache)
-        digest = data_digest([*prepared, *validation])
-        training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
-    run.begin(config, training.task)
-    fit(run, trained, training, hardware)
+    with run.kept():
+        if learned_from != training_cases:
+            first = first_iterations or max(iterations // 4, 1)
+            write_first_labels(run, folder, make_network, training, first, hardware, config)
+            prepared = prepare(folder, learned_from, preprocessing, cache)
+            digest = data_digest([*prepared, *validation])
+            training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
+        run.begin(config, training.task)
+        if not run.finished:  # by another process in the meantime
+            fit(run, trained, training, hardware)
     return run
 
 
