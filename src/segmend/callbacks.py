@@ -6,9 +6,12 @@ import csv
 import io
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,11 @@ class StopAfterStep(Callback):
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
+        self._others: list[BaseProcess] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes which child processes there are before some are started to load data."""
+        self._others = active_children()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the signals back from the trainer, which would let SIGTERM reach the other processes unprepared."""
@@ -217,6 +225,17 @@ class StopAfterStep(Callback):
         if stop:
             self.checkpoints.save(trainer, [REVISION, VALIDATION])
             raise stopping.Stopped(number or signal.SIGTERM)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Ends the processes that load data, which may be waiting for labels that nobody will write."""
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        if hasattr(signal, "SIGCHLD") and on_main_thread:  # or torch would take their end for a failure
+            before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for child in set(active_children()).difference(self._others):
+            child.kill()
+            child.join()
+        if hasattr(signal, "SIGCHLD") and on_main_thread:
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _save(trainer: Trainer, path: Path) -> None:

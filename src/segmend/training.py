@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from segmend.errors import InputError
 from segmend.hardware import Hardware
 from segmend.labels.history import LabelHistory
 from segmend.labels.store import LabelStore
+from segmend.launchers import launcher_of
 from segmend.learner import Learner, Optimisation
 from segmend.methods import Method
 from segmend.metrics import mean_dice
@@ -143,21 +145,17 @@ def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
 
 def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[Callback]) -> Trainer:
     device = best_device()
-    devices: Any = hardware.devices
-    if devices == "auto" and device.type == "cpu":
-        devices = 1
-    several = hardware.nodes > 1 or devices not in (1, "auto") or torch.cuda.device_count() > 1
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=devices,
+        devices=hardware.processes_on_a_node,
         num_nodes=hardware.nodes,
         # Some methods leave a network out of some steps.
-        strategy="ddp_find_unused_parameters_true" if several else "auto",
+        strategy="ddp_find_unused_parameters_true" if hardware.processes > 1 else "auto",
         precision="bf16-mixed" if resolved(hardware.precision, device) == "bf16" else "32-true",
         max_steps=training.iterations,
         gradient_clip_val=training.optimisation.clip,
         callbacks=callbacks,
-        plugins=[CheckpointFiles()],
+        plugins=[CheckpointFiles(), launcher_of(hardware)],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         log_every_n_steps=LOG_EVERY,
         default_root_dir=run.path,
@@ -188,9 +186,16 @@ def _loader(
         batch_size=None,
         sampler=StepSampler(training.iterations, done),
         num_workers=workers,
+        worker_init_fn=_leave_signals_to_parent,
         pin_memory=on_gpu,
         persistent_workers=workers > 0,
     )
+
+
+def _leave_signals_to_parent(_: int) -> None:
+    """Lets a process that loads data live until its parent, which gets the same signals, has finished its step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _progress(run: Run) -> tuple[int, Sequence[str]]:
