@@ -21,6 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segmend import stopping
+from segmend.errors import InputError
 from segmend.learner import Learner
 from segmend.outputs import whole_file
 from segmend.progress import Reporter
@@ -42,12 +43,20 @@ class Log(Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes up the log of a resumed run."""
+        """Takes up the log of a resumed run.
+
+        Raises:
+            InputError: it is damaged.
+        """
         if self.path.is_file() and trainer.global_step:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            old = [{name: float(value) for name, value in row.items() if value} for row in rows]
-            self.rows = [{**row, "step": int(row["step"])} for row in old if row["step"] <= trainer.global_step]
+            try:
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    rows = list(csv.DictReader(file, strict=True))
+                old = [{name: float(value) for name, value in row.items() if value} for row in rows]
+                self.rows = [{**row, "step": int(row["step"])} for row in old if row["step"] <= trainer.global_step]
+            except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+                remedy = "restore it, or delete it: the run goes on, and only these rows are lost"
+                raise InputError(self.path, f"is damaged ({error})", remedy) from error
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

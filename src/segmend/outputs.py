@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -36,9 +37,12 @@ __all__ = [
     "check_whole",
     "content",
     "continued_folder",
+    "flush",
+    "is_whole",
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
+    "scratch_folder",
     "wait_for",
     "whole_file",
     "whole_folder",
@@ -72,7 +76,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             _remove(temporary)
             with stopping.at_the_end(partial(_remove, temporary)):
                 yield temporary
-                _flush(temporary)
+                flush(temporary)
                 os.replace(temporary, path)
         _flush_folder(path.parent)
 
@@ -122,15 +126,36 @@ def check_continuable(path: Path, identity: object) -> None:
         check_free(path)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is there, and was not left by a command that was stopped in the middle."""
+    return folder.is_dir() and not (folder / _UNFINISHED).is_file()
+
+
 def check_whole(folder: Path) -> None:
     """Makes sure that a folder was not left by a command that was stopped in the middle.
 
     Raises:
         InputError: it was.
     """
-    if (folder / _UNFINISHED).is_file():
+    if folder.is_dir() and not is_whole(folder):
         problem = f"is not complete: the command that writes it was stopped (see {_UNFINISHED} there)"
         raise InputError(folder, problem, "run that command again to finish it")
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Gives a folder of a name of its own, which is removed at the end; ``remove_leftovers`` removes a killed one's.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    path = parent / uuid.uuid4().hex
+    temporary = _hidden(path, "unfinished")
+    with locked(_hidden(path, "lock"), path):
+        temporary.mkdir()
+        with stopping.at_the_end(partial(_remove, temporary)):
+            yield temporary
 
 
 @contextmanager
@@ -202,7 +227,10 @@ def remove_leftovers(folder: Path) -> None:
     for path in sorted(folder.rglob(f"{HIDDEN}*")):
         kind, name = _kind_and_name(path)
         if kind in ("unfinished", "lock") and path.exists():
-            with suppress(InUseError), locked(path.with_name(f"{_LOCK}.{name}") if name else path, path, patience=0):
+            with (
+                suppress(InUseError, OSError),
+                locked(path.with_name(f"{_LOCK}.{name}") if name else path, path, patience=0),
+            ):
                 if kind == "unfinished":
                     _remove(path)
 
@@ -241,7 +269,7 @@ def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) 
         with stopping.at_the_end(partial(_leave, temporary, place, kind) if continued else partial(_remove, temporary)):
             try:
                 yield temporary
-                _flush(temporary)
+                flush(temporary)
                 if place.is_dir():
                     place.rmdir()
                 os.replace(temporary, place)
@@ -314,11 +342,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Brings a file, or all in a folder, to the disk: after a power cut, a renamed file may be empty otherwise."""
     for folder, _, names in os.walk(path):
         for name in names:
-            _flush(Path(folder, name))
+            flush(Path(folder, name))
         _flush_folder(Path(folder))
     # What is linked is an image of the user, and on the disk already.
     if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:

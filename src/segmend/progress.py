@@ -84,16 +84,17 @@ class Reporter:
         )
 
 
-def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
     """Yields the items and shows how many are done.
 
     Args:
         items: anything to go through.
         description: what is being done, in two or three words.
         total: number of items, where ``len(items)`` cannot tell.
+        done: items that were finished before, and are counted too.
     """
-    count = total if total is not None else len(items) if isinstance(items, Sized) else None
-    with Reporter(description, count) as reporter:
+    count = total if total is not None else len(items) + done if isinstance(items, Sized) else None
+    with Reporter(description, count, done) as reporter:
         for item in items:
             yield item
             reporter.advance()

@@ -23,7 +23,7 @@ def data(make_folder: Callable[..., Path]) -> Path:
 def test_images_are_links_and_labels_are_files_of_their_own(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    copy_files(data, copy)
+    copy_files(data, copy, DataFolder.open(data).cases)
     files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
     assert files == {
         *(f"{folder}/{case}.nii.gz" for folder in ("labelsTr", "labelsTr_ann") for case in "ab"),
@@ -43,7 +43,7 @@ def test_images_are_copied_where_there_are_no_links(
         raise OSError("cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    copy_files(data, tmp_path)
+    copy_files(data, tmp_path, DataFolder.open(data).cases)
     image = tmp_path / "imagesTr" / "a_0000.nii.gz"
     assert image.read_bytes() == (data / "imagesTr" / "a_0000.nii.gz").read_bytes()
     assert not image.samefile(data / "imagesTr" / "a_0000.nii.gz")
@@ -55,7 +55,7 @@ def test_links_in_the_data_are_followed(data: Path, tmp_path: Path) -> None:
     image.symlink_to(Path("..") / "elsewhere.nii.gz")
     copy = tmp_path / "far" / "away"
     copy.mkdir(parents=True)
-    copy_files(data, copy)
+    copy_files(data, copy, DataFolder.open(data).cases)
     assert not (copy / "imagesTr" / image.name).is_symlink()
     assert (copy / "imagesTr" / image.name).samefile(data / "elsewhere.nii.gz")
 

@@ -34,7 +34,7 @@ from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels
 from segmend.methods import all_methods
-from segmend.outputs import whole_folder
+from segmend.outputs import whole_file, whole_folder
 from segmend.progress import track
 from segmend.run import Run
 
@@ -174,7 +174,8 @@ class Preparation:
         if self.plan.select == "test":
             cases = self.out / "test" / f"{mark}_selected_on.csv"
             shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
-            write_cases(cases, shown)
+            with whole_file(cases) as file:
+                write_cases(file, shown)
         places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
         return {name: str(path.resolve()) if path else None for name, path in places.items()}
 

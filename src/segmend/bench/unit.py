@@ -17,9 +17,10 @@ from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.cache import digest_of
+from segmend.errors import InputError
 from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import locked_folder, whole_file
+from segmend.outputs import is_whole, locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -57,7 +58,7 @@ class Unit:
     @classmethod
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
-        content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
+        content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
         return cls(content["row"], content["labels"], content["seed"], folder, content["what"], content["where"])
 
     def write(self) -> None:
@@ -94,8 +95,7 @@ class Unit:
     @property
     def result(self) -> dict[str, Any]:
         """Summary of the finished run."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        return content
+        return _read_json(self.folder / "result.json")
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -123,12 +123,23 @@ def execute(unit: Unit) -> None:
         **train_arguments(what["train"], f"row {unit.row}"),
     )
     predictions = unit.folder / "predictions"
-    if not predictions.exists():
+    if not is_whole(predictions):
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
     with whole_file(unit.folder / "result.json") as file:
         file.write_text(json.dumps(run.summary, indent=1), encoding="utf-8")
+
+
+def _read_json(file: Path, *names: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        missing = set(names).difference(content)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "delete it, and run the same command again") from error
+    if missing or not isinstance(content, dict):
+        raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
+    return content
 
 
 def slug(name: str) -> str:

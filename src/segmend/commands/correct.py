@@ -92,7 +92,7 @@ def correct(
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
     with whole_folder(out) as copy:
-        copy_files(data, copy)
+        copy_files(data, copy, folder.cases)
         for name in _KEPT:
             if (data / name).is_file():
                 shutil.copyfile(data / name, copy / name)

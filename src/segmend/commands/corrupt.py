@@ -82,7 +82,7 @@ def corrupt(
     chosen = noise.choose(noisy, share)
     strength = 1.0 if dice is None else calibrate(partial(noise.mean_dice, chosen), dice)
     with whole_folder(out) as copy:
-        copy_files(data, copy)
+        copy_files(data, copy, folder.cases)
         rows = [row for case in track(chosen, "corrupting labels") for row in noise.write(case, strength, copy)]
         table = pd.DataFrame(rows, columns=list(Row.__annotations__))
         table.to_csv(copy / "corruption.csv", index=False)

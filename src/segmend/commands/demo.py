@@ -27,7 +27,7 @@ from segmend.labels.corrupt import CubeMorphology
 from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
-from segmend.outputs import check_free, locked_folder
+from segmend.outputs import check_free, is_whole, locked_folder
 from segmend.progress import console
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
@@ -62,7 +62,7 @@ class _Step:
         return command_line(self.command.__name__, self.arguments)
 
     def run(self) -> None:
-        if self.result is None or not self.result.exists():
+        if self.result is None or not self.result.exists() or (self.result.is_dir() and not is_whole(self.result)):
             with redirect_stdout(io.StringIO()):  # what 'check' lists is for people with data of their own
                 self.command(**self.arguments)
 
@@ -134,7 +134,12 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
     if not file.is_file():
         check_free(out)
         write_json(file, settings)
-    elif json.loads(file.read_text(encoding="utf-8")) != settings:
+        return
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "choose another --out, or delete this one") from error
+    if before != settings:
         raise InputError(out, "holds a demo with other arguments", "choose another --out, or delete this one")
 
 

@@ -91,7 +91,7 @@ def fuse(
     drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
     rows: list[Row] = []
     with whole_folder(out) as copy:
-        copy_files(data, copy)
+        copy_files(data, copy, folder.cases)
         (copy / MAIN).mkdir(exist_ok=True)
         shutil.copyfile(data / "dataset.json", copy / "dataset.json")
         for case in track([case for case in folder.cases if drawn[case.name]], "fusing labels"):
