@@ -7,10 +7,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from segmend import stopping
 from segmend.errors import InputError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -51,15 +53,13 @@ def locked(file: Path, target: Path, patience: float = 1.0) -> Iterator[None]:
     key = os.path.realpath(file)
     _mine.add(key)
     try:
-        if not isinstance(lock, SoftFileLock):  # which has written the same itself
-            with suppress(OSError):
-                file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
-        yield
+        with stopping.at_the_end(partial(_remove, file)):
+            if not isinstance(lock, SoftFileLock):  # which has written the same itself
+                with suppress(OSError):
+                    file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
+            yield
     finally:
         _mine.discard(key)
-        if os.name == "posix":  # while the lock is held: later, the file may be that of the next owner
-            with suppress(OSError):
-                file.unlink()
         lock.release()
 
 
@@ -90,6 +90,12 @@ def _acquire(lock: BaseFileLock, file: Path, patience: float) -> None:
         if not file.exists():  # where files cannot be made, the library would wait for another process
             file.touch()
         lock.acquire(timeout=patience)
+
+
+def _remove(file: Path) -> None:
+    if os.name == "posix":  # while the lock is held: later, the file may be that of the next owner
+        with suppress(OSError):
+            file.unlink()
 
 
 def _holder(file: Path) -> str:

@@ -6,6 +6,7 @@ left, knows that nobody is at work on it, and removes it or takes it over.
 
     .segmend-unfinished.NAME        what becomes NAME
     .segmend-continued-DIGEST.NAME  the same, for folders that the next call of the same command takes over
+    NAME/unfinished.txt             marks such a folder whose command was stopped and could leave it in sight
     .segmend-lock.NAME              the lock on NAME
     FOLDER/.segmend-lock            the lock on a folder that grows in place, such as a run
 """
@@ -21,18 +22,23 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from segmend import stopping
 from segmend.errors import InputError
 from segmend.explained import HIDDEN, writing_to
 from segmend.locks import InUseError, is_first_process, locked, refuse_if_in_use
 
 __all__ = [
     "PATIENCE",
+    "check_continuable",
     "check_free",
+    "check_whole",
     "content",
     "continued_folder",
     "flush",
+    "is_whole",
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
@@ -50,6 +56,7 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_FOR_A_FILE = 30.0
 _LONGEST_NAME = 200  # bytes; most systems allow 255, and a hidden name is longer than its target's
 _LOCK = HIDDEN + "lock"
+_UNFINISHED = "unfinished.txt"
 
 
 @contextmanager
@@ -67,12 +74,10 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise InputError(path, "cannot be written (it is a device or a pipe)", "choose another name")
         with _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
             _remove(temporary)
-            try:
+            with stopping.at_the_end(partial(_remove, temporary)):
                 yield temporary
                 flush(temporary)
                 os.replace(temporary, path)
-            finally:
-                _remove(temporary)
         _flush_folder(path.parent)
 
 
@@ -94,7 +99,10 @@ def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = 
 
     The folder that the block gets holds what earlier calls of the same identity have finished; whoever fills it
     writes each file by ``whole_file`` and leaves out those that are there. What was half written is gone. A call of
-    another identity starts anew.
+    another identity starts anew, unless the folder was left in sight: then it is refused.
+
+    If the block is stopped, what it has finished is left in sight, at ``path``, with a file that says that it is not
+    whole; see ``check_whole``. A killed process leaves it under a hidden name.
 
     Args:
         path: the folder to make.
@@ -104,10 +112,34 @@ def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = 
     Raises:
         InputError: as ``whole_folder``.
     """
-    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
-    kind = f"continued-{digest}"
-    with _filled(path, kind, continued=True, keep_after_errors=keep_after_errors) as temporary:
+    with _filled(path, _continued(identity), continued=True, keep_after_errors=keep_after_errors) as temporary:
         yield temporary
+
+
+def check_continuable(path: Path, identity: object) -> None:
+    """Makes sure that ``continued_folder`` will find the folder free, or left unfinished by the same command.
+
+    Raises:
+        InputError: it is neither, or another process is at it.
+    """
+    if not _is_left_by(path, _continued(identity)):
+        check_free(path)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is there, and was not left by a command that was stopped in the middle."""
+    return folder.is_dir() and not (folder / _UNFINISHED).is_file()
+
+
+def check_whole(folder: Path) -> None:
+    """Makes sure that a folder was not left by a command that was stopped in the middle.
+
+    Raises:
+        InputError: it was.
+    """
+    if folder.is_dir() and not is_whole(folder):
+        problem = f"is not complete: the command that writes it was stopped (see {_UNFINISHED} there)"
+        raise InputError(folder, problem, "run that command again to finish it")
 
 
 @contextmanager
@@ -122,10 +154,8 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     temporary = _hidden(path, "unfinished")
     with locked(_hidden(path, "lock"), path):
         temporary.mkdir()
-        try:
+        with stopping.at_the_end(partial(_remove, temporary)):
             yield temporary
-        finally:
-            _remove(temporary)
 
 
 @contextmanager
@@ -173,6 +203,9 @@ def check_free(path: Path) -> None:
         refuse_if_in_use(_hidden(place, "lock"), path)
         if path.is_dir():
             refuse_if_written(path)
+            if (path / _UNFINISHED).is_file():
+                problem = "holds what another command has begun and not finished"
+                raise InputError(path, problem, "finish it by that command, choose another folder, or delete this one")
             if content(path):
                 raise InputError(path, "already holds something", "choose another folder, or delete this one")
             remove_leftovers(path)
@@ -218,41 +251,74 @@ def wait_for(path: Path, patience: float = PATIENCE) -> None:
 
 @contextmanager
 def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) -> Iterator[Path]:
-    check_free(path)
+    left = continued and _is_left_by(path, kind)
+    if not left:
+        check_free(path)
     place = Path(os.path.realpath(path))  # "." has no name, and a link to an empty folder stays a link
     temporary = _hidden(place, kind)
     with writing_to(path, temporary), _made(place.parent), locked(_hidden(place, "lock"), path):
+        if left:
+            os.replace(place, temporary)
+            _remove(temporary / _UNFINISHED)
         for other in place.parent.glob(f"{HIDDEN}*"):
             (of, name), taken_over = _kind_and_name(other), continued and other == temporary
             if name == _kind_and_name(temporary)[1] and of != "lock" and not taken_over:
                 _remove(other)
         temporary.mkdir(exist_ok=True)
         remove_leftovers(temporary)
-        try:
-            yield temporary
-            flush(temporary)
-            if place.is_dir():
-                place.rmdir()
-            os.replace(temporary, place)
-        except BaseException as error:
-            kept = continued and (keep_after_errors or not isinstance(error, Exception))
-            if not kept or not content(temporary):
-                _remove(temporary)
-            raise
+        with stopping.at_the_end(partial(_leave, temporary, place, kind) if continued else partial(_remove, temporary)):
+            try:
+                yield temporary
+                flush(temporary)
+                if place.is_dir():
+                    place.rmdir()
+                os.replace(temporary, place)
+            except Exception:
+                if not keep_after_errors:
+                    _remove(temporary)
+                raise
     _flush_folder(place.parent)
+
+
+def _leave(temporary: Path, place: Path, kind: str) -> None:
+    """Leaves in sight what is there of a folder that the same command can continue."""
+    remove_leftovers(temporary)
+    if not content(temporary):
+        _remove(temporary)
+        return
+    text = f"This folder is not complete. Run the same command again to finish it.\n{kind}\n"
+    (temporary / _UNFINISHED).write_text(text, encoding="utf-8")
+    if place.is_dir():
+        place.rmdir()
+    os.replace(temporary, place)
+
+
+def _is_left_by(place: Path, kind: str) -> bool:
+    """Whether a folder was left in sight, to be continued by a command of this identity."""
+    try:
+        return (place / _UNFINISHED).read_text(encoding="utf-8").splitlines()[-1:] == [kind]
+    except (OSError, ValueError):
+        return False
+
+
+def _continued(identity: object) -> str:
+    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return f"continued-{digest}"
 
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
     """Makes a folder and those above it; afterwards, removes those that it made if nothing was put into them."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    finally:
+
+    def remove_empty() -> None:
         for each in missing:
             with suppress(OSError):
                 each.rmdir()
+
+    with stopping.at_the_end(remove_empty):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
 
 
 def _hidden(path: Path, kind: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.bench.building import method_of, train_arguments
 from segmend.bench.commit import commit
 from segmend.commands.evaluate import evaluate
@@ -21,7 +21,7 @@ from segmend.data.cache import digest_of
 from segmend.errors import InputError
 from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import locked_folder, whole_file
+from segmend.outputs import is_whole, locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -138,7 +138,7 @@ def execute(unit: Unit) -> None:
         **train_arguments(what["train"], f"row {unit.row}"),
     )
     predictions = unit.folder / "predictions"
-    if not predictions.exists():
+    if not is_whole(predictions):
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
@@ -164,11 +164,9 @@ def slug(name: str) -> str:
 
 def main() -> int:
     """Executes the unit whose folder is the only argument, unless another process is at it."""
-    # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
     try:
-        with locked_folder(unit.folder):
+        with stopping.listening(), locked_folder(unit.folder):
             if not unit.done:
                 execute(unit)
     except InUseError:
@@ -177,4 +175,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except stopping.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)

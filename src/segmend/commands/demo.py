@@ -29,7 +29,7 @@ from segmend.learner import Optimisation
 from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
-from segmend.outputs import check_free, locked_folder
+from segmend.outputs import check_free, is_whole, locked_folder
 from segmend.progress import console
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
@@ -70,7 +70,7 @@ class _Step:
         return command_line(self.command.__name__, self.arguments)
 
     def run(self) -> None:
-        if self.result is None or not self.result.exists():
+        if self.result is None or not self.result.exists() or (self.result.is_dir() and not is_whole(self.result)):
             with redirect_stdout(io.StringIO()):  # what 'check' lists is for people with data of their own
                 self.command(**self.arguments)
 

@@ -21,6 +21,7 @@ from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
+from segmend.outputs import check_whole
 from segmend.progress import track
 
 Unit = Literal["mm", "voxel"]
@@ -165,6 +166,7 @@ def _check_arguments(
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
     if not out.parent.is_dir():
         raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():
             raise InputError(

@@ -21,6 +21,7 @@ from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels, write_first_labels
 from segmend.hardware import Hardware, check_memory
+from segmend.launchers import launcher_of
 from segmend.learner import Optimisation
 from segmend.methods import Method
 from segmend.networks import Network, VNet
@@ -120,6 +121,7 @@ def train(
     check_numbers(iterations, first_iterations, checkpoint_every, seed, foreground)
     augmentation = augmentation.for_classes(folder.classes)
     hardware = Hardware(precision, devices, nodes, workers, compile)
+    launcher_of(hardware)
 
     torch.manual_seed(seed)
     make_network = partial(built, network, len(folder.channel_names), folder.classes, network_dimensions)

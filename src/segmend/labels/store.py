@@ -174,16 +174,18 @@ class LabelStore:
             record.sampling_weights.update(sampling_weights or {})
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
-    def rewind(self, done: int) -> None:
+    def rewind(self, done: int, *, revised: bool = True) -> None:
         """Brings the store to where a run continues: removes what a killed run wrote beyond its last checkpoint.
 
         Args:
             done: steps done at that checkpoint; 0 without one.
+            revised: whether it was written after the revision that followed the last of these steps, if one did.
 
         Raises:
             InputError: a revision that these steps have seen is missing or damaged.
         """
-        kept = {self._folder(revision).name for revision in range(1, self.due(done) + 1)} if done else set()
+        last = self.due(done if revised else done - 1)
+        kept = {self._folder(revision).name for revision in range(1, last + 1)} if done else set()
         with writing_to(self._path):
             for entry in self._path.iterdir() if self._path.is_dir() else ():
                 if entry.name not in kept:
