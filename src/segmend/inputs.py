@@ -11,15 +11,31 @@ from typing import Any
 
 from segmend.errors import InputError
 
+FILE = "a file"
+FOLDER = "a folder"
+
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _KINDS = (
-    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, FILE),
+    (stat.S_ISDIR, FOLDER),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISBLK, "a device"),
     (stat.S_ISCHR, "a device"),
 )
+
+
+def kind_of(path: Path) -> str | None:
+    """What has a name: ``FILE``, ``FOLDER`` or something else, in words; None if nothing has it.
+
+    Raises:
+        InputError: a link that leads nowhere, or nobody can tell.
+    """
+    mode = _mode(path)
+    if mode is None:
+        return None
+    return next((name for has_kind, name in _KINDS if has_kind(mode)), "something else")
 
 
 def is_file(path: Path) -> bool:
@@ -28,15 +44,12 @@ def is_file(path: Path) -> bool:
     Raises:
         InputError: what has the name is a link that leads nowhere, a folder, a pipe or the like, or cannot be read.
     """
-    mode = _mode(path)
-    if mode is None:
-        return False
-    if not stat.S_ISREG(mode):
-        kind = next((name for has_kind, name in _KINDS if has_kind(mode)), "something else")
+    kind = kind_of(path)
+    if kind not in (None, FILE):
         raise InputError(path, f"is {kind}, but a file is expected there", "put the file there, or rename it")
-    if not os.access(path, os.R_OK):
+    if kind and not os.access(path, os.R_OK):
         raise _forbidden(path)
-    return True
+    return kind is not None
 
 
 def is_folder(path: Path) -> bool:
@@ -45,14 +58,12 @@ def is_folder(path: Path) -> bool:
     Raises:
         InputError: what has the name is a link that leads nowhere, a file or the like, or cannot be listed.
     """
-    mode = _mode(path)
-    if mode is None:
-        return False
-    if not stat.S_ISDIR(mode):
-        raise InputError(path, "is not a folder", "put a folder there, or rename it")
-    if not os.access(path, os.R_OK | os.X_OK):
+    kind = kind_of(path)
+    if kind not in (None, FOLDER):
+        raise InputError(path, f"is not a folder, but {kind}", "put a folder there, or rename it")
+    if kind and not os.access(path, os.R_OK | os.X_OK):
         raise _forbidden(path)
-    return True
+    return kind is not None
 
 
 def check_file(path: Path, remedy: str = "check the name and the folder") -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Quality
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
 from segmend.errors import InputError
 from segmend.labels.audit.tables import write_rows
 from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
-from segmend.labels.raters import MAIN, choose_raters, drawings_of, read_drawing
+from segmend.labels.raters import choose_raters, drawings_of, read_drawing
 from segmend.metrics.overlap import dice
 from segmend.outputs import check_free, whole_folder
 from segmend.progress import track
