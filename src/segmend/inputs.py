@@ -116,14 +116,23 @@ def read_json(path: Path, remedy: str = "check the name and the folder") -> dict
     return parse_json(path, read_bytes(path, remedy))
 
 
-def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """The object in the content of a JSON file; ``read_json`` tells what is refused."""
+def parse_json(path: Path, content: bytes, form: str = "{...}") -> dict[str, Any]:
+    """The object in the content of a JSON file.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        form: what the object should look like.
+
+    Raises:
+        InputError: it is not JSON, no object, or one with a key twice.
+    """
     try:
         found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"is not valid JSON ({error})", "correct it") from error
     if not isinstance(found, dict):
-        raise InputError(path, "is not a JSON object", "write it as {...}")
+        raise InputError(path, "is not a JSON object", f"write {form}")
     return found
 
 

@@ -210,8 +210,9 @@ def _listed(path: Path, names: Sequence[str], folder: DataFolder) -> set[str]:
         if name in names:
             continue
         if any(case.name == name for case in folder.cases):
-            raise InputError(row.where, f"'{name}' is not a training case with a label", "list only such cases")
-        raise InputError(row.where, f"there is no case '{name}'", remedy_of_name(name, names))
+            problem = f"'{name}' is not a training case with a label (line {row.line})"
+            raise InputError(path, problem, "list only such cases")
+        raise InputError(path, f"there is no case '{name}' (line {row.line})", remedy_of_name(name, names))
     return {row.cells["case"] for row in rows}
 
 

@@ -50,7 +50,7 @@ def read_description(root: Path) -> Description:
     """
     path = root / FILE
     raw = read_bytes(path, "write one with channel_names, labels and file_ending")
-    content = parse_json(path, raw)
+    content = parse_json(path, raw, "{channel_names, labels, file_ending}")
     ending = content.get("file_ending")
     if not isinstance(ending, str) or ending not in ENDINGS:
         raise InputError(path, f"file_ending is {_short(ending)}", f"give one of {', '.join(ENDINGS)}")

@@ -142,13 +142,19 @@ def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case
         images, labels = folder.root / f"images{part}", folder.root / f"labels{part}"
         scans: dict[str, list[Path]] = {}
         known: dict[str, Path] = {}
+        before = len(problems)
         with _listing(problems):
             scans = find_scans(images, folder.file_ending, problems)
             if split is Split.TRAIN and not is_folder(images):
                 problems.append(InputError(images, "does not exist", "put the training images there"))
+        complete = len(problems) == before  # otherwise labels may be of scans that were not found
         with _listing(problems):
             known = find_labels(labels, folder.file_ending, problems)
-            problems += stray_labels(labels, folder.file_ending, scans)
+            if complete and scans:
+                problems += stray_labels(labels, folder.file_ending, scans)
+            elif complete and split is Split.TEST and known:
+                remedy = f"put the scans of these labels there, or remove {labels.name}"
+                problems.append(InputError(images, f"holds no images, but {labels.name} holds labels", remedy))
         for name, paths in scans.items():
             if [int(case_name(path)[-4:]) for path in paths] != list(range(len(paths))):
                 files = ", ".join(path.name for path in paths)
@@ -163,10 +169,12 @@ def _labels_of_raters(
 ) -> dict[str, dict[str, Path]]:
     """Label files of each further rater by case."""
     found = {}
+    complete = not problems
     for rater, place in [*raters.items(), (None, folder.root / CLEAN)]:
         with _listing(problems):
             labels = find_labels(place, folder.file_ending, problems)
-            problems += stray_labels(place, folder.file_ending, names)
+            if complete:
+                problems += stray_labels(place, folder.file_ending, names)
             if rater is not None:
                 found[rater] = labels
     return found

@@ -17,10 +17,13 @@ from pathlib import Path
 
 from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
-from segmend.inputs import read_bytes
+from segmend.inputs import is_file, read_bytes
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAVE = "save it as UTF-8 CSV"
+
+_NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t ]*', re.IGNORECASE)
+"""A first line that Excel reads and hides."""
 
 _ENCODINGS = (  # the longer mark first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -45,10 +48,12 @@ class Row:
 
     Attributes:
         where: file and line, for messages.
+        line: number of the line; of the last one, if a cell holds line ends.
         cells: text by column, without blanks around it; "" where there is none.
     """
 
     where: str
+    line: int
     cells: Mapping[str, str]
 
     def choice(self, column: str, choices: Sequence[str]) -> str:
@@ -106,7 +111,7 @@ def read_table(
         InputError: there is no such file, or it cannot be read as a table.
     """
     found: list[InputError] = []
-    lines = _lines(path, _text(path, read_bytes(path, remedy)), known)
+    lines = _lines(path, _text(path, remedy), known)
     header = lines[0][1] if lines else []
     columns = _columns(path, header, known)
     filled = {place for _, cells in lines[1:] for place, cell in enumerate(cells) if cell}
@@ -121,7 +126,7 @@ def read_table(
             found.append(InputError(where, "has more cells than there are columns", advice))
         elif any(cells):
             padded = [*cells, *[""] * (len(columns) - len(cells))]
-            rows.append(Row(where, {column: padded[place] for place, column in enumerate(columns) if column}))
+            rows.append(Row(where, number, {column: padded[place] for place, column in enumerate(columns) if column}))
     if problems is None and found:
         raise found[0]
     if problems is not None:
@@ -144,15 +149,17 @@ def read_list(path: Path, header: str, names: Collection[str], *, remedy: str = 
     Raises:
         InputError: there is no such file, or it is neither.
     """
-    lines = [(number, line) for number, line in _text_lines(_text(path, read_bytes(path, remedy))) if line.strip()]
+    lines = [(number, line) for number, line in _text_lines(_text(path, remedy)) if line.strip()]
+    if lines and _NAMED_SEPARATOR.fullmatch(lines[0][1]):
+        del lines[0]
     if lines and header not in names and _is_header(lines[0][1], header):
         table = read_table(path, (header,), remedy=remedy)
-        return [Row(row.where, {header: row.cells[header]}) for row in table.rows]
+        return [Row(row.where, row.line, {header: row.cells[header]}) for row in table.rows]
     rows = []
     for number, line in lines:
         name = _cell(line).strip(",;\t").strip()
         quoted = len(name) > 1 and name[0] == name[-1] == '"'
-        rows.append(Row(f"{path} line {number}", {header: name[1:-1].strip() if quoted else name}))
+        rows.append(Row(f"{path} line {number}", number, {header: name[1:-1].strip() if quoted else name}))
     return [row for row in rows if row.cells[header]]
 
 
@@ -160,7 +167,10 @@ def _is_header(line: str, header: str) -> bool:
     return any(_cell(cell).strip('"').casefold() == header for cell in re.split(r"[,;\t|]", line))
 
 
-def _text(path: Path, content: bytes) -> str:
+def _text(path: Path, remedy: str) -> str:
+    if not is_file(path):
+        raise InputError(path, "cannot be read as a table, as it does not exist", remedy)
+    content = read_bytes(path)
     for mark, kind in _OTHER_FORMATS:
         if content.startswith(mark):
             remedy = "open it in the program that wrote it, and save it as 'CSV UTF-8'"
@@ -172,8 +182,8 @@ def _text(path: Path, content: bytes) -> str:
         line = 1 + content[: error.start].count(b"\n")
         reason = f"line {line}: the byte 0x{content[error.start]:02X} is not {encoding.upper()}"
         raise InputError(path, f"cannot be read as a table ({reason})", _SAVE) from error
-    for number, line in _text_lines(text):
-        bad = re.search(r"[\x00-\x08\x0e-\x1f\x7f]", line)
+    for number, content_of_line in _text_lines(text):
+        bad = re.search(r"[\x00-\x08\x0e-\x1f\x7f]", content_of_line)
         if bad:
             problem = f"cannot be read as a table (line {number}: the character U+{ord(bad[0]):04X})"
             raise InputError(path, problem, _SAVE)
@@ -200,8 +210,8 @@ def _lines(path: Path, text: str, known: Sequence[str]) -> list[tuple[int, list[
     """Cells of each line by its number, from the header on."""
     skipped, separator = 0, None
     first = next(iter(_text_lines(text)))[1]
-    named = re.fullmatch(r'"?sep=(.)"?[,;\t ]*', first, re.IGNORECASE)
-    if named:  # a line that Excel writes and hides
+    named = _NAMED_SEPARATOR.fullmatch(first)
+    if named:
         separator, skipped = named[1], 1
         text = re.split(r"\r\n|\r|\n", text, maxsplit=1)[-1]
     header = next((line for _, line in _text_lines(text) if _has_cells(line)), "")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from segmend.data import tables
 from segmend.errors import InputError
+from segmend.inputs import check_file
 from segmend.metrics.evaluation import Score, Status
 from segmend.outputs import whole_file
 
@@ -63,7 +64,10 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     remedy = "give the CSV file that 'segmend evaluate' wrote"
     # A case or class may be called 'NA' or '007': only empty cells of the numbers mean 'undefined'.
-    given = tables.read_table(path, COLUMNS, remedy=remedy)
+    check_file(path, remedy)
+    given = tables.read_table(path, COLUMNS)
+    if not given.columns:
+        raise InputError(path, "cannot be read as a result table, as it is empty", remedy)
     missing = [column for column in COLUMNS if column not in given.columns]
     if missing:
         raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
@@ -77,7 +81,14 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _value(row: tables.Row, column: str) -> str | float:
-    return row.cells[column] if column in _TEXT else row.number(column)
+    try:
+        return row.cells[column] if column in _TEXT else row.number(column)
+    except InputError as error:
+        raise InputError(
+            row.where,
+            f"cannot be read as a result table ({error.problem})",
+            f"{error.remedy}, or run 'segmend evaluate' again",
+        ) from error
 
 
 def _statistics(rows: pd.DataFrame) -> dict[str, Any]:
