@@ -132,7 +132,7 @@ def stray_labels(labels: Path, ending: str, names: Collection[str]) -> Iterator[
             strays += 1
             # The nearest of thousands of names takes a while to find.
             remedy = _remedy_of_stray(path, ending, names) if strays <= _EXPLAINED else "rename or remove it"
-            yield InputError(path, "is the label of no case", remedy)
+            yield InputError(path, "is the label of no case, so it is not used", remedy)
 
 
 def meant(given: str, names: Collection[str]) -> str | None:
