@@ -33,8 +33,8 @@ from segmend.progress import console, track
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5
 
-_KEPT = ("dataset.json", "corruption.csv")
-"""Files beside the images and labels that a copy keeps."""
+_CORRUPTION = "corruption.csv"
+"""How labels were made noisy, if they were; a copy keeps it."""
 
 
 def correct(
@@ -96,9 +96,9 @@ def correct(
     rows: list[Correction] = []
     with whole_folder(out) as copy:
         copy_files(data, copy)
-        for name in _KEPT:
-            if is_file(data / name):
-                shutil.copyfile(data / name, copy / name)
+        (copy / "dataset.json").write_bytes(folder.description)
+        if is_file(data / _CORRUPTION):
+            shutil.copyfile(data / _CORRUPTION, copy / _CORRUPTION)
         for name, choice in track(plan.items(), "correcting labels"):
             rows += _corrected(folder, place, name, choice, copy, number)
         write_cases(copy / "cases.csv", folder.cases)

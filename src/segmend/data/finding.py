@@ -173,15 +173,17 @@ def rater_folders(root: Path) -> dict[str, Path]:
         InputError: a folder cannot be listed, or the names of two cannot be told apart.
     """
     raters: dict[str, Path] = {}
+    first = {confusable(MAIN): MAIN}
     for path in entries(root):
         name = canonical(path.name.removeprefix(RATER))
         if not path.name.startswith(RATER) or not name or is_truth(name) or kind_of(path) == FILE:
             continue
         check_folder_name(path, "annotator", name)
-        raters[name] = path
-        for one, other in clashes([MAIN, *raters, name]):
-            problem = f"the annotators '{one}' and '{other}' differ in capitals or Unicode form only"
+        other = first.setdefault(confusable(name), path.name)
+        if other is not path.name:
+            problem = f"names the same annotator as {other}, but for capitals or Unicode form"
             raise InputError(path, problem, "rename one of the folders")
+        raters[name] = path
     return raters
 
 

@@ -169,11 +169,10 @@ def _labels_of_raters(
 ) -> dict[str, dict[str, Path]]:
     """Label files of each further rater by case."""
     found = {}
-    complete = not problems
     for rater, place in [*raters.items(), (None, folder.root / CLEAN)]:
         with _listing(problems):
             labels = find_labels(place, folder.file_ending, problems)
-            if complete:
+            if names:
                 problems += stray_labels(place, folder.file_ending, names)
             if rater is not None:
                 found[rater] = labels
