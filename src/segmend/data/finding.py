@@ -150,6 +150,8 @@ def meant(given: str, names: Collection[str]) -> str | None:
 
 def remedy_of_name(given: str, names: Collection[str]) -> str:
     """What to do about a name that no case has."""
+    if not names:
+        return "there is none at all"
     one = meant(given, names)
     return did_you_mean(given, names) if one is None else f"did you mean {one}?"
 
@@ -179,11 +181,11 @@ def rater_folders(root: Path) -> dict[str, Path]:
         if not path.name.startswith(RATER) or not name or is_truth(name) or kind_of(path) == FILE:
             continue
         check_folder_name(path, "annotator", name)
-        other = first.setdefault(confusable(name), path.name)
-        if other is not path.name:
-            problem = f"names the same annotator as {other}, but for capitals or Unicode form"
+        form = confusable(name)
+        if form in first:
+            problem = f"names the same annotator as {first[form]}, but for capitals or Unicode form"
             raise InputError(path, problem, "rename one of the folders")
-        raters[name] = path
+        first[form], raters[name] = path.name, path
     return raters
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,13 +94,13 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
         The folder (None if not even dataset.json can be used) and everything that is wrong with its
         layout. Scans and labels are not opened; ``problems_of_case`` does that.
     """
-    problems: list[InputError] = []
     try:
         folder = _described(root)
-        raters = rater_folders(root)
-        problems += misnamed_folders(root)
     except InputError as error:
         return None, [error]
+    problems: list[InputError] = []
+    with _listing(problems):
+        problems += misnamed_folders(root)
     found: dict[str, Case] = {}
     for case in _find_cases(folder, problems):
         if case.name in found:
@@ -108,7 +108,7 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
                 InputError(case.images[0], f"has the name of the training case '{case.name}'", "rename one of the two")
             )
         found[case.name] = case
-    labels = _labels_of_raters(folder, raters, found, problems)
+    labels = _labels_of_raters(folder, found, problems)
     table = cases or root / "cases.csv"
     with _listing(problems):
         if is_file(table):
@@ -165,18 +165,19 @@ def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case
 
 
 def _labels_of_raters(
-    folder: DataFolder, raters: Mapping[str, Path], names: Collection[str], problems: list[InputError]
+    folder: DataFolder, names: Collection[str], problems: list[InputError]
 ) -> dict[str, dict[str, Path]]:
     """Label files of each further rater by case."""
-    found = {}
-    for rater, place in [*raters.items(), (None, folder.root / CLEAN)]:
+    raters: dict[str, Path] = {}
+    with _listing(problems):
+        raters = rater_folders(folder.root)
+    found: dict[str, dict[str, Path]] = {}
+    for rater, place in [*raters.items(), (CLEAN, folder.root / CLEAN)]:
         with _listing(problems):
-            labels = find_labels(place, folder.file_ending, problems)
+            found[rater] = find_labels(place, folder.file_ending, problems)
             if names:
                 problems += stray_labels(place, folder.file_ending, names)
-            if rater is not None:
-                found[rater] = labels
-    return found
+    return {rater: found.get(rater, {}) for rater in raters}
 
 
 @contextmanager
