@@ -45,9 +45,12 @@ class TestKinds:
             ("folder", "is a folder, but a file is expected there"),
             ("link_to_folder", "is a folder, but"),
             ("pipe", "is a pipe, but"),
-            ("dangling", r"is a link to \.\./\.git/annex/objects/x, which does not exist.*git annex get"),
-            ("through_file", "is a link to file/x, which does not exist"),
-            ("loop", "is a link that leads in a circle"),
+            (
+                "dangling",
+                r"does not exist; it is a link to \.\./\.git/annex/objects/x, which leads nowhere.*git annex get",
+            ),
+            ("through_file", "does not exist; it is a link to file/x, which leads nowhere"),
+            ("loop", "does not exist; it is a link that leads in a circle"),
         ],
     )
     def test_nothing_else_counts_as_absent_or_as_a_file(self, odd, name, problem):

@@ -160,13 +160,13 @@ def _mode(path: Path) -> int | None:
     except OSError as error:
         if error.errno not in (*_ABSENT, errno.ELOOP):
             raise _unreadable(path, error) from error
-        leads = "is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
+        leads = "does not exist; it is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
         remedy = "get the file ('git annex get', 'dvc pull'), mount the disk that it lies on, or remove the link"
         raise InputError(path, leads, remedy) from error
 
 
 def _dangling(path: Path) -> str:
-    return f"is a link to {os.fsdecode(os.readlink(path))}, which does not exist"  # noqa: PTH115
+    return f"does not exist; it is a link to {os.fsdecode(os.readlink(path))}, which leads nowhere"  # noqa: PTH115
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> InputError:

@@ -14,6 +14,7 @@ from segmend.data.cache import digest_of
 from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label, write_label
+from segmend.errors import InputError
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.corrections import merged, read_corrections
 from segmend.labels.undoing import undone

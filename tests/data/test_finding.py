@@ -90,7 +90,7 @@ class TestScans:
             odd.symlink_to(odd.name if kind == "loop" else "../.git/annex/objects/b")
         found, (problem,) = scans(folder)
         assert list(found) == ["a"]
-        assert problem.startswith(f"{odd}: is a ")
+        assert problem.startswith(f"{odd}: is a pipe" if kind == "pipe" else f"{odd}: does not exist; it is a link")
 
     def test_links_to_files_are_files(self, place):
         folder = place("store/x.nii.gz", folder="elsewhere").parent / "imagesTr"
@@ -119,7 +119,7 @@ class TestLabels:
         assert label_of("b", folder, ".nii.gz") is None
         assert label_of("é", folder, ".nii.gz") is None
         (folder / "b.nii.gz").symlink_to("gone")
-        with pytest.raises(InputError, match="is a link to gone"):
+        with pytest.raises(InputError, match="does not exist; it is a link to gone"):
             label_of("b", folder, ".nii.gz")
 
     @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ class TestFolders:
 
     def test_a_rater_that_leads_nowhere(self, tmp_path):
         (tmp_path / "labelsTr_ann").symlink_to("gone")
-        with pytest.raises(InputError, match="labelsTr_ann: is a link to gone"):
+        with pytest.raises(InputError, match="labelsTr_ann: does not exist; it is a link to gone"):
             rater_folders(tmp_path)
 
     @pytest.mark.parametrize(

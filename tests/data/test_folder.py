@@ -177,7 +177,8 @@ class TestLayout:
             os.mkfifo(path)
         else:
             path.symlink_to(path.name if kind == "loop" else "gone")
-        assert any(message.startswith(f"{path}: is a ") for message in messages(root))
+        problem = f"is a {kind}" if kind in ("pipe", "folder") else "does not exist; it is a link "
+        assert any(message.startswith(f"{path}: {problem}") for message in messages(root))
 
     @pytest.mark.parametrize("name", ["imagesTr", "imagesTs", "labelsTr", "labelsTs", "labelsTr_ann", "labelsTr_clean"])
     @pytest.mark.parametrize("kind", ["dangling", "loop", "pipe"])
@@ -189,7 +190,8 @@ class TestLayout:
             os.mkfifo(path)
         else:
             path.symlink_to(path.name if kind == "loop" else "gone")
-        assert any(message.startswith(f"{path}: is ") for message in messages(root))
+        problem = "is not a folder, but a pipe" if kind == "pipe" else "does not exist; it is a link "
+        assert any(message.startswith(f"{path}: {problem}") for message in messages(root))
 
     @pytest.mark.parametrize("name", ["", "imagesTr", "imagesTs", "labelsTr", "labelsTs", "labelsTr_ann"])
     def test_folders_that_may_not_be_read_are_not_absent(self, make_folder, monkeypatch, name):

@@ -130,7 +130,11 @@ class TestNoReading:
         (tmp_path / "folder.csv").mkdir()
         os.mkfifo(tmp_path / "pipe.csv")
         (tmp_path / "link.csv").symlink_to("gone.csv")
-        for name, problem in (("folder", "is a folder"), ("pipe", "is a pipe"), ("link", "is a link to gone.csv")):
+        for name, problem in (
+            ("folder", "is a folder"),
+            ("pipe", "is a pipe"),
+            ("link", "does not exist; it is a link to gone.csv"),
+        ):
             with pytest.raises(InputError, match=rf"{name}\.csv: {problem}"):
                 read_table(tmp_path / f"{name}.csv", COLUMNS)
 

@@ -44,7 +44,7 @@ def test_names_come_in_one_unicode_form(folder):
 def test_a_label_that_leads_nowhere_is_not_absent(folder):
     path = folder.root / "labelsTr_ben" / "case_2.nii.gz"
     path.symlink_to("gone")
-    with pytest.raises(InputError, match="is a link to gone"):
+    with pytest.raises(InputError, match="does not exist; it is a link to gone"):
         drawings_of(folder.cases[1], folder, find_raters(folder))
 
 

@@ -97,7 +97,7 @@ def test_files_that_lead_nowhere_are_named(folders):
     write(predictions / "a.nii.gz")
     write(references / "a.nii.gz")
     (predictions / "b.nii.gz").symlink_to("gone")
-    with pytest.raises(InputError, match=r"b\.nii\.gz: is a link to gone, which does not exist"):
+    with pytest.raises(InputError, match=r"b\.nii\.gz: does not exist; it is a link to gone, which leads nowhere"):
         pair_files(predictions, references)
 
 
