@@ -233,6 +233,20 @@ class TestLayout:
         assert case.label.is_file()
         assert case.annotator == "José"
 
+    @pytest.mark.parametrize("name", ["Cases.csv", "cases.CSV", "cases.csv.txt", "cases.xlsx", "cases.tsv", "case.csv"])
+    def test_a_table_that_would_not_be_read(self, make_folder, name):
+        root = make_folder()
+        (root / name).write_text("case,quality\ncase_1,expert\n")
+        (message,) = messages(root)
+        assert f"{name}: is not read, as the table of cases is cases.csv" in message
+        (root / "cases.csv").write_text("case\n")
+        assert messages(root) == []
+
+    def test_a_test_case_whose_name_differs_in_capitals_from_that_of_a_training_case(self, make_folder):
+        root = make_folder(test_cases=("Case_2",))
+        (message,) = messages(root)
+        assert "imagesTs/Case_2_0000.nii.gz: has the name of the training case 'case_2'" in message
+
     def test_the_description_is_kept_as_it_was_read(self, make_folder):
         root = make_folder()
         content = (root / "dataset.json").read_bytes()

@@ -29,11 +29,20 @@ _IMAGE_NAME = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 _PARTS = ("imagesTr", "imagesTs", "labelsTr", "labelsTs")
 _PART = re.compile(r"(image|label)s?[ _-]*(tr|ts)(_.*)?", re.IGNORECASE)
 
+_TABLE = re.compile(r"cases?([.]csv)?[.](csv|txt|tsv|xlsx?|ods)", re.IGNORECASE)
+
 _UNREAD = (".img", ".hdr", ".mhd", ".nhdr", ".mgz", ".mgh", ".gipl", ".dcm", ".nii.bz2", ".npy", ".npz", ".jpg", ".bmp")
 """Endings of labels in formats that are not read."""
 
 _ALL_ENDINGS = sorted((*ENDINGS, *_UNREAD), key=len, reverse=True)
 _EXPLAINED = 20
+
+
+def misnamed_tables(root: Path) -> Iterator[InputError]:
+    """Tables of cases that are not read, as they are not called cases.csv."""
+    for path in entries(root):
+        if _TABLE.fullmatch(path.name):
+            yield InputError(path, "is not read, as the table of cases is cases.csv", "save it as cases.csv (UTF-8)")
 
 
 def image_files(folder: Path, problems: list[InputError], *, nested: bool = True) -> Iterator[Path]:

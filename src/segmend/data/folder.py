@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 from segmend.data.case import Case, Quality, Split
 from segmend.data.cases_table import read_cases
 from segmend.data.description import read_description
-from segmend.data.finding import CLEAN, find_labels, find_scans, misnamed_folders, rater_folders, stray_labels
+from segmend.data.finding import (
+    CLEAN,
+    find_labels,
+    find_scans,
+    misnamed_folders,
+    misnamed_tables,
+    rater_folders,
+    stray_labels,
+)
 from segmend.data.image import case_name
+from segmend.data.names import confusable
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
 from segmend.inputs import is_file, is_folder
@@ -102,11 +111,14 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
     with _listing(problems):
         problems += misnamed_folders(root)
     found: dict[str, Case] = {}
+    training: dict[str, str] = {}
     for case in _find_cases(folder, problems):
-        if case.name in found:
-            problems.append(
-                InputError(case.images[0], f"has the name of the training case '{case.name}'", "rename one of the two")
-            )
+        form = confusable(case.name)
+        if case.split is Split.TRAIN:
+            training[form] = case.name
+        elif form in training:
+            problem = f"has the name of the training case '{training[form]}'"
+            problems.append(InputError(case.images[0], problem, "rename one of the two"))
         found[case.name] = case
     labels = _labels_of_raters(folder, found, problems)
     table = cases or root / "cases.csv"
@@ -115,6 +127,8 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
             found |= read_cases(table, found, labels, problems)
         elif cases:
             problems.append(InputError(cases, "does not exist", "give a table with a column 'case'"))
+        else:
+            problems += misnamed_tables(root)
     if not found and not problems:
         remedy = f"put CASE_0000{folder.file_ending} files there"
         problems.append(InputError(root / "imagesTr", "holds no images", remedy))
