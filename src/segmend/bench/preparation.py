@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -211,7 +210,7 @@ class Preparation:
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
     """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
     with whole_folder(out) as place:
-        shutil.copy(folder.root / "dataset.json", place / "dataset.json")
+        (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):
             (place / name).mkdir()
         for case in folder.select(Split.TEST):

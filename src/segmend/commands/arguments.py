@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from segmend.data.case import Case
 from segmend.data.image import read_grid
+from segmend.data.remarks import unlabelled
 from segmend.errors import InputError
 from segmend.networks import Network
+from segmend.progress import console
 
 
 def built(network: Callable[[int, int, int], Network], channels: int, classes: int, dimensions: int) -> Network:
@@ -21,6 +23,12 @@ def built(network: Callable[[int, int, int], Network], channels: int, classes: i
     except (TypeError, ValueError, NotImplementedError) as error:  # MONAI's way to refuse an argument
         problem = f"cannot be built ({' '.join(str(error).split())})"
         raise InputError("--network", problem, "correct its arguments; --network.help NAME explains them") from error
+
+
+def report_unlabelled(cases: Sequence[Case]) -> None:
+    """Says how many training cases have no label file, if any."""
+    if missing := unlabelled(cases):
+        console.print(missing, markup=False, soft_wrap=True)
 
 
 def dimensions_of(cases: Sequence[Case]) -> int:

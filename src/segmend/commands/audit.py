@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from segmend.commands.arguments import report_unlabelled
 from segmend.commands.evidence import Folds, check_runs, infer, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
@@ -124,6 +125,7 @@ def audit(
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
     folder = DataFolder.open(data, cases)
+    report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,14 @@ import pandas as pd
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Quality
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
-from segmend.errors import InputError, did_you_mean
+from segmend.data.names import canonical
+from segmend.data.tables import read_table
+from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
+from segmend.inputs import is_file
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.rows import is_moved
 from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
@@ -30,8 +33,8 @@ from segmend.progress import console, track
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5
 
-_KEPT = ("dataset.json", "corruption.csv")
-"""Files beside the images and labels that a copy keeps."""
+_CORRUPTION = "corruption.csv"
+"""How labels were made noisy, if they were; a copy keeps it."""
 
 
 def correct(
@@ -93,9 +96,9 @@ def correct(
     rows: list[Correction] = []
     with whole_folder(out) as copy:
         copy_files(data, copy, folder.cases)
-        for name in _KEPT:
-            if (data / name).is_file():
-                shutil.copyfile(data / name, copy / name)
+        (copy / "dataset.json").write_bytes(folder.description)
+        if is_file(data / _CORRUPTION):
+            shutil.copyfile(data / _CORRUPTION, copy / _CORRUPTION)
         for name, choice in track(plan.items(), "correcting labels"):
             rows += _corrected(folder, place, name, choice, copy, number)
         write_cases(copy / "cases.csv", folder.cases)
@@ -165,31 +168,30 @@ def _check_unchanged(case: Case, digests: Mapping[str, str]) -> None:
 
 def _read_decisions(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Decision by case and label."""
-    known = set(zip(table["case"], table["label"], strict=True))
+    known = {
+        (canonical(case), canonical(label)): (case, label)
+        for case, label in zip(table["case"], table["label"], strict=True)
+    }
     decided: dict[tuple[str, str], str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, line) for line in reader]
-            columns = reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "cannot be read as a table", "give columns case, label and decision") from error
-    for column in ("case", "label", "decision"):
-        if column not in columns:
-            raise InputError(path, f"has no column '{column}'", "give columns case, label and decision")
-    for number, line in lines:
-        where = f"{path} line {number}"
-        case, label, decision = ((line[column] or "").strip() for column in ("case", "label", "decision"))
-        if decision not in DECISIONS:
-            raise InputError(where, f"decision is '{decision}'", did_you_mean(decision, DECISIONS))
+    columns = ("case", "label", "decision")
+    remedy = f"give a table with the columns {', '.join(columns)}"
+    given = read_table(path, columns, remedy=remedy)
+    for column in columns:
+        if column not in given.columns:
+            raise InputError(path, f"has no column '{column}'", remedy)
+    for row in given.rows:
+        case, label, decision = row.cells["case"], row.cells["label"], row.choice("decision", DECISIONS)
+        if not decision:
+            raise InputError(row.where, "decision is ''", f"write {' or '.join(DECISIONS)}")
         if (case, label) not in known:
             cases = {name for name, _ in known}
             labels = {name for _, name in known}
-            remedy = did_you_mean(label, labels) if case in cases else did_you_mean(case, cases)
-            raise InputError(where, f"case '{case}', label '{label}' was not audited", remedy)
-        if decided.get((case, label), decision) != decision:
-            raise InputError(where, f"case '{case}', label '{label}' is decided twice", "keep one line")
-        decided[case, label] = decision
+            advice = remedy_of_name(label, labels) if case in cases else remedy_of_name(case, cases)
+            raise InputError(row.where, f"case '{case}', label '{label}' was not audited", advice)
+        audited = known[case, label]
+        if decided.get(audited, decision) != decision:
+            raise InputError(row.where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+        decided[audited] = decision
     return decided
 
 

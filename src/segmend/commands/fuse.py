@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,14 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Quality
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
+from segmend.data.names import path_part
 from segmend.errors import InputError
 from segmend.labels.audit.tables import write_rows
 from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
-from segmend.labels.raters import MAIN, choose_raters, drawings_of, read_drawing
+from segmend.labels.raters import choose_raters, drawings_of, read_drawing
 from segmend.metrics.overlap import dice
 from segmend.outputs import check_free, whole_folder
 from segmend.progress import track
@@ -93,7 +94,7 @@ def fuse(
     with whole_folder(out) as copy:
         copy_files(data, copy, folder.cases)
         (copy / MAIN).mkdir(exist_ok=True)
-        shutil.copyfile(data / "dataset.json", copy / "dataset.json")
+        (copy / "dataset.json").write_bytes(folder.description)
         for case in track([case for case in folder.cases if drawn[case.name]], "fusing labels"):
             grid = read_grid(case.images[0])
             drawings = {rater: read_drawing(file, folder, grid) for rater, file in drawn[case.name].items()}
@@ -106,7 +107,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / f"{case.name}_{label}.nii.gz", share, like=case.images[0])
+                    write_map(copy / "soft" / f"{case.name}_{path_part(label)}.nii.gz", share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend import stopping
+from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_grids, check_scan, collected, raise_all
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
 from segmend.errors import InputError
 from segmend.inference import Weighting
+from segmend.inputs import is_folder
 from segmend.outputs import check_continuable, continued_folder, whole_file
 from segmend.precision import Precision, best_device
 from segmend.progress import console, track
@@ -195,12 +197,12 @@ def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
     Raises:
         InputError: there are none, or scans do not have the channels that they should.
     """
-    if not images.is_dir():
+    if not is_folder(images):
         raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files")
-    scans: dict[str, list[Path]] = {}
-    for path in sorted(images.iterdir()):
-        if is_image_file(path):
-            scans.setdefault(case_name(path)[:-5], []).append(path)
+    problems: list[InputError] = []
+    scans = finding.find_scans(images, None, problems)
+    if problems:
+        raise problems[0]
     if not scans:
         raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files")
     wanted = [f"_{channel:04d}" for channel in range(channels)]

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of
+from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
 from segmend.commands.recommended import built_method
 from segmend.data.augment import Augmentation
 from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
@@ -111,6 +111,7 @@ def train(
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(data, "has no training case", "mark some as 'train' in cases.csv")
+    report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.shown_label]
     scan_dimensions = dimensions_of([*training_cases, *validation_cases])
     network_dimensions = dimensions or scan_dimensions

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from segmend.data.case import Case, Quality
 from segmend.data.check import LoadedCase, load_case
-from segmend.data.folder import CLEAN, DataFolder
+from segmend.data.finding import CLEAN, label_of
+from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
 from segmend.errors import InputError
@@ -99,8 +100,8 @@ def true_labels(
     Raises:
         InputError: a file cannot be used, or the cache cannot be written to.
     """
-    files = {case: folder.root / CLEAN / (case.name + folder.file_ending) for case in cases}
-    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file.is_file()]
+    files = {case: label_of(case.name, folder.root / CLEAN, folder.file_ending) for case in cases}
+    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file]
     return {case.case.name: case.given for case in prepare(folder, known, preprocessing, cache)}
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import Grid, read_image, read_label
-from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels, unused_raters
+from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, unused_raters
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
 from segmend.progress import track
@@ -104,7 +104,6 @@ def survey_folder(root: Path, cases: Path | None = None) -> Survey:
         grids,
         [*problems, *[p for visit in seen.values() for p in visit.problems], *_mixed_dimensions(grids)],
         [
-            *stray_labels(folder),
             *unused_raters(folder),
             *[remark for visit in seen.values() for remark in visit.remarks],
             *odd_spacings(grids),

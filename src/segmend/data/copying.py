@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segmend.data.case import Case
-from segmend.data.folder import COLUMNS
+from segmend.data.cases_table import COLUMNS
 from segmend.errors import InputError
 
 
