@@ -58,6 +58,17 @@ def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputEr
         yield InputError(case.label, "marks nothing but background", remedy)
 
 
+def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
+    """What was assumed or converted to read headers, once for all scans with the same."""
+    scans: dict[str, list[Case]] = {}
+    for case, grid in grids.items():
+        for assumption in grid.assumptions:
+            scans.setdefault(assumption, []).append(case)
+    for assumption, cases in scans.items():
+        more = f"; the same holds for {len(cases) - 1} more scans" if len(cases) > 1 else ""
+        yield InputError(cases[0].images[0], assumption + more, "make sure that this is right, or correct the header")
+
+
 def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
     """Scans whose spacing is far from the usual one, whatever the order of their axes."""
     if len({grid.dimensions for grid in grids.values()}) != 1:

@@ -1,0 +1,35 @@
+"""Room for threads that each hold much at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+
+class MemoryBudget:
+    """Lets threads work side by side as long as what they hold together fits; a larger piece of work goes alone.
+
+    Args:
+        total: bytes for all; by default half of what is free now.
+    """
+
+    def __init__(self, total: int | None = None) -> None:
+        self.total = psutil.virtual_memory().available // 2 if total is None else total
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, needed: int) -> Iterator[None]:
+        """Waits until there is room for ``needed`` bytes, and keeps it for the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + needed <= self.total)
+            self._held += needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= needed
+                self._changed.notify_all()
