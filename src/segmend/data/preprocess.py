@@ -32,9 +32,14 @@ class Normalisation:
     sd: float | None = None
 
     def apply(self, channel: NDArray[np.float32], counted: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels."""
+        """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels.
+
+        Where none are counted, all become 0, and where all have one value, this becomes 0.
+        """
         channel = channel if self.low is None and self.high is None else np.clip(channel, self.low, self.high)
         sample = channel if counted is None else channel[counted]
+        if not sample.size:
+            return np.zeros_like(channel)
         mean = sample.mean(dtype=np.float64) if self.mean is None else self.mean
         sd = sample.std(dtype=np.float64) if self.sd is None else self.sd
         result = ((channel - mean) / max(sd, 1e-8)).astype(np.float32)
