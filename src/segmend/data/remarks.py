@@ -53,7 +53,10 @@ def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[n
 
 def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputError]:
     """A label without foreground."""
-    if label is not None and not ((label > 0) & (label != IGNORE)).any():
+    if label is not None and (label == IGNORE).all():
+        remedy = f"make sure that nothing was annotated, or give case '{case.name}' the quality 'none'"
+        yield InputError(case.label, "marks every voxel as not annotated", remedy)
+    elif label is not None and not ((label > 0) & (label != IGNORE)).any():
         remedy = f"make sure that nothing is there, or give case '{case.name}' the quality 'none'"
         yield InputError(case.label, "marks nothing but background", remedy)
 
