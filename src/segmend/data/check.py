@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import Grid, read_grid, read_image, read_label
-from segmend.data.memory import MemoryBudget
+from segmend.data.memory import MemoryBudget, slabs
 from segmend.data.remarks import (
     assumed_headers,
     constant_channels,
@@ -40,7 +40,6 @@ from segmend.progress import track
 _THREADS = min(4, os.cpu_count() or 1)
 _BYTES_PER_VOXEL = 8
 """Of a file while its case is examined: intensities of 32 bits, and copies in the file's type or as class indices."""
-_SLAB_VALUES = 2**24
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,7 @@ def _wrong_intensities(scans: Sequence[_File]) -> Iterator[InputError]:
     for scan in scans:
         limits = [(channel.min(), channel.max()) for channel in scan.array]
         if not np.isfinite(limits).all():  # both are NaN where one voxel is
-            broken = sum(slab.size - np.count_nonzero(np.isfinite(slab)) for slab in _slabs(scan.array))
+            broken = sum(part.size - np.count_nonzero(np.isfinite(part)) for part in slabs(scan.array))
             remedy = "replace them, for example by the smallest intensity of the scan"
             yield InputError(scan.path, f"holds {broken} voxels that are NaN or infinite", remedy)
         constant &= all(low == high for low, high in limits)
@@ -260,7 +259,7 @@ def _to_indices(label: _File, folder: DataFolder, problems: list[InputError]) ->
     indices = np.empty(label.array.shape, dtype=np.uint8)
     unknown: Counter[int] = Counter()
     other = False  # known values but the background
-    for values, found in zip(_slabs(label.array), _slabs(indices), strict=True):
+    for values, found in zip(slabs(label.array), slabs(indices), strict=True):
         found[...] = folder.to_indices(values)
         wrong = found == IGNORE
         if folder.ignore is not None:
@@ -284,14 +283,6 @@ def _unknown_values(path: Path, unknown: Counter[int], other: bool, folder: Data
     named = ", ".join(f"{name} = {value}" for name, value in folder.labels.items())
     problem = f"has {unknown.total()} voxels of values that dataset.json does not name: {listed}"
     return InputError(path, problem, f"correct them, or add them to the labels, which are {named}")
-
-
-def _slabs(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Parts of an array along its first spatial axis, so that masks of it stay small."""
-    axis = 1 if array.ndim > 1 and len(array) == 1 else 0
-    planes = max(1, _SLAB_VALUES * array.shape[axis] // array.size)
-    for first in range(0, array.shape[axis], planes):
-        yield array[:, first : first + planes] if axis else array[first : first + planes]
 
 
 def _mixed_dimensions(grids: Mapping[Case, Grid]) -> Iterator[InputError]:

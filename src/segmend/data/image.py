@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from segmend.data import itk, nifti, pictures
+from segmend.data import itk, nifti, png, tiff
 from segmend.data.container import explained, require_room
 from segmend.data.grid import PLACE_TOLERANCE, Grid
 from segmend.errors import InputError
@@ -106,13 +106,18 @@ def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
             raise InputError(path, f"has {channels} channels, a label has one", "save it as a single-channel image")
         require_room(path, dtype.itemsize * _voxels(grid))
         label: NDArray[np.integer] | None = None
+        has_content = False
         for where, piece in pieces:
             values = _whole(path, piece[0], where.start)
+            has_content = has_content or bool(piece.any())
             if label is None:
                 label = np.zeros(grid.shape, dtype=values.dtype)
             if values.any():
                 label[..., where] = values
         assert label is not None, "every grid has a voxel"
+        if has_content and not label.any():  # a scale that is too small, or a map of low probabilities
+            problem = f"holds values that are not whole numbers, but fractions below {_ROUNDING:g} only"
+            raise InputError(path, problem, "save the label as integers")
         return label, grid
 
 
@@ -128,7 +133,9 @@ def read_grid(path: Path) -> Grid:
     with explained(path):
         if name.endswith(NIFTI):
             return nifti.read_header(path).grid
-        return pictures.read_grid(path) if name.endswith(PICTURES) else itk.read_grid(path)
+        if name.endswith(".png"):
+            return png.read_grid(path)
+        return tiff.read_grid(path) if name.endswith(PICTURES) else itk.read_grid(path)
 
 
 def write_label(path: Path, label: NDArray[np.integer], like: Path) -> None:
@@ -159,7 +166,8 @@ def _open(path: Path, *, as_label: bool) -> tuple[Grid, int, np.dtype[Any], Piec
         _require_numbers(path, header.dtype)
         return header.grid, 1, header.dtype, ((where, piece[None]) for where, piece in nifti.pieces(header))
     if name.endswith(PICTURES):
-        array, grid = pictures.read(path, as_label=as_label)
+        read = png.read if name.endswith(".png") else tiff.read
+        array, grid = read(path, as_label=as_label)
         return grid, len(array), array.dtype, itk.planes_of(array)
     require_room(path, _voxels(itk.read_grid(path)))
     grid, channels, dtype, pieces = itk.read(path)

@@ -53,6 +53,9 @@ _NRRD_TYPES = {
     **dict.fromkeys(("int64", "int64_t", "ulonglong", "unsigned long long", "unsigned long long int"), 8),
     **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
 }
+_NRRD_ENCODINGS = {"raw": "raw", "hex": "hex"} | dict.fromkeys(("gzip", "gz"), "gzip")
+_NRRD_ENCODINGS |= dict.fromkeys(("txt", "text", "ascii"), "text")
+_LINE_BYTES = 2**16
 _MM = {"": 1.0, "?": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # errors come as exceptions; the rest is noise on the terminal
@@ -193,7 +196,7 @@ def _meta_claims(path: Path, start: bytes) -> _Claims:
     fields: dict[str, str] = {}
     end = 0
     while "ElementDataFile" not in fields:
-        line, newline, _ = start[end:].partition(b"\n") if b"\n" in start[end : end + 4096] else (b"", b"", b"")
+        line, newline, _ = start[end : end + _LINE_BYTES].partition(b"\n")
         key, sign, value = line.decode("latin-1").partition("=")
         key = key.strip()
         if not newline or not sign or not key or ":" in key or key in fields:
@@ -215,24 +218,7 @@ def _meta_claims(path: Path, start: bytes) -> _Claims:
 
 
 def _nrrd_claims(path: Path, start: bytes) -> _Claims:
-    """The claims of ``field: value`` lines up to the first empty one."""
-    fields: dict[str, str] = {}
-    end = start.find(b"\n") + 1
-    while end:
-        line, newline, _ = start[end:].partition(b"\n") if b"\n" in start[end : end + 2**16] else (b"", b"", b"")
-        if not newline:
-            raise unreadable(path, "its header does not end")
-        end += len(line) + 1
-        text = line.decode("latin-1").strip()
-        if not text:
-            break
-        key, sign, value = text.partition(":")
-        if text.startswith("#") or value.startswith("="):
-            continue
-        key = key.lower().replace(" ", "")
-        if not sign or key in fields:
-            raise unreadable(path, "its header is not a list of 'field: value' lines")
-        fields[key] = value.strip()
+    fields, end = _nrrd_fields(path, start)
     if "datafile" in fields:
         raise _detached(path, fields["datafile"])
     if any(fields.get(key, "0") != "0" for key in ("lineskip", "byteskip")):
@@ -240,13 +226,33 @@ def _nrrd_claims(path: Path, start: bytes) -> _Claims:
     kind, encoding = fields.get("type", "").lower(), fields.get("encoding", "").lower()
     if kind not in _NRRD_TYPES:
         raise contradicts(path, f"its type is '{kind[:40]}'")
-    encodings = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "hex": "hex"} | dict.fromkeys(
-        ("txt", "text", "ascii"), "text"
-    )
-    if encoding not in encodings:
+    if encoding not in _NRRD_ENCODINGS:
         raise InputError(path, f"has the encoding '{encoding[:40]}', which is not read", "save it with encoding gzip")
     sides = _whole_numbers(path, fields.get("sizes", ""), fields.get("dimension", ""))
-    return _Claims(math.prod(sides), _NRRD_TYPES[kind], encodings[encoding], end, _nrrd_unit(path, fields))
+    unit = _nrrd_unit(path, fields)
+    return _Claims(math.prod(sides), _NRRD_TYPES[kind], _NRRD_ENCODINGS[encoding], end, unit)
+
+
+def _nrrd_fields(path: Path, start: bytes) -> tuple[dict[str, str], int]:
+    """``field: value`` lines up to the first empty one, without comments and key/value pairs; and where they end."""
+    if not start.startswith(b"NRRD"):
+        raise unreadable(path)
+    fields: dict[str, str] = {}
+    end = start.find(b"\n") + 1
+    while b"\n" in start[end : end + _LINE_BYTES]:
+        line = start[end : end + _LINE_BYTES].partition(b"\n")[0]
+        end += len(line) + 1
+        text = line.decode("latin-1").strip()
+        if not text:
+            return fields, end
+        key, sign, value = text.partition(":")
+        if text.startswith("#") or value.startswith("="):
+            continue
+        key = key.lower().replace(" ", "")
+        if not sign or key in fields:
+            raise unreadable(path, "its header is not a list of 'field: value' lines")
+        fields[key] = value.strip()
+    raise unreadable(path, "its header does not end")
 
 
 def _nrrd_unit(path: Path, fields: dict[str, str]) -> str:

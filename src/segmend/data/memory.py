@@ -1,12 +1,17 @@
-"""Room for threads that each hold much at once."""
+"""Large scans in bounded memory: work in slabs, and threads that wait for room."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
+
+_SLAB_VALUES = 2**24
 
 
 class MemoryBudget:
@@ -33,3 +38,14 @@ class MemoryBudget:
             with self._changed:
                 self._held -= needed
                 self._changed.notify_all()
+
+
+def slabs(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of parts of an array ``[*spatial]`` or ``[channels, *spatial]``, so that masks of each stay small.
+
+    Arrays of one shape are cut at the same planes.
+    """
+    axis = int(np.argmax(array.shape[:2]))
+    planes = max(1, _SLAB_VALUES * array.shape[axis] // array.size)
+    for first in range(0, array.shape[axis], planes):
+        yield array[:, first : first + planes] if axis else array[first : first + planes]

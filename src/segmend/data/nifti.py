@@ -174,6 +174,7 @@ def _header(path: Path, start: bytes) -> NiftiHeader:
     dimensions, stored = int(raw["dim"][0]), raw["pixdim"][1:4].astype(np.float64)
     if not 1 <= dimensions <= 7 or raw["dim"][1 : dimensions + 1].min() < 1:
         raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+    offset = _offset(path, raw, size + 4)
     try:
         raw.check_fix(logger=_SILENT, error_level=40)
         raw.get_slope_inter()
@@ -182,7 +183,7 @@ def _header(path: Path, start: bytes) -> NiftiHeader:
     shape = tuple(int(side) for side in raw["dim"][1 : dimensions + 1])
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    return NiftiHeader(path, raw, _grid(path, raw, shape, stored), _offset(path, raw, size + 4))
+    return NiftiHeader(path, raw, _grid(path, raw, shape, stored), offset)
 
 
 def _offset(path: Path, raw: Any, least: int) -> int:
