@@ -223,6 +223,7 @@ def _read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], 
     if len(image) != len(task.channel_names):
         problem = f"has {len(image)} channels, but the run wants {', '.join(task.channel_names)}"
         raise InputError(files[0], problem, "give images like those of the training")
+    task.preprocessing.require_room(files[0], grid, len(image))
     if not np.isfinite(image).all():
         raise InputError(files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0")
     return image, grid

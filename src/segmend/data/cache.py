@@ -149,6 +149,7 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         return loaded[0]
 
     def make_image(path: Path) -> None:
+        preprocessing.require_room(case.images[0], scan().grid, len(scan().image))
         placement = preprocessing.place(scan().image, scan().grid)
         np.save(path / "image.npy", preprocessing.image(scan().image, scan().grid, placement))
 

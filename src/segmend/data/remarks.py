@@ -53,9 +53,23 @@ def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[n
 
 def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputError]:
     """A label without foreground."""
-    if label is not None and not ((label > 0) & (label != IGNORE)).any():
+    if label is not None and (label == IGNORE).all():
+        remedy = f"make sure that nothing was annotated, or give case '{case.name}' the quality 'none'"
+        yield InputError(case.label, "marks every voxel as not annotated", remedy)
+    elif label is not None and not ((label > 0) & (label != IGNORE)).any():
         remedy = f"make sure that nothing is there, or give case '{case.name}' the quality 'none'"
         yield InputError(case.label, "marks nothing but background", remedy)
+
+
+def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
+    """What was assumed or converted to read headers, once for all scans with the same."""
+    scans: dict[str, list[Case]] = {}
+    for case, grid in grids.items():
+        for assumption in grid.assumptions:
+            scans.setdefault(assumption, []).append(case)
+    for assumption, cases in scans.items():
+        more = f"; the same holds for {len(cases) - 1} more scans" if len(cases) > 1 else ""
+        yield InputError(cases[0].images[0], assumption + more, "make sure that this is right, or correct the header")
 
 
 def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
