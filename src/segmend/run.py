@@ -15,7 +15,9 @@ import yaml
 
 from segmend.configuration import described, described_class, rebuilt
 from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.data.state import DataState
 from segmend.errors import InputError
+from segmend.inputs import is_file
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
@@ -187,6 +189,30 @@ class Run:
         elif self.path.exists() and (not self.path.is_dir() or content(self.path)):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
 
+    @property
+    def data_state(self) -> DataState | None:
+        """The state of the data that the run learned from; None for runs of versions that did not write it down.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return DataState.read(self.path / "data.json") if is_file(self.path / "data.json") else None
+
+    def check_data(self, data: DataState) -> None:
+        """Makes sure that the data are those that the run was begun with. Nothing is written.
+
+        Raises:
+            InputError: they have changed; it names the cases.
+        """
+        before = self.data_state
+        changes = data.changes_since(before) if before else ""
+        if changes and self.finished:
+            problem = f"was trained on other data: {changes}"
+            raise InputError(self.path, problem, "choose another --out, or restore the data folder")
+        if changes:
+            remedy = f"restore the data folder ({changes}), or choose another --out"
+            raise InputError(self.path, "was begun with other data", remedy)
+
     def claim(self, config: Mapping[str, Any]) -> None:
         """Makes the folder that of a run of this configuration.
 
@@ -197,8 +223,13 @@ class Run:
         if not (self.path / "config.yaml").is_file():
             self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
-    def begin(self, config: Mapping[str, Any], task: Task) -> None:
+    def begin(self, config: Mapping[str, Any], task: Task, data: DataState | None = None) -> None:
         """Claims the folder, or makes sure that the run to be continued there has the same task.
+
+        Args:
+            config: the configuration.
+            task: what is trained for.
+            data: what is learned from, written down for ``check_data``.
 
         Raises:
             InputError: as ``check_free_for``, or the data have changed since the run was begun.
@@ -208,6 +239,8 @@ class Run:
             self._write("task.json", json.dumps(task.to_json(), indent=1))
         elif self.task != task:
             raise InputError(self.path, "was begun with other data", "restore the data folder, or choose another --out")
+        if data and self.data_state is None:
+            data.write(self.path / "data.json")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary, which marks the run as finished."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -175,7 +177,7 @@ class Preparation:
 
     @cached_property
     def _files_digest(self) -> str:
-        files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
+        files = _files_below(self.data)
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
 
@@ -218,4 +220,15 @@ def _link_test_cases(folder: DataFolder, out: Path) -> None:
                 for image in case.images:
                     link(image, place / "imagesTs" / image.name)
                 ending = case.label.name[len(case_name(case.label)) :]
-                link(case.label, place / "labelsTs" / f"{case.name}{ending}")
+                # A copy: people edit labels, and an edit in place would reach these through a link.
+                shutil.copyfile(case.label, place / "labelsTs" / f"{case.name}{ending}")
+
+
+def _files_below(root: Path) -> list[Path]:
+    """All files of a folder, also those in folders that are links; a link to a folder above is not followed."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        folders[:] = [name for name in folders if not place.resolve().is_relative_to((place / name).resolve())]
+        found += [place / name for name in files]
+    return sorted(path for path in found if path.is_file())

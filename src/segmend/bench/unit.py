@@ -71,10 +71,8 @@ class Unit:
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
         content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
-        names = ("row", "labels", "seed")
-        return cls(
-            *(content[name] for name in names), folder, content["what"], content["where"], content.get("given", {})
-        )
+        row, labels, seed = (content[name] for name in ("row", "labels", "seed"))
+        return cls(row, labels, seed, folder, content["what"], content["where"], content.get("given", {}))
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""

@@ -61,7 +61,7 @@ def correct(
         audit: the folder that 'segmend audit' wrote.
         out: the data folder to write.
         decisions: a table with columns case, label (a class name) and decision (accept, reject or unsure). Only
-            what is accepted is changed.
+            what is accepted is changed. A column audit, as the page of the audit writes it, must name this audit.
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
         offsets: also move the surfaces of all other noisy labels by 'undo_mm' of audit.csv, where that is more than
@@ -131,9 +131,11 @@ def _plan(
     change_expert: bool,
 ) -> dict[str, _Choice]:
     """What is to become of each case in which something changes."""
-    decided = _read_decisions(decisions, table) if decisions else {}
+    decided = _read_decisions(decisions, table, place.mark) if decisions else {}
     bar = minimum_score if minimum_score is not None else None if decisions else MINIMUM_SCORE
-    digests = place.read_settings().get("labels", {})
+    settings = place.read_settings()
+    digests = settings.get("labels", {})
+    _check_classes(folder, settings)
     audited = {case.name: case for case in folder.cases if case.name in digests}
     plan = {}
     for name, rows in table.groupby("case", sort=True):
@@ -156,26 +158,38 @@ def _plan(
                 raise InputError(decisions, problem, "add --change_expert true, or take the line out")
             continue
         if wanted:
-            _check_unchanged(case, digests)
+            _check_unchanged(case, digests, settings.get("images", {}))
             plan[case.name] = _Choice(wanted, frozenset(refused))
     return plan
 
 
-def _check_unchanged(case: Case, digests: Mapping[str, str]) -> None:
+def _check_classes(folder: DataFolder, settings: Mapping[str, Any]) -> None:
+    """Proposals are files of label values: these must mean what they meant to the audit."""
+    classes = folder.labels | {"ignore": folder.ignore}
+    if settings.get("classes", classes) != classes:
+        problem = f"names the classes {classes}, but those that were audited are {settings['classes']}"
+        raise InputError(folder.root / "dataset.json", problem, "restore it, or audit the folder again")
+
+
+def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[str, str]) -> None:
     if case.label is None or digest_of(case.label) != digests[case.name]:
         raise InputError(case.label or case.name, "is not the label that was audited", "audit the folder again")
+    if case.name in of_images and digest_of(*case.images) != of_images[case.name]:
+        raise InputError(case.images[0], "is not the scan that was audited", "audit the folder again")
 
 
-def _read_decisions(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
+def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[str, str], str]:
     """Decision by case and label."""
     known = {
         (canonical(case), canonical(label)): (case, label)
         for case, label in zip(table["case"], table["label"], strict=True)
     }
+    proposing = table[table["proposal"] != "none"]
+    proposed = set(zip(proposing["case"], proposing["label"], strict=True))
     decided: dict[tuple[str, str], str] = {}
     columns = ("case", "label", "decision")
     remedy = f"give a table with the columns {', '.join(columns)}"
-    given = read_table(path, columns, remedy=remedy)
+    given = read_table(path, (*columns, "audit"), remedy=remedy)
     for column in columns:
         if column not in given.columns:
             raise InputError(path, f"has no column '{column}'", remedy)
@@ -191,8 +205,18 @@ def _read_decisions(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], st
         audited = known[case, label]
         if decided.get(audited, decision) != decision:
             raise InputError(row.where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+        _check_of_this_audit(row.where, row.cells.get("audit") or mark, mark)
+        if decision == "accept" and audited not in proposed:
+            problem = f"accepts a change of case '{case}', label '{label}', but the audit proposes none"
+            raise InputError(row.where, problem, "give the table that was made of this audit, or take the line out")
         decided[audited] = decision
     return decided
+
+
+def _check_of_this_audit(where: str, named: str, mark: str) -> None:
+    if named.strip() != mark:
+        remedy = "give the table that was downloaded from the report.html of this audit"
+        raise InputError(where, f"is of the audit {named.strip()}, not of {mark}", remedy)
 
 
 def _corrected(

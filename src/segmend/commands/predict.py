@@ -18,6 +18,7 @@ from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_grids, check_scan, collected, raise_all
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
+from segmend.data.maps import check_map_names, map_name
 from segmend.errors import InputError
 from segmend.inference import Weighting
 from segmend.inputs import is_folder
@@ -54,7 +55,8 @@ def predict(
         run: a run folder.
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
-        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'.
+        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; '_' in
+            the name of a class becomes %5F where it ends like another class.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: share of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -103,6 +105,8 @@ def predict(
     _check_scans(images, scans, source.task)
     values = np.array(list(source.task.labels.values()))
     names = list(source.task.labels)
+    if probabilities:
+        check_map_names(images, scans, names)
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
         finished = _Finished(folder)
@@ -123,7 +127,7 @@ def predict(
             write_label(written[0], values[segmenter.classes(image, grid)], like=files[0])
             if probabilities:
                 for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-                    written.append(folder / "probabilities" / f"{name}_{label}.nii.gz")
+                    written.append(folder / "probabilities" / map_name(name, label, names))
                     write_map(written[-1], of_class, like=files[0])
             finished.add(name, digest, written)
         raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")

@@ -14,10 +14,11 @@ from segmend.commands.arguments import built, check_numbers, check_patch_axes, d
 from segmend.commands.recommended import built_method
 from segmend.data.augment import Augmentation
 from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
-from segmend.data.case import Split
+from segmend.data.case import Case, Split
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.sampling import BatchPlan, Composition
+from segmend.data.state import DataState
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels, write_first_labels
 from segmend.hardware import Hardware, check_memory
@@ -27,6 +28,7 @@ from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
 from segmend.precision import Precision
+from segmend.progress import console
 from segmend.run import Run, Task, configuration_of
 from segmend.training import Training, fit
 
@@ -64,7 +66,7 @@ def train(
     The run folder holds the configuration, checkpoints, a log, curves and a summary; labels that the method
     rewrites lie in its folder 'labels', with labels.csv and labels.png. Called again with the same
     arguments, a run that was interrupted continues from its last checkpoint, and ends as if nothing had
-    happened; a folder that holds a run of other arguments is refused.
+    happened; a folder that holds a run of other arguments, or on data that have changed since, is refused.
 
     Args:
         data: the data folder.
@@ -162,10 +164,15 @@ def train(
         "cases": str(cases.resolve()) if cases else None,
     }
     run.check_free_for(config)
+    state = DataState.of(folder, [*training_cases, *validation_cases])
+    run.check_data(state)
+    cache = cache or default_cache()
     if run.finished:
+        if run.data_state is None:
+            _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
+        console.print(f"{out} is finished already; nothing to do", markup=False)
         return run
 
-    cache = cache or default_cache()
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)
     if patch is None:
@@ -201,10 +208,17 @@ def train(
             prepared = prepare(folder, learned_from, preprocessing, cache)
             digest = data_digest([*prepared, *validation])
             training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
-        run.begin(config, training.task)
+        run.begin(config, training.task, state)
         if not run.finished:  # by another process in the meantime
             fit(run, trained, training, hardware)
     return run
+
+
+def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cache: Path) -> None:
+    """Makes sure that a finished run without data.json, of an earlier version, is one of these data."""
+    if data_digest(prepare(folder, cases, run.task.preprocessing, cache)) != run.task.fingerprint:
+        remedy = "choose another --out, or restore the data folder"
+        raise InputError(run.path, "was trained on other data", remedy)
 
 
 def _fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
