@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 from segmend import COMMANDS
+from segmend.config_files import ConfigError, checked
 from segmend.errors import InputError, did_you_mean
 from segmend.misuse import check_names, explained
 from segmend.words import normalised
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = _command(name)
     try:
         values = _parse(name, command, rest)
+    except ConfigError as error:
+        return _complain(str(error), 1)
     except (ArgumentError, InputError) as error:
         return _complain(f"{error}\nSee 'segmend {name} --help'.", 2)
     try:
@@ -67,10 +70,11 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
     check_names(given)
+    given = checked(given, command)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            values = parser.instantiate(parser.parse_args(given)).as_dict()
+            values = parser.instantiate(parser.parse_args(given, env=False)).as_dict()
         except ArgumentError as error:
             raise InputError(f"segmend {name}", *explained(str(error), given, command)) from error
     values.pop("config", None)
@@ -88,6 +92,7 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a YAML file with arguments, such as a run's config.yaml")
+    parser.add_argument("--import", help="a module of your own, whose classes files may then name, such as those of a run")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     parser.add_function_arguments(command, as_group=False)
     return parser
