@@ -92,7 +92,9 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a YAML file with arguments, such as a run's config.yaml")
-    parser.add_argument("--import", help="a module of your own, whose classes files may then name, such as those of a run")
+    parser.add_argument(
+        "--import", help="a module of your own, whose classes files may then name, such as those of a run"
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     parser.add_function_arguments(command, as_group=False)
     return parser

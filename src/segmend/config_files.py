@@ -24,6 +24,7 @@ _FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
 """Parameters of those classes that the data decide."""
 
 _CLASS, _ARGUMENTS = "class_path", "init_args"
+_BELOW = "write 'ARGUMENT: VALUE' lines below it"
 
 
 class ConfigError(InputError):
@@ -85,7 +86,7 @@ def _checked_file(file: str, command: str, parameters: Mapping[str, inspect.Para
             else:
                 _check_plain(value, place, places)
                 if is_dataclass(parameters[key].annotation) and not isinstance(value, dict):
-                    raise InputError(places[place], f"'{key}' is not a mapping", "write 'ARGUMENT: VALUE' lines below it")
+                    raise InputError(places[place], f"'{key}' is not a mapping", _BELOW)
     except InputError as error:
         raise ConfigError(error.where, error.problem, error.remedy) from error
     return content
@@ -94,32 +95,35 @@ def _checked_file(file: str, command: str, parameters: Mapping[str, inspect.Para
 def _checked_choice(key: str, value: Any, places: Mapping[Place, str]) -> Any:
     """The choice of a class in a file, its path complete."""
     known, base = _CHOOSING[key]()
-    where = places[key,]
     if value is None:
         return None
     if isinstance(value, str):
-        return _path(class_named(value, known, base, where=where))
+        return _path(class_named(value, known, base, where=places[key,]))
     if not isinstance(value, dict):
-        raise InputError(where, f"'{key}' names no {key}", did_you_mean("", known))
+        raise InputError(places[key,], f"'{key}' names no {key}", did_you_mean("", known))
     for part in value:
         if part not in (_CLASS, _ARGUMENTS):
             remedy = f"write {_CLASS} and {_ARGUMENTS} below '{key}'"
             raise InputError(places[key, part], f"'{part}' is not known of a {key}", remedy)
     arguments = value.get(_ARGUMENTS) or {}
     if not isinstance(arguments, dict):
-        raise InputError(places[key, _ARGUMENTS], f"{_ARGUMENTS} is not a mapping", "write 'ARGUMENT: VALUE' lines below it")
+        raise InputError(places[key, _ARGUMENTS], f"{_ARGUMENTS} is not a mapping", _BELOW)
     _check_plain(arguments, (key, _ARGUMENTS), places)
     if _CLASS not in value:
         return value
     if not isinstance(value[_CLASS], str):
         raise InputError(places[key, _CLASS], f"{_CLASS} of the {key} is not text", did_you_mean("", known))
     cls = class_named(value[_CLASS], known, base, where=places[key, _CLASS])
+    _check_arguments(cls, arguments, (key, _ARGUMENTS), places)
+    return {_CLASS: _path(cls), _ARGUMENTS: arguments}
+
+
+def _check_arguments(cls: type[Any], arguments: Mapping[str, Any], place: Place, places: Mapping[Place, str]) -> None:
     taken = set(inspect.signature(cls).parameters) - _FROM_DATA
     for argument in arguments:
         if argument not in taken:
             problem = f"{cls.__name__} has no argument '{argument}'"
-            raise InputError(places[key, _ARGUMENTS, argument], problem, did_you_mean(argument, taken))
-    return {_CLASS: _path(cls), _ARGUMENTS: arguments}
+            raise InputError(places[*place, argument], problem, did_you_mean(argument, taken))
 
 
 def _check_plain(value: Any, place: Place, places: Mapping[Place, str]) -> None:

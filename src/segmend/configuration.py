@@ -79,7 +79,9 @@ def described_class(
         problem = f"is damaged (its {kind} has no class_path that is text)"
         raise InputError(where or kind, problem, "restore the file")
     arguments = description.get("init_args")
-    if arguments is not None and not (isinstance(arguments, Mapping) and all(isinstance(key, str) for key in arguments)):
+    if arguments is not None and not (
+        isinstance(arguments, Mapping) and all(isinstance(key, str) for key in arguments)
+    ):
         problem = f"is damaged (init_args of the {kind} is no mapping of names to values)"
         raise InputError(where or kind, problem, "restore the file")
     return class_named(description["class_path"], known, base, where=where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import resource
 import signal
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from segmend.callbacks import Checkpoints, Log, ShownProgress
+from segmend.checkpoints import check_continuable, read_checkpoint
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
 from segmend.data.crops import CropBatches, StepSampler
 from segmend.data.sampling import BatchPlan
+from segmend.documents import DamagedError
 from segmend.errors import InputError
 from segmend.hardware import Hardware
 from segmend.labels.history import LabelHistory
@@ -104,7 +107,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done = _steps_done(run)
+    done = _steps_done(run, method, trainer, training.iterations)
     if labels and trainer.is_global_zero:
         labels.rewind(done)  # before processes load data, which would see what is to be removed
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
@@ -176,13 +179,15 @@ def _loader(
     )
 
 
-def _steps_done(run: Run) -> int:
-    if not run.last.is_file():
+def _steps_done(run: Run, method: Method, trainer: Trainer, iterations: int) -> int:
+    """Steps of the last checkpoint, once it is sure that the run can be continued from it."""
+    if not os.path.lexists(run.last):
         return 0
     try:
-        return int(torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(run.last, "is damaged", "delete it to start again") from error
+        return check_continuable(read_checkpoint(run.last), method, trainer, iterations)
+    except DamagedError as error:
+        problem = f"is damaged ({error})" if str(error) else "is damaged"
+        raise InputError(run.last, problem, "delete it to start again") from error
 
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
