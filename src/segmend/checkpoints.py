@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -23,6 +24,8 @@ _PARTS = {
     "loops": dict,
     "optimizer_states": list,
     "lr_schedulers": list,
+    "callbacks": dict,
+    "pytorch-lightning_version": str,
 }
 """What a training is continued from."""
 
@@ -101,8 +104,7 @@ def check_continuable(checkpoint: Mapping[str, Any], method: nn.Module, trainer:
     schedules = checkpoint["lr_schedulers"]
     if len(schedules) != 1 or not isinstance(schedules[0], dict) or schedules[0].get("last_epoch") != done:
         raise DamagedError(f"its learning rate is not that of step {done}")
-    own = checkpoint.get("callbacks", {})
-    state = own.get("Checkpoints", {"best": 0.0, "seconds": 0.0}) if isinstance(own, dict) else None
+    state = checkpoint["callbacks"].get("Checkpoints")
     if not isinstance(state, dict) or not isinstance(state.get("best"), float) or not is_number(state.get("seconds")):
         raise DamagedError("it has no usable 'callbacks'")
     return done
@@ -139,7 +141,9 @@ def _check_tensor(name: str, value: Tensor, size: int) -> None:
 def _check_loops(checkpoint: Mapping[str, Any], trainer: Trainer, done: int) -> None:
     """A training counts its steps by these; one that counts otherwise than its loader never ends."""
     loop = checkpoint["loops"].get("fit_loop")
-    if checkpoint.get("pytorch-lightning_version") == version("lightning"):
+    if not re.match(r"\d+\.\d+", checkpoint["pytorch-lightning_version"]):
+        raise DamagedError("it has no usable 'pytorch-lightning_version'")
+    if checkpoint["pytorch-lightning_version"] == version("lightning"):
         _check_like(loop, trainer.fit_loop.state_dict(), "fit_loop")
     try:
         steps = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"]["completed"]

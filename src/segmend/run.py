@@ -177,7 +177,10 @@ class Run:
                 from these files, and nothing is allocated before they agree.
         """
         file = checkpoint or self.last
-        trial = build_unallocated(self._built)
+        try:
+            trial = build_unallocated(self._built)
+        except InputError as error:
+            raise InputError(self._file("config.yaml"), error.problem, error.remedy) from error
         try:
             check_window(trial.network, len(self.task.channel_names), len(self.task.labels), self.task.patch)
         except InputError as error:
