@@ -78,9 +78,13 @@ def _run(given: list[str], debug: bool) -> int:
             return _complain(f"there is no command '{name}'; {did_you_mean(name, COMMANDS)}", 2)
         from jsonargparse import ArgumentError
 
+        from segmend.config_files import ConfigError
+
         command = _command(name)
         try:
             values = _parse(name, command, rest)
+        except ConfigError as error:
+            return _complain(str(error), 1)
         except (ArgumentError, InputError) as error:
             return _complain(f"{error}\nSee 'segmend {name} --help'.", 2)
     try:
@@ -107,6 +111,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
 
     from jsonargparse import ArgumentError
 
+    from segmend.config_files import checked
     from segmend.misuse import check_names, explained
     from segmend.words import normalised
 
@@ -116,10 +121,11 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
     check_names(given)
+    given = checked(given, command)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            values = parser.instantiate(parser.parse_args(given)).as_dict()
+            values = parser.instantiate(parser.parse_args(given, env=False)).as_dict()
         except ArgumentError as error:
             raise InputError(f"segmend {name}", *explained(str(error), given, command)) from error
     values.pop("config", None)
@@ -140,6 +146,9 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a YAML file with arguments, such as a run's config.yaml")
+    parser.add_argument(
+        "--import", help="a module of your own, whose classes files may then name, such as those of a run"
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     parser.add_function_arguments(command, as_group=False)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import signal
 import sys
@@ -23,11 +24,13 @@ from torch.utils.data import DataLoader
 
 from segmend import stopping
 from segmend.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
+from segmend.checkpoints import check_continuable, read_checkpoint
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
 from segmend.data.crops import CropBatches, StepSampler
 from segmend.data.sampling import BatchPlan
+from segmend.documents import DamagedError
 from segmend.errors import InputError
 from segmend.hardware import Hardware
 from segmend.labels.history import LabelHistory
@@ -109,7 +112,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done, remaining = _progress(run)
+    done, remaining = _progress(run, method, trainer, training.iterations)
     if labels and trainer.is_global_zero:
         # Before processes load data, which would see what is to be removed.
         labels.rewind(done, revised=REVISION not in remaining)
@@ -198,15 +201,17 @@ def _leave_signals_to_parent(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _progress(run: Run) -> tuple[int, Sequence[str]]:
-    """Steps done at the last checkpoint, and what of the last one's end remains to be done."""
-    if not run.last.is_file():
+def _progress(run: Run, method: Method, trainer: Trainer, iterations: int) -> tuple[int, Sequence[str]]:
+    """Steps of the last checkpoint and what remains to be done of the last one's end, once it can be continued from."""
+    if not os.path.lexists(run.last):
         return 0, ()
     try:
-        content = torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)
-        return int(content["global_step"]), content["callbacks"][Checkpoints.__name__].get("remaining", ())
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(run.last, "is damaged", "delete it to start again") from error
+        content = read_checkpoint(run.last)
+        done = check_continuable(content, method, trainer, iterations)
+    except DamagedError as error:
+        problem = f"is damaged ({error})" if str(error) else "is damaged"
+        raise InputError(run.last, problem, "delete it to start again") from error
+    return done, content["callbacks"][Checkpoints.__name__].get("remaining", ())
 
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
