@@ -16,7 +16,6 @@ from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
-from segmend.data.names import path_part
 from segmend.errors import InputError
 from segmend.labels.audit.tables import write_rows
 from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
@@ -107,7 +106,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / f"{case.name}_{path_part(label)}.nii.gz", share, like=case.images[0])
+                    write_map(copy / "soft" / f"{case.name}_{label}.nii.gz", share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [
