@@ -17,7 +17,6 @@ from segmend.data.cache import digest_of
 from segmend.data.folder import read_folder
 from segmend.data.image import read_label
 from segmend.errors import InputError
-from segmend.inputs import is_file
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
@@ -149,7 +148,7 @@ def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
 
 def _read_classes(references: Path) -> _Classes:
     root = references.absolute().parent
-    if not is_file(root / "dataset.json"):
+    if not (root / "dataset.json").is_file():
         return _Classes()
     folder, problems = read_folder(root)
     if folder is None:
