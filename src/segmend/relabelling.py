@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class Relabelling(Callback):
             self._rewrite_if_due(trainer)
             return
         method = self.segmenter.method
-        before = {name: value.clone() for name, value in method.state_dict().items()}
+        before = deepcopy(method.state_dict())
         try:
             self._rewrite_if_due(trainer)
         except stopping.Stopped:
