@@ -136,7 +136,7 @@ class Checkpoints(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"best": self.best, "seconds": self.seconds}
+        return {"best": self.best, "seconds": self.seconds, "run": self.run.mark}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from segmend.checkpoints import check_weights, read_checkpoint, weights_in
+from segmend.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.configuration import described, described_class, rebuilt
 from segmend.documents import DamagedError, read_json, read_yaml
 from segmend.errors import InputError
@@ -123,6 +124,15 @@ class Run:
             remedy = "run the same 'segmend train' again, which writes it anew"
             raise InputError(file, f"is damaged ({_reason(error)})", remedy) from error
 
+    @property
+    def mark(self) -> str | None:
+        """Digest of what the weights of this run belong to, for its checkpoints; None before the run is begun."""
+        if not all((self.path / name).is_file() for name in ("config.yaml", "task.json")):
+            return None
+        parts = {name: self.config.get(name) for name in ("method", "network", "seed")}
+        text = json.dumps([parts, self.task.to_json()], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
     def check_free_for(self, config: Mapping[str, Any]) -> None:
         """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
 
@@ -191,7 +201,9 @@ class Run:
                 file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
             )
         try:
-            weights = weights_in(read_checkpoint(file))
+            content = read_checkpoint(file)
+            check_origin(content, self.mark)
+            weights = weights_in(content)
             check_weights(weights, trial)
             method = self._built()
             method.load_state_dict(weights)

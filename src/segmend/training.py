@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from segmend.callbacks import Checkpoints, Log, ShownProgress
-from segmend.checkpoints import check_continuable, read_checkpoint
+from segmend.checkpoints import check_continuable, check_origin, read_checkpoint
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
@@ -107,7 +107,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done = _steps_done(run, method, trainer, training.iterations)
+    done = _steps_done(run, learner, trainer)
     if labels and trainer.is_global_zero:
         labels.rewind(done)  # before processes load data, which would see what is to be removed
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
@@ -179,12 +179,15 @@ def _loader(
     )
 
 
-def _steps_done(run: Run, method: Method, trainer: Trainer, iterations: int) -> int:
+def _steps_done(run: Run, learner: Learner, trainer: Trainer) -> int:
     """Steps of the last checkpoint, once it is sure that the run can be continued from it."""
     if not os.path.lexists(run.last):
         return 0
     try:
-        return check_continuable(read_checkpoint(run.last), method, trainer, iterations)
+        checkpoint = read_checkpoint(run.last)
+        check_origin(checkpoint, run.mark)
+        optimiser = learner.optimisation.optimiser_of(learner.method)
+        return check_continuable(checkpoint, learner.method, optimiser, trainer, learner.iterations)
     except DamagedError as error:
         problem = f"is damaged ({error})" if str(error) else "is damaged"
         raise InputError(run.last, problem, "delete it to start again") from error
