@@ -129,6 +129,9 @@ def check_continuable(
     state = checkpoint["callbacks"].get("Checkpoints")
     if not isinstance(state, dict) or not isinstance(state.get("best"), float) or not is_number(state.get("seconds")):
         raise DamagedError("it has no usable 'callbacks'")
+    remaining = state.get("remaining", [])
+    if not isinstance(remaining, list) or not all(isinstance(each, str) for each in remaining):
+        raise DamagedError("it has no usable 'callbacks'")
     return done
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,14 @@ import yaml
 
 from segmend.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.configuration import described, described_class, rebuilt
-from segmend.documents import DamagedError, read_json, read_yaml
+from segmend.data.state import DataState
+from segmend.documents import DamagedError, read_yaml
 from segmend.errors import InputError
+from segmend.inputs import is_file, read_json
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
-from segmend.outputs import whole_file
+from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
 from segmend.task import Task as Task
 from segmend.task import check_task
 from segmend.unallocated import build_unallocated
@@ -111,7 +114,7 @@ class Run:
         file = self._file("task.json")
         try:
             return Task.from_json(check_task(read_json(file)))
-        except (DamagedError, RecursionError, OSError) as error:
+        except (DamagedError, InputError) as error:
             raise InputError(file, f"is damaged ({_reason(error)})", "train again") from error
 
     @cached_property
@@ -120,7 +123,7 @@ class Run:
         file = self._file("summary.json")
         try:
             return read_json(file)
-        except (DamagedError, OSError) as error:
+        except InputError as error:
             remedy = "run the same 'segmend train' again, which writes it anew"
             raise InputError(file, f"is damaged ({_reason(error)})", remedy) from error
 
@@ -133,12 +136,26 @@ class Run:
         text = json.dumps([parts, self.task.to_json()], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
+    def kept(self) -> AbstractContextManager[None]:
+        """Keeps the folder for this process while a block runs.
+
+        Raises:
+            InputError: another process is training there, or nothing can be written there.
+        """
+        return locked_folder(self.path)
+
     def check_free_for(self, config: Mapping[str, Any]) -> None:
         """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
 
         Raises:
-            InputError: the folder holds a run of another configuration, or something else.
+            InputError: the folder holds a run of another configuration, or something else; or another process
+                is training there.
         """
+        refuse_if_written(self.path)
+        with writing_to(self.path):
+            self._check_content(config)
+
+    def _check_content(self, config: Mapping[str, Any]) -> None:
         if (self.path / "config.yaml").is_file():
             changed = sorted(
                 name
@@ -150,8 +167,32 @@ class Run:
                 raise InputError(
                     self.path, f"holds a run of another configuration: {was}, not {now}", "choose another --out"
                 )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or content(self.path)):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
+
+    @property
+    def data_state(self) -> DataState | None:
+        """The state of the data that the run learned from; None for runs of versions that did not write it down.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return DataState.read(self.path / "data.json") if is_file(self.path / "data.json") else None
+
+    def check_data(self, data: DataState) -> None:
+        """Makes sure that the data are those that the run was begun with. Nothing is written.
+
+        Raises:
+            InputError: they have changed; it names the cases.
+        """
+        before = self.data_state
+        changes = data.changes_since(before) if before else ""
+        if changes and self.finished:
+            problem = f"was trained on other data: {changes}"
+            raise InputError(self.path, problem, "choose another --out, or restore the data folder")
+        if changes:
+            remedy = f"restore the data folder ({changes}), or choose another --out"
+            raise InputError(self.path, "was begun with other data", remedy)
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Makes the folder that of a run of this configuration.
@@ -163,8 +204,13 @@ class Run:
         if not (self.path / "config.yaml").is_file():
             self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
-    def begin(self, config: Mapping[str, Any], task: Task) -> None:
+    def begin(self, config: Mapping[str, Any], task: Task, data: DataState | None = None) -> None:
         """Claims the folder, or makes sure that the run to be continued there has the same task.
+
+        Args:
+            config: the configuration.
+            task: what is trained for.
+            data: what is learned from, written down for ``check_data``.
 
         Raises:
             InputError: as ``check_free_for``, or the data have changed since the run was begun.
@@ -174,6 +220,8 @@ class Run:
             self._write("task.json", json.dumps(task.to_json(), indent=1))
         elif self.task != task:
             raise InputError(self.path, "was begun with other data", "restore the data folder, or choose another --out")
+        if data and self.data_state is None:
+            data.write(self.path / "data.json")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes the summary, which marks the run as finished."""
@@ -241,7 +289,7 @@ class Run:
 
 
 def _reason(error: Exception) -> str:
-    return "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return error.problem if isinstance(error, InputError) else str(error)
 
 
 def configuration_of(method: Method, network: Network) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from segmend.inference import (
 )
 from segmend.learner import CHANNELS_LAST
 from segmend.methods import Method
+from segmend.outputs import writing_to
 from segmend.precision import Precision, autocast
 from segmend.run import Task
 
@@ -121,10 +123,8 @@ class Segmenter:
     @contextmanager
     def _prepared_probabilities(self, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         shape = (len(self.task.labels), *image.shape[1:])
-        with tempfile.TemporaryDirectory() as folder:
-            out: NDArray[np.float32] | None = None
-            if 4 * np.prod(shape) > _IN_MEMORY_BYTES:
-                out = np.memmap(Path(folder) / "probabilities", np.float32, "w+", shape=shape)
+        large = 4 * math.prod(shape) > _IN_MEMORY_BYTES
+        with _temporary_array(shape) if large else nullcontext() as out:
             yield predict_probabilities(torch.tensor(image), self._predict, out=out, **self._windows(image.ndim - 1))
 
     def _cleaned(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -154,3 +154,25 @@ class Segmenter:
     def _predict_patch(self, image: Tensor, function: Predictor) -> Tensor:
         with autocast(self.precision, image.device):
             return function(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))
+
+
+@contextmanager
+def _temporary_array(shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """A float32 array in a temporary file, which loses its name at once: nothing stays if the process is killed."""
+    place = Path(tempfile.gettempdir())
+    with writing_to(place):
+        descriptor, name = tempfile.mkstemp()
+    file = Path(name)
+    try:
+        with writing_to(place), os.fdopen(descriptor, "r+b") as stream:
+            if hasattr(os, "posix_fallocate"):  # on a full disk, writing to a mapped file would end the process
+                os.posix_fallocate(stream.fileno(), 0, 4 * math.prod(shape))
+            else:
+                stream.truncate(4 * math.prod(shape))
+            array: NDArray[np.float32] = np.memmap(file, np.float32, "r+", shape=shape)
+            if os.name == "posix":
+                file.unlink()
+        yield array
+    finally:
+        with suppress(OSError):
+            file.unlink()

@@ -55,6 +55,15 @@ def test_disagreement_soft_means_and_table(data, tmp_path):
     assert table.groupby("rater")["dice_to_fused"].mean().idxmax() == "ann"  # who lies between the others
 
 
+def test_names_of_classes_never_lead_elsewhere(make_folder, tmp_path):
+    root = make_folder(raters=("ann",), labels={"background": 0, "GTV/CTV": 1, "../../owned": 2})
+    segmend.fuse(data=root, out=tmp_path / "out", soft=True)
+    soft = {path.name for path in (tmp_path / "out" / "soft").iterdir()}
+    assert len(soft) == 9
+    assert all((tmp_path / "out" / "soft" / name).is_file() for name in soft)
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+
+
 def test_some_raters(data, tmp_path):
     segmend.fuse(data=data, out=tmp_path / "fused", raters=["ann", "ben"])
     folder = DataFolder.open(tmp_path / "fused")

@@ -59,7 +59,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("name", ["a/../../victim", "..", ".", "a\\b", "c:", "a*", "NUL", "nul.x", ".hidden", "a."])
     def test_a_path_is_no_folder_name(self, name):
-        with pytest.raises(InputError, match="annotator .* cannot be the name of a folder"):
+        with pytest.raises(InputError, match=r"annotator .* cannot be the name of a folder"):
             check_folder_name("cases.csv line 2", "annotator", name)
 
     @pytest.mark.parametrize("name", ["ann", "Dr. Müller", "50%", "r_1", "CONRAD", "a.b"])
@@ -68,7 +68,7 @@ class TestCheck:
 
     def test_a_file_name_of_several_names_may_be_too_long(self):
         assert check_file_name("dataset.json", "a" * 215) == "a" * 215
-        with pytest.raises(InputError, match="dataset.json: the file name 'aaa.* would have 216 bytes"):
+        with pytest.raises(InputError, match=r"dataset\.json: the file name 'aaa.* would have 216 bytes"):
             check_file_name("dataset.json", "a" * 216)
 
 

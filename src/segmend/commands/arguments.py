@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from segmend.data.case import Case
 from segmend.data.image import read_grid
+from segmend.data.remarks import unlabelled
 from segmend.errors import InputError
 from segmend.networks import Network
+from segmend.progress import console
 from segmend.unallocated import build_unallocated
 
 
@@ -29,6 +31,12 @@ def built(network: Callable[[int, int, int], Network], channels: int, classes: i
     if not isinstance(made, Network):
         raise InputError("--network", f"gives {made!r}, which is not a Network", "give the class of a network")
     return made
+
+
+def report_unlabelled(cases: Sequence[Case]) -> None:
+    """Says how many training cases have no label file, if any."""
+    if missing := unlabelled(cases):
+        console.print(missing, markup=False, soft_wrap=True)
 
 
 def dimensions_of(cases: Sequence[Case]) -> int:

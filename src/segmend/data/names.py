@@ -86,9 +86,9 @@ def check_folder_name(where: object, kind: str, name: object) -> str:
 
 
 def path_part(name: str) -> str:
-    """The name as a part of a path: never a separator, nothing that a file system refuses, different for each name.
+    r"""The name as a part of a path: never a separator, nothing that a file system refuses, different for each name.
 
-    Letters, digits and most signs stay. ``/ \\ : * ? " < > | %``, control characters, a leading or trailing dot, a
+    Letters, digits and most signs stay. ``/ \ : * ? " < > | %``, control characters, a leading or trailing dot, a
     trailing blank and the first letter of names that Windows keeps for devices become ``%XX``, as in web
     addresses: ``GTV/CTV`` becomes ``GTV%2FCTV``. Names of the same ``canonical`` form become the same.
     """
