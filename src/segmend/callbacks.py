@@ -191,7 +191,12 @@ class Checkpoints(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"best": self.best, "seconds": self.seconds, "remaining": list(self.remaining)}
+        return {
+            "best": self.best,
+            "seconds": self.seconds,
+            "remaining": list(self.remaining),
+            "run": self.run.mark,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores it."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from segmend.documents import DamagedError, is_number, is_whole
 
@@ -77,12 +78,32 @@ def check_weights(weights: Mapping[str, Any], wanted: nn.Module) -> None:
             raise DamagedError(f"the weights '{name}' have the shape {shapes}")
 
 
-def check_continuable(checkpoint: Mapping[str, Any], method: nn.Module, trainer: Trainer, iterations: int) -> int:
+def check_origin(checkpoint: Mapping[str, Any], mark: str | None) -> None:
+    """Makes sure that a checkpoint is not one of another run.
+
+    Args:
+        checkpoint: as read; an old one does not say.
+        mark: of the run, see ``Run.mark``.
+
+    Raises:
+        DamagedError: it says that it belongs to another run.
+    """
+    callbacks = checkpoint.get("callbacks")
+    state = callbacks.get("Checkpoints") if isinstance(callbacks, dict) else None
+    own = state.get("run") if isinstance(state, dict) else None
+    if own is not None and mark is not None and own != mark:
+        raise DamagedError("it belongs to another run than config.yaml and task.json")
+
+
+def check_continuable(
+    checkpoint: Mapping[str, Any], method: nn.Module, optimiser: Optimizer, trainer: Trainer, iterations: int
+) -> int:
     """Makes sure that a training can be continued from a checkpoint, and ends.
 
     Args:
         checkpoint: as read.
         method: that is trained.
+        optimiser: a new one of its weights.
         trainer: that is to continue.
         iterations: optimiser steps of the whole run.
 
@@ -100,12 +121,16 @@ def check_continuable(checkpoint: Mapping[str, Any], method: nn.Module, trainer:
     if not 0 < done <= iterations:
         raise DamagedError(f"it was written at step {done} of {iterations}")
     _check_loops(checkpoint, trainer, done)
-    _check_optimiser(checkpoint, method)
-    schedules = checkpoint["lr_schedulers"]
-    if len(schedules) != 1 or not isinstance(schedules[0], dict) or schedules[0].get("last_epoch") != done:
+    _check_optimiser(checkpoint, method, optimiser)
+    schedules, rate = checkpoint["lr_schedulers"], optimiser.param_groups[0]["lr"]
+    known = len(schedules) == 1 and isinstance(schedules[0], dict)
+    if not known or schedules[0].get("last_epoch") != done or schedules[0].get("base_lrs") != [rate]:
         raise DamagedError(f"its learning rate is not that of step {done}")
     state = checkpoint["callbacks"].get("Checkpoints")
     if not isinstance(state, dict) or not isinstance(state.get("best"), float) or not is_number(state.get("seconds")):
+        raise DamagedError("it has no usable 'callbacks'")
+    remaining = state.get("remaining", [])
+    if not isinstance(remaining, list) or not all(isinstance(each, str) for each in remaining):
         raise DamagedError("it has no usable 'callbacks'")
     return done
 
@@ -165,7 +190,7 @@ def _check_like(given: object, own: object, place: str) -> None:
         raise DamagedError(f"it has no usable 'loops' ({place})")
 
 
-def _check_optimiser(checkpoint: Mapping[str, Any], method: nn.Module) -> None:
+def _check_optimiser(checkpoint: Mapping[str, Any], method: nn.Module, optimiser: Optimizer) -> None:
     states = checkpoint["optimizer_states"]
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     try:
@@ -173,8 +198,11 @@ def _check_optimiser(checkpoint: Mapping[str, Any], method: nn.Module) -> None:
         (group,) = state["param_groups"]
         numbers = list(group["params"])
         moments = state["state"].items()
-        fits = numbers == list(range(len(trained))) and all(
-            _fits(value, trained[number]) for number, of_parameter in moments for value in of_parameter.values()
+        own = {name: value for name, value in optimiser.param_groups[0].items() if isinstance(value, (float, tuple))}
+        fits = (
+            numbers == list(range(len(trained)))
+            and all(_alike(group[name], value) for name, value in own.items())
+            and all(_fits(value, trained[number]) for number, each in moments for value in each.values())
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DamagedError("it has no usable 'optimizer_states'") from error
@@ -187,6 +215,13 @@ def _fits(value: object, parameter: Tensor) -> bool:
     if not isinstance(value, Tensor):
         return value is None or is_number(value)
     return value.shape in (parameter.shape, torch.Size([])) and bool(torch.isfinite(value).all())
+
+
+def _alike(given: object, own: object) -> bool:
+    """Whether a setting of an optimiser is of the kind that it should be."""
+    if isinstance(own, tuple):
+        return isinstance(given, (tuple, list)) and len(given) == len(own) and all(map(is_number, given))
+    return is_number(given)
 
 
 def _listed(names: list[str]) -> str:

@@ -1,13 +1,12 @@
-"""YAML and JSON files as plain values: whoever wrote them, reading them runs nothing and stays small."""
+"""YAML files as plain values: whoever wrote them, reading them runs nothing and stays small."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import yaml
 
@@ -17,7 +16,6 @@ Place = tuple[str, ...]
 """Keys that lead to a value."""
 
 _MOST_BYTES: Final = 2**20
-_MOST_JSON_BYTES: Final = 2**28
 _MOST_VALUES: Final = 100_000
 _DEEPEST: Final = 40
 _SHOWN: Final = 100
@@ -86,41 +84,6 @@ def parse_yaml(text: str, where: object) -> tuple[Any, Mapping[Place, str]]:
 def yaml_text(value: Any) -> str:
     """Plain values as YAML in one line, which ``read_yaml`` would read as the same."""
     return str(yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf, sort_keys=False))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON file that holds an object.
-
-    Raises:
-        OSError: the file cannot be read.
-        DamagedError: it is not JSON, holds no object, a key twice or a number that is not finite.
-    """
-    content = read_json_value(path)
-    if not isinstance(content, dict):
-        raise DamagedError("holds no JSON object")
-    return content
-
-
-def read_json_value(path: Path) -> Any:
-    """Reads a JSON file that holds anything, as ``read_json`` does.
-
-    Raises:
-        OSError: the file cannot be read.
-        DamagedError: it is not JSON, or holds a key twice or a number that is not finite.
-    """
-    with path.open("rb") as file:
-        content = file.read(_MOST_JSON_BYTES + 1)
-    if len(content) > _MOST_JSON_BYTES:
-        raise DamagedError("is larger than 256 MiB")
-    try:
-        text = content.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite)
-    except RecursionError as error:
-        raise DamagedError("is nested too deeply") from error
-    except DamagedError:
-        raise
-    except ValueError as error:  # also: not UTF-8, and a number of thousands of digits
-        raise DamagedError(f"is not JSON: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -198,22 +161,6 @@ def is_number(value: object) -> bool:
 def is_whole(value: object) -> bool:
     """Whether a value is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise DamagedError("holds a key twice")
-    return content
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _not_finite(text)
-
-
-def _not_finite(text: str) -> NoReturn:
-    raise DamagedError(f"holds {text[:20]}, which is no finite number")
 
 
 def _reason(error: BaseException) -> str:

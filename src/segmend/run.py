@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from segmend.checkpoints import check_weights, read_checkpoint, weights_in
+from segmend.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.configuration import described, described_class, rebuilt
 from segmend.data.state import DataState
-from segmend.documents import DamagedError, read_json, read_yaml
+from segmend.documents import DamagedError, read_yaml
 from segmend.errors import InputError
-from segmend.inputs import is_file
+from segmend.inputs import is_file, read_json
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
@@ -113,7 +114,7 @@ class Run:
         file = self._file("task.json")
         try:
             return Task.from_json(check_task(read_json(file)))
-        except (DamagedError, RecursionError, OSError) as error:
+        except (DamagedError, InputError) as error:
             raise InputError(file, f"is damaged ({_reason(error)})", "train again") from error
 
     @cached_property
@@ -122,9 +123,18 @@ class Run:
         file = self._file("summary.json")
         try:
             return read_json(file)
-        except (DamagedError, OSError) as error:
+        except InputError as error:
             remedy = "run the same 'segmend train' again, which writes it anew"
             raise InputError(file, f"is damaged ({_reason(error)})", remedy) from error
+
+    @property
+    def mark(self) -> str | None:
+        """Digest of what the weights of this run belong to, for its checkpoints; None before the run is begun."""
+        if not all((self.path / name).is_file() for name in ("config.yaml", "task.json")):
+            return None
+        parts = {name: self.config.get(name) for name in ("method", "network", "seed")}
+        text = json.dumps([parts, self.task.to_json()], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def kept(self) -> AbstractContextManager[None]:
         """Keeps the folder for this process while a block runs.
@@ -239,7 +249,9 @@ class Run:
                 file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
             )
         try:
-            weights = weights_in(read_checkpoint(file))
+            content = read_checkpoint(file)
+            check_origin(content, self.mark)
+            weights = weights_in(content)
             check_weights(weights, trial)
             method = self._built()
             method.load_state_dict(weights)
@@ -277,7 +289,7 @@ class Run:
 
 
 def _reason(error: Exception) -> str:
-    return "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return error.problem if isinstance(error, InputError) else str(error)
 
 
 def configuration_of(method: Method, network: Network) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from segmend import stopping
 from segmend.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
-from segmend.checkpoints import check_continuable, read_checkpoint
+from segmend.checkpoints import check_continuable, check_origin, read_checkpoint
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
@@ -112,7 +112,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
         callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done, remaining = _progress(run, method, trainer, training.iterations)
+    done, remaining = _progress(run, learner, trainer)
     if labels and trainer.is_global_zero:
         # Before processes load data, which would see what is to be removed.
         labels.rewind(done, revised=REVISION not in remaining)
@@ -201,13 +201,15 @@ def _leave_signals_to_parent(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _progress(run: Run, method: Method, trainer: Trainer, iterations: int) -> tuple[int, Sequence[str]]:
+def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequence[str]]:
     """Steps of the last checkpoint and what remains to be done of the last one's end, once it can be continued from."""
     if not os.path.lexists(run.last):
         return 0, ()
     try:
         content = read_checkpoint(run.last)
-        done = check_continuable(content, method, trainer, iterations)
+        check_origin(content, run.mark)
+        optimiser = learner.optimisation.optimiser_of(learner.method)
+        done = check_continuable(content, learner.method, optimiser, trainer, learner.iterations)
     except DamagedError as error:
         problem = f"is damaged ({error})" if str(error) else "is damaged"
         raise InputError(run.last, problem, "delete it to start again") from error

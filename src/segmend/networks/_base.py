@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from segmend.configured import Configured
 from segmend.errors import InputError
 
-
 _MOST_STAGES = 10
 
 
