@@ -16,7 +16,7 @@ from rich.console import Console
 
 from segmend import COMMANDS
 from segmend.errors import InputError, did_you_mean
-from segmend.misuse import check_names, explained
+from segmend.misuse import check_words, unreadable
 from segmend.words import normalised
 
 
@@ -66,13 +66,13 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     if unnamed and given and not given[0].startswith("-"):
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
-    check_names(given)
+    check_words(given, command)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             values = parser.instantiate(parser.parse_args(given)).as_dict()
         except ArgumentError as error:
-            raise InputError(f"segmend {name}", *explained(str(error), given, command)) from error
+            raise unreadable(given, command) from error
     values.pop("config", None)
     return {key: value for key, value in values.items() if key in inspect.signature(command).parameters}
 
