@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 from segmend import COMMANDS
-from segmend.errors import InputError, did_you_mean
+from segmend.errors import InputError, did_you_mean, printable
 from segmend.misuse import check_words, unreadable
 from segmend.words import normalised
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 success, 1 a problem in what the user gave, 2 misuse of the command line.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     if not given or given[0] in ("-h", "--help"):
@@ -108,5 +111,7 @@ def _overview() -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    Console(stderr=True, highlight=False).print(f"segmend: {message}", markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False).print(
+        f"segmend: {printable(message, keep=chr(10))}", markup=False, emoji=False, soft_wrap=True
+    )
     return status

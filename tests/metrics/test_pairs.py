@@ -80,3 +80,19 @@ def test_grids_must_be_the_same(folders, change, problem):
     write(predictions / "a.nii", **change)
     with pytest.raises(InputError, match=r"predictions/a\.nii: " + problem):
         pair_files(predictions, references)
+
+
+def test_predictions_named_like_scans_are_explained(folders):
+    predictions, references = folders
+    write(predictions / "a_0000.nii")
+    write(references / "a.nii")
+    with pytest.raises(InputError, match=r"holds no prediction for a\. Files of labels are named CASE, without the _0000"):
+        pair_files(predictions, references)
+
+
+def test_names_with_accents_are_matched_in_either_form(folders):
+    predictions, references = folders
+    write(predictions / "Mu\u0308ller.nii")
+    write(references / "M\u00fcller.nii")
+    (pair,), extra = pair_files(predictions, references)
+    assert (pair.case, extra) == ("M\u00fcller", [])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from segmend.data.case import Case, Quality
 from segmend.methods import Method, OffsetCorrection, Supervised
 from segmend.networks import Network
-from segmend.progress import console
+from segmend.progress import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,6 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
     """
     if not method:
         best = recommended(cases)
-        console.print(f"method: {best.method.__name__}, as {best.reason}", markup=False)
+        say(f"method: {best.method.__name__}, as {best.reason}")
         method = best.method
     return method(network)

@@ -13,6 +13,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_label
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
+from segmend.values import names_among
 
 MAIN = "labelsTr"
 """Name of the rater whose labels lie in the folder of this name."""
@@ -36,7 +37,7 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
         InputError: there is no such rater.
     """
     known = find_raters(folder)
-    chosen = list(known) if names is None else list(names)
+    chosen = list(known) if names is None else list(dict.fromkeys(names_among(names, known.keys())))
     for name in chosen:
         if name not in known:
             raise InputError("--raters", f"there is no rater '{name}'", did_you_mean(name, known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,10 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     missing = [case for case in true if case not in predicted]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            predictions,
-            f"holds no prediction for {', '.join(missing[:3])}{more}",
-            f"predict every case of {references}, or give a folder with only the references to score",
-        )
+        remedy = f"predict every case of {references}, or give a folder with only the references to score"
+        if all(f"{case}_0000" in predicted for case in missing):
+            remedy = "files of labels are named CASE, without the _0000 of scans; rename them if they are predictions"
+        raise InputError(predictions, f"holds no prediction for {', '.join(missing[:3])}{more}", remedy)
     pairs = [Pair(case, predicted[case], true[case]) for case in sorted(true)]
     for pair in pairs:
         _check_grids(pair)
@@ -53,9 +53,14 @@ def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(folder, "is not a folder", "give a folder of label files")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(folder, f"cannot be listed ({error.strerror})", "make it readable") from error
+    for path in found:
         if is_image_file(path):
-            other = files.setdefault(case_name(path), path)
+            # One letter with an accent, or two that look like it: file systems disagree.
+            other = files.setdefault(unicodedata.normalize("NFC", case_name(path)), path)
             if other != path:
                 raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
     if not files:
