@@ -252,10 +252,10 @@ class TestDescriptionOfAnotherKind:
 
 
 def test_prints_means_and_what_was_left_out(data, capsys, write_scan):
-    for extra in "abcd":
+    for extra in "pqrs":
         write_scan(data / "predictions" / f"{extra}.nii.gz", np.zeros((4, 4, 4), np.uint8))
     evaluate(predictions=data / "predictions", references=data / "data" / "labelsTs", out=data / "scores.csv")
     printed = capsys.readouterr().err
     assert "Dice" in printed
-    assert "not scored, as they have no reference: a, b, c and 1 more" in printed
+    assert "not scored, as they have no reference: p, q, r and 1 more" in printed
     assert f"scores: {data / 'scores.csv'}" in printed
