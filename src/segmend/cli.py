@@ -112,7 +112,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     from jsonargparse import ArgumentError
 
     from segmend.config_files import checked
-    from segmend.misuse import check_names, explained
+    from segmend.misuse import check_words, unreadable
     from segmend.words import normalised
 
     parser = _parser(name, command)
@@ -120,14 +120,14 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     if unnamed and given and not given[0].startswith("-"):
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
-    check_names(given)
+    check_words(given, command)
     given = checked(given, command)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             values = parser.instantiate(parser.parse_args(given, env=False)).as_dict()
         except ArgumentError as error:
-            raise InputError(f"segmend {name}", *explained(str(error), given, command)) from error
+            raise unreadable(given, command) from error
     values.pop("config", None)
     return {key: value for key, value in values.items() if key in inspect.signature(command).parameters}
 
@@ -186,7 +186,7 @@ def _complain(message: str, status: int) -> int:
     """Prints a message, with escape codes of a terminal that names may hold made visible."""
     if sys.stderr is not None:
         with suppress(OSError):  # nobody may be left to read it
-            print(f"segmend: {printable(message)}", file=sys.stderr, flush=True)
+            print(f"segmend: {printable(message, keep='\n')}", file=sys.stderr, flush=True)
     return status
 
 

@@ -114,7 +114,7 @@ class Part:
     clip: float | None = None
 
 
-def command(*, data: str, steps: int = 8, share: float = 0.0, part: Part = Part(), way: Literal["a", "b"] = "a"):  # noqa: B008
+def command(*, data: str, steps: int = 8, share: float = 0.0, part: Part = Part(), way: Literal["a", "b"] = "a"):
     """Something with arguments."""
 
 

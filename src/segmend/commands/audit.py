@@ -37,7 +37,7 @@ from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
 from segmend.outputs import check_free, locked_folder
 from segmend.precision import Precision
-from segmend.progress import console
+from segmend.progress import say
 from segmend.report.audit_page import write_audit_report
 from segmend.run import Run, configuration_of
 
@@ -308,4 +308,4 @@ def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
     for line in [*lines, *place.read_summary()["remarks"], f"Look at them: {place.root / 'report.html'}"]:
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)

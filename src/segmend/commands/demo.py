@@ -30,7 +30,7 @@ from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
 from segmend.outputs import check_free, is_whole, locked_folder
-from segmend.progress import console
+from segmend.progress import say
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
 
@@ -123,7 +123,7 @@ def demo(
             write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
         steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
         for number, step in enumerate(steps, start=1):
-            console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
+            say(f"[{number}/{len(steps)}] {step.line}")
             step.run()
         return _tell(folder, settings, [step.line for step in steps])
 
@@ -202,5 +202,5 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)
-    console.print(f"The whole story: {report}", markup=False, soft_wrap=True)
+    say(f"The whole story: {report}")
     return results

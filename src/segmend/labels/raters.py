@@ -15,7 +15,7 @@ from segmend.data.image import Grid, read_label
 from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
-from segmend.inputs import is_folder
+from segmend.values import names_among
 
 
 def find_raters(folder: DataFolder) -> dict[str, Path]:
@@ -35,7 +35,8 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
         InputError: there is no such rater.
     """
     known = find_raters(folder)
-    chosen = list(known) if names is None else [canonical(str(name)) for name in names]
+    given = [] if names is None else [canonical(name) for name in names_among(names, known.keys())]
+    chosen = list(known) if names is None else list(dict.fromkeys(given))
     for name in chosen:
         if name not in known:
             raise InputError("--raters", f"there is no rater '{name}'", did_you_mean(name, known))
