@@ -186,7 +186,7 @@ def _complain(message: str, status: int) -> int:
     """Prints a message, with escape codes of a terminal that names may hold made visible."""
     if sys.stderr is not None:
         with suppress(OSError):  # nobody may be left to read it
-            print(f"segmend: {printable(message, keep='\n')}", file=sys.stderr, flush=True)
+            print("segmend:", printable(message, keep="\n"), file=sys.stderr, flush=True)
     return status
 
 

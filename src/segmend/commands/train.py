@@ -28,7 +28,7 @@ from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
 from segmend.precision import Precision
-from segmend.progress import console
+from segmend.progress import say
 from segmend.run import Run, Task, configuration_of
 from segmend.training import Training, fit
 
@@ -168,9 +168,8 @@ def train(
     run.check_data(state)
     cache = cache or default_cache()
     if run.finished:
-        if run.data_state is None:
-            _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
-        console.print(f"{out} is finished already; nothing to do", markup=False)
+        _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
+        say(f"{out} is finished already; nothing to do")
         return run
 
     fingerprint = _fingerprint(folder, cache)
@@ -216,6 +215,8 @@ def train(
 
 def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cache: Path) -> None:
     """Makes sure that a finished run without data.json, of an earlier version, is one of these data."""
+    if run.data_state is not None:
+        return
     if data_digest(prepare(folder, cases, run.task.preprocessing, cache)) != run.task.fingerprint:
         remedy = "choose another --out, or restore the data folder"
         raise InputError(run.path, "was trained on other data", remedy)

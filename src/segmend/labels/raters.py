@@ -15,6 +15,7 @@ from segmend.data.image import Grid, read_label
 from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
+from segmend.inputs import is_folder
 from segmend.values import names_among
 
 
