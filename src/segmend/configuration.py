@@ -63,7 +63,8 @@ def rebuilt(
         problem = f"cannot be built ({_short(error)})"
         if where is not None:
             problem = f"{path} {problem}"
-        raise InputError(where or path, problem, "correct its arguments in config.yaml") from error
+        remedy = "correct its arguments" + (" in config.yaml" if where is None else "")
+        raise InputError(where or path, problem, remedy) from error
 
 
 def described_class(

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from segmend.commands.arguments import built, dimensions_of, report_unlabelled
-from segmend.commands.evidence import Folds, check_runs, infer, trained_on
+from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
+from segmend.commands.recommended import built_method
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
@@ -172,7 +173,7 @@ def audit(
         _claim(place, settings)
 
         findings, portraits = first_look(folder, judged)
-        missing = [case for case in judged if not place.evidence(case.name).is_file()]
+        missing = lacking(judged, folder, place)
         if given and placement:
             given.write(missing, placement.layout, place)
             judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
@@ -267,7 +268,7 @@ def _training(
         name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in arguments.items()
     }
-    described = {**configuration_of(method(of_network), of_network), **plain}
+    described = {**configuration_of(built_method(method, cases, of_network), of_network), **plain}
     # As it will be once it was written and read again.
     training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
     return training
