@@ -70,10 +70,8 @@ class Unit:
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
         content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
-        names = ("row", "labels", "seed")
-        return cls(
-            *(content[name] for name in names), folder, content["what"], content["where"], content.get("given", {})
-        )
+        named = {name: content[name] for name in ("row", "labels", "seed", "what", "where")}
+        return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
