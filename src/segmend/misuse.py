@@ -152,7 +152,9 @@ def _check_entry(path: str, name: str, value: Any, kind: Any, kinds: Kinds) -> N
                 raise InputError(path, f"{name} has no argument '{key}'", did_you_mean(str(key), known))
             _check_entry(path, f"{name}.{key}", item, kinds[f"--{name}.{key}"], kinds)
         return
-    words = [value] if isinstance(value, str) else [yaml.safe_dump(value, default_flow_style=True, width=math.inf).strip()]
+    words = (
+        [value] if isinstance(value, str) else [yaml.safe_dump(value, default_flow_style=True, width=math.inf).strip()]
+    )
     try:
         canonical(words, kind)
     except ValueError:
@@ -178,9 +180,7 @@ def _unknown(
     return _misuse(command, f"there is no argument {option}", did_you_mean(option, kinds))
 
 
-def _check_complete(
-    given: set[str], classes: Mapping[str, type[Any] | None], command: Callable[..., Any]
-) -> None:
+def _check_complete(given: set[str], classes: Mapping[str, type[Any] | None], command: Callable[..., Any]) -> None:
     if "--config" in given:
         return
     parameters = inspect.signature(command).parameters.values()
@@ -191,7 +191,9 @@ def _check_complete(
         needed = [f"--{choosing}.{name}" for name in required_of_class(chosen)] if chosen else []
         absent = [option for option in needed if option not in given]
         if chosen and absent:
-            raise _misuse(command, f"{chosen.__name__} needs {_all(absent)}", f"give {_all(absent)}, or another {choosing}")
+            raise _misuse(
+                command, f"{chosen.__name__} needs {_all(absent)}", f"give {_all(absent)}, or another {choosing}"
+            )
 
 
 def _all(names: Sequence[str]) -> str:

@@ -50,7 +50,9 @@ def kinds_of_class(choosing: str, chosen: Callable[..., Any]) -> dict[str, Any]:
 def required_of_class(chosen: Callable[..., Any]) -> list[str]:
     """The arguments that the class cannot be built without."""
     parameters = inspect.signature(chosen).parameters.values()
-    return [p.name for p in parameters if p.name not in _FROM_DATA and p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    return [
+        p.name for p in parameters if p.name not in _FROM_DATA and p.default is p.empty and p.kind is p.KEYWORD_ONLY
+    ]
 
 
 def chosen_class(choosing: str, given: Sequence[str], command: Callable[..., Any]) -> type[Any] | None:

@@ -234,7 +234,11 @@ class TestDescriptionOfAnotherKind:
     @pytest.mark.parametrize(
         ("content", "names", "said"),
         [
-            ({"labels": {"0": "background", "1": "organ", "2": "vessel"}, "modality": {"0": "MRI"}}, ["organ", "vessel"], ""),
+            (
+                {"labels": {"0": "background", "1": "organ", "2": "vessel"}, "modality": {"0": "MRI"}},
+                ["organ", "vessel"],
+                "",
+            ),
             ({"labels": {"background": 0, "organ": 1, "vessel": 2}}, ["organ", "vessel"], ""),
             ({"labels": {"background": 0, "whole": [1, 2], "vessel": 2}}, ["1", "vessel"], "1 of 3 labels are regions"),
             ({"labels": {"background": 0, "3": 1, "vessel": 2}}, ["1", "vessel"], "1 of 3 labels are regions"),

@@ -86,7 +86,9 @@ def test_predictions_named_like_scans_are_explained(folders):
     predictions, references = folders
     write(predictions / "a_0000.nii")
     write(references / "a.nii")
-    with pytest.raises(InputError, match=r"holds no prediction for a\. Files of labels are named CASE, without the _0000"):
+    with pytest.raises(
+        InputError, match=r"holds no prediction for a\. Files of labels are named CASE, without the _0000"
+    ):
         pair_files(predictions, references)
 
 

@@ -189,8 +189,10 @@ def _read_classes(references: Path) -> _Classes:
     names = {value: name for name, value in values.items() if value and (not _is_value(name) or int(name) == value)}
     unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
     if unread:
-        say(f"{path}: {unread} of {len(given)} labels are regions or have no name and value of their own; "
-            "they are called by their values")
+        say(
+            f"{path}: {unread} of {len(given)} labels are regions or have no name and value of their own; "
+            "they are called by their values"
+        )
     return _Classes(names, ignore)
 
 

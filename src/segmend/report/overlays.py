@@ -113,7 +113,12 @@ def draw_overlays(path: Path, rows: Sequence[Sequence[View]], colours: Mapping[s
             _draw_view(axes, view, colours)
     lines = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours.values()]
     legend = figure.legend(
-        lines, list(map(legend_name, colours)), loc="outside upper center", ncols=len(colours), frameon=False, fontsize=11
+        lines,
+        list(map(legend_name, colours)),
+        loc="outside upper center",
+        ncols=len(colours),
+        frameon=False,
+        fontsize=11,
     )
     for text in legend.get_texts():
         text.set(color=INK)
