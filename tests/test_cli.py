@@ -166,7 +166,7 @@ class TestErrors:
     def test_ctrl_c(self, fake, capsys):
         fake(lambda: fail(KeyboardInterrupt()))
         assert main(["check", "--data", "d"]) == 130
-        assert capsys.readouterr().err == "segmend: stopped; run the same command again to continue\n"
+        assert capsys.readouterr().err == "segmend: stopped by Ctrl+C; run the same command again to start again\n"
 
     def test_bugs_are_not_hidden(self, fake):
         fake(lambda: fail(ZeroDivisionError()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _LISTED = 50
@@ -45,6 +44,8 @@ class InputError(Exception):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown name: the nearest known ones, or else a list of them."""
+    import difflib
+
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     more = ", ..." if len(known) > _LISTED else ""

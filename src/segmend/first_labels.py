@@ -63,8 +63,6 @@ def write_first_labels(
     cases = [case.case for case in training.cases]
     plan = BatchPlan.of(cases, Supervised.needs, training.seed, "first labels")
     run.claim(config)
-    if run.first_labels.is_dir():
-        return
     torch.manual_seed(training.seed)
     method = Supervised(make_network())
     own_config = {
@@ -74,7 +72,10 @@ def write_first_labels(
         "iterations": iterations,
         **dict.fromkeys(("expert", "noisy", "unlabelled", "mixed", "first_iterations")),
     }
+    # Labels that are there are of these data only if the run that made them is.
     run.first.begin(own_config, training.task)
+    if run.first_labels.is_dir():
+        return
     if not run.first.finished:
         fit(run.first, method, replace(training, plan=plan, iterations=iterations), hardware)
     unlabelled = [case for case in cases if case.quality is Quality.NONE]

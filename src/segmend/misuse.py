@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -25,6 +24,12 @@ from segmend.values import canonical, choices, described, example, takes_several
 
 _LONGEST = 80
 """Letters of a value that are repeated in a message."""
+
+OF_ALL_COMMANDS = {
+    "--config": "give a YAML file, such as the config.yaml of a run",
+    "--import": "give a module of your own",
+}
+"""Options that every command has, and what to give."""
 
 Kinds = Mapping[str, Any]
 
@@ -50,8 +55,9 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
     for choosing, chosen in classes.items():
         kinds |= kinds_of_class(choosing, chosen) if chosen else {}
     for option, words in options:
-        if option == "--config":
-            _check_file(words, command)
+        if option in OF_ALL_COMMANDS:
+            if len(words) != 1:
+                raise _misuse(command, f"{option} must have one value, got {len(words)}", OF_ALL_COMMANDS[option])
         elif option in kinds:
             _check_value(option, words, kinds, command)
         elif not _is_of_unknown_class(option, classes):
@@ -122,44 +128,40 @@ def _advice(name: str, words: Sequence[str], kind: Any) -> str:
     return f"write for example --{name} {shown}" if shown else f"see --{name} in --help"
 
 
-def _check_file(words: Sequence[str], command: Callable[..., Any]) -> None:
-    """Makes sure that a file of arguments can be read, and that each value in it fits."""
-    if len(words) != 1 or not Path(words[0]).is_file():
-        problem = "does not exist" if words else "has no value"
-        raise InputError(" ".join(words) or "--config", problem, "give a YAML file, such as the config.yaml of a run")
-    path = words[0]
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(path, "cannot be read as YAML", "correct it, or give the config.yaml of a run") from error
-    if not isinstance(content, dict):
-        raise InputError(path, "does not hold arguments by name", "write lines such as 'seed: 1'")
+def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) -> None:
+    """Makes sure that an entry of a file of arguments fits its type; those of a group one by one.
+
+    Args:
+        where: file and line, for the message.
+        name: of the argument, such as ``seed`` or ``augmentation.noise``.
+        value: as YAML gives it.
+        command: function of the command.
+
+    Raises:
+        InputError: it does not.
+    """
     kinds = kinds_of(command)
-    for name, value in content.items():
-        if f"--{name}" not in kinds:
-            raise InputError(path, f"there is no argument '{name}'", did_you_mean(str(name), _names(kinds)))
-        _check_entry(path, str(name), value, kinds[f"--{name}"], kinds)
-
-
-def _check_entry(path: str, name: str, value: Any, kind: Any, kinds: Kinds) -> None:
-    """One entry of a file of arguments; those of a group one by one."""
+    kind = kinds[f"--{name}"]
     if name in CHOOSING:  # which whoever builds the object looks at
         return
     if is_dataclass(kind) and isinstance(value, dict):
         for key, item in value.items():
             if f"--{name}.{key}" not in kinds:
                 known = [option.rpartition(".")[2] for option in kinds if option.startswith(f"--{name}.")]
-                raise InputError(path, f"{name} has no argument '{key}'", did_you_mean(str(key), known))
-            _check_entry(path, f"{name}.{key}", item, kinds[f"--{name}.{key}"], kinds)
+                raise InputError(where, f"{name} has no argument '{key}'", did_you_mean(str(key), known))
+            check_entry(where, f"{name}.{key}", item, command)
         return
-    words = (
-        [value] if isinstance(value, str) else [yaml.safe_dump(value, default_flow_style=True, width=math.inf).strip()]
-    )
+    word = value if isinstance(value, str) else _written(value)
     try:
-        canonical(words, kind)
+        canonical([word], kind)
     except ValueError:
-        problem = f"{name} must be {described(kind)}, got {_shortened(words[0])}"
-        raise InputError(path, problem, "correct this entry") from None
+        problem = f"{name} must be {described(kind)}, got {_shortened(word)}"
+        raise InputError(where, problem, "correct this entry") from None
+
+
+def _written(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return text.removesuffix("...\n").strip()
 
 
 def _is_of_unknown_class(option: str, classes: Mapping[str, type[Any] | None]) -> bool:

@@ -14,6 +14,7 @@ from segmend.data.cache import digest_of
 from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label, write_label
+from segmend.errors import InputError
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.corrections import merged, read_corrections
 from segmend.labels.undoing import undone
@@ -234,6 +235,22 @@ class TestByDecisions:
         assert main(["correct", *map(str, words)]) == 1
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "Case;Label;Decision\r\nb;vessel;Accept\r\n;;\r\n c ;organ; ACCEPT;\r\n".encode("utf-8-sig"),
+            "case\tlabel\tdecision\r\nb\tvessel\taccept\r\nc\torgan\taccept\r\n".encode("utf-16"),
+        ],
+    )
+    def test_as_a_spreadsheet_saves_it(self, data, audit, tmp_path, content):
+        (tmp_path / "decisions.csv").write_bytes(content)
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=tmp_path / "decisions.csv")
+        assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
+
+    def test_an_empty_decision_is_none(self, data, audit, tmp_path, decide):
+        with pytest.raises(InputError, match=r"line 3: decision is ''\. Write accept or reject or unsure"):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide("b,vessel,accept\nc,organ,\n"))
 
     def test_tables_of_another_kind(self, data, audit, tmp_path, capsys):
         (tmp_path / "x.csv").write_text("case,decision\na,accept\n")

@@ -295,6 +295,22 @@ class TestErrors:
         (tmp_path / "empty" / "notes.txt").touch()
         assert "empty: holds no images" in refused(tmp_path / "empty")
 
+    def test_what_is_no_plain_file_is_not_left_out(self, make_run, images, refused):
+        make_run()
+        (images / "b_0000.nii.gz").symlink_to("../.git/annex/b")
+        assert "b_0000.nii.gz: does not exist; it is a link to ../.git/annex/b" in refused(images)
+        (images / "b_0000.nii.gz").unlink()
+        (images / "b_0000.nii.gz").mkdir()
+        assert "b_0000.nii.gz: is a folder, but a file is expected there" in refused(images)
+
+    def test_images_are_found_as_in_a_data_folder(self, make_run, images, refused):
+        make_run()
+        for name, problem in (("b.nii.gz", "is not named CASE_0000"), ("site/b_0000.nii.gz", "lies in a sub-folder")):
+            (images / name).parent.mkdir(exist_ok=True)
+            (images / name).touch()
+            assert f"{name}: {problem}" in refused(images)
+            (images / name).unlink()
+
     def test_too_few_files(self, make_run, images, refused):
         make_run(channels=("T1", "T2"))
         assert "a_0000.nii.gz: has 1 channels, but the run wants T1, T2." in refused(images)

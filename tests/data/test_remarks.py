@@ -13,7 +13,7 @@ from segmend.data.remarks import (
     duplicates,
     empty_label,
     odd_spacings,
-    stray_labels,
+    unlabelled,
     unused_raters,
 )
 from segmend.functional.voxel import IGNORE
@@ -27,34 +27,12 @@ def said(remarks) -> list[str]:
     return [str(remark) for remark in remarks]
 
 
-class TestStrayLabels:
-    def test_labels_of_no_case_are_found_in_every_folder_of_labels(self, make_folder):
-        root = make_folder(raters=("ann",), test_cases=("t",))
-        for name in (
-            "labelsTr/case_11.nii.gz",
-            "labelsTr_ann/casse_2.nii.gz",
-            "labelsTs/u.nii.gz",
-            "labelsTr/notes.txt",
-        ):
-            (root / name).touch()
-        remarks = said(stray_labels(DataFolder.open(root)))
-        assert [remark.removeprefix(f"{root}/").split(": ")[0] for remark in remarks] == [
-            "labelsTr/case_11.nii.gz",
-            "labelsTr_ann/casse_2.nii.gz",
-            "labelsTs/u.nii.gz",
-        ]
-        assert remarks[1].endswith(
-            "is the label of no case, so it is not used. Did you mean case_2.nii.gz or case_3.nii.gz or case_1.nii.gz?"
-        )
-
-    def test_a_label_of_another_ending_is_not_used(self, make_folder):
-        root = make_folder()
-        (root / "labelsTr" / "case_1.nii.gz").rename(root / "labelsTr" / "case_1.nii")
-        (remark,) = said(stray_labels(DataFolder.open(root)))
-        assert "labelsTr/case_1.nii: is the label of no case" in remark
-
-    def test_a_folder_in_order(self, make_folder):
-        assert said(stray_labels(DataFolder.open(make_folder(raters=("ann",), unlabelled=("case_1",))))) == []
+class TestUnlabelled:
+    def test_how_many_and_which_is_the_first(self, make_folder):
+        folder = DataFolder.open(make_folder(unlabelled=("case_2", "case_3"), table="case,quality\ncase_1,none\n"))
+        assert unlabelled(folder.cases) == "2 of 3 training cases have no label (first: case_2)"
+        assert unlabelled(folder.cases[:2]) == "1 of 2 training cases has no label (first: case_2)"
+        assert unlabelled(folder.cases[:1]) == ""
 
 
 class TestContents:

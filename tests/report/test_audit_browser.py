@@ -18,6 +18,7 @@ import pytest
 from audit_rows import made_up_row
 from PIL import Image
 
+from segmend.labels.audit.folder import AuditFolder
 from segmend.report.audit_page import write_audit_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -238,11 +239,12 @@ def test_decisions_are_kept_and_downloaded(opened, tmp_path):
         time.sleep(0.05)
     with file.open(newline="", encoding="utf-8") as lines:
         table = list(csv.reader(lines))
+    mark = AuditFolder(tmp_path / "audit").mark
     assert table == [
-        ["case", "label", "decision"],
-        ["first", "organ", "accept"],
-        [HOSTILE, "organ", "reject"],
-        [HOSTILE, "vessel", "unsure"],
+        ["case", "label", "decision", "audit"],
+        ["first", "organ", "accept", mark],
+        [HOSTILE, "organ", "reject", mark],
+        [HOSTILE, "vessel", "unsure", mark],
     ]
 
 

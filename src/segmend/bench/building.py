@@ -8,9 +8,13 @@ from functools import partial
 from typing import Any
 
 from segmend.bench.plan import Labels
+from segmend.bench.protocol import resolved
+from segmend.commands.audit import audit
+from segmend.commands.corrupt import corrupt
+from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import Recipe, all_recipes, recipes_of
+from segmend.labels.corrupt import MixedNoise, Recipe, all_recipes, recipes_of
 from segmend.learner import Optimisation
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
@@ -56,6 +60,59 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
 def method_of(name: str, arguments: Mapping[str, Any]) -> Callable[[Network], Method]:
     """What makes a method around a network."""
     return partial(all_methods()[name], **arguments)
+
+
+def whole_training(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Arguments of ``train`` as a plan could have them, with the defaults of all that it leaves out.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    return _with_network(resolved(train, given, {*_WITHOUT_EFFECT, "method", "network", "seed"}), given, where)
+
+
+def whole_audit(labels: Labels) -> dict[str, Any]:
+    """Likewise of ``audit``.
+
+    Raises:
+        InputError: there is no such network or method.
+    """
+    assert labels.audit is not None
+    arguments = resolved(audit, labels.audit, {*_WITHOUT_EFFECT, "method", "network"})
+    return _with_network({**arguments, "method": auditing_method(labels).__name__}, labels.audit, labels.name)
+
+
+def whole_corruption(labels: Labels) -> dict[str, Any]:
+    """Likewise of ``corrupt``."""
+    assert labels.corruption
+    made = corruption_of(labels)["recipe"]
+    arguments = resolved(corrupt, labels.corruption, _WITHOUT_EFFECT)
+    return {**arguments, "recipe": type(made).__name__, "arguments": _whole_recipe(made)}
+
+
+def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Likewise of another command."""
+    return resolved(command, given, _WITHOUT_EFFECT)
+
+
+_WITHOUT_EFFECT = {
+    *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
+    *("checkpoint", "probabilities", "against", "workers", "batch"),
+}
+"""Arguments of commands that say where something lies, what is written besides, or how fast it is done."""
+
+
+def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    network, of_network = network_of(given, where)
+    whole_network = resolved(network, of_network, ("in_channels", "classes", "dimensions"))
+    return {**arguments, "network": {"name": network.__name__, **whole_network}}
+
+
+def _whole_recipe(recipe: Recipe) -> dict[str, Any]:
+    arguments = resolved(type(recipe), recipe.arguments)
+    if isinstance(recipe, MixedNoise):
+        arguments["recipes"] = [{type(each).__name__: _whole_recipe(each)} for each in recipe.recipes]
+    return arguments
 
 
 def corruption_of(labels: Labels) -> dict[str, Any]:

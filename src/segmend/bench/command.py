@@ -20,7 +20,7 @@ from segmend.bench.preparation import Preparation
 from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
 from segmend.errors import InputError, did_you_mean, printable
-from segmend.outputs import whole_file
+from segmend.outputs import remove_leftovers, whole_file
 from segmend.progress import console, say
 from segmend.values import names_among
 
@@ -44,7 +44,8 @@ def bench(
 
     Each run is a process of its own. Called again, finished runs are not repeated and interrupted ones
     continue; a run that fails is shown with the end of its log and leaves the others alone. Results belong
-    to the digest of data, splits, noise, arguments and code that made them; others are not shown with them.
+    to the fingerprint of the data, splits, noise, arguments, seed and protocol versions that made them; others are not
+    shown with them.
 
     Writes results.csv (a row a run, test case and class), table.md, table.csv and table.tex, table.png
     (measured against published), a box plot for each state of the labels, and runs.json (what every run was
@@ -57,7 +58,7 @@ def bench(
         only: names of the rows to run; the table shows the others as far as they are there.
         labels: names of the states of the labels to run, likewise.
         known: folders with results.csv and runs.json of this command, from other machines or days: what they hold
-            of runs of the same data, arguments and code is not run again.
+            of runs of the same fingerprint is not run again.
         executor: processes on this machine, or a Ray cluster that shares the file system.
         jobs: runs at a time on this machine; by default one for each GPU, or one for each core of a CPU as far as
             memory reaches.
@@ -81,6 +82,7 @@ def bench(
     preparation = Preparation(chosen, data, out)
     preparation.check()
     elsewhere = [Known.read(folder) for folder in known or ()]
+    remove_leftovers(out)
     units = preparation.units(labels)
     for results in elsewhere:
         say(f"{results.take_over(units)} runs taken over from {results.root}")
@@ -100,16 +102,20 @@ def bench(
 
 def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
     table.write(out)
-    runs = [
-        {"row": unit.row, "labels": unit.labels, "seed": unit.seed, "what": unit.what, "summary": unit.result}
-        for unit in units
-        if unit.done
-    ]
+    runs = [_recorded(unit) for unit in units if unit.done]
     with whole_file(out / RUNS) as file:
         file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     if runs:
         draw_table(out / "table.png", table)
         draw_boxplots(out, table)
+
+
+def _recorded(unit: Unit) -> dict[str, object]:
+    """A finished run in runs.json. Its commit is for people: it does not decide whether the result is taken over."""
+    summary = unit.result
+    commit = summary.pop("commit", "")
+    named = {"row": unit.row, "labels": unit.labels, "seed": unit.seed}
+    return {**named, "commit": commit, "what": unit.what, "summary": summary}
 
 
 def _known_names(option: str, given: Sequence[str], known: Mapping[str, object]) -> list[str]:

@@ -43,7 +43,9 @@ class Known:
         remedy = f"give a folder with {RUNS} and {RESULTS} of 'segmend bench'"
         try:
             runs = json.loads((root / RUNS).read_text(encoding="utf-8"))
-            summaries = {str(run["what"]["fingerprint"]): dict(run["summary"]) for run in runs}
+            summaries = {
+                str(run["what"]["fingerprint"]): {**run["summary"], "commit": run.get("commit", "")} for run in runs
+            }
             scores = pd.read_csv(root / RESULTS, dtype=str, keep_default_na=False)
             lacking = {"fingerprint", *COLUMNS} - set(scores.columns)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -55,7 +57,7 @@ class Known:
         return cls(root, summaries, scores)
 
     def take_over(self, units: Iterable[Unit]) -> int:
-        """Makes done what was run here: the same data, noise, arguments, seed and code, by the fingerprint.
+        """Makes done what was run here: the same data, noise, arguments, seed and versions, by the fingerprint.
 
         Returns:
             How many runs; those that are done already do not count.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +19,19 @@ from segmend.bench.building import (
     network_of,
     recipes_in,
     train_arguments,
+    whole,
+    whole_audit,
+    whole_corruption,
+    whole_training,
 )
-from segmend.bench.code import code_of
 from segmend.bench.plan import Labels, Plan, Row
+from segmend.bench.protocol import resolved, versions_of
 from segmend.bench.unit import Unit, slug
 from segmend.commands.audit import audit
 from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
+from segmend.commands.evaluate import evaluate
+from segmend.commands.predict import predict
 from segmend.data.cache import digest_of
 from segmend.data.case import Split
 from segmend.data.copying import link, write_cases
@@ -34,7 +41,7 @@ from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels
 from segmend.methods import all_methods
-from segmend.outputs import whole_folder
+from segmend.outputs import whole_file, whole_folder
 from segmend.progress import track
 from segmend.run import Run
 
@@ -79,31 +86,52 @@ class Preparation:
             for name in row.labels if row.method else ():
                 for seed in self.plan.seeds:
                     what = self._what(row, self.plan.labels[name])
-                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name]))
+                    given = self._given(row)
+                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name], given))
         return units
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
+        """All that decides the results of a row, defaults included, but for the seed."""
         assert row.method
-        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *recipes_in(labels)]
-        if labels.audit is not None:
-            chosen += [auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
+        where, method = f"row {row.name}", all_methods()[row.method]
+        arguments = resolved(method, row.arguments, {"network"})
         return {
             "data": self._digest(labels),
             "labels": self._noise(labels),
             "method": row.method,
+            "arguments": arguments,
+            "train": whole_training(row.train, where),
+            "select": self.plan.select,
+            "predict": whole(predict, self.plan.predict),
+            "evaluate": whole(evaluate, self.plan.evaluate),
+            "versions": {
+                **versions_of(method, network_of(row.train, where)[0], arguments=arguments),
+                **self._versions_of(labels),
+            },
+        }
+
+    def _given(self, row: Row) -> dict[str, Any]:
+        """The arguments of it as the plan has them."""
+        return {
             "arguments": row.arguments,
             "train": row.train,
-            "select": self.plan.select,
             "predict": self.plan.predict,
             "evaluate": self.plan.evaluate,
-            "code": code_of(*chosen, audited=labels.audit is not None),
         }
 
     def _noise(self, labels: Labels) -> dict[str, Any] | None:
         """What is done to the labels of the data folder."""
+        corruption = whole_corruption(labels) if labels.corruption else None
         if labels.audit is None:
-            return labels.corruption
-        return {"corruption": labels.corruption, "audit": labels.audit, "correct": labels.correct}
+            return corruption
+        return {"corruption": corruption, "audit": whole_audit(labels), "correct": whole(correct, labels.correct)}
+
+    def _versions_of(self, labels: Labels) -> dict[str, int | str]:
+        """Versions of what the labels are made by."""
+        if labels.audit is None:
+            return versions_of(*recipes_in(labels))
+        network, _ = network_of(labels.audit, f"labels {labels.name}")
+        return versions_of(*recipes_in(labels), auditing_method(labels), network, audited=True)
 
     def _check_cases(self, folder: DataFolder) -> None:
         wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")
@@ -149,12 +177,13 @@ class Preparation:
 
     @cached_property
     def _files_digest(self) -> str:
-        files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
+        files = _files_below(self.data)
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
 
     def _prepared(self, labels: Labels) -> dict[str, Any]:
-        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True))[:8]
+        made = {"labels": self._noise(labels), "versions": self._versions_of(labels)}
+        mark = digest_of(self._digest(labels), json.dumps(made, sort_keys=True))[:8]
         data, cases = self.data, labels.cases
         if labels.corruption:
             kind = "_given" if labels.audit is not None else ""
@@ -174,7 +203,8 @@ class Preparation:
         if self.plan.select == "test":
             cases = self.out / "test" / f"{mark}_selected_on.csv"
             shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
-            write_cases(cases, shown)
+            with whole_file(cases) as file:
+                write_cases(file, shown)
         places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
         return {name: str(path.resolve()) if path else None for name, path in places.items()}
 
@@ -182,7 +212,7 @@ class Preparation:
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
     """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
     with whole_folder(out) as place:
-        shutil.copy(folder.root / "dataset.json", place / "dataset.json")
+        (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):
             (place / name).mkdir()
         for case in folder.select(Split.TEST):
@@ -190,4 +220,15 @@ def _link_test_cases(folder: DataFolder, out: Path) -> None:
                 for image in case.images:
                     link(image, place / "imagesTs" / image.name)
                 ending = case.label.name[len(case_name(case.label)) :]
-                link(case.label, place / "labelsTs" / f"{case.name}{ending}")
+                # A copy: people edit labels, and an edit in place would reach these through a link.
+                shutil.copyfile(case.label, place / "labelsTs" / f"{case.name}{ending}")
+
+
+def _files_below(root: Path) -> list[Path]:
+    """All files of a folder, also those in folders that are links; a link to a folder above is not followed."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        folders[:] = [name for name in folders if not place.resolve().is_relative_to((place / name).resolve())]
+        found += [place / name for name in files]
+    return sorted(path for path in found if path.is_file())

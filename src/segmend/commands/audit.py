@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
+from segmend.commands.arguments import built, dimensions_of, report_unlabelled
 from segmend.commands.evidence import Folds, check_runs, infer, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
@@ -16,6 +19,7 @@ from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
+from segmend.data.state import DataState
 from segmend.errors import InputError
 from segmend.labels.audit.auditor import AuditedCase, Auditor
 from segmend.labels.audit.cohort import twins
@@ -31,11 +35,11 @@ from segmend.learner import Optimisation
 from segmend.methods import Method, Supervised
 from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
-from segmend.outputs import check_free
+from segmend.outputs import check_free, locked_folder
 from segmend.precision import Precision
 from segmend.progress import say
 from segmend.report.audit_page import write_audit_report
-from segmend.run import Run
+from segmend.run import Run, configuration_of
 
 
 def audit(
@@ -56,7 +60,7 @@ def audit(
     noisy: int | None = None,
     unlabelled: int | None = None,
     mixed: int | None = None,
-    foreground: float = 0.0,
+    foreground: float = 0.33,
     augmentation: Augmentation = Augmentation(),
     optimisation: Optimisation = Optimisation(),
     seed: int = 0,
@@ -100,9 +104,10 @@ def audit(
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch; the cases of the fold are among them.
         mixed: samples in a batch that are drawn alike from all labelled cases.
-        foreground: share of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples.
-        optimisation: how the weights are moved.
+        foreground: fraction of labelled samples that are centred on a labelled object.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
         seed: decides folds and trainings.
         precision: bf16 where the hardware has it (auto), or one of the two.
         devices: how many GPUs (or processes on a CPU) to use.
@@ -123,67 +128,80 @@ def audit(
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
     folder = DataFolder.open(data, cases)
+    report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
-    place = AuditFolder(out)
-    _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
+    deciding: dict[str, Any] = {
+        "iterations": iterations,
+        "first_iterations": first_iterations,
+        "patch": patch,
+        "spacing": spacing,
+        "dimensions": dimensions,
+        "expert": expert,
+        "noisy": noisy,
+        "unlabelled": unlabelled,
+        "mixed": mixed,
+        "foreground": foreground,
+        "augmentation": augmentation.for_classes(folder.classes),
+        "optimisation": optimisation,
+        "seed": seed,
+        "precision": precision,
+        "devices": devices,
+        "nodes": nodes,
+    }
     training = partial(
         train,
         data=data,
         method=method,
         network=network,
-        iterations=iterations,
-        first_iterations=first_iterations,
-        patch=patch,
-        spacing=spacing,
-        dimensions=dimensions,
-        expert=expert,
-        noisy=noisy,
-        unlabelled=unlabelled,
-        mixed=mixed,
-        foreground=foreground,
-        augmentation=augmentation,
-        optimisation=optimisation,
-        seed=seed,
-        precision=precision,
-        devices=devices,
-        nodes=nodes,
         workers=workers,
         compile=compile,
         checkpoint_every=checkpoint_every,
         cache=cache,
+        **deciding,
     )
+    place = AuditFolder(out)
+    placement = given.examine(judged) if given else None
+    source = _source(runs, given, judged)
+    settings = _settings(folder, judged, source or {"folds": folds, "seed": seed})
+    if not source:
+        settings["training"] = _training(folder, method, network, dimensions, deciding)
+    with locked_folder(out):
+        _claim(place, settings)
 
-    findings, portraits = first_look(folder, judged)
-    missing = [case for case in judged if not place.evidence(case.name).is_file()]
-    if given:
-        given.write(missing, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
-    elif runs:
-        infer(missing, folder, runs, precision, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
-    else:
-        held_out, same = to_judge(judged), twins(portraits)
-        dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-        judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
-        seen = {name: name not in dealt for name in portraits}
-    corrections = read_corrections(data)
-    audited = [
-        AuditedCase(
-            case,
-            Evidence(place.evidence(case.name)),
-            judged_by[case.name],
-            seen[case.name],
-            rounds_of(corrections, case.name),
-        )
-        for case in judged
-    ]
-    found = Auditor(folder, audited, find_raters(folder), place).run()
-    table = write_audit(place, folder, found, [*findings, *found.findings])
-    write_audit_report(place.root, folder)
-    _tell(place, table)
+        findings, portraits = first_look(folder, judged)
+        missing = [case for case in judged if not place.evidence(case.name).is_file()]
+        if given and placement:
+            given.write(missing, placement.layout, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+        elif runs:
+            infer(missing, folder, runs, precision, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+        else:
+            held_out, same = to_judge(judged), twins(portraits)
+            dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+            judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
+            seen = {name: name not in dealt for name in portraits}
+        corrections = read_corrections(data)
+        audited = [
+            AuditedCase(
+                case,
+                Evidence(place.evidence(case.name)),
+                judged_by[case.name],
+                seen[case.name],
+                rounds_of(corrections, case.name),
+                doubtful=placement is not None and case.name in placement.doubtful,
+            )
+            for case in judged
+        ]
+        place.remove_results()
+        found = Auditor(folder, audited, find_raters(folder), place).run()
+        remarks = placement.remarks if placement else ()
+        table = write_audit(place, folder, found, [*findings, *found.findings], remarks)
+        write_audit_report(place.root, folder)
+        _tell(place, table)
     return table
 
 
@@ -213,27 +231,70 @@ def _check_arguments(
 def _source(runs: Sequence[Run], given: GivenProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
     """Where the evidence comes from, if it is given."""
     if given:
-        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}}
-    return {"runs": {str(run.path.resolve()): digest_of(run.last) for run in runs}} if runs else {}
+        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}, **given.declared}
+    digests = {
+        str(run.path.resolve()): digest_of(run.last, run.path / "config.yaml", run.path / "task.json") for run in runs
+    }
+    return {"runs": digests} if runs else {}
 
 
-def _claim(place: AuditFolder, folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> None:
-    """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
-    settings = {
+def _settings(folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> dict[str, Any]:
+    """All that an audit is made from."""
+    return {
         "data": str(folder.root.resolve()),
         "evidence": evidence,
+        "classes": {**folder.labels, "ignore": folder.ignore},
         "labels": {case.name: digest_of(case.label) for case in judged},
         "images": {case.name: digest_of(*case.images) for case in judged},
     }
+
+
+def _training(
+    folder: DataFolder,
+    method: Callable[[Network], Method],
+    network: Callable[[int, int, int], Network],
+    dimensions: Literal[2, 3] | None,
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the models of the folds are made from: arguments of the training, and all training cases.
+
+    The runs of the folds know it, too, but may be deleted once they have given their evidence.
+    """
+    cases = folder.select(Split.TRAIN)
+    axes = dimensions or dimensions_of(cases)
+    of_network = built(network, len(folder.channel_names), folder.classes, axes)
+    plain = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in arguments.items()
+    }
+    described = {**configuration_of(method(of_network), of_network), **plain}
+    # As it will be once it was written and read again.
+    training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
+    return training
+
+
+def _claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
+    """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
     if not place.settings.is_file():
         check_free(place.root)
-        write_json(place.settings, settings)
+        write_json(place.settings, dict(settings))
         return
     before = place.read_settings()
-    differing = [name for name, value in settings.items() if before.get(name) != value]
+    differing = [
+        _difference(name, before.get(name), value) for name, value in settings.items() if before.get(name) != value
+    ]
     if differing:
         problem = f"holds an audit of other {' and '.join(differing)}"
         raise InputError(place.root, problem, "choose another --out, or delete this one")
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What differs, with the first of the cases or arguments that it differs in."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return name
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"{name} ({', '.join(changed[:3])}{more})"
 
 
 def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:

@@ -17,8 +17,8 @@ from segmend.errors import InputError, printable
 def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[InputError]:
     """Opens every file of a data folder and lists all problems, then all remarks, then what the folder holds.
 
-    Problems keep the folder from being used. Remarks are legal but worth a look: empty labels, unused
-    label files, odd spacings, the same image twice. Nothing is written.
+    Problems keep the folder from being used, label files that no case uses among them. Remarks are legal but worth a
+    look: empty labels, odd spacings, the same image twice. Nothing is written.
 
     Args:
         data: the data folder.

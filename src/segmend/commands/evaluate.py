@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from segmend.data.cache import digest_of
 from segmend.data.image import read_label
 from segmend.errors import InputError
 from segmend.metrics.boxplot import draw_boxplot
@@ -21,6 +22,7 @@ from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
+from segmend.outputs import check_whole, writing_to
 from segmend.progress import say, track
 
 Unit = Literal["mm", "voxel"]
@@ -56,7 +58,7 @@ def evaluate(
     Args:
         predictions: folder of label files. Those without a reference are listed in ``FILE.json`` and not scored.
         references: folder of label files of the same case names, on the same grids.
-        out: the CSV file to write; an older one is replaced.
+        out: the CSV file to write; an older one and what belongs to it is replaced.
         unit: unit of distances and volumes.
         tolerance: distance within which surfaces agree (column ``nsd``), in that unit.
         labels: label values to score; by default all that occur in a file or are named.
@@ -80,9 +82,11 @@ def evaluate(
     table = _score(pairs, classes, labels, unit, tolerance)
 
     settings = {"predictions": str(predictions), "references": str(references), "unit": unit, "tolerance": tolerance}
+    digests = {"reference_digests": _digests(pairs)}
+    _remove_parts(out)
     counts = {"cases": len(pairs), "extra_predictions": extra}
     write_table(out, table)
-    write_json(out.with_suffix(".json"), settings | counts | summarise(table))
+    write_json(out.with_suffix(".json"), settings | digests | counts | summarise(table))
     tables = {out.stem: table}
     if against:
         _write_comparison(out, against)
@@ -213,6 +217,7 @@ def _check_arguments(
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
     if not out.parent.is_dir():
         raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():
             raise InputError(
@@ -234,7 +239,7 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
     if summary.is_file():
         try:
             other = json.loads(summary.read_text(encoding="utf-8"))
-            theirs = other["unit"], other["tolerance"]
+            theirs, references = (other["unit"], other["tolerance"]), dict(other.get("reference_digests", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(summary, "is not the summary of an evaluation", "evaluate again") from error
         if theirs != (unit, tolerance):
@@ -243,6 +248,23 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
                 f"was made with unit {theirs[0]} and tolerance {theirs[1]}, but now they are {unit} and {tolerance}",
                 "evaluate both alike",
             )
+        changed = sorted(case for case, digest in _digests(pairs).items() if references.get(case, digest) != digest)
+        if changed:
+            problem = f"was made with other references of {len(changed)} cases, the first is '{changed[0]}'"
+            raise InputError(against, problem, "evaluate both with the same references")
+
+
+def _digests(pairs: Sequence[Pair]) -> dict[str, str]:
+    """What the references hold, by case: scores of references that have changed since cannot be compared."""
+    return {pair.case: digest_of(pair.reference) for pair in pairs}
+
+
+def _remove_parts(out: Path) -> None:
+    """Removes what an earlier evaluation has left next to its table: it would pass for a part of this one."""
+    parts = [_beside(out, ending) for ending in ("boxplot.png", "comparison.csv", "comparison.json")]
+    with writing_to(out):
+        for path in (out.with_suffix(".json"), *parts):
+            path.unlink(missing_ok=True)
 
 
 def _write_comparison(out: Path, against: Path) -> None:

@@ -100,11 +100,17 @@ def check_runs(runs: Sequence[Run], folder: DataFolder) -> None:
 
 
 def trained_on(run: Run) -> set[str] | None:
-    """Names of the cases whose labels a run was trained on; None if its data folder is no longer there."""
+    """Names of the cases whose labels a run was trained on; None if its data folder is no longer there.
+
+    What the run has written down counts more than what the folder holds by now.
+    """
     data, table = run.config.get("data"), run.config.get("cases")
     folder, _ = read_folder(Path(str(data)), Path(table) if table else None)
     if folder is None:
         return None
+    if run.data_state:
+        cases = run.data_state.cases
+        return {name for name, case in cases.items() if case["label"] and case["split"] == Split.TRAIN}
     return {case.name for case in folder.select(Split.TRAIN) if case.shown_label}
 
 

@@ -14,6 +14,7 @@ from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
 from segmend.data.resample import resample_label
+from segmend.data.state import DataState
 from segmend.errors import InputError, did_you_mean
 from segmend.first_labels import with_first_labels
 from segmend.labels.store import LabelStore
@@ -77,10 +78,14 @@ def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, l
         raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")
     folder = DataFolder.open(data, Path(table) if table else None)
     cases: Sequence[Case] = folder.select(Split.TRAIN)
+    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
+    if run.data_state:
+        changes = DataState.of(folder, [*cases, *validation]).changes_since(run.data_state)
+        if changes:
+            raise InputError(data, "has changed since the run was begun", f"restore it ({changes})")
     if labels_unlabelled:
         cases = with_first_labels(cases, run, folder.file_ending)
     prepared = prepare(folder, cases, run.task.preprocessing, cache)
-    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
     if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
         raise InputError(data, "has changed since the run was begun", "restore it")
     return folder, prepared

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmend.data.image import case_name, is_image_file, read_grid
+from segmend.data.finding import image_files
+from segmend.data.image import case_name, read_grid
+from segmend.data.names import canonical
 from segmend.errors import InputError
+from segmend.inputs import is_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,16 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(folder, "is not a folder", "give a folder of label files")
     files: dict[str, Path] = {}
-    try:
-        found = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(folder, f"cannot be listed ({error.strerror})", "make it readable") from error
-    for path in found:
-        if is_image_file(path):
-            # One letter with an accent, or two that look like it: file systems disagree.
-            other = files.setdefault(unicodedata.normalize("NFC", case_name(path)), path)
-            if other != path:
-                raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+    problems: list[InputError] = []
+    for path in image_files(folder, problems, nested=False):
+        other = files.setdefault(canonical(case_name(path)), path)
+        if other != path:
+            raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+    if problems:
+        raise problems[0]
     if not files:
         raise InputError(folder, "holds no label files", "give a folder of files such as CASE.nii.gz")
     return files

@@ -27,6 +27,7 @@ function make(tag, kind = "", text = "") {
 /** What was decided, by index of the row; kept by the browser for this very audit. */
 class Decisions {
   constructor(key) {
+    this.audit = key;
     this.key = `segmend audit ${key}`;
     this.kept = true;
     try {
@@ -52,8 +53,9 @@ class Decisions {
 
   table(rows) {
     const cell = (text) => /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    const lines = rows.filter((row) => this.of[row.index]).map((row) => [row.case, row.label, this.of[row.index]]);
-    return [["case", "label", "decision"], ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
+    const lines = rows.filter((row) => this.of[row.index])
+      .map((row) => [row.case, row.label, this.of[row.index], this.audit]);
+    return [["case", "label", "decision", "audit"], ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
   }
 }
 

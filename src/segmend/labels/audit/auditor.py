@@ -21,7 +21,7 @@ from segmend.labels.audit.evidence import Evidence
 from segmend.labels.audit.examination import Examination
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.measurement import Measurement, measure_label
-from segmend.labels.audit.proposal import propose
+from segmend.labels.audit.proposal import propose, unchanged
 from segmend.labels.audit.region_rows import RegionRow, region_rows
 from segmend.labels.audit.regions import find_regions, issue_map
 from segmend.labels.audit.rows import LabelRow, Origin, label_row, ranked
@@ -43,6 +43,7 @@ class AuditedCase:
         fold: of the model that gave the evidence; 0 if it is that of a given run.
         seen: whether that model was trained on this very label.
         corrected: by label, rounds of correction that changed it before.
+        doubtful: whether the evidence may not lie on the label; then no change is proposed.
     """
 
     case: Case
@@ -50,6 +51,7 @@ class AuditedCase:
     fold: int = 0
     seen: bool = False
     corrected: Mapping[str, int] = field(default_factory=dict)
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Auditor:
         """By case and class, what OffsetCorrection would make of the offsets."""
         offsets = [
             Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
-            for case in (audited.case for audited in self.cases)
+            for case in (audited.case for audited in self.cases if not audited.doubtful)
             for index, of_class in measured[case.name].items()
             if of_class.faint
         ]
@@ -165,7 +167,11 @@ class Auditor:
         tolerances = {index: of_class.tolerance for index, of_class in usual.items()}
         offsets = {index: of_class.offset for index, of_class in measured.items() if of_class.offset}
         regions = find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
-        proposal = propose(examination, regions, offsets, tolerances, grid.spacing)
+        proposal = (
+            unchanged(examination)
+            if audited.doubtful
+            else propose(examination, regions, offsets, tolerances, grid.spacing)
+        )
         case = audited.case
         assert case.label is not None
         ending = self.folder.file_ending
@@ -191,4 +197,5 @@ class Auditor:
     def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
         assert audited.case.label is not None
         grid = read_grid(audited.case.label)
+        audited.evidence.check(len(self.names), grid.shape)
         return read_drawing(audited.case.label, self.folder, grid), grid

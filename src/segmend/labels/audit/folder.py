@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,24 @@ class AuditFolder:
     def fold_cases(self, number: int) -> Path:
         """Table of cases in which the labels of a fold are hidden."""
         return self.root / "folds" / f"{number}.csv"
+
+    @property
+    def mark(self) -> str:
+        """What this audit is known by: decisions about another one are none about this.
+
+        Raises:
+            InputError: the audit is not finished.
+        """
+        try:
+            return hashlib.blake2b(self.labels.read_bytes(), digest_size=8).hexdigest()
+        except OSError as error:
+            raise self._unfinished(self.labels) from error
+
+    def remove_results(self) -> None:
+        """Removes tables and page of an earlier time: an audit that is interrupted must not pass for a finished one."""
+        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks)
+        for path in (*tables, self.root / "report.html"):
+            path.unlink(missing_ok=True)
 
     def read_settings(self) -> dict[str, Any]:
         """The settings.

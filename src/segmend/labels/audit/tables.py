@@ -28,7 +28,9 @@ _SEEN = (
 )
 
 
-def write_audit(place: AuditFolder, folder: DataFolder, found: Audit, findings: Sequence[Finding]) -> pd.DataFrame:
+def write_audit(
+    place: AuditFolder, folder: DataFolder, found: Audit, findings: Sequence[Finding], assumed: Sequence[str] = ()
+) -> pd.DataFrame:
     """Writes all tables, ``audit.json`` last.
 
     Args:
@@ -36,6 +38,7 @@ def write_audit(place: AuditFolder, folder: DataFolder, found: Audit, findings: 
         folder: that was audited.
         found: what was found.
         findings: hints of the checks that need no comparison.
+        assumed: what is to be said of the evidence, the first of the remarks.
 
     Returns:
         The table of ``audit.csv``.
@@ -56,7 +59,7 @@ def write_audit(place: AuditFolder, folder: DataFolder, found: Audit, findings: 
         "temperature": found.calibration.temperature,
         "thresholds": {name: value if math.isfinite(value) else None for name, value in thresholds},
         "usual": {name: asdict(of_class) for name, of_class in usual.items()},
-        "remarks": remarks(found.labels, usual, unit_of(folder)),
+        "remarks": [*assumed, *remarks(found.labels, usual, unit_of(folder))],
         "suspect": sum(row.score < SUSPECT for row in found.labels),
         "regions": len(found.regions),
         "findings": len(findings),
