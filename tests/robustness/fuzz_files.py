@@ -1,17 +1,15 @@
-"""Ways in which files and folders go wrong as a whole, and those that commands have written."""
+"""Ways in which files and folders go wrong as a whole."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import fuzz_oracle as oracle
 from fuzz_bases import TEST, TRAIN, Base
-from fuzz_damage import ODD_NAMES, ODD_VALUES, Damage, damaged_bytes, labelled, reads, within
+from fuzz_damage import ODD_NAMES, Damage, labelled, reads, within
 
 # Files
 
@@ -94,62 +92,3 @@ def odd_case_name(base: Base, chance: random.Random) -> Damage:
     quoted = '"' + name.replace('"', '""') + '"'
     table.write_text(table.read_text().replace(f"{case},", f"{quoted},"), encoding="utf-8", newline="")
     return Damage("odd name", repr(name)[:60], reads(chance), report=False)
-
-
-# What commands have written
-
-
-def _own(base: Base, chance: random.Random, kind: str, files: list[Path], reads: str) -> Damage:
-    file = chance.choice(files)
-    way = chance.choice(("bytes", "bytes", "bytes", "gone", "folder", "structure"))
-    if way == "structure" and file.suffix == ".json":
-        how, report = _other_entry(file, chance), False
-    elif way in ("gone", "folder"):
-        file.unlink()
-        if way == "folder":
-            file.mkdir()
-        how, report = way, True
-    else:
-        changed, how = damaged_bytes(file.read_bytes(), chance)
-        file.write_bytes(changed)
-        report = oracle.own_file_must_be_reported(file)
-    return Damage(kind, f"{file.relative_to(base.root)}: {how}", (reads,), report, (file.name, file.stem))
-
-
-def _other_entry(file: Path, chance: random.Random) -> str:
-    """Something else, or nothing, somewhere in a JSON file; whether it can be known is left open."""
-    content = json.loads(file.read_text())
-    places = [(tree, key) for tree in _trees(content) for key in (tree if isinstance(tree, dict) else range(len(tree)))]
-    tree, key = chance.choice(places)
-    if isinstance(tree, dict) and chance.random() < 0.4:
-        del tree[key]
-    else:
-        tree[key] = chance.choice(ODD_VALUES)
-    file.write_text(json.dumps(content))
-    return f"entry {key}"
-
-
-def _trees(content: object) -> Iterator[dict | list]:
-    if isinstance(content, (dict, list)):
-        yield content
-        for inner in content.values() if isinstance(content, dict) else content:
-            yield from _trees(inner)
-
-
-def run_files(base: Base, chance: random.Random) -> Damage:
-    files = [base.root / "run" / name for name in ("config.yaml", "task.json", "task.json", "checkpoints/last.ckpt")]
-    return _own(base, chance, "run", files, "predict")
-
-
-def audit_files(base: Base, chance: random.Random) -> Damage:
-    files = [base.root / "audit" / name for name in ("settings.json", "audit.csv", "audit.json", "regions.csv")]
-    proposals = sorted((base.root / "audit" / "proposals").iterdir())
-    return _own(base, chance, "audit", [*files, *proposals], "correct")
-
-
-def decisions(base: Base, chance: random.Random) -> Damage:
-    return _own(base, chance, "decisions.csv", [base.root / "decisions.csv"], "correct")
-
-
-def probabilities(base: Base, chance: random.Random) -> Damage:
-    return _own(base, chance, "probabilities", sorted((base.root / "probabilities").iterdir()), "audit")

@@ -16,7 +16,8 @@ from fuzz_data import (
     table_bytes,
     table_structure,
 )
-from fuzz_files import audit_files, decisions, odd_case_name, odd_file, odd_folder, probabilities, run_files
+from fuzz_files import odd_case_name, odd_file, odd_folder
+from fuzz_own_files import audit_files, decisions, probabilities, run_files
 
 Mutation = Callable[[Base, random.Random], Damage]
 
