@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-_BETWEEN_NUMBERS = re.compile(r"\s*[,;x×]\s*|\s+")
+_BETWEEN_NUMBERS = re.compile(r"\s*[,;x\u00d7]\s*|\s+")
 _BETWEEN_NAMES = re.compile(r"\s*[,;]\s*|\s+")
 _PLAIN = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 """Numbers that mean the same to every reader of YAML; others, such as 016, are rewritten."""
@@ -108,20 +108,24 @@ def _alternatives(kind: Any) -> list[Any]:
     """The types that a union joins, those first that fewer words fit."""
     if get_origin(kind) not in (Union, UnionType):
         return [kind]
-    order = [lambda k: k is NoneType, lambda k: get_origin(k) is Literal, lambda k: k in (bool, int, float)]
-    order += [lambda k: k not in _TEXTS, lambda k: True]
-    return sorted(get_args(kind), key=lambda k: next(place for place, fits in enumerate(order) if fits(k)))
+    return sorted(get_args(kind), key=_rank)
+
+
+def _rank(kind: Any) -> int:
+    if kind is NoneType or get_origin(kind) is Literal:
+        return 0
+    return 1 if kind in (bool, int, float) else 3 if kind in _TEXTS else 2
 
 
 def _read(words: Sequence[str], kind: Any) -> tuple[str, int | None]:
     """A value as text, and the number of items if it is a list. A type that is not known takes anything."""
-    item = _item(kind)
+    item, origin = _item(kind), _origin(kind)
     if item is not None:
         items = _items(words, item)
         return f"[{', '.join(items) if item in _TEXTS else ','.join(items)}]", len(items)
     if kind is Any and len(words) > 1:
         return f"[{','.join(words)}]", len(words)
-    if kind is dict or get_origin(kind) in (dict, Mapping):
+    if origin in (dict, Mapping):
         if len(words) != 1 or not isinstance(_tree(words[0]), dict):
             raise ValueError
         return words[0], None
@@ -142,9 +146,9 @@ def _scalar(word: str, kind: Any) -> str:
         number = _whole(word)
         fits, word = abs(number) < _LARGEST, str(number)
     elif kind is float:
-        number = float(word)
-        fits = not math.isnan(number)
-        word = word if _PLAIN.fullmatch(word) else repr(number).replace("inf", ".inf")
+        value = float(word)
+        fits = not math.isnan(value)
+        word = word if _PLAIN.fullmatch(word) else repr(value).replace("inf", ".inf")
     else:
         fits = bool(word)
     if not fits:
@@ -162,9 +166,14 @@ def _whole(word: str) -> int:
         return int(number)
 
 
+def _origin(kind: Any) -> Any:
+    """The type without what stands in its brackets."""
+    return get_origin(kind) or kind
+
+
 def _item(kind: Any) -> Any:
     """The type of what a list holds; None for what is no list."""
-    if get_origin(kind) not in _LISTS and kind not in _LISTS:
+    if _origin(kind) not in _LISTS:
         return None
     return next(iter(get_args(kind)), Any)
 

@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import psutil
 from fuzz_bases import SHAPES, Base, make_base
-from fuzz_mutations import MUTATIONS, Damage
+from fuzz_damage import Damage
+from fuzz_mutations import MUTATIONS
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 60.0
