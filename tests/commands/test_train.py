@@ -581,9 +581,9 @@ class TestErrors:
             (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
             (["--iteration", 2], "there is no argument --iteration. Did you mean --iterations"),
             (["--augmentation.rotations", 2], "Did you mean --augmentation.rotation"),
-            (["--iterations", "many"], "--iterations is many. Give a whole number."),
-            (["--precision", "16"], "--precision is 16. Give 'auto' or '32' or 'bf16'."),
-            (["--spacing", "nativ"], "--spacing is nativ. Give numbers or 'native' or 'auto'."),
+            (["--iterations", "many"], "--iterations must be a whole number, got 'many'."),
+            (["--precision", "16"], "--precision must be auto, 32 or bf16, got '16'. Choose from auto, 32, bf16."),
+            (["--spacing", "nativ"], "--spacing must be native, auto or numbers, got 'nativ'."),
             (["--augmentation.zoom", 2], "augmentation.zoom: 2.0 is not usable. Give a number from 0 to below 1."),
             (
                 ["--optimisation.learning_rate", 0],
