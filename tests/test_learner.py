@@ -50,7 +50,7 @@ def learner_at(monkeypatch):
     def make(step, rank=0, seed=0):
         monkeypatch.setattr(Learner, "global_step", property(lambda self: step))
         monkeypatch.setattr(Learner, "global_rank", property(lambda self: rank))
-        return Learner(Dice(VNet(1, 2, width=1)), Optimisation(), iterations=100, seed=seed)
+        return Learner(Dice(VNet(1, 2, width=1)), Optimisation(optimiser="sgd"), iterations=100, seed=seed)
 
     return make
 
@@ -89,10 +89,14 @@ class TestOptimisation:
         assert found == pytest.approx([1, 0.1, 0.1, 0.01])
 
     def test_sgd(self):
-        optimiser = Optimisation().optimiser_of(nn.Linear(2, 2))
+        assert type(Optimisation().optimiser_of(nn.Linear(2, 2))) is torch.optim.AdamW
+        optimiser = Optimisation(optimiser="sgd").optimiser_of(nn.Linear(2, 2))
         assert type(optimiser) is torch.optim.SGD
         assert [optimiser.defaults[name] for name in ("lr", "momentum", "weight_decay")] == [0.01, 0.9, 1e-4]
-        assert Optimisation(learning_rate=0.3, momentum=0).optimiser_of(nn.Linear(2, 2)).defaults["lr"] == 0.3
+        assert (
+            Optimisation(optimiser="sgd", learning_rate=0.3, momentum=0).optimiser_of(nn.Linear(2, 2)).defaults["lr"]
+            == 0.3
+        )
 
     def test_adamw(self):
         optimiser = Optimisation(optimiser="adamw", weight_decay=0.05).optimiser_of(nn.Linear(2, 2))

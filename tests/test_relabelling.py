@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from segmend import callbacks, training
-from segmend.data.augment import Augmentation
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION
 from segmend.data.cache import PreparedCase
 from segmend.data.case import Case, Quality
 from segmend.data.preprocess import Normalisation, Preprocessing
@@ -102,9 +102,9 @@ def training_of(**changes):
         validation=(),
         plan=BatchPlan.of([case.case for case in CASES], Composition(noisy=1, unlabelled=1), 0, "test"),
         task=TASK,
-        augmentation=Augmentation(rotation=20),
+        augmentation=replace(LEFT_ATRIUM_PROTOCOL, rotation=20),
         foreground=0.0,
-        optimisation=Optimisation(learning_rate=0.5, schedule="constant"),
+        optimisation=Optimisation(optimiser="sgd", learning_rate=0.5, schedule="constant"),
         iterations=TOTAL,
         seed=3,
         checkpoint_every=2,
@@ -171,7 +171,7 @@ class TestRevisions:
 
     def test_are_what_the_next_steps_see(self, trained):
         """Crops larger than the scans, 10 x 9, hold all of them."""
-        whole, plain = replace(TASK, patch=(20, 20)), Augmentation(quarter_turns=False, flips=False)
+        whole, plain = replace(TASK, patch=(20, 20)), NO_AUGMENTATION
         run, method = trained(task=whole, augmentation=plain)
         labels = stored(run)
         for index, batch in enumerate(method.batches):

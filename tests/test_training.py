@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from segmend.data.augment import Augmentation
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.data.cache import PreparedCase
 from segmend.data.case import Case, Quality, Split
 from segmend.data.preprocess import Normalisation, Preprocessing
@@ -21,6 +21,8 @@ from segmend.methods import Method
 from segmend.networks import Network
 from segmend.run import Run, Task
 from segmend.training import Training, fit
+
+CONSTANT = Optimisation(optimiser="sgd", learning_rate=0.1, weight_decay=0.0, schedule="constant")
 
 
 class Slope(Network):
@@ -77,9 +79,9 @@ def training_of(validation=(), **changes):
         validation=list(validation),
         plan=BatchPlan.of([case.case for case in cases], Composition(noisy=1), 0, "test"),
         task=Task(("MR",), {"background": 0, "organ": 1}, 2, (4, 4), preprocessing, "digest"),
-        augmentation=Augmentation(),
+        augmentation=LEFT_ATRIUM_PROTOCOL,
         foreground=0.0,
-        optimisation=Optimisation(learning_rate=0.1, weight_decay=0.0, schedule="constant"),
+        optimisation=CONSTANT,
         iterations=5,
         seed=0,
         checkpoint_every=2,
@@ -108,13 +110,13 @@ def step_of(file):
 class TestFit:
     def test_the_weight_moves_as_calculated(self, trained):
         """With v <- 0.9 v + 1 and w <- w - 0.1 (1 - t / 3)^0.9 v."""
-        optimisation = Optimisation(learning_rate=0.1, weight_decay=0.0, schedule="poly")
+        optimisation = replace(CONSTANT, schedule="poly")
         _, method = trained(optimisation=optimisation, iterations=3)
         expected = 1 - 0.1 * (1 * 1.0 + (2 / 3) ** 0.9 * 1.9 + (1 / 3) ** 0.9 * 2.71)
         assert method.network.weight.item() == pytest.approx(expected, abs=1e-6)
 
     def test_the_gradient_is_clipped(self, trained):
-        optimisation = Optimisation(learning_rate=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", clip=0.25)
+        optimisation = replace(CONSTANT, learning_rate=1.0, momentum=0.0, clip=0.25)
         _, method = trained(optimisation=optimisation, iterations=2)
         assert method.network.weight.item() == pytest.approx(0.5, abs=1e-5)
 
@@ -147,7 +149,7 @@ class TestFit:
 
     def test_validation_scores_the_prediction(self, trained):
         validation = [make_case("v", Split.VAL), make_case("ww", Split.VAL)]
-        optimisation = Optimisation(learning_rate=0.25, momentum=0.0, weight_decay=0.0, schedule="constant")
+        optimisation = replace(CONSTANT, learning_rate=0.25, momentum=0.0)
         run, method = trained(validation=validation, optimisation=optimisation, iterations=8)
         # Positive weights find the very voxels above 0; at 1 - 4 * 0.25 = 0 nothing is found any more.
         rows = {int(step): float(dice) for step, dice in _log(run, "step", "val_dice") if dice}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -12,6 +12,9 @@ from segmend.configured import Configured
 from segmend.errors import InputError, did_you_mean
 
 T = TypeVar("T", bound=Configured)
+
+_SHOWN = 300
+"""Letters of a message of a library that are shown."""
 
 
 def described(built: Configured, known: Mapping[str, type[Any]]) -> dict[str, Any]:
@@ -32,30 +35,85 @@ def described(built: Configured, known: Mapping[str, type[Any]]) -> dict[str, An
     return {"class_path": short, "init_args": arguments}
 
 
-def rebuilt(description: Mapping[str, Any], known: Mapping[str, type[T]], base: type[T], *leading: object) -> T:
+def rebuilt(
+    description: object, known: Mapping[str, type[T]], base: type[T], *leading: object, where: object = None
+) -> T:
     """The object that ``described`` described.
 
+    Args:
+        description: class and arguments, of any file.
+        known: classes by their short names.
+        base: what it must be.
+        leading: arguments that come first.
+        where: the file that it stands in, for the error; by default the class.
+
     Raises:
-        InputError: there is no such class, or it does not take these arguments.
+        InputError: it is damaged, there is no such class, or it does not take these arguments.
     """
-    cls = described_class(description, known, base)
+    cls = described_class(description, known, base, where=where)
+    assert isinstance(description, Mapping)
+    path, arguments = description["class_path"], description.get("init_args") or {}
     try:
-        return cls(*leading, **description.get("init_args", {}))
-    except TypeError as error:
-        problem = f"cannot be built ({error})"
-        raise InputError(description["class_path"], problem, "correct its arguments in config.yaml") from error
+        return cls(*leading, **arguments)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(where or path, f"{path} needs more memory than there is", "make it smaller") from error
+    except Exception as error:  # constructors refuse what they cannot use by errors of many kinds
+        problem = f"cannot be built ({_short(error)})"
+        if where is not None:
+            problem = f"{path} {problem}"
+        remedy = "correct its arguments" + (" in config.yaml" if where is None else "")
+        raise InputError(where or path, problem, remedy) from error
 
 
-def described_class(description: Mapping[str, Any], known: Mapping[str, type[T]], base: type[T]) -> type[T]:
-    """The class of the object that ``described`` described.
+def described_class(
+    description: object, known: Mapping[str, type[T]], base: type[T], *, where: object = None
+) -> type[T]:
+    """The class of the object that ``described`` described. Nothing is imported.
+
+    Raises:
+        InputError: it is damaged, or there is no such class.
+    """
+    kind = base.__name__.lower()
+    if not isinstance(description, Mapping) or not isinstance(description.get("class_path"), str):
+        problem = f"is damaged (its {kind} has no class_path that is text)"
+        raise InputError(where or kind, problem, "restore the file")
+    arguments = description.get("init_args")
+    if arguments is not None and not (
+        isinstance(arguments, Mapping) and all(isinstance(key, str) for key in arguments)
+    ):
+        problem = f"is damaged (init_args of the {kind} is no mapping of names to values)"
+        raise InputError(where or kind, problem, "restore the file")
+    return class_named(description["class_path"], known, base, where=where)
+
+
+def class_named(path: str, known: Mapping[str, type[T]], base: type[T], *, where: object = None) -> type[T]:
+    """The class of a name, or of a dotted path into a module that is there already. Nothing is imported.
+
+    Files of other people name classes. What is not a subclass of what is expected is never touched, and a class of
+    the user's own is only found once the user has imported its module.
+
+    Args:
+        path: short name, or module and name.
+        known: classes by their short names.
+        base: what it must be.
+        where: the file that names it, for the error; by default the path.
 
     Raises:
         InputError: there is no such class.
     """
-    path = str(description["class_path"])
-    cls = known.get(path) or _imported(path, known)
+    cls: object = known.get(path)
+    if cls is None:
+        module, _, name = path.rpartition(".")
+        cls = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    subject = "" if where is None else f"class_path '{path}' "
+    if not isinstance(cls, type):
+        own = f"name one of Segmend, or add --import {path.rpartition('.')[0]} if you trust that module"
+        remedy = own if "." in path.strip(".") else did_you_mean(path, known)
+        raise InputError(where or path, f"{subject}is not known", remedy)
     if not issubclass(cls, base):
-        raise InputError(path, f"is not a {base.__name__}", did_you_mean(path, known))
+        raise InputError(where or path, f"{subject}is not a {base.__name__}", did_you_mean(path, known))
     return cls
 
 
@@ -70,12 +128,6 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _imported(path: str, known: Mapping[str, type[T]]) -> type[Any]:
-    module, _, name = path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError, TypeError):  # a relative name is a TypeError
-        cls = None
-    if not isinstance(cls, type):
-        raise InputError(path, "is not known", did_you_mean(path, known))
-    return cls
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

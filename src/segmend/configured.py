@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Configured:
@@ -17,9 +17,12 @@ class Configured:
     Attributes:
         arguments: the arguments of the outermost constructor call with the defaults filled in, as
             given (networks passed to a method included).
+        protocol_version: version of what the class computes. Raise it, by stating it in the class, when results change:
+            recorded results of another version are not taken for those of this code. The golden tests fail until then.
     """
 
     arguments: dict[str, Any]
+    protocol_version: ClassVar[int] = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

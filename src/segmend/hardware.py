@@ -45,6 +45,18 @@ class Hardware:
         if present and isinstance(self.devices, int) and self.devices > present:
             raise InputError("--devices", f"is {self.devices}, but there are {present}", "give at most so many")
 
+    @property
+    def processes_on_a_node(self) -> int:
+        """One for each device."""
+        if self.devices != "auto":
+            return self.devices
+        return torch.cuda.device_count() if best_device().type == "cuda" else 1
+
+    @property
+    def processes(self) -> int:
+        """Of all nodes together."""
+        return self.nodes * self.processes_on_a_node
+
 
 def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> None:
     """Makes sure that a training step has a chance to fit into memory.

@@ -11,15 +11,31 @@ from typing import Any
 
 from segmend.errors import InputError
 
+FILE = "a file"
+FOLDER = "a folder"
+
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _KINDS = (
-    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, FILE),
+    (stat.S_ISDIR, FOLDER),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISBLK, "a device"),
     (stat.S_ISCHR, "a device"),
 )
+
+
+def kind_of(path: Path) -> str | None:
+    """What has a name: ``FILE``, ``FOLDER`` or something else, in words; None if nothing has it.
+
+    Raises:
+        InputError: a link that leads nowhere, or nobody can tell.
+    """
+    mode = _mode(path)
+    if mode is None:
+        return None
+    return next((name for has_kind, name in _KINDS if has_kind(mode)), "something else")
 
 
 def is_file(path: Path) -> bool:
@@ -28,15 +44,12 @@ def is_file(path: Path) -> bool:
     Raises:
         InputError: what has the name is a link that leads nowhere, a folder, a pipe or the like, or cannot be read.
     """
-    mode = _mode(path)
-    if mode is None:
-        return False
-    if not stat.S_ISREG(mode):
-        kind = next((name for has_kind, name in _KINDS if has_kind(mode)), "something else")
+    kind = kind_of(path)
+    if kind not in (None, FILE):
         raise InputError(path, f"is {kind}, but a file is expected there", "put the file there, or rename it")
-    if not os.access(path, os.R_OK):
+    if kind and not os.access(path, os.R_OK):
         raise _forbidden(path)
-    return True
+    return kind is not None
 
 
 def is_folder(path: Path) -> bool:
@@ -45,14 +58,12 @@ def is_folder(path: Path) -> bool:
     Raises:
         InputError: what has the name is a link that leads nowhere, a file or the like, or cannot be listed.
     """
-    mode = _mode(path)
-    if mode is None:
-        return False
-    if not stat.S_ISDIR(mode):
-        raise InputError(path, "is not a folder", "put a folder there, or rename it")
-    if not os.access(path, os.R_OK | os.X_OK):
+    kind = kind_of(path)
+    if kind not in (None, FOLDER):
+        raise InputError(path, f"is not a folder, but {kind}", "put a folder there, or rename it")
+    if kind and not os.access(path, os.R_OK | os.X_OK):
         raise _forbidden(path)
-    return True
+    return kind is not None
 
 
 def check_file(path: Path, remedy: str = "check the name and the folder") -> None:
@@ -105,14 +116,23 @@ def read_json(path: Path, remedy: str = "check the name and the folder") -> dict
     return parse_json(path, read_bytes(path, remedy))
 
 
-def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """The object in the content of a JSON file; ``read_json`` tells what is refused."""
+def parse_json(path: Path, content: bytes, form: str = "{...}") -> dict[str, Any]:
+    """The object in the content of a JSON file.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        form: what the object should look like.
+
+    Raises:
+        InputError: it is not JSON, no object, or one with a key twice.
+    """
     try:
         found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"is not valid JSON ({error})", "correct it") from error
     if not isinstance(found, dict):
-        raise InputError(path, "is not a JSON object", "write it as {...}")
+        raise InputError(path, "is not a JSON object", f"write {form}")
     return found
 
 
@@ -140,13 +160,13 @@ def _mode(path: Path) -> int | None:
     except OSError as error:
         if error.errno not in (*_ABSENT, errno.ELOOP):
             raise _unreadable(path, error) from error
-        leads = "is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
+        leads = "does not exist; it is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
         remedy = "get the file ('git annex get', 'dvc pull'), mount the disk that it lies on, or remove the link"
         raise InputError(path, leads, remedy) from error
 
 
 def _dangling(path: Path) -> str:
-    return f"is a link to {os.fsdecode(os.readlink(path))}, which does not exist"  # noqa: PTH115
+    return f"does not exist; it is a link to {os.fsdecode(os.readlink(path))}, which leads nowhere"  # noqa: PTH115
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> InputError:

@@ -26,10 +26,10 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the weights are moved.
+    """Optimiser settings.
 
     Attributes:
-        optimiser: stochastic gradient descent with momentum, or AdamW.
+        optimiser: AdamW, or stochastic gradient descent with momentum, which most of the papers use.
         learning_rate: at the first step; the usual value of the optimiser (0.01 or 0.001) by default.
         momentum: of SGD.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
@@ -37,7 +37,7 @@ class Optimisation:
         clip: largest norm of the gradient; None does not clip.
     """
 
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 1e-4

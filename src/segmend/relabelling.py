@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segmend import stopping
+from segmend.callbacks import REVISION, VALIDATION, Checkpoints
 from segmend.data.cache import PreparedCase
 from segmend.data.case import Quality
 from segmend.labels.history import LabelHistory
@@ -92,10 +95,12 @@ class Relabelling(Callback):
     """Has the first process rewrite labels before the steps at which the method wants it; the others wait.
 
     It comes before the checkpoint of the same step is saved: whatever the method learns in rewriting is in
-    it, and a run that is killed between the two drops the revision and writes it again.
+    it, and a run that is killed between the two drops the revision and writes it again. A run that is stopped
+    meanwhile saves its state before the revision, and loses no step.
 
     Args:
         labels: of the run.
+        checkpoints: of the run.
         cases: all training cases.
         segmenter: with the method that is trained.
         seed: decides all chance in rewriting, together with the step.
@@ -105,34 +110,51 @@ class Relabelling(Callback):
     def __init__(
         self,
         labels: LabelStore,
+        checkpoints: Checkpoints,
         cases: Sequence[PreparedCase],
         segmenter: Segmenter,
         seed: int,
         history: LabelHistory,
     ) -> None:
-        self.labels, self.cases, self.segmenter, self.seed, self.history = labels, cases, segmenter, seed, history
+        self.labels, self.checkpoints = labels, checkpoints
+        self.cases, self.segmenter, self.seed, self.history = cases, segmenter, seed, history
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Rewrites labels before the first step, and takes up the history of a resumed run."""
         self._rewrite_if_due(trainer)
         if trainer.is_global_zero:
-            self.history.update()
+            with stopping.interruptible():
+                self.history.update()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Rewrites labels before the next step."""
-        self._rewrite_if_due(trainer)
+        if trainer.global_step not in self.labels.steps:
+            return
+        if trainer.world_size > 1:  # all take part in saving, but the first one alone would notice that it was stopped
+            self.checkpoints.save(trainer, [REVISION, VALIDATION])
+            self._rewrite_if_due(trainer)
+            return
+        method = self.segmenter.method
+        before = deepcopy(method.state_dict())
+        try:
+            self._rewrite_if_due(trainer)
+        except stopping.Stopped:
+            method.load_state_dict(before)
+            self.checkpoints.save(trainer, [REVISION, VALIDATION])
+            raise
 
     def _rewrite_if_due(self, trainer: Trainer) -> None:
         step, revision = trainer.global_step, self.labels.due(trainer.global_step)
         if step not in self.labels.steps:
             return
-        if trainer.is_global_zero and self.labels.count < revision:
-            self._rewrite(Step(step, int(trainer.max_steps)), revision)
-            self.history.update()
-        # A barrier alone would not do: it gives up long before the labels of many scans are rewritten.
-        self.labels.wait_for(revision)
+        with stopping.interruptible():
+            if trainer.is_global_zero and self.labels.count < revision:
+                self._rewrite(Step(step, int(trainer.max_steps)), revision)
+                self.history.update()
+            # A barrier alone would not do: it gives up long before the labels of many scans are rewritten.
+            self.labels.wait_for(revision)
         trainer.strategy.barrier()
 
     @torch.no_grad()

@@ -2,80 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
+from segmend.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.configuration import described, described_class, rebuilt
-from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.data.state import DataState
+from segmend.documents import DamagedError, read_yaml
 from segmend.errors import InputError
-from segmend.inputs import is_file
+from segmend.inputs import is_file, read_json
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
-from segmend.outputs import whole_file
+from segmend.networks.fitting import check_window
+from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
+from segmend.task import Task as Task
+from segmend.task import check_task
+from segmend.unallocated import build_unallocated
 
 _MAY_DIFFER = {"out", "compile"}
 """Arguments in config.yaml that do not change what a run computes, up to rounding."""
 
-
-@dataclass(frozen=True)
-class Task:
-    """What a trained network was made for; with the weights, all that prediction needs.
-
-    Attributes:
-        channel_names: image channels in order.
-        labels: class name to value in label files, background first.
-        dimensions: 2 or 3: of the network, which may go through 3D scans slice by slice.
-        patch: sides of the window.
-        preprocessing: what is done to every scan.
-        fingerprint: digest of all the data that the run was trained on.
-    """
-
-    channel_names: tuple[str, ...]
-    labels: dict[str, int]
-    dimensions: int
-    patch: tuple[int, ...]
-    preprocessing: Preprocessing
-    fingerprint: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        rules = [[rule.low, rule.high, rule.mean, rule.sd] for rule in self.preprocessing.normalisations]
-        return {
-            "channel_names": list(self.channel_names),
-            "labels": self.labels,
-            "dimensions": self.dimensions,
-            "patch": list(self.patch),
-            "spacing": list(self.preprocessing.spacing),
-            "normalisations": rules,
-            "foreground_only": self.preprocessing.foreground_only,
-            "slice_axis": self.preprocessing.slice_axis,
-            "fingerprint": self.fingerprint,
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Task:
-        """The reverse of ``to_json``."""
-        return cls(
-            channel_names=tuple(content["channel_names"]),
-            labels=dict(content["labels"]),
-            dimensions=content["dimensions"],
-            patch=tuple(content["patch"]),
-            preprocessing=Preprocessing(
-                spacing=tuple(content["spacing"]),
-                normalisations=tuple(Normalisation(*rule) for rule in content["normalisations"]),
-                foreground_only=content["foreground_only"],
-                slice_axis=content["slice_axis"],
-            ),
-            fingerprint=content["fingerprint"],
-        )
+_OF_A_RUN = "give the folder of a run"
 
 
 @dataclass(frozen=True)
@@ -120,46 +76,86 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training went to its end."""
-        return (self.path / "summary.json").is_file()
+        """Whether the training went to its end; a summary that is damaged is written anew by the same command."""
+        try:
+            return bool(self.summary)
+        except InputError:
+            return False
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The arguments of the training."""
+        file = self._file("config.yaml")
         try:
-            config = yaml.safe_load(self._read("config.yaml"))
-        except yaml.YAMLError:
-            config = None
+            config, _ = read_yaml(file)
+        except InputError as error:
+            raise InputError(file, f"is not the configuration of a run ({error.problem})", _OF_A_RUN) from error
         if not isinstance(config, dict) or not {"method", "network"} <= set(config):
-            raise InputError(self.path / "config.yaml", "is not the configuration of a run", "give the folder of a run")
+            raise InputError(file, "is not the configuration of a run", _OF_A_RUN)
+        for name in ("data", "cases"):
+            if not isinstance(config.get(name), (str, type(None))) or "\0" in (config.get(name) or ""):
+                raise InputError(file, f"is damaged ({name} is no path)", "restore it from a copy, or train again")
         return config
 
     @property
     def method_class(self) -> type[Method]:
         """The class of the run's method."""
         # mypy forbids abstract classes as arguments, also where, as here, they only bound what is looked up.
-        return described_class(self.config["method"], all_methods(), Method)  # type: ignore[type-abstract]
+        return described_class(self.config["method"], all_methods(), Method, where=self._file("config.yaml"))  # type: ignore[type-abstract]
+
+    @property
+    def network_class(self) -> type[Network]:
+        """The class of the run's network."""
+        return described_class(self.config["network"], all_networks(), Network, where=self._file("config.yaml"))  # type: ignore[type-abstract]
 
     @cached_property
     def task(self) -> Task:
         """What the run's network was made for."""
+        file = self._file("task.json")
         try:
-            return Task.from_json(json.loads(self._read("task.json")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(self.path / "task.json", f"is damaged ({error!r})", "train again") from error
+            return Task.from_json(check_task(read_json(file)))
+        except (DamagedError, InputError) as error:
+            raise InputError(file, f"is damaged ({_reason(error)})", "train again") from error
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What is known of a finished run."""
-        content: dict[str, Any] = json.loads(self._read("summary.json"))
-        return content
+        file = self._file("summary.json")
+        try:
+            return read_json(file)
+        except InputError as error:
+            remedy = "run the same 'segmend train' again, which writes it anew"
+            raise InputError(file, f"is damaged ({_reason(error)})", remedy) from error
+
+    @property
+    def mark(self) -> str | None:
+        """Digest of what the weights of this run belong to, for its checkpoints; None before the run is begun."""
+        if not all((self.path / name).is_file() for name in ("config.yaml", "task.json")):
+            return None
+        parts = {name: self.config.get(name) for name in ("method", "network", "seed")}
+        text = json.dumps([parts, self.task.to_json()], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Keeps the folder for this process while a block runs.
+
+        Raises:
+            InputError: another process is training there, or nothing can be written there.
+        """
+        return locked_folder(self.path)
 
     def check_free_for(self, config: Mapping[str, Any]) -> None:
         """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
 
         Raises:
-            InputError: the folder holds a run of another configuration, or something else.
+            InputError: the folder holds a run of another configuration, or something else; or another process
+                is training there.
         """
+        refuse_if_written(self.path)
+        with writing_to(self.path):
+            self._check_content(config)
+
+    def _check_content(self, config: Mapping[str, Any]) -> None:
         if (self.path / "config.yaml").is_file():
             changed = sorted(
                 name
@@ -171,7 +167,7 @@ class Run:
                 raise InputError(
                     self.path, f"holds a run of another configuration: {was}, not {now}", "choose another --out"
                 )
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or content(self.path)):
             raise InputError(self.path, "holds something that is not a run", "choose another --out")
 
     @property
@@ -235,9 +231,41 @@ class Run:
         """The method with the weights of a checkpoint, the last one by default, in evaluation mode.
 
         Raises:
-            InputError: the folder is not a run, or there is no such checkpoint.
+            InputError: the folder is not a run, there is no such checkpoint, or a file is damaged. Nothing is run
+                from these files, and nothing is allocated before they agree.
         """
+        file = checkpoint or self.last
+        try:
+            trial = build_unallocated(self._built)
+        except InputError as error:
+            raise InputError(self._file("config.yaml"), error.problem, error.remedy) from error
+        try:
+            check_window(trial.network, len(self.task.channel_names), len(self.task.labels), self.task.patch)
+        except InputError as error:
+            raise InputError(self._file("task.json"), f"is damaged ({error.problem})", "train again") from error
+        if not os.path.lexists(file):
+            no_split = "the run has no validation split; take --checkpoint last"
+            raise InputError(
+                file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
+            )
+        try:
+            content = read_checkpoint(file)
+            check_origin(content, self.mark)
+            weights = weights_in(content)
+            check_weights(weights, trial)
+            method = self._built()
+            method.load_state_dict(weights)
+        except InputError:
+            raise
+        except Exception as error:  # also: what modules refuse of their own state
+            reason = f" ({error})" if isinstance(error, DamagedError) and str(error) else ""
+            problem = f"is damaged or of another configuration{reason}"
+            raise InputError(file, problem, "continue or repeat the run") from error
+        return method.eval()
+
+    def _built(self) -> Method:
         # The abstract classes are only bounds, which mypy forbids, as above.
+        file = self._file("config.yaml")
         network = rebuilt(
             self.config["network"],
             all_networks(),
@@ -245,30 +273,23 @@ class Run:
             len(self.task.channel_names),
             len(self.task.labels),
             self.task.dimensions,
+            where=file,
         )
-        method: Method = rebuilt(self.config["method"], all_methods(), Method, network)  # type: ignore[type-abstract]
-        file = checkpoint or self.last
-        if not file.is_file():
-            no_split = "the run has no validation split; take --checkpoint last"
-            raise InputError(
-                file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
-            )
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-            method.load_state_dict({name.removeprefix("method."): value for name, value in state.items()})
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise InputError(file, "is damaged or of another configuration", "continue or repeat the run") from error
-        return method.eval()
+        return rebuilt(self.config["method"], all_methods(), Method, network, where=file)  # type: ignore[type-abstract]
 
-    def _read(self, name: str) -> str:
-        try:
-            return (self.path / name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(self.path, f"is not a run folder: it has no {name}", "give the --out of train") from error
+    def _file(self, name: str) -> Path:
+        file = self.path / name
+        if not file.is_file():
+            raise InputError(self.path, f"is not a run folder: it has no {name}", "give the --out of train")
+        return file
 
     def _write(self, name: str, content: str) -> None:
         with whole_file(self.path / name) as file:
             file.write_text(content, encoding="utf-8")
+
+
+def _reason(error: Exception) -> str:
+    return error.problem if isinstance(error, InputError) else str(error)
 
 
 def configuration_of(method: Method, network: Network) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from segmend.data.image import Grid
 from segmend.data.preprocess import Placement
+from segmend.errors import InputError
 from segmend.inference import (
     Predictor,
     Weighting,
@@ -30,6 +34,7 @@ from segmend.inference import (
 )
 from segmend.learner import CHANNELS_LAST
 from segmend.methods import Method
+from segmend.outputs import writing_to
 from segmend.precision import Precision, autocast
 from segmend.run import Task
 
@@ -78,6 +83,7 @@ class Segmenter:
     def classes(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.uint8]:
         """Class indices of a scan as read from its files, on the scan's own grid."""
         placement = self.task.preprocessing.place(image, grid)
+        self._check_size(placement, grid)
         prepared = self.task.preprocessing.image(image, grid, placement)
         if prepared.shape[1:] == placement.box_shape:
             return placement.restore(self.prepared_classes(prepared))
@@ -87,6 +93,7 @@ class Segmenter:
     def probabilities(self, image: NDArray[np.float32], grid: Grid) -> Iterator[NDArray[np.float32]]:
         """The probability map of each class in turn, on the scan's own grid; 1 for background outside."""
         placement = self.task.preprocessing.place(image, grid)
+        self._check_size(placement, grid)
         prepared = self.task.preprocessing.image(image, grid, placement)
         with self._prepared_probabilities(prepared) as probabilities:
             for index, of_class in enumerate(probabilities):
@@ -100,16 +107,24 @@ class Segmenter:
         predict = partial(self._predict, function=function)
         return predict_probabilities(torch.tensor(image), predict, **self._windows(image.ndim - 1))
 
+    def _check_size(self, placement: Placement, grid: Grid) -> None:
+        """Makes sure that a scan has a chance to fit into memory at the spacing of the run."""
+        shape = self.task.preprocessing.target_shape(placement, grid)
+        needed, free = 4 * len(self.task.channel_names) * math.prod(shape), psutil.virtual_memory().available
+        if needed > free:
+            spacing = " x ".join("its own" if side is None else f"{side:g}" for side in self.task.preprocessing.spacing)
+            problem = f"becomes {' x '.join(map(str, shape))} voxels at the run's spacing of {spacing} mm"
+            remedy = f"check the spacing of the scan and of the run (task.json): {free / 2**30:.0f} GiB are free"
+            raise InputError("scan", f"{problem}, which need {needed / 2**30:.0f} GiB", remedy)
+
     def _restored(self, of_class: NDArray[np.float32], placement: Placement, outside: float) -> NDArray[np.float32]:
         return placement.restore(resample_map(np.array(of_class), placement.box_shape), outside)
 
     @contextmanager
     def _prepared_probabilities(self, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         shape = (len(self.task.labels), *image.shape[1:])
-        with tempfile.TemporaryDirectory() as folder:
-            out: NDArray[np.float32] | None = None
-            if 4 * np.prod(shape) > _IN_MEMORY_BYTES:
-                out = np.memmap(Path(folder) / "probabilities", np.float32, "w+", shape=shape)
+        large = 4 * math.prod(shape) > _IN_MEMORY_BYTES
+        with _temporary_array(shape) if large else nullcontext() as out:
             yield predict_probabilities(torch.tensor(image), self._predict, out=out, **self._windows(image.ndim - 1))
 
     def _cleaned(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -139,3 +154,25 @@ class Segmenter:
     def _predict_patch(self, image: Tensor, function: Predictor) -> Tensor:
         with autocast(self.precision, image.device):
             return function(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))
+
+
+@contextmanager
+def _temporary_array(shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """A float32 array in a temporary file, which loses its name at once: nothing stays if the process is killed."""
+    place = Path(tempfile.gettempdir())
+    with writing_to(place):
+        descriptor, name = tempfile.mkstemp()
+    file = Path(name)
+    try:
+        with writing_to(place), os.fdopen(descriptor, "r+b") as stream:
+            if hasattr(os, "posix_fallocate"):  # on a full disk, writing to a mapped file would end the process
+                os.posix_fallocate(stream.fileno(), 0, 4 * math.prod(shape))
+            else:
+                stream.truncate(4 * math.prod(shape))
+            array: NDArray[np.float32] = np.memmap(file, np.float32, "r+", shape=shape)
+            if os.name == "posix":
+                file.unlink()
+        yield array
+    finally:
+        with suppress(OSError):
+            file.unlink()

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
-import resource
 import signal
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from segmend.callbacks import Checkpoints, Log, ShownProgress
+from segmend import stopping
+from segmend.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
+from segmend.checkpoints import check_continuable, check_origin, read_checkpoint
 from segmend.data.augment import Augmentation
 from segmend.data.batch import Batch
 from segmend.data.cache import PreparedCase
 from segmend.data.crops import CropBatches, StepSampler
 from segmend.data.sampling import BatchPlan
+from segmend.documents import DamagedError
 from segmend.errors import InputError
 from segmend.hardware import Hardware
 from segmend.labels.history import LabelHistory
 from segmend.labels.store import LabelStore
+from segmend.launchers import launcher_of
 from segmend.learner import Learner, Optimisation
 from segmend.methods import Method
 from segmend.metrics import mean_dice
@@ -80,6 +87,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
 
     Raises:
         InputError: the loss is not finite, or the last checkpoint is damaged.
+        Stopped: the process was asked to stop; the running step was finished, and its checkpoint is saved.
     """
     _quieten_lightning()
     learner = Learner(method, training.optimisation, training.iterations, training.seed)
@@ -96,25 +104,27 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
 
     log = Log(run.log, LOG_EVERY)
     checkpoints = Checkpoints(run, training.checkpoint_every, validate if training.validation else None, log)
-    callbacks: list[Callback] = [log, checkpoints, ShownProgress()]
+    callbacks: list[Callback] = [log, StopAfterStep(checkpoints), checkpoints, ShownProgress()]
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
     judged = [layer for layer in method.layers if layer not in method.carried]
     if labels:
         classes = len(training.task.labels)
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
-        callbacks.insert(0, Relabelling(labels, training.cases, segmenter, training.seed, history))
+        callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
-    done = _steps_done(run)
+    done, remaining = _progress(run, learner, trainer)
     if labels and trainer.is_global_zero:
-        labels.rewind(done)  # before processes load data, which would see what is to be removed
+        # Before processes load data, which would see what is to be removed.
+        labels.rewind(done, revised=REVISION not in remaining)
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
     learner.make_loader = lambda rank, processes: _loader(training, labels, hardware, done, rank, processes)
-    try:
-        trainer.fit(learner, ckpt_path=run.last if done else None, weights_only=True if done else None)
-    except SystemExit as stopped:  # which Lightning makes of Ctrl+C, after it has switched that key off
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from stopped
+    if done:
+        stopping.promise(f"continue from step {done}")
+    with stopping.deferred():
+        _fit(trainer, learner, run.last if done else None)
+        if checkpoints.remaining:  # the trainer does nothing where no step is left
+            checkpoints.on_train_start(trainer, learner)
     if trainer.is_global_zero:
         title = f"{type(method).__name__}, {run.path.name}"
         draw_curves(run.log, run.path / "curves.png", title)
@@ -125,22 +135,30 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         run.finish(_summary(learner, training, checkpoints.seconds))
 
 
+def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    except SystemExit as ended:  # which Lightning makes of an interrupt
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise ended.__context__ from None
+        raise
+    finally:
+        stopping.claim()  # it leaves Ctrl+C switched off
+
+
 def _trainer(run: Run, training: Training, hardware: Hardware, callbacks: list[Callback]) -> Trainer:
     device = best_device()
-    devices: Any = hardware.devices
-    if devices == "auto" and device.type == "cpu":
-        devices = 1
-    several = hardware.nodes > 1 or devices not in (1, "auto") or torch.cuda.device_count() > 1
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=devices,
+        devices=hardware.processes_on_a_node,
         num_nodes=hardware.nodes,
         # Some methods leave a network out of some steps.
-        strategy="ddp_find_unused_parameters_true" if several else "auto",
+        strategy="ddp_find_unused_parameters_true" if hardware.processes > 1 else "auto",
         precision="bf16-mixed" if resolved(hardware.precision, device) == "bf16" else "32-true",
         max_steps=training.iterations,
         gradient_clip_val=training.optimisation.clip,
         callbacks=callbacks,
+        plugins=[CheckpointFiles(), launcher_of(hardware)],
         logger=TensorBoardLogger(run.path, name="tensorboard", version=""),
         log_every_n_steps=LOG_EVERY,
         default_root_dir=run.path,
@@ -171,18 +189,31 @@ def _loader(
         batch_size=None,
         sampler=StepSampler(training.iterations, done),
         num_workers=workers,
+        worker_init_fn=_leave_signals_to_parent,
         pin_memory=on_gpu,
         persistent_workers=workers > 0,
     )
 
 
-def _steps_done(run: Run) -> int:
-    if not run.last.is_file():
-        return 0
+def _leave_signals_to_parent(_: int) -> None:
+    """Lets a process that loads data live until its parent, which gets the same signals, has finished its step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequence[str]]:
+    """Steps of the last checkpoint and what remains to be done of the last one's end, once it can be continued from."""
+    if not os.path.lexists(run.last):
+        return 0, ()
     try:
-        return int(torch.load(run.last, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(run.last, "is damaged", "delete it to start again") from error
+        content = read_checkpoint(run.last)
+        check_origin(content, run.mark)
+        optimiser = learner.optimisation.optimiser_of(learner.method)
+        done = check_continuable(content, learner.method, optimiser, trainer, learner.iterations)
+    except DamagedError as error:
+        problem = f"is damaged ({error})" if str(error) else "is damaged"
+        raise InputError(run.last, problem, "delete it to start again") from error
+    return done, content["callbacks"][Checkpoints.__name__].get("remaining", ())
 
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
@@ -192,19 +223,27 @@ def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:
     on_gpu = learner.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "method": type(learner.method).__name__,
         "iterations": training.iterations,
         "seconds": round(seconds, 1),
         "steps_per_second": round(training.iterations / seconds, 3),
-        "peak_memory_bytes": peak,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else _peak_memory(),
         "device": torch.cuda.get_device_name() if on_gpu else f"{platform.processor() or platform.machine()} CPU",
         "versions": {name: version(name) for name in ("segmend", "torch", "lightning", "monai", "numpy")},
         "python": platform.python_version(),
         "data_fingerprint": training.task.fingerprint,
         "parameters": sum(p.numel() for p in learner.method.network.parameters()),
     }
+
+
+def _peak_memory() -> int:
+    """Largest memory of this process in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _quieten_lightning() -> None:

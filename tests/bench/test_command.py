@@ -8,8 +8,9 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from segmend.bench import command, executors
+from segmend.bench import command, executors, protocol
 from segmend.bench.command import bench
+from segmend.bench.commit import commit
 from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
 from segmend.bench.unit import execute
@@ -81,6 +82,8 @@ def test_makes_table_and_pictures_and_repeats_nothing(small, write_plan, data, t
     runs = json.loads((out / "runs.json").read_text())
     assert [run["what"]["method"] for run in runs] == ["Supervised", "Supervised"]
     assert str(tmp_path) not in json.dumps([run["what"] for run in runs])
+    assert {run["commit"] for run in runs} == {commit()}
+    assert "commit" not in runs[0]["summary"]
     again = bench(plan=str(write_plan(small)), data=data, out=out)
     assert len(in_process.ran) == 2
     pd.testing.assert_frame_equal(again.results, table.results)
@@ -177,8 +180,9 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     (audited,) = (out / "audits").iterdir()
     assert (audited / "report.html").is_file()
     runs = {run["labels"]: run["what"] for run in json.loads((out / "runs.json").read_text())}
-    assert runs["given"]["code"] != runs["mended"]["code"]
-    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0.0}
+    assert "audit" not in runs["given"]["versions"]
+    assert runs["mended"]["versions"]["audit"] == protocol.AUDIT_VERSION
+    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0, "offsets": False, "change_expert": False}
     (mended,) = [
         path for path in (out / "labels").iterdir() if path.name.startswith("mended") and "given" not in path.name
     ]

@@ -296,6 +296,12 @@ class TestResuming:
 
 
 class TestArguments:
+    def test_cases_without_a_label_are_counted_and_the_first_is_named(self, make_folder, tmp_path, capsys):
+        root = make_folder("unlabelled", unlabelled=("case_2", "case_3"))
+        words = ["--data", root, "--out", tmp_path / "audit", "--folds", 1]
+        assert main(["audit", *map(str, words)]) == 1
+        assert "2 of 3 training cases have no label (first: case_2)" in capsys.readouterr().err
+
     def test_all_of_train_are_there(self):
         of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
         assert set(of_audit) - set(of_train) == {"run", "probabilities", "folds"}

@@ -236,6 +236,22 @@ class TestByDecisions:
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "Case;Label;Decision\r\nb;vessel;Accept\r\n;;\r\n c ;organ; ACCEPT;\r\n".encode("utf-8-sig"),
+            "case\tlabel\tdecision\r\nb\tvessel\taccept\r\nc\torgan\taccept\r\n".encode("utf-16"),
+        ],
+    )
+    def test_as_a_spreadsheet_saves_it(self, data, audit, tmp_path, content):
+        (tmp_path / "decisions.csv").write_bytes(content)
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=tmp_path / "decisions.csv")
+        assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
+
+    def test_an_empty_decision_is_none(self, data, audit, tmp_path, decide):
+        with pytest.raises(InputError, match=r"line 3: decision is ''\. Write accept or reject or unsure"):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide("b,vessel,accept\nc,organ,\n"))
+
     @pytest.mark.parametrize("mark", ["0123456789abcdef", None, ""])
     def test_decisions_name_the_audit_that_they_are_about(self, data, audit, tmp_path, mark):
         table, mark = tmp_path / "decisions.csv", audit.mark if mark is None else mark

@@ -511,6 +511,17 @@ class TestErrors:
         assert "method PLIL: takes 2 expert + 2 noisy samples a batch" in message
         assert "there is no expert training case (0 expert, 3 noisy, 0 none). Mark cases in" in message
 
+    def test_cases_without_a_label_are_counted_and_the_first_is_named(self, make_folder, refused):
+        root = make_folder(unlabelled=("case_2", "case_3"))
+        said = refused(root, *TINY_VNET, "--patch", 17, 16, 30)
+        assert "2 of 3 training cases have no label (first: case_2)" in said
+
+    def test_a_label_that_no_case_uses(self, make_folder, refused):
+        root = make_folder()
+        (root / "labelsTr" / "case_2.nii.gz").rename(root / "labelsTr" / "Case_2.nii.gz")
+        said = refused(root, *TINY_VNET)
+        assert "labelsTr/Case_2.nii.gz: is the label of no case, so it is not used. Rename it case_2.nii.gz" in said
+
     def test_no_training_case(self, make_folder, refused):
         root = make_folder(cases=("a",), table="case,split\na,test\n")
         assert "has no training case. Mark some as 'train' in cases.csv." in refused(root, *TINY_VNET)
@@ -570,9 +581,9 @@ class TestErrors:
             (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
             (["--iteration", 2], "there is no argument --iteration. Did you mean --iterations"),
             (["--augmentation.rotations", 2], "Did you mean --augmentation.rotation"),
-            (["--iterations", "many"], "--iterations is many. Give a whole number."),
-            (["--precision", "16"], "--precision is 16. Give 'auto' or '32' or 'bf16'."),
-            (["--spacing", "nativ"], "--spacing is nativ. Give numbers or 'native' or 'auto'."),
+            (["--iterations", "many"], "--iterations must be a whole number, got 'many'."),
+            (["--precision", "16"], "--precision must be auto, 32 or bf16, got '16'. Choose from auto, 32, bf16."),
+            (["--spacing", "nativ"], "--spacing must be native, auto or numbers, got 'nativ'."),
             (["--augmentation.zoom", 2], "augmentation.zoom: 2.0 is not usable. Give a number from 0 to below 1."),
             (
                 ["--optimisation.learning_rate", 0],

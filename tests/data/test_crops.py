@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.data.augment import Augmentation
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION
 from segmend.data.cache import PreparedCase, prepare
 from segmend.data.case import Case, Quality
 from segmend.data.crops import CropBatches, StepSampler
@@ -19,7 +19,7 @@ from segmend.data.sampling import BatchPlan, Composition
 from segmend.functional.voxel import IGNORE
 from segmend.labels.store import LabelStore
 
-PLAIN = Augmentation(quarter_turns=False, flips=False)
+PLAIN = NO_AUGMENTATION
 
 
 def make_case(name, shape, quality=Quality.NOISY, label=None):
@@ -62,7 +62,11 @@ class TestBatch:
     @given(st.permutations(range(6)), st.integers(0, 2**20))
     def test_is_a_function_of_seed_step_and_process_alone(self, order, seed):
         cases = [make_case(name, (9, 8, 7)) for name in "abc"]
-        options = {"seed": seed, "augmentation": Augmentation(noise=0.1, contrast=0.2), "foreground": 0.5}
+        options = {
+            "seed": seed,
+            "augmentation": replace(LEFT_ATRIUM_PROTOCOL, noise=0.1, contrast=0.2),
+            "foreground": 0.5,
+        }
         expected = [batches_of(cases, (4, 4, 4), **options)[step] for step in range(6)]
         again = batches_of(cases, (4, 4, 4), **options)
         assert all(same(again[step], expected[step]) for step in order)
@@ -78,7 +82,9 @@ class TestBatch:
     def test_image_and_label_are_cut_at_the_same_place(self):
         label = (np.arange(1, 9 * 8 * 7 + 1) % 3).astype(np.uint8).reshape(9, 8, 7)
         for step in range(10):
-            batch = batches_of([make_case("a", (9, 8, 7), label=label)], (4, 4, 4), augmentation=Augmentation())[step]
+            batch = batches_of([make_case("a", (9, 8, 7), label=label)], (4, 4, 4), augmentation=LEFT_ATRIUM_PROTOCOL)[
+                step
+            ]
             assert torch.equal(batch.image[0, 0].long() % 3, batch.label[0])
 
     def test_two_processes_cover_what_one_would(self):
@@ -186,7 +192,7 @@ class TestLayers:
 
     def test_are_cut_and_warped_with_the_label(self, labels):
         case, store = labels
-        strong = Augmentation(rotation=40, zoom=0.3)
+        strong = replace(LEFT_ATRIUM_PROTOCOL, rotation=40, zoom=0.3)
         batches = batches_of([case], (6, 6, 4), augmentation=strong, labels=store)
         assert any(batches[step].label.eq(IGNORE).any() for step in range(2, 5))
         for step in range(5):
@@ -198,7 +204,7 @@ class TestLayers:
 
     def test_change_nothing_else(self, labels):
         case, store = labels
-        strong = Augmentation(rotation=40, noise=0.1)
+        strong = replace(LEFT_ATRIUM_PROTOCOL, rotation=40, noise=0.1)
         for step in range(3):
             one, other = (batches_of([case], (6, 6, 4), augmentation=strong, labels=it)[step] for it in (store, None))
             assert same(one, other)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,24 @@ def test_some_of_them(folder):
     assert list(choose_raters(folder, ["ben", "labelsTr"])) == ["ben", "labelsTr"]
     with pytest.raises(InputError, match=r"there is no rater 'bne'\. Did you mean ben"):
         choose_raters(folder, ["bne"])
+
+
+@pytest.mark.parametrize("given", [["ben,labelsTr"], ["ben labelsTr"], ["ben", "labelsTr", "ben"], ["ben, labelsTr"]])
+def test_some_of_them_as_people_write_them(folder, given):
+    assert list(choose_raters(folder, given)) == ["ben", "labelsTr"]
+
+
+def test_names_come_in_one_unicode_form(folder):
+    (folder.root / unicodedata.normalize("NFD", "labelsTr_Müller")).mkdir()
+    assert "Müller" in find_raters(folder)
+    assert list(choose_raters(folder, [unicodedata.normalize("NFD", "Müller")])) == ["Müller"]
+
+
+def test_a_label_that_leads_nowhere_is_not_absent(folder):
+    path = folder.root / "labelsTr_ben" / "case_2.nii.gz"
+    path.symlink_to("gone")
+    with pytest.raises(InputError, match="does not exist; it is a link to gone"):
+        drawings_of(folder.cases[1], folder, find_raters(folder))
 
 
 def test_files_of_a_case(folder):

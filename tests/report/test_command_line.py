@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from segmend import cli
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, Augmentation
 from segmend.labels.corrupt import CubeMorphology
+from segmend.learner import Optimisation
 from segmend.methods import PLIL, Supervised
 from segmend.networks import VNet
 from segmend.report.command_line import command_line
@@ -22,7 +24,12 @@ from segmend.report.command_line import command_line
         ({"method": Supervised}, "segmend train --method Supervised"),
         (
             {"method": partial(PLIL, passes=4, voting=False)},
-            "segmend train --method PLIL --method.passes 4 --method.voting False",
+            "segmend train --method PLIL --method.passes 4 --method.voting false",
+        ),
+        ({"optimisation": Optimisation()}, "segmend train"),
+        (
+            {"optimisation": Optimisation(optimiser="sgd", clip=1.0), "augmentation": Augmentation(flips=False)},
+            "segmend train --optimisation.optimiser sgd --optimisation.clip 1.0 --augmentation.flips false",
         ),
         ({"recipe": CubeMorphology()}, "segmend train --recipe CubeMorphology"),
         (
@@ -51,11 +58,12 @@ def test_the_shell_line_means_what_the_call_means():
         "spacing": "native",
         "foreground": 0.25,
         "compile": True,
+        "augmentation": LEFT_ATRIUM_PROTOCOL,
+        "optimisation": Optimisation(optimiser="sgd"),
     }
     parsed = given(command_line("train", arguments))
-    assert {name: parsed[name] for name in ("data", "out", "spacing", "foreground", "compile")} == {
-        name: arguments[name] for name in ("data", "out", "spacing", "foreground", "compile")
-    }
+    same = ("data", "out", "spacing", "foreground", "compile", "augmentation", "optimisation")
+    assert {name: parsed[name] for name in same} == {name: arguments[name] for name in same}
     assert tuple(parsed["patch"]) == arguments["patch"]
     network = parsed["network"](1, 2, 3)
     assert network.arguments["width"] == 2

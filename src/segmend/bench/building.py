@@ -8,9 +8,14 @@ from functools import partial
 from typing import Any
 
 from segmend.bench.plan import Labels
+from segmend.bench.protocol import resolved
+from segmend.commands.audit import audit
+from segmend.commands.corrupt import corrupt
+from segmend.commands.train import train
+from segmend.configuration import rebuilt
 from segmend.data.augment import Augmentation
 from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import Recipe, all_recipes, recipes_of
+from segmend.labels.corrupt import MixedNoise, Recipe, all_recipes, recipes_of
 from segmend.learner import Optimisation
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
@@ -46,6 +51,8 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
         InputError: there is no such network.
     """
     network = given.get("network", {})
+    if not isinstance(network, (str, dict)):
+        raise InputError(where, f"network is {network!r}", "give a name, or a mapping with name and arguments")
     arguments = {"name": network} if isinstance(network, str) else dict(network)
     name, known = str(arguments.pop("name", "VNet")), all_networks()
     if name not in known:
@@ -58,12 +65,70 @@ def method_of(name: str, arguments: Mapping[str, Any]) -> Callable[[Network], Me
     return partial(all_methods()[name], **arguments)
 
 
+def whole_training(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Arguments of ``train`` as a plan could have them, with the defaults of all that it leaves out.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    return _with_network(resolved(train, given, {*_WITHOUT_EFFECT, "method", "network", "seed"}), given, where)
+
+
+def whole_audit(labels: Labels) -> dict[str, Any]:
+    """Likewise of ``audit``.
+
+    Raises:
+        InputError: there is no such network or method.
+    """
+    assert labels.audit is not None
+    arguments = resolved(audit, labels.audit, {*_WITHOUT_EFFECT, "method", "network"})
+    return _with_network({**arguments, "method": auditing_method(labels).__name__}, labels.audit, labels.name)
+
+
+def whole_corruption(labels: Labels) -> dict[str, Any]:
+    """Likewise of ``corrupt``."""
+    assert labels.corruption
+    made = corruption_of(labels)["recipe"]
+    arguments = resolved(corrupt, labels.corruption, _WITHOUT_EFFECT)
+    return {**arguments, "recipe": type(made).__name__, "arguments": _whole_recipe(made)}
+
+
+def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Likewise of another command."""
+    return resolved(command, given, _WITHOUT_EFFECT)
+
+
+_WITHOUT_EFFECT = {
+    *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
+    *("checkpoint", "probabilities", "against", "batch", "precision", "devices", "nodes", "workers", "compile"),
+}
+"""Arguments of commands that say where something lies, what is written besides, or what is computed on."""
+
+
+def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    network, of_network = network_of(given, where)
+    whole_network = resolved(network, of_network, ("in_channels", "classes", "dimensions"))
+    return {**arguments, "network": {"name": network.__name__, **whole_network}}
+
+
+def _whole_recipe(recipe: Recipe) -> dict[str, Any]:
+    arguments = resolved(type(recipe), recipe.arguments)
+    if isinstance(recipe, MixedNoise):
+        arguments["recipes"] = [{type(each).__name__: _whole_recipe(each)} for each in recipe.recipes]
+    return arguments
+
+
 def corruption_of(labels: Labels) -> dict[str, Any]:
-    """Arguments of ``corrupt`` as its function takes them."""
+    """Arguments of ``corrupt`` as its function takes them.
+
+    Raises:
+        InputError: the recipe does not take its arguments.
+    """
     assert labels.corruption
     arguments = dict(labels.corruption)
-    recipe = all_recipes()[arguments.pop("recipe")]
-    return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
+    recipe = {"class_path": arguments.pop("recipe"), "init_args": arguments.pop("arguments", {})}
+    built = rebuilt(recipe, all_recipes(), Recipe, where=f"labels {labels.name}")  # type: ignore[type-abstract]
+    return {"recipe": built, **arguments}
 
 
 def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from rich.text import Text
+
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -17,9 +19,10 @@ from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
 from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
-from segmend.errors import InputError, did_you_mean
-from segmend.outputs import whole_file
-from segmend.progress import console
+from segmend.errors import InputError, did_you_mean, printable
+from segmend.outputs import remove_leftovers, whole_file
+from segmend.progress import console, say
+from segmend.values import names_among
 
 _TAIL_LINES = 15
 
@@ -41,7 +44,8 @@ def bench(
 
     Each run is a process of its own. Called again, finished runs are not repeated and interrupted ones
     continue; a run that fails is shown with the end of its log and leaves the others alone. Results belong
-    to the digest of data, splits, noise, arguments and code that made them; others are not shown with them.
+    to the fingerprint of the data, splits, noise, arguments, seed and protocol versions that made them; others are not
+    shown with them.
 
     Writes results.csv (a row a run, test case and class), table.md, table.csv and table.tex, table.png
     (measured against published), a box plot for each state of the labels, and runs.json (what every run was
@@ -54,7 +58,7 @@ def bench(
         only: names of the rows to run; the table shows the others as far as they are there.
         labels: names of the states of the labels to run, likewise.
         known: folders with results.csv and runs.json of this command, from other machines or days: what they hold
-            of runs of the same data, arguments and code is not run again.
+            of runs of the same fingerprint is not run again.
         executor: processes on this machine, or a Ray cluster that shares the file system.
         jobs: runs at a time on this machine; by default one for each GPU, or one for each core of a CPU as far as
             memory reaches.
@@ -72,15 +76,16 @@ def bench(
     """
     deadline = time.monotonic() + 60 * minutes
     chosen = Plan.read(plan)
-    _check_names("--only", only or (), chosen.rows)
-    _check_names("--labels", labels or (), chosen.labels)
+    only = _known_names("--only", only or (), chosen.rows)
+    labels = _known_names("--labels", labels or (), chosen.labels) or None
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
     elsewhere = [Known.read(folder) for folder in known or ()]
+    remove_leftovers(out)
     units = preparation.units(labels)
     for results in elsewhere:
-        console.print(f"{results.take_over(units)} runs taken over from {results.root}", markup=False)
+        say(f"{results.take_over(units)} runs taken over from {results.root}")
     wanted = [unit for unit in units if unit.row in (only or chosen.rows) and unit.labels in (labels or chosen.labels)]
     for unit in wanted:
         if not unit.done:
@@ -90,18 +95,14 @@ def bench(
     every: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}
     table = Table.of(chosen, units, every | states)
     _write(out, table, units)
-    print(table.markdown())
+    print(printable(table.markdown(), keep="\n"))
     _complain_of_failures(wanted, states)
     return table
 
 
 def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
     table.write(out)
-    runs = [
-        {"row": unit.row, "labels": unit.labels, "seed": unit.seed, "what": unit.what, "summary": unit.result}
-        for unit in units
-        if unit.done
-    ]
+    runs = [_recorded(unit) for unit in units if unit.done]
     with whole_file(out / RUNS) as file:
         file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     if runs:
@@ -109,18 +110,28 @@ def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
         draw_boxplots(out, table)
 
 
-def _check_names(option: str, names: Sequence[str], known: Mapping[str, object]) -> None:
+def _recorded(unit: Unit) -> dict[str, object]:
+    """A finished run in runs.json. Its commit is for people: it does not decide whether the result is taken over."""
+    summary = unit.result
+    commit = summary.pop("commit", "")
+    named = {"row": unit.row, "labels": unit.labels, "seed": unit.seed}
+    return {**named, "commit": commit, "what": unit.what, "summary": summary}
+
+
+def _known_names(option: str, given: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    names = names_among(given, known.keys())
     for name in names:
         if name not in known:
             raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known))
+    return names
 
 
 def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) -> None:
     failed = [unit for unit in units if states[unit.folder.name] == "failed"]
     for unit in failed:
-        console.rule(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")
+        console.rule(Text(printable(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")))
         lines = unit.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        console.print("\n".join(lines), markup=False)
+        say("\n".join(lines))
     if failed:
         problem = "failed" + (f", as did {len(failed) - 1} more" if failed[1:] else "")
         raise InputError(failed[0].folder, problem, "see the end of its log above; then run the same again")

@@ -19,13 +19,19 @@ from segmend.bench.building import (
     network_of,
     recipes_in,
     train_arguments,
+    whole,
+    whole_audit,
+    whole_corruption,
+    whole_training,
 )
-from segmend.bench.code import code_of
 from segmend.bench.plan import Labels, Plan, Row
+from segmend.bench.protocol import resolved, versions_of
 from segmend.bench.unit import Unit, slug
 from segmend.commands.audit import audit
 from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
+from segmend.commands.evaluate import evaluate
+from segmend.commands.predict import predict
 from segmend.data.cache import digest_of
 from segmend.data.case import Split
 from segmend.data.copying import link, write_cases
@@ -35,9 +41,10 @@ from segmend.data.sampling import BatchPlan, Composition
 from segmend.errors import InputError
 from segmend.first_labels import with_first_labels
 from segmend.methods import all_methods
-from segmend.outputs import whole_folder
+from segmend.outputs import whole_file, whole_folder
 from segmend.progress import track
 from segmend.run import Run
+from segmend.unallocated import build_unallocated
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Preparation:
         """
         for labels in self.plan.labels.values():
             self._check_cases(self._folder(labels))
+            if labels.corruption:
+                corruption_of(labels)
             if labels.audit is not None:
                 audit_arguments(labels)
         for row in self.plan.rows.values():
@@ -80,29 +89,52 @@ class Preparation:
             for name in row.labels if row.method else ():
                 for seed in self.plan.seeds:
                     what = self._what(row, self.plan.labels[name])
-                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name]))
+                    given = self._given(row)
+                    units.append(Unit.at(self.out / "runs", row.name, name, seed, what, places[name], given))
         return units
 
     def _what(self, row: Row, labels: Labels) -> dict[str, Any]:
+        """All that decides the results of a row, defaults included, but for the seed."""
         assert row.method
-        chosen = [all_methods()[row.method], network_of(row.train, f"row {row.name}")[0], *self._makers(labels)]
+        where, method = f"row {row.name}", all_methods()[row.method]
+        arguments = resolved(method, row.arguments, {"network"})
         return {
             "data": self._digest(labels),
             "labels": self._noise(labels),
             "method": row.method,
+            "arguments": arguments,
+            "train": whole_training(row.train, where),
+            "select": self.plan.select,
+            "predict": whole(predict, self.plan.predict),
+            "evaluate": whole(evaluate, self.plan.evaluate),
+            "versions": {
+                **versions_of(method, network_of(row.train, where)[0], arguments=arguments),
+                **self._versions_of(labels),
+            },
+        }
+
+    def _given(self, row: Row) -> dict[str, Any]:
+        """The arguments of it as the plan has them."""
+        return {
             "arguments": row.arguments,
             "train": row.train,
-            "select": self.plan.select,
             "predict": self.plan.predict,
             "evaluate": self.plan.evaluate,
-            "code": code_of(*chosen, audited=labels.audit is not None),
         }
 
     def _noise(self, labels: Labels) -> dict[str, Any] | None:
         """What is done to the labels of the data folder."""
+        corruption = whole_corruption(labels) if labels.corruption else None
         if labels.audit is None:
-            return labels.corruption
-        return {"corruption": labels.corruption, "audit": labels.audit, "correct": labels.correct}
+            return corruption
+        return {"corruption": corruption, "audit": whole_audit(labels), "correct": whole(correct, labels.correct)}
+
+    def _versions_of(self, labels: Labels) -> dict[str, int | str]:
+        """Versions of what the labels are made by."""
+        if labels.audit is None:
+            return versions_of(*recipes_in(labels))
+        network, _ = network_of(labels.audit, f"labels {labels.name}")
+        return versions_of(*recipes_in(labels), auditing_method(labels), network, audited=True)
 
     def _check_cases(self, folder: DataFolder) -> None:
         wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")
@@ -126,9 +158,12 @@ class Preparation:
         scan = folder.select(Split.TRAIN)[0].images[0]
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
+            build_unallocated(lambda: arguments["network"](len(folder.channel_names), folder.classes, dimensions))
             network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
             method = method_of(row.method, row.arguments)(network)
-        except (TypeError, ValueError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
         counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
@@ -152,20 +187,9 @@ class Preparation:
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
 
-    def _code(self, labels: Labels) -> list[str]:
-        """The code that makes labels of the given ones; nothing, where these stay."""
-        if self._noise(labels) is None:
-            return []
-        return [code_of(*self._makers(labels), audited=labels.audit is not None)]
-
-    def _makers(self, labels: Labels) -> list[type]:
-        """The noise recipes, and method and network of the audit, that a state of the labels is made by."""
-        if labels.audit is None:
-            return [*recipes_in(labels)]
-        return [*recipes_in(labels), auditing_method(labels), network_of(labels.audit, f"labels {labels.name}")[0]]
-
     def _prepared(self, labels: Labels) -> dict[str, Any]:
-        mark = digest_of(self._digest(labels), json.dumps(self._noise(labels), sort_keys=True), *self._code(labels))[:8]
+        made = {"labels": self._noise(labels), "versions": self._versions_of(labels)}
+        mark = digest_of(self._digest(labels), json.dumps(made, sort_keys=True))[:8]
         data, cases = self.data, labels.cases
         if labels.corruption:
             kind = "_given" if labels.audit is not None else ""
@@ -185,7 +209,8 @@ class Preparation:
         if self.plan.select == "test":
             cases = self.out / "test" / f"{mark}_selected_on.csv"
             shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
-            write_cases(cases, shown)
+            with whole_file(cases) as file:
+                write_cases(file, shown)
         places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
         return {name: str(path.resolve()) if path else None for name, path in places.items()}
 
@@ -193,7 +218,7 @@ class Preparation:
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
     """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
     with whole_folder(out) as place:
-        shutil.copy(folder.root / "dataset.json", place / "dataset.json")
+        (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):
             (place / name).mkdir()
         for case in folder.select(Split.TEST):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.bench.building import method_of, train_arguments
+from segmend.bench.commit import commit
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.cache import digest_of
+from segmend.documents import is_number
+from segmend.errors import InputError
+from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import whole_file
+from segmend.outputs import is_whole, locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -35,8 +39,9 @@ class Unit:
         labels: name of the state of the labels.
         seed: of the training.
         folder: where everything of this run lies.
-        what: all that decides the result, as JSON can hold it.
+        what: all that decides the result, as JSON can hold it, with the defaults of all arguments that are left out.
         where: paths of its inputs on this machine.
+        given: those parts of it that a plan leaves defaults out of, as the plan has them.
     """
 
     row: str
@@ -45,30 +50,41 @@ class Unit:
     folder: Path
     what: dict[str, Any]
     where: dict[str, str | None]
+    given: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, root: Path, row: str, labels: str, seed: int, what: dict[str, Any], where: dict[str, Any]) -> Unit:
+    def at(
+        cls,
+        root: Path,
+        row: str,
+        labels: str,
+        seed: int,
+        what: dict[str, Any],
+        where: dict[str, Any],
+        given: dict[str, Any] | None = None,
+    ) -> Unit:
         """The unit of a description, in a folder named by it: another description has another folder."""
         what = {**what, "seed": seed}
         mark = digest_of(json.dumps(what, sort_keys=True))
         name = f"{slug(row)}_{slug(labels)}_seed{seed}_{mark[:8]}"
-        return cls(row, labels, seed, root / name, {**what, "fingerprint": mark}, where)
+        return cls(row, labels, seed, root / name, {**what, "fingerprint": mark}, where, given or {})
 
     @classmethod
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
-        content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
-        return cls(content["row"], content["labels"], content["seed"], folder, content["what"], content["where"])
+        content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
+        named = {name: content[name] for name in ("row", "labels", "seed", "what", "where")}
+        return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {
             "row": self.row,
             "labels": self.labels,
             "seed": self.seed,
             "what": self.what,
             "where": self.where,
+            "given": self.given,
         }
         with whole_file(self.folder / "unit.json") as file:
             file.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -80,8 +96,13 @@ class Unit:
 
     @property
     def done(self) -> bool:
-        """Whether its result is there."""
-        return (self.folder / "result.json").is_file()
+        """Whether its result is there; one that cannot be read is not, and is made anew."""
+        if not (self.folder / "result.json").is_file():
+            return False
+        try:
+            return isinstance(self.result, dict)
+        except InputError:
+            return False
 
     @property
     def steps(self) -> int:
@@ -93,9 +114,8 @@ class Unit:
 
     @property
     def result(self) -> dict[str, Any]:
-        """Summary of the finished run."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        return content
+        """Summary of the finished run, and the commit that it was made with."""
+        return _read_json(self.folder / "result.json")
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -109,7 +129,7 @@ def execute(unit: Unit) -> None:
     Raises:
         InputError: from any of the three.
     """
-    what, where = unit.what, {name: Path(path) if path else None for name, path in unit.where.items()}
+    what, where = {**unit.what, **unit.given}, {name: Path(path) if path else None for name, path in unit.where.items()}
     data, images, references = where["data"], where["images"], where["references"]
     assert data
     assert images
@@ -123,12 +143,30 @@ def execute(unit: Unit) -> None:
         **train_arguments(what["train"], f"row {unit.row}"),
     )
     predictions = unit.folder / "predictions"
-    if not predictions.exists():
+    if not is_whole(predictions):
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
     with whole_file(unit.folder / "result.json") as file:
-        file.write_text(json.dumps(run.summary, indent=1), encoding="utf-8")
+        file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
+
+
+def _read_json(file: Path, *names: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        missing = set(names).difference(content)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "delete it, and run the same command again") from error
+    if missing or not isinstance(content, dict):
+        raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
+    return content
+
+
+def is_summary(content: Mapping[str, Any]) -> bool:
+    """Whether this is the summary of a finished run, as far as tables need it."""
+    versions, seconds = content.get("versions"), content.get("seconds")
+    named = isinstance(content.get("device"), str) and isinstance(versions, dict) and "torch" in versions
+    return named and is_number(seconds)
 
 
 def slug(name: str) -> str:
@@ -138,18 +176,19 @@ def slug(name: str) -> str:
 
 def main() -> int:
     """Executes the unit whose folder is the only argument, unless another process is at it."""
-    # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
-    with (unit.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return BUSY
-        if not unit.done:
-            execute(unit)
+    try:
+        with stopping.listening(), locked_folder(unit.folder):
+            if not unit.done:
+                execute(unit)
+    except InUseError:
+        return BUSY
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except stopping.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)

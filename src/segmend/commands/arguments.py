@@ -6,21 +6,37 @@ from collections.abc import Callable, Sequence
 
 from segmend.data.case import Case
 from segmend.data.image import read_grid
+from segmend.data.remarks import unlabelled
 from segmend.errors import InputError
 from segmend.networks import Network
+from segmend.progress import console
+from segmend.unallocated import build_unallocated
 
 
 def built(network: Callable[[int, int, int], Network], channels: int, classes: int, dimensions: int) -> Network:
     """The network.
 
     Raises:
-        InputError: it does not take these arguments.
+        InputError: it does not take these arguments, does not fit into memory, or is no network.
     """
     try:
-        return network(channels, classes, dimensions)
-    except (TypeError, ValueError, NotImplementedError) as error:  # MONAI's way to refuse an argument
+        build_unallocated(lambda: network(channels, classes, dimensions))
+        made: object = network(channels, classes, dimensions)
+    except InputError as error:
+        where = "--network" if error.where == "the network" else error.where
+        raise InputError(where, error.problem, error.remedy) from error
+    except Exception as error:  # libraries refuse an argument by errors of many kinds
         problem = f"cannot be built ({' '.join(str(error).split())})"
         raise InputError("--network", problem, "correct its arguments; --network.help NAME explains them") from error
+    if not isinstance(made, Network):
+        raise InputError("--network", f"gives {made!r}, which is not a Network", "give the class of a network")
+    return made
+
+
+def report_unlabelled(cases: Sequence[Case]) -> None:
+    """Says how many training cases have no label file, if any."""
+    if missing := unlabelled(cases):
+        console.print(missing, markup=False, soft_wrap=True)
 
 
 def dimensions_of(cases: Sequence[Case]) -> int:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend.commands.arguments import report_unlabelled
 from segmend.commands.audit_settings import audit_settings, claim, training_settings
-from segmend.commands.evidence import Folds, check_runs, infer, trained_on
+from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
@@ -31,8 +32,9 @@ from segmend.labels.raters import find_raters
 from segmend.learner import Optimisation
 from segmend.methods import Method, Supervised
 from segmend.networks import Network, VNet
+from segmend.outputs import locked_folder
 from segmend.precision import Precision
-from segmend.progress import console
+from segmend.progress import say
 from segmend.report.audit_page import write_audit_report
 from segmend.run import Run
 
@@ -55,7 +57,7 @@ def audit(
     noisy: int | None = None,
     unlabelled: int | None = None,
     mixed: int | None = None,
-    foreground: float = 0.0,
+    foreground: float = 0.33,
     augmentation: Augmentation = Augmentation(),
     optimisation: Optimisation = Optimisation(),
     seed: int = 0,
@@ -99,9 +101,10 @@ def audit(
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch; the cases of the fold are among them.
         mixed: samples in a batch that are drawn alike from all labelled cases.
-        foreground: share of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples.
-        optimisation: how the weights are moved.
+        foreground: fraction of labelled samples that are centred on a labelled object.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
         seed: decides folds and trainings.
         precision: bf16 where the hardware has it (auto), or one of the two.
         devices: how many GPUs (or processes on a CPU) to use.
@@ -122,6 +125,7 @@ def audit(
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
     folder = DataFolder.open(data, cases)
+    report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None
@@ -137,7 +141,7 @@ def audit(
         "unlabelled": unlabelled,
         "mixed": mixed,
         "foreground": foreground,
-        "augmentation": augmentation,
+        "augmentation": augmentation.for_classes(folder.classes),
         "optimisation": optimisation,
         "seed": seed,
         "precision": precision,
@@ -161,38 +165,40 @@ def audit(
     settings = audit_settings(folder, judged, source or {"folds": folds, "seed": seed})
     if not source:
         settings["training"] = training_settings(folder, method, network, dimensions, deciding)
-    claim(place, settings)
+    with locked_folder(out):
+        claim(place, settings)
 
-    findings, portraits = first_look(folder, judged)
-    missing = [case for case in judged if not place.evidence(case.name).is_file()]
-    if given and placement:
-        given.write(missing, placement.layout, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
-    elif runs:
-        infer(missing, folder, runs, precision, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
-    else:
-        held_out, same = to_judge(judged), twins(portraits)
-        dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-        judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
-        seen = {name: name not in dealt for name in portraits}
-    corrections = read_corrections(data)
-    audited = [
-        AuditedCase(
-            case,
-            Evidence(place.evidence(case.name)),
-            judged_by[case.name],
-            seen[case.name],
-            rounds_of(corrections, case.name),
-            doubtful=placement is not None and case.name in placement.doubtful,
-        )
-        for case in judged
-    ]
-    place.remove_results()
-    found = Auditor(folder, audited, find_raters(folder), place).run()
-    table = write_audit(place, folder, found, [*findings, *found.findings], placement.remarks if placement else ())
-    write_audit_report(place.root, folder)
-    _tell(place, table)
+        findings, portraits = first_look(folder, judged)
+        missing = lacking(judged, folder, place)
+        if given and placement:
+            given.write(missing, placement.layout, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+        elif runs:
+            infer(missing, folder, runs, precision, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+        else:
+            held_out, same = to_judge(judged), twins(portraits)
+            dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+            judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
+            seen = {name: name not in dealt for name in portraits}
+        corrections = read_corrections(data)
+        audited = [
+            AuditedCase(
+                case,
+                Evidence(place.evidence(case.name)),
+                judged_by[case.name],
+                seen[case.name],
+                rounds_of(corrections, case.name),
+                doubtful=placement is not None and case.name in placement.doubtful,
+            )
+            for case in judged
+        ]
+        place.remove_results()
+        found = Auditor(folder, audited, find_raters(folder), place).run()
+        remarks = placement.remarks if placement else ()
+        table = write_audit(place, folder, found, [*findings, *found.findings], remarks)
+        write_audit_report(place.root, folder)
+        _tell(place, table)
     return table
 
 
@@ -240,4 +246,4 @@ def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
     for line in [*lines, *place.read_summary()["remarks"], f"Look at them: {place.root / 'report.html'}"]:
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)

@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any, Literal
 
 from segmend.commands.arguments import built, dimensions_of
+from segmend.commands.recommended import built_method
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
@@ -63,7 +64,7 @@ def training_settings(
         name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in arguments.items()
     }
-    described = {**configuration_of(method(of_network), of_network), **plain}
+    described = {**configuration_of(built_method(method, cases, of_network), of_network), **plain}
     # As it will be once it was written and read again.
     training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
     return training

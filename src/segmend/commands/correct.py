@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -15,23 +14,27 @@ import pandas as pd
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Quality
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
+from segmend.data.names import canonical
+from segmend.data.tables import read_table
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
+from segmend.inputs import is_file
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.rows import is_moved
 from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
 from segmend.labels.raters import read_drawing
 from segmend.labels.undoing import undone
 from segmend.outputs import check_free, whole_folder
-from segmend.progress import console, track
+from segmend.progress import say, track
 
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5
 
-_KEPT = ("dataset.json", "corruption.csv")
-"""Files beside the images and labels that a copy keeps."""
+_CORRUPTION = "corruption.csv"
+"""How labels were made noisy, if they were; a copy keeps it."""
 
 
 def correct(
@@ -92,15 +95,15 @@ def correct(
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
     with whole_folder(out) as copy:
-        copy_files(data, copy)
-        for name in _KEPT:
-            if (data / name).is_file():
-                shutil.copyfile(data / name, copy / name)
+        copy_files(data, copy, folder.cases)
+        (copy / "dataset.json").write_bytes(folder.description)
+        if is_file(data / _CORRUPTION):
+            shutil.copyfile(data / _CORRUPTION, copy / _CORRUPTION)
         for name, choice in track(plan.items(), "correcting labels"):
             rows += _corrected(folder, place, name, choice, copy, number)
         write_cases(copy / "cases.csv", folder.cases)
         write_corrections(copy / FILE, [*before, *rows])
-    console.print(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected", markup=False)
+    say(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected")
     return pd.DataFrame(rows, columns=list(Correction.__dataclass_fields__))
 
 
@@ -132,7 +135,7 @@ def _plan(
     bar = minimum_score if minimum_score is not None else None if decisions else MINIMUM_SCORE
     settings = place.read_settings()
     digests = settings.get("labels", {})
-    _check_classes(folder, settings)
+    _check_classes(folder, settings, place, table)
     audited = {case.name: case for case in folder.cases if case.name in digests}
     plan = {}
     for name, rows in table.groupby("case", sort=True):
@@ -160,12 +163,16 @@ def _plan(
     return plan
 
 
-def _check_classes(folder: DataFolder, settings: Mapping[str, Any]) -> None:
+def _check_classes(folder: DataFolder, settings: Mapping[str, Any], place: AuditFolder, table: pd.DataFrame) -> None:
     """Proposals are files of label values: these must mean what they meant to the audit."""
     classes = folder.labels | {"ignore": folder.ignore}
     if settings.get("classes", classes) != classes:
         problem = f"names the classes {classes}, but those that were audited are {settings['classes']}"
         raise InputError(folder.root / "dataset.json", problem, "restore it, or audit the folder again")
+    names = list(folder.labels)[1:]
+    unknown = sorted(set(table["label"]) - set(names))
+    if unknown:
+        raise InputError(place.labels, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], names))
 
 
 def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[str, str]) -> None:
@@ -177,37 +184,36 @@ def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[
 
 def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[str, str], str]:
     """Decision by case and label."""
-    known = set(zip(table["case"], table["label"], strict=True))
+    known = {
+        (canonical(case), canonical(label)): (case, label)
+        for case, label in zip(table["case"], table["label"], strict=True)
+    }
     proposing = table[table["proposal"] != "none"]
     proposed = set(zip(proposing["case"], proposing["label"], strict=True))
     decided: dict[tuple[str, str], str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, line) for line in reader]
-            columns = reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "cannot be read as a table", "give columns case, label and decision") from error
-    for column in ("case", "label", "decision"):
-        if column not in columns:
-            raise InputError(path, f"has no column '{column}'", "give columns case, label and decision")
-    for number, line in lines:
-        where = f"{path} line {number}"
-        case, label, decision = ((line[column] or "").strip() for column in ("case", "label", "decision"))
-        if decision not in DECISIONS:
-            raise InputError(where, f"decision is '{decision}'", did_you_mean(decision, DECISIONS))
+    columns = ("case", "label", "decision")
+    remedy = f"give a table with the columns {', '.join(columns)}"
+    given = read_table(path, (*columns, "audit"), remedy=remedy)
+    for column in columns:
+        if column not in given.columns:
+            raise InputError(path, f"has no column '{column}'", remedy)
+    for row in given.rows:
+        case, label, decision = row.cells["case"], row.cells["label"], row.choice("decision", DECISIONS)
+        if not decision:
+            raise InputError(row.where, "decision is ''", f"write {' or '.join(DECISIONS)}")
         if (case, label) not in known:
             cases = {name for name, _ in known}
             labels = {name for _, name in known}
-            remedy = did_you_mean(label, labels) if case in cases else did_you_mean(case, cases)
-            raise InputError(where, f"case '{case}', label '{label}' was not audited", remedy)
-        if decided.get((case, label), decision) != decision:
-            raise InputError(where, f"case '{case}', label '{label}' is decided twice", "keep one line")
-        _check_of_this_audit(where, line.get("audit") or mark, mark)
-        if decision == "accept" and (case, label) not in proposed:
+            advice = remedy_of_name(label, labels) if case in cases else remedy_of_name(case, cases)
+            raise InputError(row.where, f"case '{case}', label '{label}' was not audited", advice)
+        audited = known[case, label]
+        if decided.get(audited, decision) != decision:
+            raise InputError(row.where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+        _check_of_this_audit(row.where, row.cells.get("audit") or mark, mark)
+        if decision == "accept" and audited not in proposed:
             problem = f"accepts a change of case '{case}', label '{label}', but the audit proposes none"
-            raise InputError(where, problem, "give the table that was made of this audit, or take the line out")
-        decided[case, label] = decision
+            raise InputError(row.where, problem, "give the table that was made of this audit, or take the line out")
+        decided[audited] = decision
     return decided
 
 

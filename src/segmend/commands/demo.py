@@ -21,20 +21,28 @@ from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.data.phantom import write_phantoms
 from segmend.errors import InputError
 from segmend.labels.corrupt import CubeMorphology
+from segmend.learner import Optimisation
 from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
-from segmend.outputs import check_free
-from segmend.progress import console
+from segmend.outputs import check_free, is_whole, locked_folder
+from segmend.progress import say
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
 
 SHAPE, SPACING, PATCH = (64, 64, 48), (1.5, 1.5, 2.0), (48, 48, 32)
 NETWORK = partial(VNet, width=8, dropout_rate=0.1)
 """Narrow, so with less dropout than the usual width bears."""
+PROTOCOL = {
+    "foreground": 0.0,
+    "augmentation": LEFT_ATRIUM_PROTOCOL,
+    "optimisation": Optimisation(optimiser="sgd"),
+}
+"""Sampling, augmentation and optimiser of the paper that the second training stands for."""
 NOISE, DICE_OF_NOISE = CubeMorphology(), 0.6
 """The published noise, scaled down to the phantoms, which are smaller than hearts."""
 FEWEST_TO_SCALE = 10
@@ -62,7 +70,7 @@ class _Step:
         return command_line(self.command.__name__, self.arguments)
 
     def run(self) -> None:
-        if self.result is None or not self.result.exists():
+        if self.result is None or not self.result.exists() or (self.result.is_dir() and not is_whole(self.result)):
             with redirect_stdout(io.StringIO()):  # what 'check' lists is for people with data of their own
                 self.command(**self.arguments)
 
@@ -109,14 +117,15 @@ def demo(
         "test_cases": test_cases,
     }
     _check_arguments(settings)
-    _claim(out, settings)
-    if not folder.data.exists():
-        write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
-    steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
-    for number, step in enumerate(steps, start=1):
-        console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
-        step.run()
-    return _tell(folder, settings, [step.line for step in steps])
+    with locked_folder(out):
+        _claim(out, settings)
+        if not folder.data.exists():
+            write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
+        steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
+        for number, step in enumerate(steps, start=1):
+            say(f"[{number}/{len(steps)}] {step.line}")
+            step.run()
+        return _tell(folder, settings, [step.line for step in steps])
 
 
 def _check_arguments(settings: Mapping[str, int]) -> None:
@@ -133,7 +142,12 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
     if not file.is_file():
         check_free(out)
         write_json(file, settings)
-    elif json.loads(file.read_text(encoding="utf-8")) != settings:
+        return
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "choose another --out, or delete this one") from error
+    if before != settings:
         raise InputError(out, "holds a demo with other arguments", "choose another --out, or delete this one")
 
 
@@ -150,6 +164,7 @@ def _steps(folder: DemoFolder, seed: int, iterations: int, expert_cases: int, no
             "out": folder.run(name),
             "iterations": iterations,
             "patch": PATCH,
+            **PROTOCOL,
             "seed": seed,
             "cache": folder.root / "cache",
         }
@@ -187,5 +202,5 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)
-    console.print(f"The whole story: {report}", markup=False, soft_wrap=True)
+    say(f"The whole story: {report}")
     return results

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segmend.data.case import Case, Quality
+from segmend.errors import InputError
 from segmend.methods import Method, OffsetCorrection, Supervised
 from segmend.networks import Network
-from segmend.progress import console
+from segmend.progress import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,21 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
         method: as the user has chosen it; None takes the recommended one, and tells so.
         cases: the training cases.
         network: to be trained.
+
+    Raises:
+        InputError: the method does not take its arguments, or is none.
     """
-    if not method:
+    if method is None:
         best = recommended(cases)
-        console.print(f"method: {best.method.__name__}, as {best.reason}", markup=False)
+        say(f"method: {best.method.__name__}, as {best.reason}")
         method = best.method
-    return method(network)
+    try:
+        made: object = method(network)
+    except InputError:
+        raise
+    except Exception as error:  # constructors refuse an argument by errors of many kinds
+        problem = f"cannot be built ({' '.join(str(error).split())})"
+        raise InputError("--method", problem, "correct its arguments; --method.help NAME explains them") from error
+    if not isinstance(made, Method):
+        raise InputError("--method", f"gives {made!r}, which is not a Method", "give the class of a method")
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.data.tables import Row, read_table
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
+from segmend.inputs import is_file
 from segmend.masks import bounding_box
 
 FILE = "corrections.csv"
+
+_REMEDY = "restore it, or delete it to forget them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +92,25 @@ def read_corrections(root: Path) -> list[Correction]:
         InputError: the table cannot be read.
     """
     path = root / FILE
-    if not path.is_file():
+    if not is_file(path):
         return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_row(line) for line in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(path, f"cannot be read ({error!r})", "restore it, or delete it to forget them") from error
+    columns = [field.name for field in fields(Correction)]
+    table = read_table(path, columns)
+    missing = next((column for column in columns if column not in table.columns), None)
+    if missing:
+        raise InputError(path, f"cannot be read (it has no column '{missing}')", _REMEDY)
+    return [_correction(row) for row in table.rows]
 
 
-def _row(line: Mapping[str, str]) -> Correction:
-    values: dict[str, Any] = {field.name: line[field.name] for field in fields(Correction)}
-    return Correction(**values | {name: int(values[name]) for name in ("round", "added_voxels", "removed_voxels")})
+def _correction(row: Row) -> Correction:
+    values: dict[str, Any] = {field.name: row.cells[field.name] for field in fields(Correction)}
+    for column in ("round", "added_voxels", "removed_voxels"):
+        number = row.number(column)
+        if not (number.is_integer() and number >= 0):
+            problem = f"cannot be read ({column} is '{values[column]}', which is not a whole number)"
+            raise InputError(row.where, problem, _REMEDY)
+        values[column] = int(number)
+    return Correction(**values)
 
 
 def rounds_of(corrections: Sequence[Correction], case: str) -> dict[str, int]:

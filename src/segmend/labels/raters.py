@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.data.case import Case
+from segmend.data.finding import MAIN, label_of, rater_folders
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_label
+from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
-
-MAIN = "labelsTr"
-"""Name of the rater whose labels lie in the folder of this name."""
-
-_NO_RATERS = ("clean",)
-"""Folders ``labelsTr_NAME`` that hold something else: the true labels under synthetic noise."""
+from segmend.inputs import is_folder
+from segmend.values import names_among
 
 
 def find_raters(folder: DataFolder) -> dict[str, Path]:
-    """Folders of the raters by name: ``labelsTr``, if it exists, then each ``labelsTr_NAME`` as NAME."""
-    others = sorted(path for path in folder.root.glob(f"{MAIN}_*") if path.is_dir())
-    named = {path.name.removeprefix(f"{MAIN}_"): path for path in others}
-    main = {MAIN: folder.root / MAIN} if (folder.root / MAIN).is_dir() else {}
-    return main | {name: path for name, path in named.items() if name not in _NO_RATERS}
+    """Folders of the raters by name: ``labelsTr``, if it exists, then each ``labelsTr_NAME`` as NAME.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    main = {MAIN: folder.root / MAIN} if is_folder(folder.root / MAIN) else {}
+    return main | rater_folders(folder.root)
 
 
 def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, Path]:
@@ -36,7 +36,8 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
         InputError: there is no such rater.
     """
     known = find_raters(folder)
-    chosen = list(known) if names is None else list(names)
+    given = [] if names is None else [canonical(name) for name in names_among(names, known.keys())]
+    chosen = list(known) if names is None else list(dict.fromkeys(given))
     for name in chosen:
         if name not in known:
             raise InputError("--raters", f"there is no rater '{name}'", did_you_mean(name, known))
@@ -45,8 +46,8 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
 
 def drawings_of(case: Case, folder: DataFolder, raters: Mapping[str, Path]) -> dict[str, Path]:
     """Label files of a case by rater."""
-    files = {name: path / (case.name + folder.file_ending) for name, path in raters.items()}
-    return {name: file for name, file in files.items() if file.is_file()}
+    files = {name: label_of(case.name, path, folder.file_ending) for name, path in raters.items()}
+    return {name: file for name, file in files.items() if file}
 
 
 def read_drawing(path: Path, folder: DataFolder, grid: Grid) -> NDArray[np.uint8]:

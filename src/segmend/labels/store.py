@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segmend.errors import InputError
-from segmend.outputs import wait_for, whole_folder
+from segmend.outputs import wait_for, whole_folder, writing_to
+
+_REMEDY = "restore the run folder from a backup, or delete it and train again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,26 @@ class Record:
     changed: dict[str, dict[str, int]]
     offsets: list[dict[str, str | float]] = field(default_factory=list)
     sampling_weights: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, content: Any, layers: Sequence[str]) -> Record:
+        """The record that was written as JSON.
+
+        Raises:
+            ValueError, TypeError: it is not one of these layers.
+        """
+        record = cls(**content)
+        counts = [count for layer in layers for count in _mapping(_mapping(record.changed).get(layer)).values()]
+        weights = _mapping(record.sampling_weights).values()
+        if type(record.step) is not int or not all(type(count) is int for count in counts):
+            raise ValueError("a step or a number of voxels is not a whole number")
+        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights):
+            raise ValueError("a sampling weight is not a number of 0 or more")
+        if not isinstance(record.offsets, list) or not all(
+            {"case", "label"} <= set(_mapping(r)) for r in record.offsets
+        ):
+            raise ValueError("an offset lacks its case or label")
+        return record
 
 
 class LabelStore:
@@ -81,9 +105,11 @@ class LabelStore:
         if revision not in self._records:
             file = self._folder(revision) / "revision.json"
             try:
-                self._records[revision] = Record(**json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError) as error:
-                raise InputError(file, f"cannot be read ({error})", "restore the run folder, or train again") from error
+                self._records[revision] = Record.from_json(json.loads(file.read_text(encoding="utf-8")), self.layers)
+            except FileNotFoundError as error:
+                raise InputError(file, f"cannot be read ({error})", _REMEDY) from error
+            except (OSError, ValueError, TypeError, RecursionError) as error:
+                raise InputError(file, f"is damaged ({error})", _REMEDY) from error
         return self._records[revision]
 
     def label(self, case: str, layer: str, revision: int) -> NDArray[np.uint8]:
@@ -95,7 +121,14 @@ class LabelStore:
         holder = self.holder(case, layer, revision)
         if not holder:
             return self._given[case]
-        label: NDArray[np.uint8] = np.load(self._folder(holder) / layer / f"{case}.npy", mmap_mode="r")
+        file, shape = self._folder(holder) / layer / f"{case}.npy", self._given[case].shape
+        try:
+            label: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(file, f"is damaged ({error})", _REMEDY) from error
+        if label.dtype != np.uint8 or label.shape != shape:
+            problem = f"is damaged (it must hold uint8 of shape {shape}, but holds {label.dtype} of {label.shape})"
+            raise InputError(file, problem, _REMEDY)
         return label
 
     def holder(self, case: str, layer: str, revision: int) -> int:
@@ -141,23 +174,30 @@ class LabelStore:
             record.sampling_weights.update(sampling_weights or {})
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
-    def rewind(self, done: int) -> None:
+    def rewind(self, done: int, *, revised: bool = True) -> None:
         """Brings the store to where a run continues: removes what a killed run wrote beyond its last checkpoint.
 
         Args:
             done: steps done at that checkpoint; 0 without one.
+            revised: whether it was written after the revision that followed the last of these steps, if one did.
 
         Raises:
-            InputError: a revision that these steps have seen is missing.
+            InputError: a revision that these steps have seen is missing or damaged.
         """
-        kept = {self._folder(revision).name for revision in range(1, self.due(done) + 1)} if done else set()
-        for entry in self._path.iterdir() if self._path.is_dir() else ():
-            if entry.name not in kept:
-                shutil.rmtree(entry)
+        last = self.due(done if revised else done - 1)
+        kept = {self._folder(revision).name for revision in range(1, last + 1)} if done else set()
+        with writing_to(self._path):
+            for entry in self._path.iterdir() if self._path.is_dir() else ():
+                if entry.name not in kept:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self._records.clear()
         if self.count < self.due(done - 1):
             missing = self._folder(self.count + 1)
             raise InputError(missing, "is missing", "restore it, or delete the checkpoints to start again")
+        for revision in range(1, self.count + 1):
+            for layer, changed in self.record(revision).changed.items():
+                for case in changed:
+                    self.label(case, layer, revision)
 
     def wait_for(self, revision: int) -> None:
         """Returns when a revision is there that another process writes; at once for revision 0.
@@ -179,3 +219,9 @@ class LabelStore:
 
     def _folder(self, revision: int) -> Path:
         return self._path / f"{revision:04d}"
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise TypeError(f"{content!r:.50} stands where names and values should")
+    return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from functools import partial
 
 from segmend.configured import Configured
@@ -16,13 +17,19 @@ def command_line(command: str, arguments: Mapping[str, object]) -> str:
     Args:
         command: its name.
         arguments: values by the names of its parameters. Methods and networks may be classes, or partials of
-            them with arguments; recipes are objects.
+            them with arguments; recipes are objects. Of option groups (dataclasses), what differs from the default
+            is shown.
     """
     words = [word for name, value in arguments.items() for word in _words(f"--{name}", value)]
     return shlex.join(["segmend", command, *words])
 
 
 def _words(option: str, value: object) -> Iterator[str]:
+    if is_dataclass(value) and not isinstance(value, type):
+        default = type(value)()
+        changed = {each.name: getattr(value, each.name) for each in fields(value)}
+        yield from _nested(option, {name: own for name, own in changed.items() if own != getattr(default, name)})
+        return
     yield option
     if isinstance(value, partial):
         yield value.func.__name__
@@ -37,7 +44,7 @@ def _words(option: str, value: object) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         yield from map(str, value)
     else:
-        yield str(value)
+        yield str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _nested(option: str, arguments: Mapping[str, object]) -> Iterator[str]:

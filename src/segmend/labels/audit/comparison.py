@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.data.case import Case
+from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.labels.audit.annotators import Bias, Drawing, Rating, summarise
 from segmend.labels.audit.examination import Examination
 from segmend.labels.audit.measurement import Measurement, measure_label
 from segmend.labels.fuse import staple
-from segmend.labels.raters import MAIN, drawings_of, read_drawing
+from segmend.labels.raters import drawings_of, read_drawing
 
 
 class Comparison:

@@ -1,0 +1,386 @@
+"""All that the golden runs know of Segmend, with every argument written out: the one file to change when modules move.
+
+What a function here computes must stay the same for ever, or the digests of old and new code could not be compared.
+So arguments are given even where they are the defaults, and nothing that users see (names of columns, terms, files)
+gets into what is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segmend.commands.audit import audit
+from segmend.commands.correct import correct
+from segmend.commands.corrupt import corrupt
+from segmend.commands.evaluate import evaluate
+from segmend.commands.predict import predict
+from segmend.commands.train import train
+from segmend.data.augment import Augmentation
+from segmend.data.cache import PreparedCase, prepare
+from segmend.data.case import Split
+from segmend.data.check import load_case
+from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_label
+from segmend.data.sampling import BatchPlan
+from segmend.hardware import Hardware
+from segmend.labels.corrupt import all_recipes, corrupt_label
+from segmend.learner import Optimisation
+from segmend.methods import Method, all_methods
+from segmend.methods.supervised.supervised import Criterion
+from segmend.metrics.evaluation import score_case
+from segmend.networks import all_networks
+from segmend.relabelling import label_store
+from segmend.run import Run, Task
+from segmend.segmenter import Segmenter
+from segmend.training import Training, fit
+
+Tensors = list[NDArray[Any]]
+
+AUGMENTATION = Augmentation(
+    quarter_turns=True, flips=True, rotation=0.0, zoom=0.0, contrast=0.0, brightness=0.0, noise=0.0
+)
+STRONG_AUGMENTATION = Augmentation(
+    quarter_turns=True, flips=True, rotation=20.0, zoom=0.2, contrast=0.2, brightness=0.2, noise=0.1
+)
+SGD = Optimisation(optimiser="sgd", learning_rate=0.01, momentum=0.9, weight_decay=1e-4, schedule="poly", clip=None)
+ADAMW = Optimisation(optimiser="adamw", learning_rate=0.001, momentum=0.9, weight_decay=0.01, schedule="step", clip=1.0)
+OPTIONS = {
+    "papers": (AUGMENTATION, SGD, 0.0),
+    "strong": (STRONG_AUGMENTATION, ADAMW, 0.5),
+}
+"""Augmentation, optimisation and share of samples centred on an object."""
+
+
+def method_names() -> list[str]:
+    """All methods."""
+    return list(all_methods())
+
+
+def network_names() -> list[str]:
+    """All networks."""
+    return list(all_networks())
+
+
+def recipe_names() -> list[str]:
+    """All noise recipes."""
+    return list(all_recipes())
+
+
+def versions(names: Sequence[str]) -> dict[str, int]:
+    """Versions of ``engine``, of ``audit``, and of methods, networks and recipes."""
+    from segmend.bench import protocol  # commits that these golden runs are injected into may have none
+
+    known = {**all_methods(), **all_networks(), **all_recipes()}
+    shared = {"engine": protocol.ENGINE_VERSION, "audit": protocol.AUDIT_VERSION}
+    return {name: shared.get(name) or known[name].protocol_version for name in names}
+
+
+def criteria() -> list[str]:
+    """All losses of plain training."""
+    return list(get_args(Criterion))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data folder that is ready to be trained on.
+
+    Attributes:
+        cases: its training cases.
+        task: channels, classes, patch and preprocessing.
+    """
+
+    cases: list[PreparedCase]
+    task: Task
+
+    @classmethod
+    def of(cls, data: Path, cache: Path, patch: Sequence[int], spacing: Sequence[float]) -> Prepared:
+        """Prepares the training cases; a patch of two sides goes through slices of volumes."""
+        folder = DataFolder.open(data)
+        cases = folder.select(Split.TRAIN)
+        found = take_fingerprint(folder)
+        slices = len(patch) < len(spacing)
+        preprocessing = choose_preprocessing(found, folder.channel_names, spacing=tuple(spacing), slices=slices)
+        task = Task(folder.channel_names, folder.labels, len(patch), tuple(patch), preprocessing, "golden")
+        return cls(prepare(folder, cases, preprocessing, cache), task)
+
+    def arrays(self) -> Tensors:
+        """Images and labels."""
+        return [array for case in self.cases for array in (np.asarray(case.image), np.asarray(case.given))]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left.
+
+    Attributes:
+        state: all numbers of the method.
+        moved: by how much the parameters of its network moved.
+        labels: of every case and layer that the method rewrites, as they are at the end.
+        probabilities: of the first case, by the sliding window.
+    """
+
+    state: Tensors
+    moved: Tensors
+    labels: Tensors
+    probabilities: Tensors
+
+
+def schooled(prepared: Prepared, name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights of a network that knows the scans a little: by an untrained one, labels would not be rewritten.
+
+    In plain PyTorch, so that no change of Segmend's own training gets into what all methods start from.
+    """
+    torch.manual_seed(0)
+    task = prepared.task
+    network = all_networks()[name](len(task.channel_names), len(task.labels), task.dimensions, **arguments)
+    window = tuple(slice(0, side) for side in task.patch)
+    labelled = [case for case in prepared.cases if case.label is not None]
+    image = torch.tensor(np.stack([case.image[(slice(None), *window)] for case in labelled]))
+    label = torch.tensor(np.stack([case.given[window] for case in labelled]).astype(np.int64))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(_SCHOOLING):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(image), label).backward()
+        optimiser.step()
+    return network.state_dict()
+
+
+_SCHOOLING = 40
+
+
+def fitted(
+    prepared: Prepared,
+    out: Path,
+    method: str,
+    arguments: Mapping[str, Any],
+    network: str,
+    network_arguments: Mapping[str, Any],
+    precision: str,
+    iterations: int,
+    options: str = "papers",
+    start: Mapping[str, torch.Tensor] | None = None,
+) -> Trained:
+    """Trains a method on prepared cases."""
+    torch.manual_seed(1)
+    made = all_networks()[network](
+        len(prepared.task.channel_names), len(prepared.task.labels), prepared.task.dimensions, **network_arguments
+    )
+    if start is not None:
+        made.load_state_dict(start)
+    trained = all_methods()[method](made, **arguments)
+    before = [parameter.detach().clone() for parameter in made.parameters()]
+    augmentation, optimisation, foreground = OPTIONS[options]
+    training = Training(
+        cases=prepared.cases,
+        validation=[],
+        plan=BatchPlan.of([case.case for case in prepared.cases], trained.needs, 1, "golden"),
+        task=prepared.task,
+        augmentation=augmentation,
+        foreground=foreground,
+        optimisation=optimisation,
+        iterations=iterations,
+        seed=1,
+        checkpoint_every=iterations,
+    )
+    run = Run(out)
+    fit(run, trained, training, Hardware(precision=precision, devices=1, nodes=1, workers=0, compile=False))
+    labels = label_store(run.labels, trained, prepared.cases, iterations)
+    final = [
+        np.asarray(labels.label(case.case.name, layer, labels.count))
+        for layer in trained.layers
+        for case in prepared.cases
+    ]
+    trained.eval()
+    with torch.no_grad():
+        segmenter = _segmenter(trained, prepared.task, precision)
+        probabilities = segmenter.maps(np.asarray(prepared.cases[0].image), trained.predict)
+    moved = [(new.detach() - old).numpy() for old, new in zip(before, made.parameters(), strict=True)]
+    return Trained(_state(trained), moved, final, [probabilities])
+
+
+def by_command(data: Path, out: Path, cache: Path, method: str) -> Tensors:
+    """Weights and predicted labels of a training from a data folder, first labels and validation included."""
+    run = train(
+        data=data,
+        method=all_methods()[method],
+        out=out / "run",
+        network=lambda channels, classes, dimensions: all_networks()["UNet"](
+            channels, classes, dimensions, width=2, stages=3
+        ),
+        iterations=3,
+        first_iterations=2,
+        patch=None,
+        spacing="auto",
+        dimensions=None,
+        foreground=0.0,
+        augmentation=AUGMENTATION,
+        optimisation=SGD,
+        seed=1,
+        precision="32",
+        devices=1,
+        nodes=1,
+        workers=0,
+        compile=False,
+        checkpoint_every=2,
+        cache=cache,
+    )
+    predict(
+        run=run.path,
+        images=data / "imagesTs",
+        out=out / "predictions",
+        checkpoint="last",
+        overlap=0.5,
+        weighting="gaussian",
+        flips=True,
+        largest_component=True,
+        precision="32",
+    )
+    return [*_state(run.method(run.last)), *_labels(out / "predictions")]
+
+
+def predicted(prepared: Prepared, data: Path, network: str, network_arguments: Mapping[str, Any]) -> Tensors:
+    """Classes and probabilities of a scan by an untrained network, in all ways to look at it."""
+    torch.manual_seed(1)
+    task = prepared.task
+    made = all_networks()[network](len(task.channel_names), len(task.labels), task.dimensions, **network_arguments)
+    method = all_methods()["Supervised"](made).eval()
+    folder = DataFolder.open(data)
+    scan = load_case(folder.select(Split.TRAIN)[0], folder)
+    stride = tuple(max(1, side // 3) for side in task.patch)
+    found: Tensors = []
+    with torch.no_grad():
+        for more in ({}, {"stride": stride, "weighting": "uniform"}, {"flips": True}, {"largest": True}):
+            segmenter = _segmenter(method, task, "32", **more)
+            found += [segmenter.classes(scan.image, scan.grid), *segmenter.probabilities(scan.image, scan.grid)]
+    return found
+
+
+def corrupted(
+    recipe: str,
+    arguments: Mapping[str, Any],
+    label: NDArray[np.uint8],
+    spacing: Sequence[float],
+    seed: int,
+    strength: float,
+) -> NDArray[np.uint8]:
+    """A label through a recipe."""
+    made = all_recipes()[recipe](**arguments)
+    return corrupt_label(label, spacing, made, np.random.default_rng(seed), strength).label
+
+
+def corrupted_folder(data: Path, out: Path) -> Tensors:
+    """Labels of a folder that is corrupted to a wanted Dice, in a share of the cases."""
+    recipe = all_recipes()["RadiusMorphology"](radius_min=1.0, radius_max=3.0)
+    corrupt(data=data, out=out, recipe=recipe, expert=1, dice=0.8, share=0.7, seed=1)
+    return _labels(out / "labelsTr")
+
+
+def scores(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], values: Sequence[int], spacing: Sequence[float]
+) -> list[float | None]:
+    """All metrics of some label values."""
+    found = score_case("case", prediction, reference, {value: str(value) for value in values}, spacing, 1.0)
+    return [number for value in values for number in _numbers_of_score(found[value])]
+
+
+def evaluated(predictions: Path, references: Path, out: Path, unit: str) -> list[float | None]:
+    """All metrics of a folder of predictions."""
+    table = evaluate(predictions=predictions, references=references, out=out, unit=unit, tolerance=1.0)
+    rows = table.sort_values(["case", "label"])[list(_SCORES)].to_numpy(dtype=float)
+    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
+
+
+def audited(data: Path, probabilities: Path, out: Path) -> list[float | None]:
+    """What an audit says of the labels of a folder, by given probabilities."""
+    table = audit(data=data, out=out, probabilities=probabilities, seed=1)
+    rows = table.sort_values(["case", "label"])[list(_AUDITED)].to_numpy(dtype=float)
+    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
+
+
+def audited_by_folds(data: Path, out: Path, cache: Path) -> list[float | None]:
+    """What an audit says of the labels of a folder, by models that it trains itself."""
+    table = audit(
+        data=data,
+        out=out,
+        folds=2,
+        method=all_methods()["Supervised"],
+        network=lambda channels, classes, dimensions: all_networks()["UNet"](
+            channels, classes, dimensions, width=2, stages=3
+        ),
+        iterations=3,
+        patch=(16, 16, 16),
+        spacing="native",
+        foreground=0.0,
+        augmentation=AUGMENTATION,
+        optimisation=SGD,
+        seed=1,
+        precision="32",
+        devices=1,
+        nodes=1,
+        workers=0,
+        compile=False,
+        checkpoint_every=3,
+        cache=cache,
+    )
+    rows = table.sort_values(["case", "label"])[list(_AUDITED)].to_numpy(dtype=float)
+    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
+
+
+def proposed(audit_folder: Path) -> Tensors:
+    """The labels that an audit proposes."""
+    return _labels(audit_folder / "proposals")
+
+
+def corrected(data: Path, audit_folder: Path, out: Path, minimum_score: float, *, offsets: bool) -> Tensors:
+    """Labels of a folder once an audit is followed."""
+    correct(data=data, audit=audit_folder, out=out, minimum_score=minimum_score, offsets=offsets, change_expert=False)
+    return _labels(out / "labelsTr")
+
+
+_SCORES = (
+    *("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd"),
+    *("volume_prediction", "volume_reference"),
+)
+_AUDITED = (
+    *("score", "dice_to_prediction", "flagged_voxels", "expected_dice", "distance_mm", "offset_mm", "offset_se_mm"),
+    *("undo_mm", "undo_se_mm", "volume_ratio", "proposal_score", "changed_voxels"),
+)
+
+
+def _numbers_of_score(score: Any) -> list[float | None]:
+    return [getattr(score, name) for name in _SCORES]
+
+
+def _segmenter(method: Method, task: Task, precision: str, **more: Any) -> Segmenter:
+    usual: dict[str, Any] = {"overlap": 0.5, "weighting": "gaussian", "flips": False, "largest": False, "batch": 1}
+    return Segmenter(method, task, precision=precision, **(usual | more))
+
+
+def _state(method: Method) -> Tensors:
+    return list(_arrays(method.state_dict()))
+
+
+def _arrays(state: Any) -> Iterator[NDArray[Any]]:
+    """All numbers of a state, whatever they are called there."""
+    if isinstance(state, Mapping):
+        for value in state.values():
+            yield from _arrays(value)
+    elif isinstance(state, (list, tuple)):
+        for value in state:
+            yield from _arrays(value)
+    elif isinstance(state, torch.Tensor):
+        yield state.detach().cpu().clone().contiguous().numpy()
+    elif isinstance(state, (int, float)):
+        yield np.array(float(state))
+
+
+def _labels(folder: Path) -> Tensors:
+    return [read_label(file)[0] for file in sorted(folder.glob("*.nii.gz"))]
