@@ -171,6 +171,8 @@ def train(
         _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
         say(f"{out} is finished already; nothing to do")
         return run
+    with run.kept():
+        pass  # a place that cannot be written to is refused before the data are prepared
 
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)
