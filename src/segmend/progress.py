@@ -20,7 +20,6 @@ SECONDS_BETWEEN_LINES = 15.0
 """How often a line is printed where there is no terminal."""
 
 
-
 class _Console(Console):
     """Says what is going on; that nobody listens any more is no reason to end the work."""
 

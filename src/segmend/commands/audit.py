@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.commands.evidence import Folds, check_runs, infer, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
@@ -130,6 +131,7 @@ def audit(
     place = AuditFolder(out)
     with locked_folder(out):
         _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
+        stopping.promise("continue")
         training = partial(
             train,
             data=data,
