@@ -74,6 +74,15 @@ class TestLog:
         assert rows["val_dice"][3] == 0.5
         assert [step for step, _ in trainer.loggers[0].rows] == [1, 4, 8, 9]
 
+    @pytest.mark.parametrize(
+        "content", [b"\xff\xfes", b"step,loss\none,2\n", b"loss\n2\n", b"step,loss\nnan,1\n", b'step\n"1']
+    )
+    def test_a_damaged_one_is_named(self, tmp_path, learner, trainer, content):
+        (tmp_path / "log.csv").write_bytes(content)
+        trainer.global_step = 4
+        with pytest.raises(InputError, match=r"log\.csv: is damaged \(.*\)\. Restore it, or delete it"):
+            Log(tmp_path / "log.csv", every=4).on_train_start(trainer, learner)
+
     def test_values_of_one_step_share_a_row(self, tmp_path, learner, trainer):
         log = Log(tmp_path / "log.csv", every=1)
         trainer.run([log], learner, 1)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -113,6 +115,21 @@ class TestBegin:
         with pytest.raises(InputError, match="holds something that is not a run"):
             Run(tmp_path / name).check_free_for(config)
 
+    def test_a_file_that_a_killed_run_was_writing_does_not_count(self, tmp_path, config):
+        run = Run(tmp_path / "run")
+        run.path.mkdir()
+        (run.path / ".segmend-unfinished.config.yaml").write_text("half")
+        run.check_free_for(config)
+        with run.kept():
+            run.begin(config, TASK)
+        assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "task.json"]
+
+    @pytest.mark.parametrize("name", ["x" * 300, "file/run"])
+    def test_a_place_where_there_can_be_no_folder(self, tmp_path, config, name):
+        (tmp_path / "file").touch()
+        with pytest.raises(InputError, match=r"cannot be written"):
+            Run(tmp_path / name).begin(config, TASK)
+
     @pytest.mark.parametrize("change", [{"fingerprint": "abd"}, {"labels": {"background": 0, "organ": 8}}])
     def test_other_data_are_refused(self, run, config, change):
         with pytest.raises(InputError, match=r"was begun with other data\. Restore the data folder"):
@@ -195,3 +212,46 @@ def test_configuration_names_all_arguments(config, method):
     assert written["method"]["class_path"] == "PLIL"
     assert written["method"]["init_args"]["passes"] == 3
     assert "network" not in written["method"]["init_args"]
+
+
+KEEP = """
+import sys
+from pathlib import Path
+from segmend.run import Run
+with Run(Path(sys.argv[1])).kept():
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+
+
+class TestKept:
+    @pytest.fixture
+    def keeper(self, run):
+        command = [sys.executable, "-c", KEEP, str(run.path)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"here\n"
+        yield process
+        process.communicate()
+
+    def test_a_second_process_is_refused_in_words(self, run, config, keeper):
+        message = rf"run: is being written by another process \(number {keeper.pid} on .*\)\. Wait until"
+        with pytest.raises(InputError, match=message):
+            run.check_free_for(config)
+        with pytest.raises(InputError, match=message), run.kept():
+            pytest.fail("both at once")
+
+    @pytest.mark.parametrize("rank", ["LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID"])
+    def test_further_processes_of_the_same_training_are_not(self, run, config, keeper, rank, monkeypatch):
+        monkeypatch.setenv(rank, "1")
+        run.check_free_for(config)
+        with run.kept():
+            run.begin(config, TASK)
+        assert (run.path / ".segmend-lock").exists()
+
+    def test_whoever_keeps_it_may_be_killed(self, run, config, keeper):
+        keeper.kill()
+        keeper.wait()
+        run.check_free_for(config)
+        with run.kept():
+            pass
+        assert not (run.path / ".segmend-lock").exists()

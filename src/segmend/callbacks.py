@@ -53,10 +53,11 @@ class Log(Callback):
                 with self.path.open(newline="", encoding="utf-8") as file:
                     rows = list(csv.DictReader(file, strict=True))
                 old = [{name: float(value) for name, value in row.items() if value} for row in rows]
-                self.rows = [{**row, "step": int(row["step"])} for row in old if row["step"] <= trainer.global_step]
+                numbered = [{**row, "step": int(row["step"])} for row in old]
             except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
                 remedy = "restore it, or delete it: the run goes on, and only these rows are lost"
                 raise InputError(self.path, f"is damaged ({error})", remedy) from error
+            self.rows = [row for row in numbered if row["step"] <= trainer.global_step]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

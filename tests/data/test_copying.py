@@ -9,6 +9,7 @@ import pytest
 from segmend.data.case import Case, Quality, Split
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.folder import DataFolder
+from segmend.errors import InputError
 
 
 @pytest.fixture
@@ -58,6 +59,16 @@ def test_links_in_the_data_are_followed(data: Path, tmp_path: Path) -> None:
     copy_files(data, copy, DataFolder.open(data).cases)
     assert not (copy / "imagesTr" / image.name).is_symlink()
     assert (copy / "imagesTr" / image.name).samefile(data / "elsewhere.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/t_0000.nii.gz"])
+def test_a_file_that_has_gone_meanwhile_is_named(data: Path, tmp_path: Path, name: str) -> None:
+    cases = DataFolder.open(data).cases
+    (data / name).unlink()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with pytest.raises(InputError, match=rf"{name}: is no longer there\. Restore it"):
+        copy_files(data, copy, cases)
 
 
 def test_cases_are_read_as_they_were_written(data: Path) -> None:

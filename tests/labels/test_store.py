@@ -166,3 +166,72 @@ class TestWaiting:
         filled.wait_for(3)
         assert filled.count == 3
         timer.join()
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-2])
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def widen(file):
+    np.save(file, np.zeros((2, 4), np.uint8))
+
+
+def make_signed(file):
+    np.save(file, np.zeros((2, 3), np.int8))
+
+
+def pickle(file):
+    np.save(file, np.array([{"a": "trap"}], dtype=object), allow_pickle=True)
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", [cut, empty, widen, make_signed, pickle])
+    def test_of_a_label_is_named_before_the_run_goes_on(self, filled, tmp_path, damage):
+        damage(tmp_path / "labels" / "0002" / "second" / "b.npy")
+        for use in (lambda: filled.label("b", "second", 2), lambda: filled.rewind(7)):
+            with pytest.raises(InputError, match=r"0002/second/b\.npy: is damaged \(.*\)\. Restore the run folder"):
+                use()
+
+    def test_a_label_that_is_gone(self, filled, tmp_path):
+        (tmp_path / "labels" / "0001" / "first" / "a.npy").unlink()
+        with pytest.raises(InputError, match=r"first/a\.npy: is damaged \(.*No such file"):
+            filled.rewind(7)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"changed": {}},
+            {"changed": []},
+            {"changed": {"first": 3, "second": {}}},
+            {"changed": {"first": {"a": "many"}, "second": {}}},
+            {"step": "five"},
+            {"step": None},
+            {"offsets": {"case": "a"}},
+            {"offsets": [3]},
+            {"offsets": [{"case": "a"}]},
+            {"sampling_weights": [1]},
+            {"sampling_weights": {"a": "often"}},
+            {"sampling_weights": {"a": float("nan")}},
+            {"unknown": 1},
+        ],
+    )
+    def test_of_a_record_is_named(self, filled, tmp_path, change):
+        file = tmp_path / "labels" / "0002" / "revision.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        with pytest.raises(InputError, match=r"0002/revision\.json: is damaged \(.*\)\. Restore the run folder"):
+            filled.record(2)
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{}", b"\xff\xfe", b"[" * 50000])
+    def test_a_record_that_is_none(self, filled, tmp_path, content):
+        (tmp_path / "labels" / "0001" / "revision.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"0001/revision\.json: is damaged"):
+            filled.rewind(7)
+
+    def test_a_lock_that_a_killed_run_left_is_removed(self, filled, tmp_path):
+        (tmp_path / "labels" / ".segmend-lock.0003").touch()
+        filled.rewind(7)
+        assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0001", "0002"]

@@ -19,7 +19,7 @@ from segmend.bench.preparation import Preparation
 from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
 from segmend.errors import InputError, did_you_mean
-from segmend.outputs import whole_file
+from segmend.outputs import remove_leftovers, whole_file
 from segmend.progress import console
 
 _TAIL_LINES = 15
@@ -79,6 +79,7 @@ def bench(
     preparation = Preparation(chosen, data, out)
     preparation.check()
     elsewhere = [Known.read(folder) for folder in known or ()]
+    remove_leftovers(out)
     units = preparation.units(labels)
     for results in elsewhere:
         console.print(f"{results.take_over(units)} runs taken over from {results.root}", markup=False)

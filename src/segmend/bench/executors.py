@@ -17,6 +17,7 @@ import torch
 from segmend import stopping
 from segmend.bench.unit import BUSY, State, Unit
 from segmend.errors import InputError
+from segmend.outputs import writing_to
 
 Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""
@@ -167,7 +168,7 @@ def _run_to_its_end(unit: Unit) -> int:
 
 
 def _start(unit: Unit, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    with unit.log.open("ab") as log:
+    with writing_to(unit.log), unit.log.open("ab") as log:
         return subprocess.Popen(
             command_of(unit),
             stdout=log,

@@ -63,7 +63,6 @@ class Unit:
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {
             "row": self.row,
             "labels": self.labels,
