@@ -19,7 +19,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ __all__ = [
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
+    "reserve_file",
     "scratch_folder",
     "wait_for",
     "whole_file",
@@ -79,6 +80,27 @@ def whole_file(path: Path) -> Iterator[Path]:
                 flush(temporary)
                 os.replace(temporary, path)
         flush_folder(path.parent)
+
+
+@contextmanager
+def reserve_file(path: Path, write: Callable[[Path], object]) -> Iterator[None]:
+    """Writes a file now that replaces ``path`` only if the process is asked to stop inside the block.
+
+    Raises:
+        InputError: as ``whole_file``.
+    """
+    temporary = _hidden(path, "unfinished")
+
+    def settle() -> None:
+        if stopping.requested() is not None and temporary.is_file():
+            os.replace(temporary, path)
+        else:
+            _remove(temporary)
+
+    with writing_to(path, temporary), _made(path.parent), stopping.at_the_end(settle):
+        write(temporary)
+        flush(temporary)
+        yield
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.commands.arguments import built, dimensions_of, report_unlabelled
 from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
@@ -171,6 +172,7 @@ def audit(
         settings["training"] = _training(folder, method, network, dimensions, deciding)
     with locked_folder(out):
         _claim(place, settings)
+        stopping.promise("continue")
 
         findings, portraits = first_look(folder, judged)
         missing = lacking(judged, folder, place)
