@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
+from segmend.data.maps import map_name
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.methods import Supervised
 from segmend.run import Run, Task, configuration_of
@@ -216,6 +218,20 @@ class TestProbabilities:
         np.testing.assert_allclose(maps[0].affine, OBLIQUE, atol=1e-4)
         label = values_of(out / "a.nii.gz")
         np.testing.assert_array_equal(label, np.array([0, 7, 300])[values.argmax(0)])
+
+    def test_names_that_run_into_each_other_have_files_of_their_own(self, make_run, images, predict):
+        labels = ("background", "kidney", "left_kidney")
+        make_run(labels=labels)
+        shutil.copy(images / "a_0000.nii.gz", images / "a_left_0000.nii.gz")
+        out = predict(images, "--probabilities")
+        assert len(list((out / "probabilities").iterdir())) == 6
+        for case in ("a", "a_left"):
+            maps = [nibabel.load(out / "probabilities" / map_name(case, label, labels)).dataobj for label in labels]
+            np.testing.assert_allclose(np.stack([np.asarray(each) for each in maps]).sum(0), 1, atol=1e-5)
+
+    def test_names_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
+        make_run(labels=("background", "Organ", "organ"))
+        assert "need maps of one file name" in refused(images, "--probabilities")
 
     @pytest.mark.parametrize("shape", [(13, 11, 9), (13, 11, 1), (1, 11, 9), (1, 1, 1)])
     @pytest.mark.parametrize("value", [0, 7, 3e38])
