@@ -124,7 +124,8 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     with stopping.deferred():
         _fit(trainer, learner, run.last if done else None)
         if checkpoints.remaining:  # the trainer does nothing where no step is left
-            checkpoints.on_train_start(trainer, learner)
+            for callback in (log, checkpoints):
+                callback.on_train_start(trainer, learner)
     stopping.promise("continue")
     if trainer.is_global_zero:
         title = f"{type(method).__name__}, {run.path.name}"
