@@ -95,7 +95,9 @@ class TestOfSomebodyElse:
         assert not module.exists()
 
     def test_imports_nothing_where_a_library_takes_a_function(self, write, module, capsys):
-        path = write("data: d\nout: o\nnetwork: {class_path: SegResNetDS, init_args: {preprocess: someones_module.Mine}}")
+        path = write(
+            "data: d\nout: o\nnetwork: {class_path: SegResNetDS, init_args: {preprocess: someones_module.Mine}}"
+        )
         assert main(["train", "--config", path]) != 0
         assert "preprocess" in capsys.readouterr().err
         assert not module.exists()

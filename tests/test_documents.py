@@ -85,7 +85,10 @@ def test_folders_and_missing_files_are_named(tmp_path):
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False)
     # Characters that YAML writes down as they are; the others become escapes, which are tried one by one.
     | st.text("abz01:.- e+\\\"'\n{}[]#&*!|>%@`é漢😀"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab1.:", min_size=1), inner, max_size=3),

@@ -94,7 +94,14 @@ def test_processes_that_it_starts_know_that_they_belong_to_it(launcher):
 @pytest.mark.parametrize("per_node", [{}, {"SLURM_NTASKS_PER_NODE": "2"}])
 @pytest.mark.parametrize("name", ["SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_SRUN_COMM_HOST"])
 def test_srun_that_has_started_as_many_is_believed(launcher, name, per_node):
-    environment = {**JOB, name: "4", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
+    environment = {
+        **JOB,
+        name: "4",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "1",
+    }
     chosen = launcher({**environment, "SLURM_NNODES": "2", **per_node}, devices=2, nodes=2)
     assert isinstance(chosen, SLURMEnvironment)
     assert (chosen.world_size(), chosen.global_rank(), chosen.local_rank(), chosen.node_rank()) == (4, 3, 1, 1)

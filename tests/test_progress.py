@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from segmend import progress
-from segmend.progress import Reporter, track
+from segmend.progress import Reporter, say, track
 
 
 @pytest.fixture
@@ -92,3 +92,8 @@ class TestTerminal:
         with pytest.raises(KeyError), Reporter("training", total=2):
             raise KeyError
         assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+
+
+def test_what_is_said_is_shown_letter_by_letter(terminal):
+    say("[red]case[/red] :smile: \x1b[2J\u202e $x$\nsecond")
+    assert terminal.getvalue() == "[red]case[/red] :smile: \\x1b[2J\\u202e $x$\nsecond\n"

@@ -51,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             return status
         except KeyboardInterrupt as interrupt:
-            return _stopped(interrupt if isinstance(interrupt, Stopped) else Stopped())
+            stopped = interrupt if isinstance(interrupt, Stopped) else Stopped()
+            return _stopped(stopped, of_process=arguments is None)
         except BrokenPipeError:
             return _without_reader()
         except Exception as error:
             number = stopping.requested()
-            if number is not None:  # some libraries make another exception of it, imports most of all
-                return _stopped(Stopped(number))
+            if number is not None:  # some libraries make another exception of it
+                return _stopped(Stopped(number), of_process=arguments is None)
             if debug or not _is_explained_in_a_line(error):
                 raise
             return _complain(_described(error), 1)
@@ -112,7 +113,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     from jsonargparse import ArgumentError
 
     from segmend.config_files import checked
-    from segmend.misuse import check_names, explained
+    from segmend.misuse import check_words, unreadable
     from segmend.words import normalised
 
     parser = _parser(name, command)
@@ -120,14 +121,14 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     if unnamed and given and not given[0].startswith("-"):
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
-    check_names(given)
+    check_words(given, command)
     given = checked(given, command)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             values = parser.instantiate(parser.parse_args(given, env=False)).as_dict()
         except ArgumentError as error:
-            raise InputError(f"segmend {name}", *explained(str(error), given, command)) from error
+            raise unreadable(given, command) from error
     values.pop("config", None)
     return {key: value for key, value in values.items() if key in inspect.signature(command).parameters}
 
@@ -186,13 +187,17 @@ def _complain(message: str, status: int) -> int:
     """Prints a message, with escape codes of a terminal that names may hold made visible."""
     if sys.stderr is not None:
         with suppress(OSError):  # nobody may be left to read it
-            print(f"segmend: {printable(message)}", file=sys.stderr, flush=True)
+            print("segmend:", printable(message, keep="\n"), file=sys.stderr, flush=True)
     return status
 
 
-def _stopped(stopped: Stopped) -> int:
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of one training, one message is enough
-    return _complain(str(stopped), stopped.status) if first else stopped.status
+def _stopped(stopped: Stopped, of_process: bool) -> int:
+    """Says that the command was stopped, and ends the process soon if it is that of the command."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of the processes of one training, one message is enough
+        _complain(str(stopped), stopped.status)
+    if of_process:
+        stopping.end_soon(stopped.status)
+    return stopped.status
 
 
 def _is_explained_in_a_line(error: Exception) -> bool:
@@ -202,9 +207,9 @@ def _is_explained_in_a_line(error: Exception) -> bool:
 
     if isinstance(error, _OF_THE_ENVIRONMENT):
         return True
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     raised_in = Path(_frames(error)[-1].filename)
-    return any(raised_in.is_relative_to(folder) for folder in (*installed, Path(__file__).parent))
+    return any(raised_in.is_relative_to(folder) for folder in [*installed, Path(__file__).parent])
 
 
 def _described(error: Exception) -> str:

@@ -19,6 +19,7 @@ import yaml
 from segmend.configuration import class_named
 from segmend.documents import DamagedError, Place, parse_yaml, read_yaml, yaml_text
 from segmend.errors import InputError, did_you_mean
+from segmend.misuse import check_entry
 
 _FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
 """Parameters of those classes that the data decide."""
@@ -64,22 +65,26 @@ def checked(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
             words += [word, yaml_text(_content_of_part(Path(value)))]
         else:
             words += [word, value]
-    contents = [yaml_text(_checked_file(file, command.__name__, parameters)) for file in files]
+    contents = [yaml_text(_checked_file(file, command, parameters)) for file in files]
     return [word for content in contents for word in ("--config", content)] + words
 
 
-def _checked_file(file: str, command: str, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _checked_file(
+    file: str, command: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, Any]:
     if not file.lstrip().startswith("{") and not Path(file).exists():
         raise InputError("--config", f"there is no file '{file}'", "give a YAML file, such as RUN/config.yaml")
     try:
         content, places = _parsed(file, "--config") if file.lstrip().startswith("{") else read_yaml(Path(file))
         where = "--config" if file.lstrip().startswith("{") else file
         if not isinstance(content, dict):
-            raise InputError(where, "holds no arguments", f"write lines 'ARGUMENT: VALUE' of 'segmend {command}'")
+            raise InputError(
+                where, "holds no arguments", f"write lines 'ARGUMENT: VALUE' of 'segmend {command.__name__}'"
+            )
         for key, value in content.items():
             place = (key,)
             if key not in parameters:
-                problem = f"'{key}' is not an argument of 'segmend {command}'"
+                problem = f"'{key}' is not an argument of 'segmend {command.__name__}'"
                 raise InputError(places[place], problem, did_you_mean(key, parameters))
             if key in _CHOOSING:
                 content[key] = _checked_choice(key, value, places)
@@ -87,6 +92,7 @@ def _checked_file(file: str, command: str, parameters: Mapping[str, inspect.Para
                 _check_plain(value, place, places)
                 if is_dataclass(parameters[key].annotation) and not isinstance(value, dict):
                     raise InputError(places[place], f"'{key}' is not a mapping", _BELOW)
+                check_entry(places[place], key, value, command)
     except InputError as error:
         raise ConfigError(error.where, error.problem, error.remedy) from error
     return content

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 _LISTED = 50
 
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for line breaks and tabs, and those that change the direction of text."""
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with every letter that is not seen, such as ESC or a change of direction, as its escape code.
+
+    Names come from files of others: written out raw they could clear a terminal, colour it or forge lines.
+
+    Args:
+        text: anything.
+        keep: letters that stay as they are, such as line breaks.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
 
 
 class InputError(Exception):
@@ -18,6 +29,8 @@ class InputError(Exception):
         where: the file or argument.
         problem: what is wrong with it, with the offending value.
         remedy: what the user can do about it.
+
+    The message holds no control characters; the attributes hold the names as they are.
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
@@ -37,8 +50,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     more = ", ..." if len(known) > _LISTED else ""
     return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known[:_LISTED])}{more}"
-
-
-def printable(text: str) -> str:
-    """The text with control characters as escapes: a name must not be able to steer the terminal."""
-    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -20,13 +20,12 @@ SECONDS_BETWEEN_LINES = 15.0
 """How often a line is printed where there is no terminal."""
 
 
-
 class _Console(Console):
     """Says what is going on; that nobody listens any more is no reason to end the work."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints, with control characters of names as escapes."""
-        super().print(*[printable(each) if isinstance(each, str) else each for each in objects], **options)
+        super().print(*[printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects], **options)
 
     def on_broken_pipe(self) -> None:
         """Goes silent."""
@@ -38,6 +37,11 @@ class _Console(Console):
 
 
 console = _Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Prints a line for people. Names in it are shown as they are: no markup, no control characters."""
+    console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
 
 
 class Reporter:
@@ -68,20 +72,16 @@ class Reporter:
 
     def advance(self, note: str = "") -> None:
         """Counts one more finished item; ``note`` is shown behind it."""
-        self.done, self.note = self.done + 1, note
+        self.done, self.note = self.done + 1, printable(note)
         if self._bar:
-            self._bar.update(self._task, completed=self.done, note=note)
+            self._bar.update(self._task, completed=self.done, note=self.note)
         elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._print_line()
 
     def _print_line(self) -> None:
         self._told, self._last_line = self.done, time.monotonic()
         of_total = f"/{self.total}" if self.total is not None else ""
-        console.print(
-            f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip(),
-            markup=False,
-            soft_wrap=True,
-        )
+        say(f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip())
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None, done: int = 0) -> Iterator[Item]:

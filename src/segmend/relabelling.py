@@ -131,18 +131,8 @@ class Relabelling(Callback):
         """Rewrites labels before the next step."""
         if trainer.global_step not in self.labels.steps:
             return
-        if trainer.world_size > 1:  # all take part in saving, but the first one alone would notice that it was stopped
-            self.checkpoints.save(trainer, [REVISION, VALIDATION])
+        with self.checkpoints.reserve(trainer, [REVISION, VALIDATION]):
             self._rewrite_if_due(trainer)
-            return
-        method = self.segmenter.method
-        before = {name: value.clone() for name, value in method.state_dict().items()}
-        try:
-            self._rewrite_if_due(trainer)
-        except stopping.Stopped:
-            method.load_state_dict(before)
-            self.checkpoints.save(trainer, [REVISION, VALIDATION])
-            raise
 
     def _rewrite_if_due(self, trainer: Trainer) -> None:
         step, revision = trainer.global_step, self.labels.due(trainer.global_step)

@@ -125,6 +125,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         _fit(trainer, learner, run.last if done else None)
         if checkpoints.remaining:  # the trainer does nothing where no step is left
             checkpoints.on_train_start(trainer, learner)
+    stopping.promise("continue")
     if trainer.is_global_zero:
         title = f"{type(method).__name__}, {run.path.name}"
         draw_curves(run.log, run.path / "curves.png", title)

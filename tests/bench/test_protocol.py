@@ -104,7 +104,7 @@ class TestClassesOfUsers:
     def test_without_a_source_are_refused(self):
         scope = {"__name__": "typed_in"}
         exec(OWN, scope)
-        with pytest.raises(InputError, match="Mine.*no source file.*state its protocol_version"):
+        with pytest.raises(InputError, match=r"Mine.*no source file.*state its protocol_version"):
             versions_of(scope["Mine"])
 
 
@@ -114,7 +114,7 @@ class Part:
     clip: float | None = None
 
 
-def command(*, data: str, steps: int = 8, share: float = 0.0, part: Part = Part(), way: Literal["a", "b"] = "a"):  # noqa: B008
+def command(*, data: str, steps: int = 8, share: float = 0.0, part: Part = Part(), way: Literal["a", "b"] = "a"):
     """Something with arguments."""
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
+from segmend.data.maps import map_name
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.methods import Supervised
 from segmend.run import Run, Task, configuration_of
@@ -43,6 +45,8 @@ class Threshold(Network):
 """
 """A network in a package of the user's own."""
 
+AS_IT_IS = Normalisation(mean=0, sd=1)
+
 
 @pytest.fixture(autouse=True)
 def cpu_only(monkeypatch):
@@ -54,10 +58,18 @@ def make_run(tmp_path, monkeypatch):
     """Writes a run whose network knows the answer."""
 
     def make(
-        patch=(8, 8, 8), spacing=None, labels=("background", "organ"), channels=("MR",), dimensions=3, **arguments
+        patch=(8, 8, 8),
+        spacing=None,
+        labels=("background", "organ"),
+        channels=("MR",),
+        dimensions=3,
+        normalisation=AS_IT_IS,
+        foreground_only=False,
+        **arguments,
     ):
         scan_axes = len(spacing) if spacing else len(patch)
-        preprocessing = Preprocessing(spacing or (None,) * scan_axes, (Normalisation(mean=0, sd=1),) * len(channels))
+        rules = (normalisation,) * len(channels)
+        preprocessing = Preprocessing(spacing or (None,) * scan_axes, rules, foreground_only)
         values = {name: value for name, value in zip(labels, (0, 7, 300), strict=False)}
         task = Task(tuple(channels), values, dimensions, patch, preprocessing, "")
         (tmp_path / "plugin").mkdir()
@@ -207,6 +219,37 @@ class TestProbabilities:
         label = values_of(out / "a.nii.gz")
         np.testing.assert_array_equal(label, np.array([0, 7, 300])[values.argmax(0)])
 
+    def test_names_that_run_into_each_other_have_files_of_their_own(self, make_run, images, predict):
+        labels = ("background", "kidney", "left_kidney")
+        make_run(labels=labels)
+        shutil.copy(images / "a_0000.nii.gz", images / "a_left_0000.nii.gz")
+        out = predict(images, "--probabilities")
+        assert len(list((out / "probabilities").iterdir())) == 6
+        for case in ("a", "a_left"):
+            maps = [nibabel.load(out / "probabilities" / map_name(case, label, labels)).dataobj for label in labels]
+            np.testing.assert_allclose(np.stack([np.asarray(each) for each in maps]).sum(0), 1, atol=1e-5)
+
+    def test_names_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
+        make_run(labels=("background", "Organ", "organ"))
+        assert "need maps of one file name" in refused(images, "--probabilities")
+
+    @pytest.mark.parametrize("shape", [(13, 11, 9), (13, 11, 1), (1, 11, 9), (1, 1, 1)])
+    @pytest.mark.parametrize("value", [0, 7, 3e38])
+    def test_scans_without_content(self, make_run, images, predict, write_scan, shape, value):
+        write_scan(images / "a_0000.nii.gz", np.full(shape, value, dtype=np.float32), OBLIQUE)
+        run = make_run(normalisation=Normalisation(), foreground_only=True)
+        assert run.task.preprocessing.foreground_only
+        out = predict(images, "--probabilities")
+        maps = [nibabel.load(path).get_fdata() for path in sorted((out / "probabilities").iterdir())]
+        np.testing.assert_allclose(sum(maps), 1, atol=1e-5)
+        assert not values_of(out / "a.nii.gz").any()
+
+    def test_a_network_that_gives_no_numbers(self, make_run, images, refused):
+        run = make_run()
+        state = torch.load(run.last)
+        torch.save({"state_dict": {name: value * torch.nan for name, value in state["state_dict"].items()}}, run.last)
+        assert "network: predicts values that are not numbers" in refused(images)
+
     def test_not_without_being_asked(self, make_run, images, predict):
         make_run()
         assert [path.name for path in predict(images, "--probabilities", "false").iterdir()] == ["a.nii.gz"]
@@ -294,6 +337,22 @@ class TestErrors:
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / "notes.txt").touch()
         assert "empty: holds no images" in refused(tmp_path / "empty")
+
+    def test_what_is_no_plain_file_is_not_left_out(self, make_run, images, refused):
+        make_run()
+        (images / "b_0000.nii.gz").symlink_to("../.git/annex/b")
+        assert "b_0000.nii.gz: does not exist; it is a link to ../.git/annex/b" in refused(images)
+        (images / "b_0000.nii.gz").unlink()
+        (images / "b_0000.nii.gz").mkdir()
+        assert "b_0000.nii.gz: is a folder, but a file is expected there" in refused(images)
+
+    def test_images_are_found_as_in_a_data_folder(self, make_run, images, refused):
+        make_run()
+        for name, problem in (("b.nii.gz", "is not named CASE_0000"), ("site/b_0000.nii.gz", "lies in a sub-folder")):
+            (images / name).parent.mkdir(exist_ok=True)
+            (images / name).touch()
+            assert f"{name}: {problem}" in refused(images)
+            (images / name).unlink()
 
     def test_too_few_files(self, make_run, images, refused):
         make_run(channels=("T1", "T2"))

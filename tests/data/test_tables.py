@@ -106,6 +106,7 @@ class TestNoReading:
                 "case\na\nM\u00fcller\n".encode("latin-1"),
                 r"\(line 3: the byte 0xFC is not UTF-8\)\. Save it as UTF-8 CSV",
             ),
+            (b"\xef\xbb\xbfcase\nM\xfcller\n", r"\(line 2: the byte 0xFC is not UTF-8"),
             ("case\na\0b\n", r"\(line 2: the character U\+0000\)\. Save it as UTF-8 CSV"),
             ("case\na\x1b[31m\n", r"\(line 2: the character U\+001B\)"),
             (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "is an old Excel workbook"),

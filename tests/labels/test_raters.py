@@ -35,6 +35,11 @@ def test_some_of_them(folder):
         choose_raters(folder, ["bne"])
 
 
+@pytest.mark.parametrize("given", [["ben,labelsTr"], ["ben labelsTr"], ["ben", "labelsTr", "ben"], ["ben, labelsTr"]])
+def test_some_of_them_as_people_write_them(folder, given):
+    assert list(choose_raters(folder, given)) == ["ben", "labelsTr"]
+
+
 def test_names_come_in_one_unicode_form(folder):
     (folder.root / unicodedata.normalize("NFD", "labelsTr_Müller")).mkdir()
     assert "Müller" in find_raters(folder)

@@ -83,6 +83,16 @@ def test_grids_must_be_the_same(folders, change, problem):
         pair_files(predictions, references)
 
 
+def test_predictions_named_like_scans_are_explained(folders):
+    predictions, references = folders
+    write(predictions / "a_0000.nii")
+    write(references / "a.nii")
+    with pytest.raises(
+        InputError, match=r"holds no prediction for a\. Files of labels are named CASE, without the _0000"
+    ):
+        pair_files(predictions, references)
+
+
 def test_names_are_compared_in_one_unicode_form(folders):
     predictions, references = folders
     write(predictions / f"{unicodedata.normalize('NFC', 'Müller')}.nii.gz")

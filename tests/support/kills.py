@@ -126,7 +126,9 @@ class Stage:
         if count is None or count >= len(every):
             return every
         first = every[: count // 2]
-        return sorted([*first, *random.Random(f"{self.scene.name} {seed}").sample(every[len(first) :], count - len(first))])
+        return sorted(
+            [*first, *random.Random(f"{self.scene.name} {seed}").sample(every[len(first) :], count - len(first))]
+        )
 
     def result(self) -> dict[str, Any]:
         """Names and contents of all that the command wrote, without what is measured anew each time."""
@@ -173,7 +175,7 @@ def _play(work: Callable[[], int], place: Path, report: Path, kill_before: int) 
         out = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        sys.stdout = sys.stderr = io.TextIOWrapper(open(1, "wb", buffering=0, closefd=False), write_through=True)  # noqa: PTH123, SIM115
+        sys.stdout = sys.stderr = io.TextIOWrapper(open(1, "wb", buffering=0, closefd=False), write_through=True)  # noqa: SIM115
         os.chdir(place)
         os.environ |= {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "SEGMEND_CACHE": str(place / "cache")}
         os.environ |= {"MPLCONFIGDIR": str(place / "home"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -81,13 +81,15 @@ FOLDS = f"--folds 2 --method Supervised {NETWORK} --iterations 2 --mixed 2"
 SCENES = {
     "check": Scene("check", build_data, "--data given/data", ()),
     "corrupt": Scene("corrupt", build_data, f"--data given/data --out noisy {CORRUPT}", ("noisy",)),
-    "train": Scene("train", build_noisy, f"--data given/noisy --out run --method OffsetCorrection {TRAINING}", ("run",)),
+    "train": Scene(
+        "train", build_noisy, f"--data given/noisy --out run --method OffsetCorrection {TRAINING}", ("run",)
+    ),
     "predict": Scene("predict", build_run, "--run given/run --images given/data/imagesTs --out new/p", ("new",)),
     "evaluate": Scene(
         "evaluate",
         build_predictions,
-        "--predictions given/predictions --references given/data/labelsTs --out new/scores.csv",
-        ("new",),
+        "--predictions given/predictions --references given/data/labelsTs --out scores.csv",
+        ("scores.csv", "scores.json", "scores_boxplot.png"),
     ),
     "audit": Scene("audit", build_run, "--data given/noisy --run given/run --out audit", ("audit",)),
     "audit by folds": Scene("audit", build_noisy, f"--data given/noisy --out audit {FOLDS}", ("audit",)),

@@ -100,9 +100,9 @@ def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, An
 
 _WITHOUT_EFFECT = {
     *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
-    *("checkpoint", "probabilities", "against", "workers", "batch"),
+    *("checkpoint", "probabilities", "against", "batch", "precision", "devices", "nodes", "workers", "compile"),
 }
-"""Arguments of commands that say where something lies, what is written besides, or how fast it is done."""
+"""Arguments of commands that say where something lies, what is written besides, or what is computed on."""
 
 
 def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class Unit:
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
         content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
-        row, labels, seed = (content[name] for name in ("row", "labels", "seed"))
-        return cls(row, labels, seed, folder, content["what"], content["where"], content.get("given", {}))
+        named = {name: content[name] for name in ("row", "labels", "seed", "what", "where")}
+        return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from segmend.data.case import Quality, Split
 from segmend.data.check import Survey, survey_folder
-from segmend.errors import InputError
+from segmend.errors import InputError, printable
 
 
 def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[InputError]:
@@ -47,7 +47,7 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
         for severity, finding in found:
             print(f"{severity}: {finding}")
         if summary:
-            print(_in_words(summary))
+            print(printable(_in_words(summary)))
     if survey.problems:
         count = len(survey.problems)
         raise InputError(data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'")

@@ -10,6 +10,7 @@ from pathlib import Path
 from segmend.configuration import name_and_arguments
 from segmend.errors import InputError, did_you_mean
 from segmend.run import Run
+from segmend.values import names_among
 
 
 def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
@@ -33,6 +34,7 @@ def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
     if not names and run is None:
         raise InputError("cite", "nothing is asked for", "name methods and networks, or give a --run")
     known = citations()
+    names = names_among(names, known.keys())
     for name in names:
         if name not in known:
             raise InputError("cite", f"no paper is known of '{name}'", did_you_mean(name, known))

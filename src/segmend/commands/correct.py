@@ -28,7 +28,7 @@ from segmend.labels.corrections import FILE, Correction, extent, merged, read_co
 from segmend.labels.raters import read_drawing
 from segmend.labels.undoing import undone
 from segmend.outputs import check_free, whole_folder
-from segmend.progress import console, track
+from segmend.progress import say, track
 
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5
@@ -103,7 +103,7 @@ def correct(
             rows += _corrected(folder, place, name, choice, copy, number)
         write_cases(copy / "cases.csv", folder.cases)
         write_corrections(copy / FILE, [*before, *rows])
-    console.print(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected", markup=False)
+    say(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected")
     return pd.DataFrame(rows, columns=list(Correction.__dataclass_fields__))
 
 

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from segmend import stopping
 from segmend.commands.check import check
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
@@ -30,7 +31,7 @@ from segmend.methods import PLIL, Supervised
 from segmend.metrics.results import summarise, write_json, write_table
 from segmend.networks import VNet
 from segmend.outputs import check_free, is_whole, locked_folder
-from segmend.progress import console
+from segmend.progress import say
 from segmend.report.command_line import command_line
 from segmend.report.story import METRICS, DemoFolder, result_row, write_story
 
@@ -119,11 +120,12 @@ def demo(
     _check_arguments(settings)
     with locked_folder(out):
         _claim(out, settings)
+        stopping.promise("continue")
         if not folder.data.exists():
             write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
         steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)
         for number, step in enumerate(steps, start=1):
-            console.print(f"[{number}/{len(steps)}] {step.line}", markup=False, soft_wrap=True)
+            say(f"[{number}/{len(steps)}] {step.line}")
             step.run()
         return _tell(folder, settings, [step.line for step in steps])
 
@@ -202,5 +204,5 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)
-    console.print(f"The whole story: {report}", markup=False, soft_wrap=True)
+    say(f"The whole story: {report}")
     return results

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.data.cache import digest_of
-from segmend.data.folder import read_folder
 from segmend.data.image import read_label
 from segmend.errors import InputError
-from segmend.inputs import is_file
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
-from segmend.outputs import check_whole, writing_to
-from segmend.progress import track
+from segmend.outputs import check_whole, check_writable, writing_to
+from segmend.progress import say, track
 
 Unit = Literal["mm", "voxel"]
 
@@ -53,8 +52,8 @@ def evaluate(
     """Scores predictions by overlap and surface distance, case by case and label by label.
 
     Writes ``FILE.csv`` with a row a case and label, ``FILE.json`` with means and counts, and
-    ``FILE_boxplot.png``. Where a dataset.json lies beside the folder of references, labels are called by
-    their names, and voxels that it calls ignored are left out.
+    ``FILE_boxplot.png``, and prints the means. Where a dataset.json lies next to the folder of references, labels
+    are called by the names in it, and voxels that it calls ignored are left out; no more is read of it.
 
     Args:
         predictions: folder of label files. Those without a reference are listed in ``FILE.json`` and not scored.
@@ -93,7 +92,31 @@ def evaluate(
         _write_comparison(out, against)
         tables[against.stem if against.stem != out.stem else str(against)] = read_table(against)
     draw_boxplot(_beside(out, "boxplot.png"), tables, unit)
+    for line in _in_words(table, unit, extra, out):
+        say(line)
     return table
+
+
+def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) -> Iterator[str]:
+    """The means of each label in columns, what was left out, and where the scores are."""
+    heads = ("label", "Dice", f"HD95 ({unit})", f"ASSD ({unit})", "NSD", "cases", "undefined")
+    rows = [heads]
+    for label, of_label in summarise(table)["labels"].items():
+        means = [_mean(of_label[metric]) for metric in ("dice", "hd95", "assd", "nsd")]
+        rows.append((label, *means, str(len(table[table["label"] == label])), str(of_label["hd95"]["undefined"])))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    for label, *cells in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([label.ljust(widths[0]), *numbers]).rstrip()
+    if extra:
+        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
+        yield f"not scored, as they have no reference: {', '.join(extra[:3])}{more}"
+    yield f"scores: {out}"
+
+
+def _mean(statistics: Mapping[str, float | None]) -> str:
+    mean, spread = statistics["mean"], statistics["std"]
+    return "-" if mean is None or spread is None else f"{mean:.3f} ± {spread:.3f}"
 
 
 def _score(
@@ -148,13 +171,37 @@ def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
 
 
 def _read_classes(references: Path) -> _Classes:
-    root = references.absolute().parent
-    if not is_file(root / "dataset.json"):
+    """Names and the ignored value, as far as they can be read; says what cannot. Nothing else is asked of the file."""
+    path = references.absolute().parent / "dataset.json"
+    if not os.path.lexists(path):
         return _Classes()
-    folder, problems = read_folder(root)
-    if folder is None:
-        raise problems[0]
-    return _Classes({value: name for name, value in folder.labels.items() if value}, folder.ignore)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # which may hide that a value is to be ignored
+        raise InputError(path, f"is not valid JSON ({error})", "correct it, or move it elsewhere") from error
+    given = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        say(f"{path}: holds no names of labels; they are called by their values")
+        return _Classes()
+    values: dict[str, int] = {}
+    for name, value in given.items():
+        name, value = (value, int(name)) if _is_value(name) and isinstance(value, str) else (name, value)
+        if type(value) is int and name and name not in values and value not in values.values():
+            values[name] = value
+    ignore = values.pop("ignore", None)
+    # A name such as 3 for the value 1 could not be told from the value 3.
+    names = {value: name for name, value in values.items() if value and (not _is_value(name) or int(name) == value)}
+    unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
+    if unread:
+        say(
+            f"{path}: {unread} of {len(given)} labels are regions or have no name and value of their own; "
+            "they are called by their values"
+        )
+    return _Classes(names, ignore)
+
+
+def _is_value(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 6
 
 
 def _check_arguments(
@@ -168,8 +215,11 @@ def _check_arguments(
         raise InputError("labels", f"are {labels}", "give label values other than 0, which is the background")
     if out.suffix != ".csv":
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
-    if not out.parent.is_dir():
-        raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    with writing_to(out):
+        if not out.parent.is_dir():
+            raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    for file in (out, _beside(out, "comparison.json")):
+        check_writable(file)
     check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():

@@ -21,7 +21,7 @@ from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.folds import with_fold_hidden
 from segmend.outputs import whole_file
 from segmend.precision import Precision, best_device
-from segmend.progress import console, track
+from segmend.progress import say, track
 from segmend.run import Run
 from segmend.segmenter import Segmenter
 
@@ -60,7 +60,7 @@ class Folds:
             missing = lacking([case for case in cases if judged_by[case.name] == fold], self.folder, out)
             if not missing and not out.fold(fold).exists():
                 continue
-            console.print(f"fold {fold} of {count}", markup=False)
+            say(f"fold {fold} of {count}")
             # A finished run is not repeated; but it is made sure that it is one of these arguments.
             run = self._train(fold, out)
             if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from segmend.labels.fuse import disagreement, majority, staple, staple_label, vo
 from segmend.labels.raters import choose_raters, drawings_of, read_drawing
 from segmend.metrics.overlap import dice
 from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
+from segmend.progress import say, track
 
 Rule = Literal["majority", "staple"]
 
@@ -124,7 +124,23 @@ def fuse(
                 for case in folder.cases
             ],
         )
-        return write_rows(copy / "fusion.csv", Row, rows)
+        table = write_rows(copy / "fusion.csv", Row, rows)
+    for line in _in_words(drawn, chosen, out):
+        say(line)
+    return table
+
+
+def _in_words(drawn: Mapping[str, Mapping[str, Path]], raters: Iterable[str], out: Path) -> Iterator[str]:
+    """What was fused, which raters drew less than all of it, and where it is."""
+    fused = [name for name, files in drawn.items() if len(files) > 1]
+    single = [name for name, files in drawn.items() if len(files) == 1]
+    yield f"labels fused: {len(fused)}, in {out}"
+    for rater in raters:
+        absent = [name for name in (*fused, *single) if rater not in drawn[name]]
+        if absent:
+            yield f"{rater} drew {len(fused) + len(single) - len(absent)} of them; the first without is {absent[0]}"
+    if single:
+        yield f"labels of one rater only, kept as they are: {len(single)}; the first is {single[0]}"
 
 
 def _fused(drawings: Sequence[NDArray[np.uint8]], classes: int, rule: Rule) -> NDArray[np.uint8]:

@@ -93,5 +93,6 @@ def _print_page(cls: type[Method], description: dict[str, Any]) -> None:
     console.print(inspect.getdoc(cls) or "", markup=False)
     defaults = ", ".join(f"{argument['name']}={argument['default']}" for argument in description["arguments"])
     known = " and ".join(description["known"]) or "nothing"
-    console.print(f"\nDefaults: {defaults or 'none'}\nA batch holds {description['needs']}; must be known: {known}.")
-    console.print(f"Cost: {cls.cost}.\n{cls.paper}".rstrip())
+    needs = f"A batch holds {description['needs']}; must be known: {known}."
+    console.print(f"\nDefaults: {defaults or 'none'}\n{needs}", markup=False)
+    console.print(f"Cost: {cls.cost}.\n{cls.paper}".rstrip(), markup=False)

@@ -22,7 +22,7 @@ from segmend.data.maps import check_map_names, map_name
 from segmend.errors import InputError
 from segmend.inference import Weighting
 from segmend.inputs import is_folder
-from segmend.outputs import check_continuable, continued_folder, whole_file
+from segmend.outputs import check_continuable, continued_folder, is_whole, whole_file
 from segmend.precision import Precision, best_device
 from segmend.progress import console, track
 from segmend.run import Run, Task
@@ -75,6 +75,8 @@ def predict(
     Example:
         segmend predict --run RUN --images DATA/imagesTs --out PREDICTIONS
     """
+    if out.is_dir() and not is_whole(out):
+        stopping.promise("continue")
     source = Run(run)
     if not 0 <= overlap < 1:
         raise InputError("--overlap", f"is {overlap}", "give a share from 0 to below 1")

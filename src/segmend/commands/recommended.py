@@ -9,7 +9,7 @@ from segmend.data.case import Case, Quality
 from segmend.errors import InputError
 from segmend.methods import Method, OffsetCorrection, Supervised
 from segmend.networks import Network
-from segmend.progress import console
+from segmend.progress import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
     """
     if method is None:
         best = recommended(cases)
-        console.print(f"method: {best.method.__name__}, as {best.reason}", markup=False)
+        say(f"method: {best.method.__name__}, as {best.reason}")
         method = best.method
     try:
         made: object = method(network)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from segmend import stopping
 from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
 from segmend.commands.recommended import built_method
 from segmend.data.augment import Augmentation
@@ -28,7 +29,7 @@ from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
 from segmend.precision import Precision
-from segmend.progress import console
+from segmend.progress import say
 from segmend.run import Run, Task, configuration_of
 from segmend.training import Training, fit
 
@@ -109,6 +110,7 @@ def train(
     Example:
         segmend train --data DATA --out RUN --iterations 1000
     """
+    stopping.promise("continue" if Run(out).last.is_file() else None)
     folder = DataFolder.open(data, cases)
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
@@ -168,10 +170,11 @@ def train(
     run.check_data(state)
     cache = cache or default_cache()
     if run.finished:
-        if run.data_state is None:
-            _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
-        console.print(f"{out} is finished already; nothing to do", markup=False)
+        _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
+        say(f"{out} is finished already; nothing to do")
         return run
+    with run.kept():
+        pass  # a place that cannot be written to is refused before the data are prepared
 
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)
@@ -216,6 +219,8 @@ def train(
 
 def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cache: Path) -> None:
     """Makes sure that a finished run without data.json, of an earlier version, is one of these data."""
+    if run.data_state is not None:
+        return
     if data_digest(prepare(folder, cases, run.task.preprocessing, cache)) != run.task.fingerprint:
         remedy = "choose another --out, or restore the data folder"
         raise InputError(run.path, "was trained on other data", remedy)

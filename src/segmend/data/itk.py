@@ -213,6 +213,10 @@ def _meta_claims(path: Path, start: bytes) -> _Claims:
     channels = _whole_numbers(path, fields.get("ElementNumberOfChannels", "1"), "1")
     binary, compressed = (_is_true(fields.get(key, "")) for key in ("BinaryData", "CompressedData"))
     encoding = "zlib" if compressed else "raw" if binary else "text"
+    if compressed:
+        # SimpleITK takes this number for granted, and gives noise where it is missing or wrong.
+        size = _whole_numbers(path, fields.get("CompressedDataSize", ""), "1")[0]
+        require_length(path, size, path.stat().st_size - end)
     values = math.prod(sides) * channels[0]
     return _Claims(values, _META_TYPES[fields["ElementType"]], encoding, end, fields.get("DistanceUnits", ""))
 

@@ -179,8 +179,8 @@ def _text(path: Path, remedy: str) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = 1 + content[: error.start].count(b"\n")
-        reason = f"line {line}: the byte 0x{content[error.start]:02X} is not {encoding.upper()}"
+        line = 1 + error.object[: error.start].count(b"\n")  # which lacks the mark
+        reason = f"line {line}: the byte 0x{error.object[error.start]:02X} is not {encoding.upper()}"
         raise InputError(path, f"cannot be read as a table ({reason})", _SAVE) from error
     for number, content_of_line in _text_lines(text):
         bad = re.search(r"[\x00-\x08\x0e-\x1f\x7f]", content_of_line)

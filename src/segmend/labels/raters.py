@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from segmend.data.case import Case
 from segmend.data.finding import MAIN, label_of, rater_folders
 from segmend.data.folder import DataFolder
-from segmend.data.image import Grid, read_label
+from segmend.data.image import Grid, read_grid, read_label
 from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
 from segmend.inputs import is_folder
+from segmend.values import names_among
 
 
 def find_raters(folder: DataFolder) -> dict[str, Path]:
@@ -35,7 +36,8 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
         InputError: there is no such rater.
     """
     known = find_raters(folder)
-    chosen = list(known) if names is None else [canonical(str(name)) for name in names]
+    given = [] if names is None else [canonical(name) for name in names_among(names, known.keys())]
+    chosen = list(known) if names is None else list(dict.fromkeys(given))
     for name in chosen:
         if name not in known:
             raise InputError("--raters", f"there is no rater '{name}'", did_you_mean(name, known))
@@ -54,9 +56,9 @@ def read_drawing(path: Path, folder: DataFolder, grid: Grid) -> NDArray[np.uint8
     Raises:
         InputError: it cannot be read, does not lie on the grid, or holds values that dataset.json does not name.
     """
-    values, own = read_label(path)
-    if not own.matches(grid):
+    if not read_grid(path).matches(grid):
         raise InputError(path, "does not lie over its scan", "resample it to the scan's grid")
+    values, _ = read_label(path)
     indices = folder.to_indices(values)
     unknown = np.setdiff1d(values[indices == IGNORE], [] if folder.ignore is None else [folder.ignore])
     if unknown.size:

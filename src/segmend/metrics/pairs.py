@@ -41,11 +41,10 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     missing = [case for case in true if case not in predicted]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            predictions,
-            f"holds no prediction for {', '.join(missing[:3])}{more}",
-            f"predict every case of {references}, or give a folder with only the references to score",
-        )
+        remedy = f"predict every case of {references}, or give a folder with only the references to score"
+        if all(f"{case}_0000" in predicted for case in missing):
+            remedy = "files of labels are named CASE, without the _0000 of scans; rename them if they are predictions"
+        raise InputError(predictions, f"holds no prediction for {', '.join(missing[:3])}{more}", remedy)
     pairs = [Pair(case, predicted[case], true[case]) for case in sorted(true)]
     for pair in pairs:
         _check_grids(pair)

@@ -194,7 +194,8 @@ class Page {
       return fact;
     }));
     const seen = "The model that judges this label was trained on it, which makes it look better than it is.";
-    const findings = [...this.findings[row.case] ?? [], ...row.seen ? [seen] : []];
+    const own = Object.hasOwn(this.findings, row.case) ? this.findings[row.case] : [];
+    const findings = [...own, ...row.seen ? [seen] : []];
     byId("findings").replaceChildren(...findings.map((finding) => make("li", "", finding)));
   }
 

@@ -58,7 +58,7 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
         raise InputError(audit, problem, "run the same 'segmend audit' again") from error
     report = audit / "report.html"
     with whole_file(report) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return report
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segmend.outputs import whole_file
+from segmend.pictures import legend_name, save_picture
 
 _SMOOTHED_SHARE = 0.05
 """Share of the rows that the thick line averages over."""
@@ -32,7 +32,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         axes[0].plot(values, color=colour, alpha=0.25, linewidth=0.8)
         window = max(1, round(_SMOOTHED_SHARE * len(values)))
         smooth = values.rolling(window, min_periods=1, center=True).mean()
-        axes[0].plot(smooth, color=colour, label=name, linewidth=1.8)
+        axes[0].plot(smooth, color=colour, label=legend_name(name), linewidth=1.8)
     axes[0].set(ylabel="weighted loss terms", title=title, ylim=(0, None))
     axes[0].legend(frameon=False)
     if validated:
@@ -41,5 +41,4 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
     axes[-1].set_xlabel("step")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    with whole_file(path) as file:
-        figure.savefig(file, dpi=120)
+    save_picture(figure, path, 120)

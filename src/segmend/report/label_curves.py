@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segmend.outputs import whole_file
+from segmend.pictures import save_picture
 
 GOOD = 0.9
 """Given labels with this Dice to the truth or more need no mending; they should at least not get worse."""
@@ -35,8 +35,7 @@ def draw_label_curves(table: Path, path: Path, title: str) -> None:
     for axis in axes:
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         axis.spines[["top", "right"]].set_visible(False)
-    with whole_file(path) as file:
-        figure.savefig(file, dpi=120)
+    save_picture(figure, path, 120)
 
 
 def _draw_changes(axes: Axes, rows: pd.DataFrame) -> None:

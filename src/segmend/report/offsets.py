@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segmend.outputs import whole_file
+from segmend.pictures import legend_name, save_picture
 
 
 def draw_offsets(table: Path, path: Path, title: str) -> None:
@@ -31,15 +31,14 @@ def draw_offsets(table: Path, path: Path, title: str) -> None:
         axes.set_title(f"class {cls}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    with whole_file(path) as file:
-        figure.savefig(file, dpi=120)
+    save_picture(figure, path, 120)
 
 
 def _draw_class(axes: Axes, rows: pd.DataFrame) -> None:
     known = bool(rows["true_mm"].notna().any())
     rows = rows.assign(at=rows["true_mm"] if known else np.arange(len(rows)))
     for annotator, drawn in rows.groupby("annotator"):
-        name = str(annotator) or "annotator not told"
+        name = legend_name(str(annotator)) or "annotator unknown"
         axes.errorbar(drawn["at"], drawn["offset_mm"], yerr=drawn["error_mm"], fmt="o", ms=4, lw=0.8, label=name)
     if known:
         ends = [float(rows[["at", "offset_mm"]].min().min()), float(rows[["at", "offset_mm"]].max().max())]

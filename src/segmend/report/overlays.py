@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from segmend.data.image import Grid
-from segmend.outputs import whole_file
+from segmend.pictures import legend_name, save_picture
 
 GROUND, INK = "#101418", "#e8eaed"
 """Colours of what surrounds the slices and of the writing on it, as in an image viewer."""
@@ -113,12 +113,16 @@ def draw_overlays(path: Path, rows: Sequence[Sequence[View]], colours: Mapping[s
             _draw_view(axes, view, colours)
     lines = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours.values()]
     legend = figure.legend(
-        lines, list(colours), loc="outside upper center", ncols=len(colours), frameon=False, fontsize=11
+        lines,
+        list(map(legend_name, colours)),
+        loc="outside upper center",
+        ncols=len(colours),
+        frameon=False,
+        fontsize=11,
     )
     for text in legend.get_texts():
-        text.set(color=INK, parse_math=False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DOTS)
+        text.set(color=INK)
+    save_picture(figure, path, _DOTS)
 
 
 def _draw_view(axes: Axes, view: View, colours: Mapping[str, str]) -> None:
@@ -128,7 +132,7 @@ def _draw_view(axes: Axes, view: View, colours: Mapping[str, str]) -> None:
     for name, label in view.labels.items():
         for value in np.unique(label[label != 0]):
             _outline(axes, label == value, colours[name])
-    axes.set_title(view.title, color=INK, fontsize=10, parse_math=False, pad=5)
+    axes.set_title(view.title, color=INK, fontsize=10, pad=5)
     for letter, (x, y, across, along) in zip(view.sides, _EDGES, strict=True):
         axes.text(x, y, letter, transform=axes.transAxes, color=INK, alpha=0.7, fontsize=8, ha=across, va=along)
 

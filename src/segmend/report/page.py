@@ -95,7 +95,7 @@ def write_page(path: Path, page: Page) -> None:
     """
     text = template("page.html").render(page=page)
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def template(name: str) -> Template:

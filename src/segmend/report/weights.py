@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from segmend.functional.voxel import IGNORE
-from segmend.outputs import whole_file
+from segmend.pictures import save_picture
 from segmend.report.overlays import GROUND, INK
 
 _HEADINGS = ("image", "given label", "pseudo label", "weight of given label", "weight of pseudo label")
@@ -71,8 +71,7 @@ def draw_weights(path: Path, slices: Sequence[WeightedSlice]) -> None:
         _draw_label(row[1], each.given_label)
         _draw_label(row[2], each.pseudo_label)
         _draw_maps(figure, row[3:], each.given_weight, each.pseudo_weight)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=_DOTS)
+    save_picture(figure, path, _DOTS)
 
 
 def _draw_label(axes: Axes, label: NDArray[np.integer]) -> None:
