@@ -122,7 +122,9 @@ class TestConfiguration:
         file.write_text(yaml.safe_dump(changed(yaml.safe_load(file.read_text()), place, value)))
         refused("config.yaml", problem)
 
-    @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 20000, b"a: b: c", b"- a", b"a: !!python/name:os.system"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"\xff\xfe", b"[" * 20000, b"a: b: c", b"- a", b"a: !!python/name:os.system"]
+    )
     def test_as_a_whole(self, run, refused, content):
         (run.path / "config.yaml").write_bytes(content)
         refused("config.yaml: is not the configuration of a run")
@@ -265,7 +267,7 @@ class TestFile:
         refused("last.ckpt: is damaged or of another configuration")
         not_continued()
 
-    @pytest.mark.parametrize("make", [os.mkdir, lambda path: os.symlink("nowhere", path)])
+    @pytest.mark.parametrize("make", [os.mkdir, lambda path: path.symlink_to("nowhere")])
     def test_that_is_none(self, run, not_continued, make):
         run.last.unlink()
         make(run.last)
