@@ -96,8 +96,7 @@ class TestOfSomebodyElse:
 
     def test_imports_nothing_where_a_library_takes_a_function(self, write, module, capsys):
         path = write(
-            "data: d\nout: o\n"
-            "network: {class_path: SegResNetDS, init_args: {preprocess: someones_module.Mine}}"
+            "data: d\nout: o\nnetwork: {class_path: SegResNetDS, init_args: {preprocess: someones_module.Mine}}"
         )
         assert main(["train", "--config", path]) != 0
         assert "preprocess" in capsys.readouterr().err

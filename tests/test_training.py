@@ -234,7 +234,7 @@ class TestResume:
     ):
         """The validation is done when the run continues, also that after the last step."""
         validation = [make_case("v", Split.VAL), make_case("ww", Split.VAL)]
-        optimisation = Optimisation(learning_rate=0.25, momentum=0.0, weight_decay=0.0, schedule="constant")
+        optimisation = replace(CONSTANT, learning_rate=0.25, momentum=0.0)
         options = {"validation": validation, "optimisation": optimisation}
         scored = []
 
