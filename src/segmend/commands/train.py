@@ -163,6 +163,8 @@ def train(
     run.check_free_for(config)
     if run.finished:
         return run
+    with run.kept():
+        pass  # a place that cannot be written to is refused before the data are prepared
 
     cache = cache or default_cache()
     fingerprint = _fingerprint(folder, cache)
