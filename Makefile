@@ -26,6 +26,9 @@ test-slow: .venv/ready
 fuzz: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/fuzz.py $(ARGUMENTS)
 
+kills: .venv/ready
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/support $(BIN)/python tests/robustness/kill.py $(ARGUMENTS)
+
 coverage: .venv/ready
 	$(TEST) -m "not slow" --cov --cov-report=term-missing:skip-covered
 

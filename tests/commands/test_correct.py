@@ -344,6 +344,27 @@ class TestRefusals:
         audit.labels.unlink()
         assert "audit.csv: does not exist" in refused()
 
+    @pytest.mark.parametrize(
+        ("name", "old", "new", "problem"),
+        [
+            ("labels", "organ", "orgna", "judges a label 'orgna'. Did you mean organ?"),
+            ("labels", "organ", "background", "judges a label 'background'"),
+            ("labels", "0.25", "good", "'score' holds something that is no number"),
+            ("labels", "regions", "os.system", "a proposal is 'os.system'"),
+            ("settings", "{", "[", "is damaged"),
+        ],
+    )
+    def test_damaged_audits(self, audit, tmp_path, refused, name, old, new, problem):
+        path = getattr(audit, name)
+        path.write_text(path.read_text().replace(old, new))
+        assert problem in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
+    def test_a_proposal_on_another_grid(self, audit, tmp_path, write_scan, refused):
+        write_scan(audit.proposal("b", ".nii.gz"), np.zeros((4, 4, 4), np.uint8))
+        assert "proposals/b.nii.gz" in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
     def test_numbers_and_places(self, data, tmp_path, refused):
         assert "--minimum_score: is 1.5" in refused("--minimum_score", "1.5")
         assert "lies in the data folder" in refused(out="data/out")

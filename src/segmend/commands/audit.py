@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend import stopping
 from segmend.commands.arguments import report_unlabelled
 from segmend.commands.audit_settings import audit_settings, claim, training_settings
 from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
@@ -167,6 +168,7 @@ def audit(
         settings["training"] = training_settings(folder, method, network, dimensions, deciding)
     with locked_folder(out):
         claim(place, settings)
+        stopping.promise("continue")
 
         findings, portraits = first_look(folder, judged)
         missing = lacking(judged, folder, place)
