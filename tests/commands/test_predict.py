@@ -17,7 +17,6 @@ import torch
 import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
-from segmend.data.maps import map_name
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.methods import Supervised
 from segmend.run import Run, Task, configuration_of
@@ -223,15 +222,14 @@ class TestProbabilities:
         label = values_of(out / "a.nii.gz")
         np.testing.assert_array_equal(label, np.array([0, 7, 300])[values.argmax(0)])
 
-    def test_names_that_run_into_each_other_have_files_of_their_own(self, make_run, images, predict):
-        labels = ("background", "kidney", "left_kidney")
-        make_run(labels=labels)
+    def test_names_that_would_share_a_file_are_refused_before_work(self, make_run, images, refused):
+        make_run(labels=("background", "kidney", "left_kidney"))
         shutil.copy(images / "a_0000.nii.gz", images / "a_left_0000.nii.gz")
-        out = predict(images, "--probabilities")
-        assert len(list((out / "probabilities").iterdir())) == 6
-        for case in ("a", "a_left"):
-            maps = [nibabel.load(out / "probabilities" / map_name(case, label, labels)).dataobj for label in labels]
-            np.testing.assert_allclose(np.stack([np.asarray(each) for each in maps]).sum(0), 1, atol=1e-5)
+        message = refused(images, "--probabilities")
+        clash = "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file"
+        assert clash in message
+            "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file" in message
+        )
 
     def test_cases_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
         make_run()

@@ -110,7 +110,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / map_name(case.name, label, folder.labels), share, like=case.images[0])
+                    write_map(copy / "soft" / map_name(case.name, label), share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [

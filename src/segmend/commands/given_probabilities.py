@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segmend.data.case import Case
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, read_image
-from segmend.data.maps import MapFiles
+from segmend.data.maps import check_map_names, map_name
 from segmend.data.nnunet import Declared, declared_classes, declared_reader
 from segmend.errors import InputError
 from segmend.labels.audit.evidence import write_evidence
@@ -68,7 +68,9 @@ class GivenProbabilities:
     def files(self, case: Case) -> list[Path]:
         """The files of a case: one, or one for each class."""
         packed = self.arrays / f"{case.name}.npz"
-        return [packed] if packed.is_file() else self._maps.files(case.name)
+        if packed.is_file():
+            return [packed]
+        return [self.arrays / map_name(case.name, label) for label in self.folder.labels]
 
     @property
     def declared(self) -> dict[str, object]:
@@ -95,6 +97,8 @@ class GivenProbabilities:
             other = next(case for case in cases if not self._packed(case))
             problem = f"holds {packed[0].name}.npz, but maps of case '{other.name}'"
             raise InputError(self.root, problem, "give all cases in one form")
+        if not packed:
+            check_map_names(self.root, [case.name for case in cases], self.folder.labels)
         for case in cases:
             assert case.label is not None
             grid = read_grid(case.label)
@@ -147,10 +151,6 @@ class GivenProbabilities:
                 for index, of_class in enumerate(array)
             )
             write_evidence(out.evidence(case.name), maps)
-
-    @cached_property
-    def _maps(self) -> MapFiles:
-        return MapFiles(self.arrays, tuple(case.name for case in self.folder.cases), tuple(self.folder.labels))
 
     @cached_property
     def _reader(self) -> Declared | None:

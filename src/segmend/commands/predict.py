@@ -55,8 +55,7 @@ def predict(
         run: a run folder.
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
-        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; '_' in
-            the name of a class becomes %5F where it ends like another class.
+        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: share of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -146,7 +145,7 @@ def _write_prediction(
     write_label(written[0], values[segmenter.classes(image, grid)], like=like)
     if probabilities:
         for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-            written.append(folder / "probabilities" / map_name(name, label, names))
+            written.append(folder / "probabilities" / map_name(name, label))
             write_map(written[-1], of_class, like=like)
     return written
 
