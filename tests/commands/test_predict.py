@@ -228,8 +228,6 @@ class TestProbabilities:
         message = refused(images, "--probabilities")
         clash = "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file"
         assert clash in message
-            "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file" in message
-        )
 
     def test_cases_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
         make_run()
