@@ -170,14 +170,14 @@ def check_free(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
         place = Path(os.path.realpath(path))
+        if is_first_process() and not is_mine(place / _LOCK):
+            with _made(place.parent), locked(_hidden(place, "lock"), path):
+                _remove(_hidden(place, "unfinished"))
         if path.is_dir():
             refuse_if_written(path)
             if content(path):
                 raise InputError(path, "already holds something", "choose another folder, or delete this one")
             remove_leftovers(path)
-        if is_first_process() and not is_mine(place / _LOCK):
-            with _made(place.parent), locked(_hidden(place, "lock"), path):
-                _remove(_hidden(place, "unfinished"))
 
 
 def check_writable(path: Path) -> None:
