@@ -203,7 +203,10 @@ def remove_leftovers(folder: Path) -> None:
 
     What a living process is writing stays, as does what ``continued_folder`` takes over.
     """
-    for path in sorted(folder.rglob(f"{HIDDEN}*")):
+    found: list[Path] = []
+    with suppress(OSError):  # a name too long, or a folder that may not be read
+        found = sorted(folder.rglob(f"{HIDDEN}*"))
+    for path in found:
         kind, name = _kind_and_name(path)
         if kind in ("unfinished", "lock") and path.exists():
             with (
