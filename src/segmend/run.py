@@ -23,7 +23,7 @@ from segmend.inputs import is_file, read_json
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
-from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
+from segmend.outputs import content, locked_folder, refuse_if_written, remove_leftovers, whole_file, writing_to
 from segmend.task import Task as Task
 from segmend.task import check_task
 from segmend.unallocated import build_unallocated
@@ -145,13 +145,14 @@ class Run:
         return locked_folder(self.path)
 
     def check_free_for(self, config: Mapping[str, Any]) -> None:
-        """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
+        """Makes sure that the folder is free, or holds a run of this configuration, and tidies it up.
 
         Raises:
             InputError: the folder holds a run of another configuration, or something else; or another process
                 is training there.
         """
         refuse_if_written(self.path)
+        remove_leftovers(self.path)  # also of a run that was killed when it had just been finished
         with writing_to(self.path):
             self._check_content(config)
 
