@@ -120,7 +120,7 @@ class TestListening:
                 "stopped by SIGTERM; run the same command again to continue from step 7"
             )
         finally:
-            stopping.promise(None)
+            stopping.promise_nothing()
         assert str(Stopped(signal.SIGINT)) == "stopped by Ctrl+C; run the same command again to start again"
 
 

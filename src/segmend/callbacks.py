@@ -138,6 +138,11 @@ class Checkpoints(Callback):
         if self.remaining:
             self._end_step(trainer, pl_module)
 
+    def take_up(self, trainer: Trainer, learner: LightningModule) -> None:
+        """Does what remained to be done at the end of the last step."""
+        self.logbook.on_train_start(trainer, learner)
+        self.on_train_start(trainer, learner)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    stopping.promise(None)
+    stopping.promise_nothing()
     with stopping.listening():
         try:
             _escape_what_cannot_be_printed()

@@ -67,13 +67,20 @@ _outlook = _START_AGAIN
 
 
 def promise(what: str | None) -> None:
-    """States what the same command would do if the process were stopped from now on.
+    """States what the same command would do if the process were stopped from now on; at first, it would start again.
 
     Args:
-        what: such as "continue from step 250"; None if the command would start again.
+        what: such as "continue from step 250"; None leaves what was stated before.
     """
     global _outlook
-    _outlook = _START_AGAIN if what is None else f"run the same command again to {what}"
+    if what is not None:
+        _outlook = f"run the same command again to {what}"
+
+
+def promise_nothing() -> None:
+    """Takes back what was promised, at the beginning of a command."""
+    global _outlook
+    _outlook = _START_AGAIN
 
 
 class _Listener:

@@ -119,13 +119,11 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
     learner.make_loader = lambda rank, processes: _loader(training, labels, hardware, done, rank, processes)
-    if done:
-        stopping.promise(f"continue from step {done}")
+    stopping.promise(f"continue from step {done}" if done else None)
     with stopping.deferred():
         _fit(trainer, learner, run.last if done else None)
         if checkpoints.remaining:  # the trainer does nothing where no step is left
-            for callback in (log, checkpoints):
-                callback.on_train_start(trainer, learner)
+            checkpoints.take_up(trainer, learner)
     stopping.promise("continue")
     if trainer.is_global_zero:
         _draw(run, f"{type(method).__name__}, {run.path.name}", judged=bool(judged))

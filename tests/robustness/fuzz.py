@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -55,43 +55,49 @@ class Outcome:
     said: str
 
 
-def fuzz(work: Path, folders: Mapping[int, int], jobs: int = 2) -> Iterator[Outcome]:
+def fuzz(
+    work: Path, folders: Mapping[int, int], jobs: int = 2, endings: Sequence[str] = tuple(SHAPES), commands: int = 2
+) -> Iterator[Outcome]:
     """Tries the commands on folders, and gives the outcome of each.
 
     Args:
         work: where to make the folders.
         folders: seed of each folder by its number.
         jobs: folders at a time.
+        endings: of the files in them.
+        commands: how many are tried on each folder at most.
     """
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
         context.set_forkserver_preload(_PRELOADED)
-    bases = _call(context, work, None, partial(_make_bases, work / "bases"), 600.0)
+    bases = _call(context, work, None, partial(_make_bases, work / "bases", endings), 600.0)
     if bases.get("fault"):
         raise RuntimeError(bases["said"])
     with ThreadPoolExecutor(jobs) as pool:
         yield from (
             outcome
-            for outcomes in pool.map(lambda item: _try_folder(context, work, *item), folders.items())
+            for outcomes in pool.map(lambda item: _try_folder(context, work, endings, commands, *item), folders.items())
             for outcome in outcomes
         )
 
 
-def _make_bases(root: Path) -> tuple[int, str]:
-    for ending in SHAPES:
+def _make_bases(root: Path, endings: Sequence[str]) -> tuple[int, str]:
+    for ending in endings:
         make_base(root / ending[1:], ending)
     return 0, ""
 
 
-def _try_folder(context: Any, work: Path, number: int, seed: int) -> list[Outcome]:
+def _try_folder(
+    context: Any, work: Path, endings: Sequence[str], commands: int, number: int, seed: int
+) -> list[Outcome]:
     chance = random.Random(seed)
-    ending = chance.choice(list(SHAPES))
+    ending = chance.choice(endings)
     base = Base(work / f"{number:04d}", ending)
     shutil.copytree(work / "bases" / ending[1:], base.root)
     damage = MUTATIONS[number % len(MUTATIONS)](base, chance)
     before = _listing(base.root)
     outcomes = []
-    for name in dict.fromkeys(damage.reads):
+    for name in damage.reads[:commands]:
         words = base.command(name)
         said = _call(context, base.root, base.root / "cache", partial(_main, words), MOST_SECONDS)
         fault = said.get("fault") or _judged(damage, name, base, said["status"], said["said"]) or _traces(base, before)

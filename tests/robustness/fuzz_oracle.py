@@ -23,6 +23,12 @@ _NIFTI_TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
 _MHA_TYPES = {"MET_UCHAR": "u1", "MET_CHAR": "i1", "MET_USHORT": "u2", "MET_SHORT": "i2", "MET_FLOAT": "f4"}
+_MHA_DEFAULTS = {
+    "CompressedData": "False",
+    "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+    "Offset": "0 0 0",
+    "ElementSpacing": "1 1 1",
+}
 _PLACE = ("TransformMatrix", "Offset", "ElementSpacing")
 _NEAR = 0.05
 """Millimetres, and parts of the turning, that no one needs to hear of."""
@@ -63,10 +69,12 @@ def _nifti(raw: bytes) -> Scan | None:
 
 
 def _mha(raw: bytes) -> Scan | None:
+    """What the format says: a field that is not there has its default, others than these mean nothing."""
     head, _, rest = raw.partition(b"ElementDataFile = LOCAL\n")
-    fields = dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in head.decode("ascii").splitlines())
+    lines = head.decode("latin-1").replace("\0", " ").splitlines()
+    fields = _MHA_DEFAULTS | dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in lines if "=" in line)
     shape, number = [int(side) for side in fields["DimSize"].split()], np.dtype(_MHA_TYPES[fields["ElementType"]])
-    voxels = zlib.decompress(rest) if fields.get("CompressedData") == "True" else rest
+    voxels = zlib.decompress(rest) if fields["CompressedData"] == "True" else rest
     if len(shape) != int(fields["NDims"]) or len(voxels) != math.prod(shape) * number.itemsize:
         return None
     numbers = np.array([float(part) for name in _PLACE for part in fields[name].split()])
@@ -107,22 +115,28 @@ def description_must_be_reported(after: Path) -> bool:
 
 
 def table_must_be_reported(after: Path, cases: Sequence[str]) -> bool:
-    """Whether a cases.csv has lines, columns or words that mean nothing."""
+    """Whether a cases.csv has lines, columns or words that mean nothing, however kindly one reads."""
+    raw = after.read_bytes()
     try:
-        rows = list(csv.reader(after.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        first = text.lstrip().splitlines()[:1]
+        separator = ";" if first and ";" in first[0] and "," not in first[0] else ","
+        rows = list(csv.reader(text.splitlines(), delimiter=separator, strict=True))
     except (ValueError, csv.Error):
         return True
-    head, *lines = [row for row in rows if any(cell.strip() for cell in row)] or [[]]
-    if not set(head) <= set(COLUMNS) or "case" not in head or len(set(head)) < len(head):
+    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    head, *lines = rows or [[]]
+    if not set(head) <= {*COLUMNS, ""} or "case" not in head or any(head.count(name) > 1 for name in COLUMNS):
         return True
     cells = [dict(zip(head, line, strict=False)) for line in lines]
-    names = [line["case"].strip() for line in cells]
+    names = [line["case"] for line in cells]
     return (
         any(len(line) > len(head) for line in lines)
+        or any(line.get("") for line in cells)
         or not set(names) <= set(cases)
         or len(set(names)) < len(names)
-        or any(line.get("split", "").strip() not in ("", "train", "val", "test") for line in cells)
-        or any(line.get("quality", "").strip() not in ("", "expert", "noisy", "none") for line in cells)
+        or any(line.get("split", "").lower() not in ("", "train", "val", "test") for line in cells)
+        or any(line.get("quality", "").lower() not in ("", "expert", "noisy", "none") for line in cells)
     )
 
 

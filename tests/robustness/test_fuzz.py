@@ -18,8 +18,8 @@ from fuzz_mutations import MUTATIONS
 
 
 def test_some_broken_folders(tmp_path):
-    """A share of ``make fuzz``: one folder of each kind of damage."""
-    outcomes = list(fuzz(tmp_path, seeds(len(MUTATIONS), 0)))
+    """A share of ``make fuzz``: a folder or two of each kind of damage, and one command on each."""
+    outcomes = list(fuzz(tmp_path, seeds(len(MUTATIONS), 0), endings=[".nii.gz"], commands=1))
     assert len({outcome.number for outcome in outcomes}) == len(MUTATIONS)
     assert not [outcome for outcome in outcomes if outcome.fault], summary(outcomes)
 
@@ -78,7 +78,9 @@ class TestOracle:
             ("case,quality\nben,bad\n", True),
             ("case,quality\neva,noisy\n", True),
             ("case,quality\nben,noisy\nben,noisy\n", True),
-            ("case;quality\nben;noisy\n", True),
+            ("case;quality\nben;Noisy\n", False),
+            ("case,,quality\nben,,noisy\n", False),
+            ("case,,quality\nben,x,noisy\n", True),
             ("case,age\nben,7\n", True),
             ("case\nben,7\n", True),
         ],

@@ -111,20 +111,6 @@ class Evidence:
         except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
 
-    def check(self, classes: int, shape: tuple[int, ...]) -> None:
-        """Makes sure that there is a map of every class on the grid of a label.
-
-        Raises:
-            InputError: there is not, so that the file is of something else.
-        """
-        if self.classes != classes or self._shape != shape:
-            problem = f"holds {self.classes} maps of {self._shape} voxels, not {classes} of {shape}"
-            raise InputError(self.path, problem, "delete it and run the audit again: it is made anew")
-
-    @cached_property
-    def _shape(self) -> tuple[int, ...]:
-        return self.probability(0).shape
-
     def _open(self) -> Any:
         try:
             return np.load(self.path, allow_pickle=False)
