@@ -24,6 +24,7 @@ from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
 from segmend.outputs import content, locked_folder, refuse_if_written, remove_leftovers, whole_file, writing_to
+from segmend.own_classes import import_declared
 from segmend.task import Task as Task
 from segmend.task import check_task
 from segmend.unallocated import build_unallocated
@@ -92,6 +93,9 @@ class Run:
             raise InputError(file, f"is not the configuration of a run ({error.problem})", _OF_A_RUN) from error
         if not isinstance(config, dict) or not {"method", "network"} <= set(config):
             raise InputError(file, "is not the configuration of a run", _OF_A_RUN)
+        for part in ("method", "network"):
+            if isinstance(config[part], dict) and isinstance(config[part].get("class_path"), str):
+                import_declared(config[part]["class_path"])
         for name in ("data", "cases"):
             if not isinstance(config.get(name), (str, type(None))) or "\0" in (config.get(name) or ""):
                 raise InputError(file, f"is damaged ({name} is no path)", "restore it from a copy, or train again")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from segmend.data.names import check_name, clashes
+from segmend.data.names import check_name
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.documents import DamagedError, is_integer, is_number
 from segmend.errors import InputError
@@ -135,8 +135,6 @@ def _check_names(channels: object, labels: object) -> None:
                 check_name("names", kind, name)
     except InputError as error:
         raise DamagedError(f"cannot be used: {error.problem}") from error
-    for first, second in clashes(labels):
-        raise DamagedError(f"holds the classes '{first}' and '{second}', which some file systems take for one")
 
 
 def _is_rule(rule: object) -> bool:

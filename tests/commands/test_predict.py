@@ -245,11 +245,15 @@ class TestProbabilities:
         np.testing.assert_allclose(sum(maps), 1, atol=1e-5)
         assert not values_of(out / "a.nii.gz").any()
 
-    def test_a_network_that_gives_no_numbers(self, make_run, images, refused):
+    @pytest.mark.parametrize(
+        ("scale", "problem"),
+        [(torch.nan, "are not finite"), (3e38, "network: predicts values that are not numbers")],
+    )
+    def test_a_network_that_gives_no_numbers(self, make_run, images, refused, scale, problem):
         run = make_run()
-        state = torch.load(run.last)
-        torch.save({"state_dict": {name: value * torch.nan for name, value in state["state_dict"].items()}}, run.last)
-        assert "network: predicts values that are not numbers" in refused(images)
+        state = torch.load(run.last)["state_dict"]
+        torch.save({"state_dict": {name: torch.full_like(value, scale) for name, value in state.items()}}, run.last)
+        assert problem in refused(images)
 
     def test_not_without_being_asked(self, make_run, images, predict):
         make_run()
