@@ -10,7 +10,7 @@ BENCH_DATA ?= $(wildcard ../shared/data/left_atrium)
 # One thread a test process: the processes themselves fill the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-slow fuzz check coverage bench bundle format clean
+.PHONY: demo test test-slow fuzz kills check coverage golden golden-against refingerprint bench bundle format clean
 
 demo: .venv/ready
 	$(BIN)/segmend demo --out $(DEMO)
@@ -26,6 +26,9 @@ test-slow: .venv/ready
 fuzz: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/fuzz.py $(ARGUMENTS)
 
+kills: .venv/ready
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/support $(BIN)/python tests/robustness/kill.py $(ARGUMENTS)
+
 coverage: .venv/ready
 	$(TEST) -m "not slow" --cov --cov-report=term-missing:skip-covered
 
@@ -34,6 +37,18 @@ check: .venv/ready
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Records the results of the golden runs for processors such as this one.
+golden: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/golden/record.py $(if $(ONLY),--only "$(ONLY)")
+
+# Shows that this tree computes what the commit BASE computes, bit by bit.
+golden-against: .venv/ready
+	$(BIN)/python tests/golden/against.py $(BASE) $(if $(ONLY),--only "$(ONLY)")
+
+# Does that, and then gives recorded runs of BASE the fingerprints of this tree.
+refingerprint: .venv/ready
+	$(BIN)/python benchmarks/refingerprint.py $(BASE)
 
 bench: .venv/ready
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[bench]"

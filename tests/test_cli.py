@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -194,3 +198,84 @@ class TestErrors:
         assert message in printed
         assert printed.endswith("\nSee 'segmend check --help'.\n")
         assert not calls
+
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RuntimeError("out of memory\nat 0x7f")])
+    def test_an_error_of_the_environment_is_one_line(self, fake, capsys, error):
+        fake(lambda: fail(error))
+        assert main(["check", "--data", "d"]) == 1
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1
+        assert type(error).__name__ in printed
+        assert "Add --debug to see its traceback." in printed
+        with pytest.raises(type(error)):
+            main(["check", "--data", "d", "--debug"])
+
+    def test_an_error_within_a_library_is_one_line(self, fake, capsys):
+        fake(lambda: json.loads("{"))
+        assert main(["check", "--data", "d"]) == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("segmend: an error that was not foreseen: JSONDecodeError: Expecting property name")
+        assert printed.count("\n") == 1
+
+    def test_an_exception_that_a_library_made_of_a_signal_is_a_stop(self, fake, capsys):
+        def swallowed():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            raise ImportError("numpy failed to import")
+
+        fake(swallowed)
+        assert main(["check", "--data", "d"]) == 143
+        expected = "segmend: stopped by SIGTERM; run the same command again to start again\n"
+        assert capsys.readouterr().err == expected
+
+    def test_escape_codes_of_names_do_not_reach_the_terminal(self, fake, capsys):
+        fake(lambda: fail(InputError("case\x1b]0;owned\x07\u202e", "is\x9b31m bad", "rename it")))
+        assert main(["check", "--data", "d"]) == 1
+        assert capsys.readouterr().err == "segmend: case\\x1b]0;owned\\x07\\u202e: is\\x9b31m bad. Rename it.\n"
+
+
+class TestProcess:
+    """What only a process of its own shows."""
+
+    @pytest.fixture
+    def start(self):
+        def start(*words, **environment):
+            program = "import sys; from segmend.cli import main; print('ready', flush=True); sys.exit(main())"
+            process = subprocess.Popen(
+                [sys.executable, "-c", program, *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment},
+            )
+            assert process.stdout.readline() == b"ready\n"
+            return process
+
+        return start
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0])
+    def test_a_signal_during_the_imports_is_one_line(self, start, number, status, seconds):
+        process = start("train", "--help")
+        time.sleep(seconds)
+        assert process.poll() is None
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == status
+        assert out == b""
+        cause = "Ctrl+C" if number == signal.SIGINT else "SIGTERM"
+        assert err.decode() == f"segmend: stopped by {cause} before any work began\n"
+
+    def test_a_reader_that_has_gone_is_no_error(self, start):
+        process = start("methods", "--json")
+        process.stdout.close()
+        process.wait(120)
+        assert process.stderr.read() == b""
+        assert process.returncode == 141
+
+    @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+    def test_names_that_the_console_cannot_print_are_escaped(self, start, make_folder, encoding):
+        root = make_folder(labels={"background": 0, "\u0142uk": 1})
+        process = start("check", "--data", str(root), PYTHONIOENCODING=encoding)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert b"\\u0142uk" in out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from segmend import COMMANDS
 from segmend.cli import main
 from segmend.errors import InputError
-from segmend.misuse import check_names, check_words
+from segmend.misuse import check_entry, check_names, check_words
 from segmend.parameters import CHOOSING, kinds_of
 from segmend.words import normalised
 
@@ -127,34 +128,30 @@ class TestCheckWords:
         check_words(normalised(words.split(), command), command)
 
 
-class TestFileOfArguments:
+class TestEntriesOfFiles:
     @pytest.mark.parametrize(
-        ("text", "message"),
+        ("name", "value", "message"),
         [
-            ("seed: some", "seed must be a whole number, got 'some'. Correct this entry."),
-            ("patch: [16, 16, x]", "patch must be whole numbers, got '["),
-            ("settings: {strength: much}", "settings.strength must be a number, got 'much'"),
-            ("settings: {strenth: 1}", "settings has no argument 'strenth'. Did you mean strength?"),
-            ("sed: 1", "there is no argument 'sed'. Did you mean seed?"),
-            ("seed: [1", "cannot be read as YAML"),
-            ("- seed", "does not hold arguments by name"),
-            ("", "does not hold arguments by name"),
-            ("[" * 20000, "cannot be read as YAML"),
+            ("seed", "some", "seed must be a whole number, got 'some'. Correct this entry."),
+            ("patch", [16, 16, "x"], "patch must be whole numbers, got '[16, 16, x]'"),
+            ("settings", {"strength": "much"}, "settings.strength must be a number, got 'much'"),
+            ("settings", {"strenth": 1}, "settings has no argument 'strenth'. Did you mean strength?"),
+            ("loud", 3, "loud must be true or false, got '3'"),
         ],
     )
-    def test_is_named_with_the_entry_that_does_not_fit(self, tmp_path, text, message):
-        file = tmp_path / "a.yaml"
-        file.write_text(text)
-        assert complaint("--config", str(file)).startswith(f"{file}: ")
-        assert message in complaint("--config", str(file))
+    def test_name_the_file_and_what_does_not_fit(self, name, value, message):
+        with pytest.raises(InputError, match=f"^a.yaml line 2: {re.escape(message)}"):
+            check_entry("a.yaml line 2", name, value, command)
 
-    def test_that_does_not_exist(self):
-        assert "nowhere.yaml: does not exist. Give a YAML file" in complaint("--config", "nowhere.yaml")
-        assert "--config: has no value. Give a YAML file" in complaint("--config")
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("seed", 1), ("patch", [16, 16]), ("patch", None), ("spacing", "native"), ("method", None), ("loud", True)],
+    )
+    def test_that_fit_pass(self, name, value):
+        check_entry("a.yaml", name, value, command)
 
-    def test_may_leave_out_what_is_given_with_it(self, tmp_path):
-        (tmp_path / "a.yaml").write_text("seed: 1\npatch: [16, 16]\nspacing: native\nmethod: null\n")
-        check_words(normalised(["--config", str(tmp_path / "a.yaml"), "--data", "d"], command), command)
+    def test_a_file_has_one_name(self):
+        assert "--config must have one value, got 0" in complaint("--config")
 
 
 def _arguments() -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from segmend.errors import InputError
 from segmend.locks import InUseError
 from segmend.outputs import (
     check_free,
+    check_writable,
     content,
     continued_folder,
     locked_folder,
@@ -372,10 +373,27 @@ def test_impossible_names_are_refused_in_words(tmp_path, name, writer):
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800"])
-def test_impossible_names_are_not_free(tmp_path, name):
-    with pytest.raises(InputError, match=r"cannot be"):
-        check_free(tmp_path / name)
+@pytest.mark.parametrize("check", [check_free, check_writable])
+class TestChecksBeforeTheWork:
+    @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "file/below"])
+    def test_impossible_names_are_refused(self, tmp_path, check, name):
+        (tmp_path / "file").touch()
+        with pytest.raises(InputError, match=r"cannot be"):
+            check(tmp_path / name)
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a place where nobody can write")
+    def test_so_is_a_place_where_nobody_can_write(self, check):
+        with pytest.raises(InputError, match=r"^/proc/x: cannot be written"):
+            check(Path("/proc/x"))
+
+    def test_nothing_is_left_where_it_is_possible(self, tmp_path, check):
+        check(tmp_path / "new" / "out")
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_writable_as_a_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder, but a file"):
+        check_writable(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a place where nobody can write")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from segmend.networks import Network
 from segmend.relabelling import CaseOfRun, label_store
 from segmend.run import Run, Task
 from segmend.segmenter import Segmenter
+from segmend.stopping import Stopped
 from segmend.training import Training, fit
 
 TOTAL = 8
@@ -216,6 +218,39 @@ class TestResume:
         assert len(method.batches) == TOTAL - 6
         assert state_of(whole)["method.times"] == 3
         assert_same_run(run, whole, contents)
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_signal_while_labels_are_rewritten_ends_it_at_once_and_loses_no_step(
+        self, trained, whole, contents, monkeypatch, workers
+    ):
+        """What the method has learned in the half revision is forgotten with it."""
+
+        def interrupt(self, cases, step):
+            for made in revise(self, cases, step):
+                yield made
+                if step.index == 3:
+                    signal.raise_signal(signal.SIGTERM)
+                    pytest.fail("went on")
+
+        revise = Chancy.revise
+        monkeypatch.setattr(Chancy, "revise", interrupt)
+        with pytest.raises(Stopped):
+            trained("parts", workers=workers)
+        monkeypatch.setattr(Chancy, "revise", revise)
+        run = Run(trained.root / "parts")
+        assert torch.load(run.last, weights_only=True)["global_step"] == 3
+        assert [path.name for path in run.labels.iterdir()] == ["0001"]
+        assert [path.name for path in run.last.parent.iterdir()] == ["last.ckpt"]
+        run, method = trained("parts", workers=workers)
+        assert [step.index for step, *_ in method.told] == [3, 6]
+        assert_same_run(run, whole, contents)
+
+    def test_a_signal_in_the_first_revision_starts_again(self, trained, whole, contents):
+        with pytest.raises(Stopped):
+            trained("parts", events={("revise", 0): lambda: signal.raise_signal(signal.SIGINT)})
+        run = Run(trained.root / "parts")
+        assert not run.last.exists()
+        assert_same_run(trained("parts")[0], whole, contents)
 
     def test_processes_that_load_data_see_the_same_labels(self, trained, whole, contents):
         """They ask for batches ahead, before labels are rewritten, and after a crash what is on disk may be too new."""

@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 -- in the middle of which block a signal raises is what is tested
 from __future__ import annotations
 
 import signal
@@ -70,7 +71,8 @@ class TestListening:
         file = tmp_path / "temporary"
         process = start(
             f"import pathlib; file = pathlib.Path({str(file)!r}); file.touch()\n"
-            f"with stopping.at_the_end(lambda: file.unlink(missing_ok=True)):\n    print('there', flush=True)\n    {HARD_WORK}"
+            "with stopping.at_the_end(lambda: file.unlink(missing_ok=True)):\n"
+            f"    print('there', flush=True)\n    {HARD_WORK}"
         )
         assert process.stdout.readline() == "there\n"
         time.sleep(0.3)  # until it is within the library
@@ -82,7 +84,8 @@ class TestListening:
 
     def test_an_exception_that_a_destructor_swallows_does_not_keep_it_alive(self, start):
         process = start(
-            "class Slow:\n    def __del__(self):\n        print('gone', flush=True); time.sleep(60)\nSlow()\ntime.sleep(60)"
+            "class Slow:\n    def __del__(self):\n        print('gone', flush=True); time.sleep(60)\n"
+            "Slow()\ntime.sleep(60)"
         )
         assert process.stdout.readline() == "gone\n"
         process.send_signal(signal.SIGINT)
@@ -96,7 +99,7 @@ class TestListening:
         assert ended(process, within=1) == (
             130,
             "",
-            "segmend: stopped by Ctrl+C; run the same command again to start again\n",
+            "segmend: stopped by Ctrl+C before any work began\n",
         )
 
     def test_forked_processes_are_not_heard_as_their_parent(self, start):
@@ -117,7 +120,7 @@ class TestListening:
                 "stopped by SIGTERM; run the same command again to continue from step 7"
             )
         finally:
-            stopping.promise(None)
+            stopping.promise_nothing()
         assert str(Stopped(signal.SIGINT)) == "stopped by Ctrl+C; run the same command again to start again"
 
 

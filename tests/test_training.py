@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from segmend import training
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.data.cache import PreparedCase
 from segmend.data.case import Case, Quality, Split
@@ -20,6 +21,7 @@ from segmend.learner import Optimisation
 from segmend.methods import Method
 from segmend.networks import Network
 from segmend.run import Run, Task
+from segmend.stopping import Stopped
 from segmend.training import Training, fit
 
 CONSTANT = Optimisation(optimiser="sgd", learning_rate=0.1, weight_decay=0.0, schedule="constant")
@@ -201,6 +203,61 @@ class TestResume:
         assert whole.network.weight.item() == weight
         assert [entry[4] for entry in whole.told[::2]][2:] == resumed
         assert whole_run.log.read_bytes() == log
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_ends_it_after_the_running_step_which_is_saved(self, trained, tmp_path, number, workers):
+        hardware = Hardware(precision="32", workers=workers)
+        before = signal.getsignal(number)
+        method = Pull(Slope(1, 2), at=2, event=lambda: signal.raise_signal(number) or 1.0)
+        with pytest.raises(Stopped) as stopped:
+            trained(method, hardware, checkpoint_every=9)
+        assert stopped.value.number == number
+        assert signal.getsignal(number) is before
+        run = Run(tmp_path / "run")
+        assert step_of(run.last) == 3
+        assert [path.name for path in run.last.parent.iterdir()] == ["last.ckpt"]
+        run, method = trained(hardware=hardware, checkpoint_every=9)
+        assert [entry[1] for entry in method.told[::2]] == [3, 4]
+        state, log = torch.load(run.last, weights_only=True), run.log.read_bytes()
+
+        run.path.rename(tmp_path / "resumed")
+        whole_run, _ = trained(hardware=hardware, checkpoint_every=9)
+        whole = torch.load(whole_run.last, weights_only=True)
+        for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+            torch.testing.assert_close(state[part], whole[part], rtol=0, atol=0)
+        assert whole_run.log.read_bytes() == log
+
+    @pytest.mark.parametrize("stopped_at", [2, 4, 5])
+    def test_a_signal_during_validation_ends_it_at_once_and_loses_no_step(
+        self, trained, tmp_path, monkeypatch, stopped_at
+    ):
+        """The validation is done when the run continues, also that after the last step."""
+        validation = [make_case("v", Split.VAL), make_case("ww", Split.VAL)]
+        optimisation = replace(CONSTANT, learning_rate=0.25, momentum=0.0)
+        options = {"validation": validation, "optimisation": optimisation}
+        scored = []
+
+        def score(segmenter, case):
+            scored.append(case.case.name)
+            if len(scored) == stopped_at:
+                signal.raise_signal(signal.SIGTERM)
+                scored.append("went on")
+            return real(segmenter, case)
+
+        real = training._mean_dice
+        monkeypatch.setattr(training, "_mean_dice", score)
+        with pytest.raises(Stopped):
+            trained(**options)
+        assert "went on" not in scored
+        run = Run(tmp_path / "run")
+        assert step_of(run.last) == min(2 * ((stopped_at + 1) // 2), 5)
+        run, _ = trained(**options)
+        parts = run.log.read_bytes(), step_of(run.best), step_of(run.last)
+
+        run.path.rename(tmp_path / "resumed")
+        run, _ = trained(**options)
+        assert (run.log.read_bytes(), step_of(run.best), step_of(run.last)) == parts
 
     def test_a_run_that_only_lacks_its_summary_is_not_trained_again(self, trained):
         run, _ = trained()

@@ -8,8 +8,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,7 +23,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from segmend import stopping
 from segmend.errors import InputError
 from segmend.learner import Learner
-from segmend.outputs import whole_file
+from segmend.outputs import reserve_file, whole_file
 from segmend.progress import Reporter
 from segmend.run import Run
 
@@ -138,6 +138,11 @@ class Checkpoints(Callback):
         if self.remaining:
             self._end_step(trainer, pl_module)
 
+    def take_up(self, trainer: Trainer, learner: LightningModule) -> None:
+        """Does what remained to be done at the end of the last step."""
+        self.logbook.on_train_start(trainer, learner)
+        self.on_train_start(trainer, learner)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -154,6 +159,19 @@ class Checkpoints(Callback):
         self.remaining = tuple(remaining)
         _save(trainer, self.run.last)
         stopping.promise(f"continue from step {trainer.global_step}")
+
+    @contextmanager
+    def reserve(self, trainer: Trainer, remaining: Sequence[str]) -> Iterator[None]:
+        """Has ``last.ckpt`` hold the state from before a block if the process is asked to stop inside."""
+        self.remaining = tuple(remaining)
+        with ExitStack() as stack:
+            if trainer.is_global_zero:
+                stack.enter_context(reserve_file(self.run.last, trainer.save_checkpoint))
+            else:
+                trainer.save_checkpoint(self.run.last)  # takes part, but does not write
+            self.remaining = ()
+            stopping.promise(f"continue from step {trainer.global_step}")
+            yield
 
     def _end_step(self, trainer: Trainer, learner: LightningModule) -> None:
         if trainer.global_step % self.every and trainer.global_step != trainer.max_steps:

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from segmend.documents import DamagedError, is_number, is_whole
+from segmend.documents import DamagedError, is_integer, is_number
 
 _PREFIX = "method."
 _SHOWN = 3
@@ -186,7 +186,7 @@ def _check_like(given: object, own: object, place: str) -> None:
             raise DamagedError(f"it has no usable 'loops' ({place})")
         for key, value in own.items():
             _check_like(given[key], value, f"{place}, {key}")
-    elif type(given) is not type(own) or (is_whole(given) and not 0 <= int(str(given)) < 2**62):
+    elif type(given) is not type(own) or (is_integer(given) and not 0 <= int(str(given)) < 2**62):
         raise DamagedError(f"it has no usable 'loops' ({place})")
 
 

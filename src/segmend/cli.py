@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    stopping.promise(None)
+    stopping.promise_nothing()
     with stopping.listening():
         try:
             _escape_what_cannot_be_printed()
@@ -51,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.flush()
             return status
         except KeyboardInterrupt as interrupt:
-            return _stopped(interrupt if isinstance(interrupt, Stopped) else Stopped())
+            stopped = interrupt if isinstance(interrupt, Stopped) else Stopped()
+            return _stopped(stopped, of_process=arguments is None)
         except BrokenPipeError:
             return _without_reader()
         except Exception as error:
             number = stopping.requested()
-            if number is not None:  # some libraries make another exception of it, imports most of all
-                return _stopped(Stopped(number))
+            if number is not None:  # some libraries make another exception of it
+                return _stopped(Stopped(number), of_process=arguments is None)
             if debug or not _is_explained_in_a_line(error):
                 raise
             return _complain(_described(error), 1)
@@ -190,9 +191,13 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _stopped(stopped: Stopped) -> int:
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of one training, one message is enough
-    return _complain(str(stopped), stopped.status) if first else stopped.status
+def _stopped(stopped: Stopped, of_process: bool) -> int:
+    """Says that the command was stopped, and ends the process soon if it is that of the command."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of the processes of one training, one message is enough
+        _complain(str(stopped), stopped.status)
+    if of_process:
+        stopping.end_soon(stopped.status)
+    return stopped.status
 
 
 def _is_explained_in_a_line(error: Exception) -> bool:
@@ -202,9 +207,9 @@ def _is_explained_in_a_line(error: Exception) -> bool:
 
     if isinstance(error, _OF_THE_ENVIRONMENT):
         return True
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
     raised_in = Path(_frames(error)[-1].filename)
-    return any(raised_in.is_relative_to(folder) for folder in (*installed, Path(__file__).parent))
+    return any(raised_in.is_relative_to(folder) for folder in [*installed, Path(__file__).parent])
 
 
 def _described(error: Exception) -> str:

@@ -51,8 +51,7 @@ def rebuilt(
         InputError: it is damaged, there is no such class, or it does not take these arguments.
     """
     cls = described_class(description, known, base, where=where)
-    assert isinstance(description, Mapping)
-    path, arguments = description["class_path"], description.get("init_args") or {}
+    path, arguments = name_and_arguments(description, base.__name__.lower(), where=where)
     try:
         return cls(*leading, **arguments)
     except InputError:
@@ -63,7 +62,8 @@ def rebuilt(
         problem = f"cannot be built ({_short(error)})"
         if where is not None:
             problem = f"{path} {problem}"
-        raise InputError(where or path, problem, "correct its arguments in config.yaml") from error
+        remedy = "correct its arguments" + (" in config.yaml" if where is None else "")
+        raise InputError(where or path, problem, remedy) from error
 
 
 def described_class(
@@ -74,17 +74,29 @@ def described_class(
     Raises:
         InputError: it is damaged, or there is no such class.
     """
-    kind = base.__name__.lower()
+    path, _ = name_and_arguments(description, base.__name__.lower(), where=where)
+    return class_named(path, known, base, where=where)
+
+
+def name_and_arguments(description: object, kind: str, *, where: object = None) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the object that ``described`` described, whether or not there is such a class.
+
+    Args:
+        description: of any file.
+        kind: what is described, in a word.
+        where: the file that it stands in, for the error.
+
+    Raises:
+        InputError: it is damaged.
+    """
     if not isinstance(description, Mapping) or not isinstance(description.get("class_path"), str):
         problem = f"is damaged (its {kind} has no class_path that is text)"
         raise InputError(where or kind, problem, "restore the file")
-    arguments = description.get("init_args")
-    if arguments is not None and not (
-        isinstance(arguments, Mapping) and all(isinstance(key, str) for key in arguments)
-    ):
+    arguments = description.get("init_args") or {}
+    if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         problem = f"is damaged (init_args of the {kind} is no mapping of names to values)"
         raise InputError(where or kind, problem, "restore the file")
-    return class_named(description["class_path"], known, base, where=where)
+    return description["class_path"], dict(arguments)
 
 
 def class_named(path: str, known: Mapping[str, type[T]], base: type[T], *, where: object = None) -> type[T]:

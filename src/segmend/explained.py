@@ -54,8 +54,9 @@ def writing_to(path: Path, temporary: Path | None = None) -> Iterator[None]:
 def _explained(error: OSError) -> tuple[str, str]:
     """Problem and remedy."""
     number, windows = error.errno, getattr(error, "winerror", None)
-    # numpy tells of a full disk in words only.
-    if number in _FULL or windows in _WINDOWS_FULL or "requested and" in str(error):
+    if number is None and "requested and" in str(error):  # numpy keeps the reason to itself
+        return "the disk is full, or takes no file of this size; nothing was written", "free some space and try again"
+    if number in _FULL or windows in _WINDOWS_FULL:
         return "the disk is full, nothing was written", "free some space and try again"
     if windows in _WINDOWS_OPEN_ELSEWHERE:
         return "is open in another program", "close it there and try again"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    LSFEnvironment,
-    MPIEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+from lightning.fabric.plugins.environments.mpi import MPIEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from segmend.errors import InputError
@@ -70,7 +68,7 @@ def launcher_of(hardware: Hardware) -> ClusterEnvironment:
     _forget(*_LAUNCHED, *_RENDEZVOUS, _OWN)
     if wanted > 1:
         os.environ[_OWN] = str(wanted)
-    rank_zero_only.rank = 0
+    setattr(rank_zero_only, "rank", 0)  # noqa: B010 -- its type hides that it has one
     return LightningEnvironment()
 
 

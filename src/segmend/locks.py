@@ -78,9 +78,14 @@ def refuse_if_in_use(file: Path, target: Path) -> None:
         InUseError: another process holds it.
         OSError: the file cannot be written.
     """
-    if is_first_process() and os.path.lexists(file) and os.path.realpath(file) not in _mine:
+    if is_first_process() and os.path.lexists(file) and not is_mine(file):
         with locked(file, target):
             pass
+
+
+def is_mine(file: Path) -> bool:
+    """Whether this process holds a lock."""
+    return os.path.realpath(file) in _mine
 
 
 def _acquire(lock: BaseFileLock, file: Path, patience: float) -> None:

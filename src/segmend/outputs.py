@@ -13,35 +13,36 @@ left, knows that nobody is at work on it, and removes it or takes it over.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from segmend import stopping
+from segmend.disk import flush, flush_folder
 from segmend.errors import InputError
 from segmend.explained import HIDDEN, writing_to
-from segmend.locks import InUseError, is_first_process, locked, refuse_if_in_use
+from segmend.locks import InUseError, is_first_process, is_mine, locked, refuse_if_in_use
 
 __all__ = [
     "PATIENCE",
     "check_continuable",
     "check_free",
     "check_whole",
+    "check_writable",
     "content",
     "continued_folder",
-    "flush",
     "is_whole",
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
+    "reserve_file",
     "scratch_folder",
     "wait_for",
     "whole_file",
@@ -78,7 +79,28 @@ def whole_file(path: Path) -> Iterator[Path]:
                 yield temporary
                 flush(temporary)
                 os.replace(temporary, path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
+
+
+@contextmanager
+def reserve_file(path: Path, write: Callable[[Path], object]) -> Iterator[None]:
+    """Writes a file now that replaces ``path`` only if the process is asked to stop inside the block.
+
+    Raises:
+        InputError: as ``whole_file``.
+    """
+    temporary = _hidden(path, "unfinished")
+
+    def settle() -> None:
+        if stopping.requested() is not None and temporary.is_file():
+            os.replace(temporary, path)
+        else:
+            _remove(temporary)
+
+    with writing_to(path, temporary), _made(path.parent), stopping.at_the_end(settle):
+        write(temporary)
+        flush(temporary)
+        yield
 
 
 @contextmanager
@@ -188,19 +210,18 @@ def refuse_if_written(folder: Path) -> None:
 
 
 def check_free(path: Path) -> None:
-    """Makes sure that an output folder does not exist yet or is empty, and that no other process writes it.
+    """Makes sure that an output folder does not exist yet or is empty, can be made, and is written by nobody else.
 
     What killed processes have left half-written does not count, and is removed, but for what ``continued_folder``
     takes over.
 
     Raises:
-        InputError: it holds something, cannot be a folder, or another process is at it.
+        InputError: it holds something, nothing can be written there, or another process is at it.
     """
     with writing_to(path):
         if path.exists() and not path.is_dir():
             raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
         place = Path(os.path.realpath(path))
-        refuse_if_in_use(_hidden(place, "lock"), path)
         if path.is_dir():
             refuse_if_written(path)
             if (path / _UNFINISHED).is_file():
@@ -209,9 +230,22 @@ def check_free(path: Path) -> None:
             if content(path):
                 raise InputError(path, "already holds something", "choose another folder, or delete this one")
             remove_leftovers(path)
-        if _hidden(place, "unfinished").exists():
-            with locked(_hidden(place, "lock"), path):
+        if is_first_process() and not is_mine(place / _LOCK):
+            with _made(place.parent), locked(_hidden(place, "lock"), path):
                 _remove(_hidden(place, "unfinished"))
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure that an output file can be made, before the work that gives its content.
+
+    Raises:
+        InputError: it cannot.
+    """
+    with writing_to(path), _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
+        if path.is_dir():
+            raise InputError(path, "is a folder, but a file is to be written there", "choose another name")
+        _hidden(path, "unfinished").touch()
+        _remove(_hidden(path, "unfinished"))
 
 
 def content(folder: Path) -> list[Path]:
@@ -277,7 +311,7 @@ def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) 
                 if not keep_after_errors:
                     _remove(temporary)
                 raise
-    _flush_folder(place.parent)
+    flush_folder(place.parent)
 
 
 def _leave(temporary: Path, place: Path, kind: str) -> None:
@@ -340,31 +374,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def flush(path: Path) -> None:
-    """Brings a file, or all in a folder, to the disk: after a power cut, a renamed file may be empty otherwise."""
-    for folder, _, names in os.walk(path):
-        for name in names:
-            flush(Path(folder, name))
-        _flush_folder(Path(folder))
-    # What is linked is an image of the user, and on the disk already.
-    if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
-        _fsync(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-
-
-def _flush_folder(path: Path) -> None:
-    if os.name == "posix":  # elsewhere, folders cannot be opened
-        with suppress(OSError):
-            _fsync(path, os.O_RDONLY)
-
-
-def _fsync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-            raise
-    finally:
-        os.close(descriptor)

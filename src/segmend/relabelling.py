@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,18 +131,8 @@ class Relabelling(Callback):
         """Rewrites labels before the next step."""
         if trainer.global_step not in self.labels.steps:
             return
-        if trainer.world_size > 1:  # all take part in saving, but the first one alone would notice that it was stopped
-            self.checkpoints.save(trainer, [REVISION, VALIDATION])
+        with self.checkpoints.reserve(trainer, [REVISION, VALIDATION]):
             self._rewrite_if_due(trainer)
-            return
-        method = self.segmenter.method
-        before = deepcopy(method.state_dict())
-        try:
-            self._rewrite_if_due(trainer)
-        except stopping.Stopped:
-            method.load_state_dict(before)
-            self.checkpoints.save(trainer, [REVISION, VALIDATION])
-            raise
 
     def _rewrite_if_due(self, trainer: Trainer) -> None:
         step, revision = trainer.global_step, self.labels.due(trainer.global_step)

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from segmend.data.image import Grid
 from segmend.data.preprocess import Placement
-from segmend.errors import InputError
 from segmend.inference import (
     Predictor,
     Weighting,
@@ -83,7 +81,6 @@ class Segmenter:
     def classes(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.uint8]:
         """Class indices of a scan as read from its files, on the scan's own grid."""
         placement = self.task.preprocessing.place(image, grid)
-        self._check_size(placement, grid)
         prepared = self.task.preprocessing.image(image, grid, placement)
         if prepared.shape[1:] == placement.box_shape:
             return placement.restore(self.prepared_classes(prepared))
@@ -93,7 +90,6 @@ class Segmenter:
     def probabilities(self, image: NDArray[np.float32], grid: Grid) -> Iterator[NDArray[np.float32]]:
         """The probability map of each class in turn, on the scan's own grid; 1 for background outside."""
         placement = self.task.preprocessing.place(image, grid)
-        self._check_size(placement, grid)
         prepared = self.task.preprocessing.image(image, grid, placement)
         with self._prepared_probabilities(prepared) as probabilities:
             for index, of_class in enumerate(probabilities):
@@ -106,16 +102,6 @@ class Segmenter:
         """
         predict = partial(self._predict, function=function)
         return predict_probabilities(torch.tensor(image), predict, **self._windows(image.ndim - 1))
-
-    def _check_size(self, placement: Placement, grid: Grid) -> None:
-        """Makes sure that a scan has a chance to fit into memory at the spacing of the run."""
-        shape = self.task.preprocessing.target_shape(placement, grid)
-        needed, free = 4 * len(self.task.channel_names) * math.prod(shape), psutil.virtual_memory().available
-        if needed > free:
-            spacing = " x ".join("its own" if side is None else f"{side:g}" for side in self.task.preprocessing.spacing)
-            problem = f"becomes {' x '.join(map(str, shape))} voxels at the run's spacing of {spacing} mm"
-            remedy = f"check the spacing of the scan and of the run (task.json): {free / 2**30:.0f} GiB are free"
-            raise InputError("scan", f"{problem}, which need {needed / 2**30:.0f} GiB", remedy)
 
     def _restored(self, of_class: NDArray[np.float32], placement: Placement, outside: float) -> NDArray[np.float32]:
         return placement.restore(resample_map(np.array(of_class), placement.box_shape), outside)

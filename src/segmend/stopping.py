@@ -10,6 +10,7 @@ Nothing heavy is imported here: the first thing that ``segmend`` does is to list
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -53,9 +54,12 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.number
 
     def __str__(self) -> str:
-        if self.number == signal.SIGINT:
-            return f"stopped by Ctrl+C; {_outlook}"
-        return f"stopped by {self.number.name}; {_outlook}"
+        return f"{self.cause}; {_outlook}"
+
+    @property
+    def cause(self) -> str:
+        """What has stopped the process, as a part of a message."""
+        return f"stopped by {'Ctrl+C' if self.number == signal.SIGINT else self.number.name}"
 
 
 _START_AGAIN = "run the same command again to start again"
@@ -63,13 +67,20 @@ _outlook = _START_AGAIN
 
 
 def promise(what: str | None) -> None:
-    """States what the same command would do if the process were stopped from now on.
+    """States what the same command would do if the process were stopped from now on; at first, it would start again.
 
     Args:
-        what: such as "continue from step 250"; None if the command would start again.
+        what: such as "continue from step 250"; None leaves what was stated before.
     """
     global _outlook
-    _outlook = _START_AGAIN if what is None else f"run the same command again to {what}"
+    if what is not None:
+        _outlook = f"run the same command again to {what}"
+
+
+def promise_nothing() -> None:
+    """Takes back what was promised, at the beginning of a command."""
+    global _outlook
+    _outlook = _START_AGAIN
 
 
 class _Listener:
@@ -165,8 +176,9 @@ class _Listener:
             with suppress(Exception):  # the main thread may be at the same
                 tidy()
         stopped = Stopped(self.requested)
+        text = f"{stopped.cause} before any work began" if self.mode == "end" else str(stopped)
         with suppress(OSError):
-            os.write(2, f"segmend: {stopped}\n".encode("ascii", "backslashreplace"))
+            os.write(2, f"segmend: {text}\n".encode("ascii", "backslashreplace"))
         os._exit(stopped.status)
 
     def _unraisable(self, unraisable: Any) -> None:
@@ -273,6 +285,27 @@ def at_the_end(tidy: Callable[[], object]) -> Iterator[None]:
     finally:
         _tidying.remove(tidy)
         tidy()
+
+
+def end_soon(status: int) -> None:
+    """Has the process end as soon as the interpreter begins to: taking large libraries down may take seconds.
+
+    What libraries have registered for the end of the process still runs.
+    """
+    global _status
+    _status = status
+
+
+def _skip_the_rest() -> None:
+    if _status is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(_status)
+
+
+_status: int | None = None
+atexit.register(_skip_the_rest)  # before all others, so it is called after them
 
 
 def end_children() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from segmend.data.names import check_name, clashes
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.documents import DamagedError, is_number, is_whole
+from segmend.documents import DamagedError, is_integer, is_number
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
 
@@ -88,8 +88,8 @@ def check_task(content: object) -> Mapping[str, Any]:
             raise DamagedError(f"has no '{part}'")
     _check_names(content["channel_names"], content["labels"])
     dimensions, patch, spacing = content["dimensions"], content["patch"], content["spacing"]
-    _demand(is_whole(dimensions) and dimensions in (2, 3), "dimensions", dimensions, "2 or 3")
-    sides = isinstance(patch, list) and len(patch) == dimensions and all(map(is_whole, patch))
+    _demand(is_integer(dimensions) and dimensions in (2, 3), "dimensions", dimensions, "2 or 3")
+    sides = isinstance(patch, list) and len(patch) == dimensions and all(map(is_integer, patch))
     _demand(sides and all(1 <= side <= _LONGEST_SIDE for side in patch), "patch", patch, f"{dimensions} positive sides")
     axes = isinstance(spacing, list) and dimensions <= len(spacing) <= 3
     usable = axes and all(
@@ -108,7 +108,7 @@ def check_task(content: object) -> Mapping[str, Any]:
         isinstance(content["foreground_only"], bool), "foreground_only", content["foreground_only"], "true or false"
     )
     axis = content["slice_axis"]
-    _demand(is_whole(axis) and 0 <= axis <= 2, "slice_axis", axis, "0, 1 or 2")
+    _demand(is_integer(axis) and 0 <= axis <= 2, "slice_axis", axis, "0, 1 or 2")
     _demand(isinstance(content["fingerprint"], str), "fingerprint", content["fingerprint"], "text")
     return content
 
@@ -125,7 +125,7 @@ def _check_names(channels: object, labels: object) -> None:
     assert isinstance(channels, list)
     assert isinstance(labels, dict)
     values = list(labels.values())
-    usable = all(is_whole(value) and 0 <= value < 2**16 for value in values) and len(set(values)) == len(values)
+    usable = all(is_integer(value) and 0 <= value < 2**16 for value in values) and len(set(values)) == len(values)
     _demand(usable, "labels", labels, "names with whole numbers from 0 to 65535, each its own")
     background = 2 <= len(values) < IGNORE and values[0] == 0
     _demand(background, "labels", labels, "background with the value 0 first, and 1 to 253 classes more")

@@ -119,20 +119,24 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     # Of the processes of one run, each takes its share of every batch by its rank, which is known only
     # once they are there; so the loader is made by the learner.
     learner.make_loader = lambda rank, processes: _loader(training, labels, hardware, done, rank, processes)
-    if done:
-        stopping.promise(f"continue from step {done}")
+    stopping.promise(f"continue from step {done}" if done else None)
     with stopping.deferred():
         _fit(trainer, learner, run.last if done else None)
         if checkpoints.remaining:  # the trainer does nothing where no step is left
-            checkpoints.on_train_start(trainer, learner)
+            checkpoints.take_up(trainer, learner)
+    stopping.promise("continue")
     if trainer.is_global_zero:
-        title = f"{type(method).__name__}, {run.path.name}"
-        draw_curves(run.log, run.path / "curves.png", title)
-        if judged:
-            draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
-        if (run.path / "offsets.csv").is_file():
-            draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)
+        _draw(run, f"{type(method).__name__}, {run.path.name}", judged=bool(judged))
         run.finish(_summary(learner, training, checkpoints.seconds))
+
+
+def _draw(run: Run, title: str, *, judged: bool) -> None:
+    """Draws the curves of a finished run, those of its labels too if the method rewrites them."""
+    draw_curves(run.log, run.path / "curves.png", title)
+    if judged:
+        draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
+    if (run.path / "offsets.csv").is_file():
+        draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)
 
 
 def _fit(trainer: Trainer, learner: Learner, checkpoint: Path | None) -> None:

@@ -104,7 +104,7 @@ class TestClassesOfUsers:
     def test_without_a_source_are_refused(self):
         scope = {"__name__": "typed_in"}
         exec(OWN, scope)
-        with pytest.raises(InputError, match="Mine.*no source file.*state its protocol_version"):
+        with pytest.raises(InputError, match=r"Mine.*no source file.*state its protocol_version"):
             versions_of(scope["Mine"])
 
 

@@ -242,6 +242,52 @@ class TestResuming:
         with pytest.raises(InputError, match="holds an audit of other labels"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"iterations": 3}, r"other training \(iterations\)"),
+            ({"network": partial(UNet, width=3, stages=2)}, r"other training \(network\)"),
+            ({"seed": 1}, r"other evidence \(seed\) and training \(seed\)"),
+        ],
+    )
+    def test_models_of_other_arguments_are_another_audit(self, data, knowing, tmp_path, change, message):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
+        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another --out"):
+            audit(data=data, out=tmp_path / "audit", **SMALL | change)
+        audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
+
+    @pytest.mark.parametrize("changed", ["cases.csv", "imagesTr/u_0000.nii.gz"])
+    def test_models_of_other_training_data_are_another_audit(self, data, knowing, tmp_path, write_scan, changed):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        if changed == "cases.csv":
+            (data / changed).write_text(TABLE + "d,train,expert,\n")
+        else:
+            image, grid = read_image(data / changed)
+            write_scan(data / changed, image[0] + 1, grid.affine)
+        with pytest.raises(InputError, match=r"holds an audit of other training \(data\)"):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+
+    def test_classes_of_other_values_are_another_audit(self, data, knowing, tmp_path):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        text = (data / "dataset.json").read_text()
+        (data / "dataset.json").write_text(text.replace('"organ": 1', '"organ": 1, "vessel": 2'))
+        with pytest.raises(InputError, match=r"holds an audit of other classes \(vessel\)"):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+
+    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, knowing, tmp_path, monkeypatch):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+
+        def interrupted(auditor):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("segmend.commands.audit.Auditor.run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+        for name in ("audit.csv", "audit.json", "regions.csv", "report.html"):
+            assert not (tmp_path / "audit" / name).exists()
+        assert (tmp_path / "audit" / "evidence" / "a.npz").is_file()
+
     def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
@@ -336,5 +382,8 @@ class TestArguments:
 def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
     run = train(data=data, out=tmp_path / "run", **TRAINING)
     assert module.trained_on(run) == set(CASES)
+    # What it has learned from counts, not what the folder holds by now.
+    (data / "cases.csv").write_text(TABLE.replace("v,val", "v,train") + "c,train,none,\n")
+    assert module.trained_on(Run(run.path)) == set(CASES)
     data.rename(tmp_path / "moved")
     assert module.trained_on(Run(run.path)) is None

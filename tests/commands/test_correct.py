@@ -252,6 +252,24 @@ class TestByDecisions:
         with pytest.raises(InputError, match=r"line 3: decision is ''\. Write accept or reject or unsure"):
             correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide("b,vessel,accept\nc,organ,\n"))
 
+    @pytest.mark.parametrize("mark", ["0123456789abcdef", None, ""])
+    def test_decisions_name_the_audit_that_they_are_about(self, data, audit, tmp_path, mark):
+        table, mark = tmp_path / "decisions.csv", audit.mark if mark is None else mark
+        table.write_text(f"case,label,decision,audit\nc,organ,accept,{mark}\n")
+        arguments = {"data": data, "audit": audit.root, "out": tmp_path / "out", "decisions": table}
+        if mark.startswith("0123"):
+            with pytest.raises(InputError, match=r"line 2: is of the audit 0123456789abcdef, not of "):
+                correct(**arguments)
+            assert not (tmp_path / "out").exists()
+        else:
+            assert list(correct(**arguments)["case"]) == ["c"]
+
+    def test_what_is_not_proposed_cannot_be_accepted(self, data, audit, tmp_path, decide):
+        rows = pd.read_csv(audit.labels, keep_default_na=False)
+        case, label = rows.loc[rows["proposal"] == "none", ["case", "label"]].iloc[0]
+        with pytest.raises(InputError, match=r"line 2: accepts a change of .*, but the audit proposes none"):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide(f"{case},{label},accept\n"))
+
     def test_tables_of_another_kind(self, data, audit, tmp_path, capsys):
         (tmp_path / "x.csv").write_text("case,decision\na,accept\n")
         for name, message in (("x.csv", "has no column 'label'"), ("none.csv", "cannot be read as a table")):
@@ -326,6 +344,27 @@ class TestRefusals:
         audit.labels.unlink()
         assert "audit.csv: does not exist" in refused()
 
+    @pytest.mark.parametrize(
+        ("name", "old", "new", "problem"),
+        [
+            ("labels", "organ", "orgna", "judges a label 'orgna'. Did you mean organ?"),
+            ("labels", "organ", "background", "judges a label 'background'"),
+            ("labels", "0.25", "good", "'score' holds something that is no number"),
+            ("labels", "regions", "os.system", "a proposal is 'os.system'"),
+            ("settings", "{", "[", "is damaged"),
+        ],
+    )
+    def test_damaged_audits(self, audit, tmp_path, refused, name, old, new, problem):
+        path = getattr(audit, name)
+        path.write_text(path.read_text().replace(old, new))
+        assert problem in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
+    def test_a_proposal_on_another_grid(self, audit, tmp_path, write_scan, refused):
+        write_scan(audit.proposal("b", ".nii.gz"), np.zeros((4, 4, 4), np.uint8))
+        assert "proposals/b.nii.gz" in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
     def test_numbers_and_places(self, data, tmp_path, refused):
         assert "--minimum_score: is 1.5" in refused("--minimum_score", "1.5")
         assert "lies in the data folder" in refused(out="data/out")
@@ -338,3 +377,20 @@ class TestRefusals:
         assert "proposals/b.nii.gz: does not exist" in refused()
         assert not (tmp_path / "out").exists()
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_audit_of_other_classes_or_scans_is_not_followed(data, audit, tmp_path):
+    settings = json.loads(audit.settings.read_text())
+    folder = DataFolder.open(data)
+    images = {case.name: digest_of(*case.images) for case in folder.cases}
+    for key, value, message in (
+        ("classes", {"background": 0, "organ": 2, "ignore": None}, r"dataset\.json: names the classes"),
+        ("images", dict.fromkeys(images, "other"), "is not the scan that was audited"),
+    ):
+        audit.settings.write_text(json.dumps(settings | {key: value}))
+        with pytest.raises(InputError, match=message):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)
+        assert not (tmp_path / "out").exists()
+    same = {"classes": {**folder.labels, "ignore": folder.ignore}, "images": images}
+    audit.settings.write_text(json.dumps(settings | same))
+    correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)

@@ -181,6 +181,23 @@ def test_results_that_cannot_be_compared_are_refused_before_work(data):
     assert not list(data.glob("second*"))
 
 
+def test_references_that_have_changed_since_are_not_compared(data):
+    run(data, out="first.csv")
+    write(data / "data" / "labelsTs" / "b.nii.gz", label(v1=BOX, v2=BOX))
+    with pytest.raises(InputError, match=r"first\.csv: was made with other references of 1 cases, the first is 'b'"):
+        run(data, out="second.csv", against=data / "first.csv")
+    assert not list(data.glob("second*"))
+
+
+def test_a_comparison_of_earlier_scores_does_not_stay_next_to_new_ones(data):
+    run(data, out="first.csv")
+    run(data, out="second.csv", against=data / "first.csv")
+    assert (data / "second_comparison.csv").is_file()
+    run(data, out="second.csv")
+    assert not list(data.glob("second_comparison*"))
+    assert (data / "second.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -10,6 +10,8 @@ from segmend.cli import main
 from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
+from segmend.data.maps import map_name
+from segmend.errors import InputError
 from segmend.labels.fuse import majority, staple_label
 
 
@@ -129,3 +131,22 @@ class TestRefusals:
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
         assert "already holds something" in refused(data, out="full")
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+
+
+def test_soft_maps_of_names_that_run_into_each_other(make_folder, tmp_path):
+    labels = {"background": 0, "kidney": 1, "left_kidney": 2}
+    cases = ("p1", "p1_left")
+    root = make_folder("pairs", cases=cases, labels=labels, raters=("ann",))
+    segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
+    files = sorted((tmp_path / "fused" / "soft").iterdir())
+    assert len(files) == 6
+    for case in cases:
+        maps = [read_image(tmp_path / "fused" / "soft" / map_name(case, label, labels))[0] for label in labels]
+        np.testing.assert_allclose(sum(maps), 1, atol=1e-6)
+
+
+def test_soft_maps_of_names_that_differ_in_capitals_are_refused(make_folder, tmp_path):
+    root = make_folder("capitals", labels={"background": 0, "Organ": 1, "organ": 2}, raters=("ann",))
+    with pytest.raises(InputError, match="need maps of one file name"):
+        segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
+    assert not (tmp_path / "fused").exists()

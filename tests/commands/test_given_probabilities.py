@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from segmend.commands.audit import audit
+from segmend.commands.correct import correct
 from segmend.data.image import read_image, read_label, write_map
 from segmend.errors import InputError
-from segmend.labels.audit.evidence import Evidence
+from segmend.labels.audit.evidence import Evidence, write_evidence
 from segmend.labels.morphology import dilate
 from segmend.run import Run
 
@@ -108,6 +109,107 @@ def test_maps_of_pictures_lie_over_them(make_folder, tmp_path):
     assert len(audit(data=data, out=tmp_path / "audit", probabilities=tmp_path / "maps")) == len(CASES)
 
 
+class TestOrder:
+    """How arrays without a header are taken to lie on the labels."""
+
+    @pytest.fixture
+    def mixed(self, make_folder, write_scan, tmp_path):
+        """Scans of which two are stored LPS, with an organ on one side, and arrays in RAS order as well as labels."""
+        root = make_folder("mixed", cases=CASES, shape=(20, 20, 16), affine=np.diag([1.0, 1, 1.5, 1]))
+        (tmp_path / "ras").mkdir()
+        grid = np.moveaxis(np.indices((20, 20, 16)), 0, -1)
+        for number, case in enumerate(CASES):
+            centre = np.array([6, 7, 8]) + np.random.default_rng(number).uniform(-1, 1, 3)
+            organ = ((((grid - centre) / [4, 5, 4]) ** 2).sum(-1) < 1).astype(np.uint8)
+            image = (100 + 60 * organ).astype(np.uint8)
+            image[0, 0, 0] = number
+            affine = np.diag([1.0, 1, 1.5, 1])
+            stored = (organ, image)
+            if number >= 4:
+                affine = np.diag([-1.0, -1, 1.5, 1])
+                stored = tuple(np.flip(array, (0, 1)) for array in stored)
+            write_scan(root / "labelsTr" / f"{case}.nii.gz", stored[0], affine)
+            write_scan(root / "imagesTr" / f"{case}_0000.nii.gz", stored[1], affine)
+            sure = 0.9 * organ.T + 0.05
+            np.savez(tmp_path / "ras" / f"{case}.npz", probabilities=np.stack([1 - sure, sure]).astype(np.float16))
+        return root, tmp_path / "ras"
+
+    def declare(self, folder, reader, name="plans.json", key="image_reader_writer"):
+        (folder / name).write_text(json.dumps({key: reader}))
+
+    def remarks(self, tmp_path):
+        return " ".join(json.loads((tmp_path / "audit" / "audit.json").read_text())["remarks"])
+
+    @pytest.mark.parametrize("declared", ["plans.json", "dataset.json", "data", None])
+    def test_of_a_reader_that_reorients(self, mixed, tmp_path, declared):
+        data, given = mixed
+        if declared == "data":
+            description = json.loads((data / "dataset.json").read_text())
+            description["overwrite_image_reader_writer"] = "NibabelIOWithReorient"
+            (data / "dataset.json").write_text(json.dumps(description))
+        elif declared == "dataset.json":
+            self.declare(given, "NibabelIOWithReorient", declared, "overwrite_image_reader_writer")
+        elif declared:
+            self.declare(given, "NibabelIOWithReorient")
+        table = audit(data=data, out=tmp_path / "audit", probabilities=given)
+        assert table["dice_to_prediction"].min() > 0.98
+        assert (table["kind"] == "ok").all()
+        remarks = self.remarks(tmp_path)
+        assert "(z, y, x) of the scan in RAS" in remarks
+        assert ("NibabelIOWithReorient" in remarks) == (declared is not None)
+
+    def test_a_wrong_declaration_is_said_and_nothing_is_proposed_where_it_matters(self, mixed, tmp_path):
+        data, given = mixed
+        self.declare(given, "SimpleITKIO")
+        table = audit(data=data, out=tmp_path / "audit", probabilities=given).set_index("case")
+        assert table.loc[["e", "f"], "dice_to_prediction"].max() < 0.5
+        assert set(table.loc[["e", "f"], "proposal"]) == {"none"}
+        assert table.loc[["e", "f"], "undo_mm"].isna().all()
+        assert "they fit the labels far better as (z, y, x) of the scan in RAS" in self.remarks(tmp_path)
+        correct(data=data, audit=tmp_path / "audit", out=tmp_path / "out", minimum_score=0.0, offsets=True)
+        for case in "ef":
+            old, new = (read_label(root / "labelsTr" / f"{case}.nii.gz")[0] for root in (data, tmp_path / "out"))
+            np.testing.assert_array_equal(new, old)
+
+    def test_an_unknown_reader_is_named_and_the_order_looked_for(self, data, packed, tmp_path):
+        self.declare(packed, "HomeGrownIO")
+        audit(data=data, out=tmp_path / "audit", probabilities=packed)
+        assert "names the reader 'HomeGrownIO', which is not known" in self.remarks(tmp_path)
+
+    def test_transposed_and_mirrored_arrays_are_brought_back(self, data, packed, tmp_path):
+        expected = audit(data=data, out=tmp_path / "first", probabilities=packed)
+        for case in CASES:
+            array = np.load(packed / f"{case}.npz")["probabilities"]
+            np.savez(packed / f"{case}.npz", probabilities=np.flip(array.transpose(0, 2, 3, 1), 3))
+        found = audit(data=data, out=tmp_path / "audit", probabilities=packed)
+        pd.testing.assert_frame_equal(found, expected)
+        assert "(y, x, -z) as stored" in self.remarks(tmp_path)
+
+    def test_another_declaration_is_another_audit(self, data, packed, tmp_path):
+        audit(data=data, out=tmp_path / "audit", probabilities=packed)
+        self.declare(packed, "NibabelIO")
+        with pytest.raises(InputError, match="holds an audit of other evidence"):
+            audit(data=data, out=tmp_path / "audit", probabilities=packed)
+
+    def test_classes_in_the_order_of_the_models_own_dataset_json(self, data, packed, tmp_path):
+        expected = audit(data=data, out=tmp_path / "first", probabilities=packed)
+        (packed / "dataset.json").write_text(json.dumps({"labels": {"organ": 0, "background": 1}}))
+        for case in CASES:
+            array = np.load(packed / f"{case}.npz")["probabilities"]
+            np.savez(packed / f"{case}.npz", probabilities=array[::-1])
+        pd.testing.assert_frame_equal(audit(data=data, out=tmp_path / "audit", probabilities=packed), expected)
+
+    def test_zeros_beyond_the_crop_are_background(self, data, packed, tmp_path):
+        for case in CASES:
+            array = np.load(packed / f"{case}.npz")["probabilities"]
+            array[:, :, :, :2] = 0
+            np.savez(packed / f"{case}.npz", probabilities=array)
+        audit(data=data, out=tmp_path / "audit", probabilities=packed)
+        evidence = Evidence(tmp_path / "audit" / "evidence" / "b.npz")
+        assert evidence.probability(0)[:2].min() > 0.999
+        assert evidence.probability(1)[:2].max() < 0.001
+
+
 class TestRefusals:
     def refused(self, data, given, tmp_path, message, **more):
         with pytest.raises(InputError, match=message):
@@ -149,6 +251,40 @@ class TestRefusals:
         assert not (out / "evidence" / "e.npz").exists()
         assert not (out / "audit.csv").exists()
 
+    def test_a_background_that_is_missing(self, data, packed, tmp_path):
+        for case in CASES:
+            array = np.load(packed / f"{case}.npz")["probabilities"]
+            np.savez(packed / f"{case}.npz", probabilities=array[1:])
+        self.refused(
+            data, packed, tmp_path, r"the background seems to be missing, as the classes are background, organ"
+        )
+
+    def test_a_cropped_array(self, data, packed, tmp_path):
+        array = np.load(packed / "b.npz")["probabilities"]
+        np.savez(packed / "b.npz", probabilities=array[:, 2:-2, 1:, 3:])
+        self.refused(data, packed, tmp_path, r"b\.npz: has the shape .*; it seems to be cropped")
+
+    def test_a_declared_reader_that_the_shape_does_not_fit(self, data, packed, tmp_path):
+        (packed / "plans.json").write_text(json.dumps({"image_reader_writer": "SimpleITKIO"}))
+        for case in CASES:
+            array = np.load(packed / f"{case}.npz")["probabilities"]
+            np.savez(packed / f"{case}.npz", probabilities=array.transpose(0, 3, 2, 1))
+        self.refused(
+            data, packed, tmp_path, r"has the shape 2 x 20 x 18 x 16, but 2 x 16 x 18 x 20 lies over the label"
+        )
+
+    def test_both_forms_at_once(self, data, packed, maps, tmp_path):
+        for file in (maps / "probabilities").glob("b_*"):
+            file.rename(packed / file.name)
+        (packed / "b.npz").unlink()
+        self.refused(data, packed, tmp_path, r"holds a\.npz, but maps of case 'b'")
+
+    def test_evidence_of_another_scan(self, data, packed, tmp_path):
+        audit(data=data, out=tmp_path / "audit", probabilities=packed)
+        evidence = tmp_path / "audit" / "evidence"
+        write_evidence(evidence / "b.npz", np.full((2, 4, 4, 4), 0.5))
+        self.refused(data, packed, tmp_path, r"evidence/b\.npz: holds 2 maps of \(4, 4, 4\) voxels, not 2 of")
+
     @pytest.mark.parametrize("content", [b"", b"PK nonsense"])
     def test_a_damaged_file(self, data, packed, tmp_path, content):
         (packed / "a.npz").write_bytes(content)
@@ -156,7 +292,7 @@ class TestRefusals:
 
     def test_pickles_are_not_opened(self, data, packed, tmp_path):
         np.savez(packed / "a.npz", probabilities=np.array([{"a": 1}], dtype=object))
-        self.refused(data, packed, tmp_path, r"a\.npz: has the shape 1")
+        self.refused(data, packed, tmp_path, r"a\.npz: has the shape 1 and holds Python objects")
 
     def test_a_run_as_well(self, data, packed, tmp_path):
         with pytest.raises(InputError, match="both given"):

@@ -138,6 +138,50 @@ class TestResume:
         train(root, *TINY_UNET, "--iterations", 2)
         assert contents(run.path) == before
 
+    def test_a_finished_run_says_so(self, make_folder, train, words, capsys):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 2)
+        capsys.readouterr()
+        train(root, *TINY_UNET, "--iterations", 2)
+        assert f"{run.path} is finished already; nothing to do" in capsys.readouterr().err.replace("\n", "")
+
+    @pytest.mark.parametrize(
+        ("changed", "named"),
+        [
+            ("labelsTr/case_1.nii.gz", "the label of case case_1 has changed"),
+            ("imagesTr/case_2_0000.nii.gz", "the images of case case_2 has changed"),
+            ("cases.csv", "the quality of case case_1 has changed"),
+        ],
+    )
+    def test_a_finished_run_does_not_pass_for_one_on_changed_data(
+        self, make_folder, train, words, capsys, write_scan, contents, changed, named
+    ):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 1)
+        before = contents(run.path)
+        if changed == "cases.csv":
+            (root / changed).write_text("case,quality\ncase_1,expert\n")
+        else:
+            random = np.random.default_rng(9).integers(0, 2, (20, 18, 16)).astype(np.uint8)
+            write_scan(root / changed, random, np.diag([1.0, 1.0, 1.5, 1.0]))
+        capsys.readouterr()
+        assert main(words(root, *TINY_UNET, "--iterations", 1)) == 1
+        assert f"{run.path}: was trained on other data: {named}" in capsys.readouterr().err
+        assert contents(run.path) == before
+
+    def test_a_finished_run_of_an_earlier_version_is_known_by_its_fingerprint(
+        self, make_folder, train, words, capsys, write_scan
+    ):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 1)
+        (run.path / "data.json").unlink()
+        train(root, *TINY_UNET, "--iterations", 1)
+        label = np.random.default_rng(9).integers(0, 2, (20, 18, 16)).astype(np.uint8)
+        write_scan(root / "labelsTr" / "case_1.nii.gz", label, np.diag([1.0, 1.0, 1.5, 1.0]))
+        capsys.readouterr()
+        assert main(words(root, *TINY_UNET, "--iterations", 1)) == 1
+        assert f"{run.path}: was trained on other data." in capsys.readouterr().err
+
     def test_what_does_not_change_the_result_may_differ(self, make_folder, train, contents):
         root = make_folder()
         run = train(root, *TINY_UNET, "--iterations", 2)
@@ -537,9 +581,9 @@ class TestErrors:
             (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
             (["--iteration", 2], "there is no argument --iteration. Did you mean --iterations"),
             (["--augmentation.rotations", 2], "Did you mean --augmentation.rotation"),
-            (["--iterations", "many"], "--iterations is many. Give a whole number."),
-            (["--precision", "16"], "--precision is 16. Give 'auto' or '32' or 'bf16'."),
-            (["--spacing", "nativ"], "--spacing is nativ. Give numbers or 'native' or 'auto'."),
+            (["--iterations", "many"], "--iterations must be a whole number, got 'many'."),
+            (["--precision", "16"], "--precision must be auto, 32 or bf16, got '16'. Choose from auto, 32, bf16."),
+            (["--spacing", "nativ"], "--spacing must be native, auto or numbers, got 'nativ'."),
             (["--augmentation.zoom", 2], "augmentation.zoom: 2.0 is not usable. Give a number from 0 to below 1."),
             (
                 ["--optimisation.learning_rate", 0],

@@ -282,8 +282,9 @@ from segmend.data.cache import remember
 remember(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.SIGKILL))
 """
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-        assert list((tmp_path / "unfinished").iterdir())
-        remember(tmp_path, "other", dict)
+        remember(tmp_path, "other", lambda: {"values": 1})
+        (tmp_path / "unfinished" / ".segmend-lock.gone").touch()
+        remember(tmp_path, "other", lambda: pytest.fail("made twice"))
         assert not list((tmp_path / "unfinished").iterdir())
 
     def test_a_place_that_cannot_be_written_to_names_the_argument(self, tmp_path, monkeypatch):

@@ -54,6 +54,14 @@ class TestTake:
         assert first == pytest.approx((*np.percentile(values, [0.5, 99.5]), values.mean(), values.std()))
         assert second == pytest.approx((*np.percentile(-2 * values, [0.5, 99.5]), -499, 2 * values.std()))
 
+    def test_statistics_of_the_largest_numbers_are_finite(self, make_folder, write_scan):
+        root = make_folder(cases=("a",), channels=("CT",))
+        image = np.random.default_rng(0).normal(0, 1e38, (20, 18, 16)).clip(-3e38, 3e38).astype(np.float32)
+        write_scan(root / "imagesTr" / "a_0000.nii.gz", image, np.diag([1, 1, 1.5, 1]))
+        (statistics,) = take_fingerprint(DataFolder.open(root)).foreground
+        assert np.isfinite(statistics).all()
+        assert statistics[3] == pytest.approx(1e38, rel=0.2)
+
     def test_hidden_labels_do_not_count(self, make_folder):
         hidden = take_fingerprint(
             DataFolder.open(make_folder(table="case,quality\ncase_1,none\ncase_2,none\ncase_3,none\n"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmend.data.grid import Grid, checked_grid, is_sheared
+from segmend.data.grid import Grid, checked_grid
 from segmend.errors import InputError
 
 
@@ -57,14 +57,14 @@ class TestChecking:
         affine = np.eye(4)
         affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
         affine[:3, :3] @= np.array([[1, np.sin(np.deg2rad(degrees)), 0], [0, 1, 0], [0, 0, 4]])
-        assert not is_sheared(affine)
-        assert checked_grid(self.path, (3, 3, 3), affine).shape == (3, 3, 3)
+        assert checked_grid(self.path, (3, 3, 3), affine).assumptions == ()
 
-    def test_a_sheared_affine_is_refused(self):
+    def test_a_sheared_affine_is_kept_and_said(self):
         affine = np.eye(4)
         affine[0, 1] = 0.05
-        with pytest.raises(InputError, match=r"scan\.nii: has a sheared affine"):
-            checked_grid(self.path, (3, 3, 3), affine)
+        grid = checked_grid(self.path, (3, 3, 3), affine)
+        assert "not at right angles" in grid.assumptions[0]
+        np.testing.assert_array_equal(grid.affine, affine)
 
     @pytest.mark.parametrize("spacing", [1e-8, 1e6])
     def test_an_impossible_spacing_is_refused(self, spacing):

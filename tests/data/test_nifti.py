@@ -206,10 +206,10 @@ class TestPlace:
     def test_a_spacing_that_is_not_needed_may_be_missing(self, file):
         assert read_grid(file([(80, "<f", 0)])).spacing == (1, 1, 1.5)
 
-    @pytest.mark.parametrize("sform", [(1, 0.5, 0, 0), (0, 0, 0, 0), (float("nan"), 0, 0, 0)])
+    @pytest.mark.parametrize("sform", [(0, 0, 0, 0), (float("nan"), 0, 0, 0)])
     def test_of_an_unusable_sform_the_qform_is_the_remedy(self, file, sform):
         changes = [(280, "<4f", *sform)]
-        with pytest.raises(InputError, match=r"sheared|usable shape and affine"):
+        with pytest.raises(InputError, match="usable shape and affine"):
             read_grid(file(changes))
         grid = read_grid(file([*changes, (252, "<h", 1)]))
         assert grid.spacing == (1, 1, 1.5)

@@ -9,6 +9,7 @@ from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.data.remarks import (
+    assumed_headers,
     constant_channels,
     duplicates,
     empty_label,
@@ -43,6 +44,12 @@ class TestContents:
             "a.nii: marks nothing but background. Make sure that nothing is there, or give case 'a' the quality 'none'."
         ]
 
+    def test_labels_in_which_nothing_was_annotated(self):
+        assert said(empty_label(case("a"), np.full(3, IGNORE, dtype=np.uint8))) == [
+            "a.nii: marks every voxel as not annotated. "
+            "Make sure that nothing was annotated, or give case 'a' the quality 'none'."
+        ]
+
     def test_no_label_is_no_empty_label(self):
         assert said(empty_label(case("a"), None)) == []
 
@@ -72,6 +79,17 @@ class TestBetweenCases:
             "Make sure that the header tells the truth.",
             "4_0000.nii: has a spacing of 0.4 x 1 x 5 mm, but the median is 1 x 1 x 5 mm. "
             "Make sure that the header tells the truth.",
+        ]
+
+    def test_what_was_assumed_of_headers_is_said_once(self):
+        grids = {
+            case(name): Grid((9, 9), np.eye(4), assumptions)
+            for name, assumptions in (("a", ()), ("b", ("is in metres",)), ("c", ("is in metres", "has no place")))
+        }
+        assert said(assumed_headers(grids)) == [
+            "b_0000.nii: is in metres; the same holds for 1 more scans. "
+            "Make sure that this is right, or correct the header.",
+            "c_0000.nii: has no place. Make sure that this is right, or correct the header.",
         ]
 
     def test_the_order_of_axes_is_not_odd(self):

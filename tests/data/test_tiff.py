@@ -76,7 +76,7 @@ def test_colours_of_print_and_turned_pictures_are_refused(path):
         read_grid(path)
 
 
-@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("height", [35, 90, 60000])
 def test_rows_must_be_as_many_as_claimed(path, compression, height):
     Image.fromarray(PICTURE).save(path, compression=compression)

@@ -27,7 +27,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "monai", "scikit-image", "scikit-learn"
 
 REMEDY = (
     "If results were meant to change, raise protocol_version of the class whose they are, or ENGINE_VERSION or "
-    "AUDIT_VERSION in segmend/bench/protocol.py, and run 'make golden'. If not, the change is not as neutral as it looks."
+    "AUDIT_VERSION in segmend/bench/protocol.py, and run 'make golden'. If not, find out what changed them."
 )
 
 
@@ -58,9 +58,12 @@ def staged() -> Iterator[Stage]:
     """A stage for golden runs, by one thread of the processor."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    no_gpu = (mock.patch("torch.cuda.is_available", lambda: False), mock.patch("torch.cuda.device_count", lambda: 0))
     try:
-        with no_gpu[0], no_gpu[1], tempfile.TemporaryDirectory() as root:
+        with (
+            mock.patch("torch.cuda.is_available", return_value=False),
+            mock.patch("torch.cuda.device_count", return_value=0),
+            tempfile.TemporaryDirectory() as root,
+        ):
             yield Stage(Path(root))
     finally:
         torch.set_num_threads(threads)

@@ -1,7 +1,7 @@
 """Results stay what they are, bit by bit, unless a version says otherwise.
 
-On a processor of a class that has a record, bits are compared; on another, what no rounding changes is compared bit by bit
-and the rest by its size. 'make golden' records this class of processors.
+On a processor of a class that has a record, bits are compared; on another, what no rounding changes is compared bit by
+bit and the rest by its size. 'make golden' records this class of processors.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ SCENES = {
     "evaluate": Scene(
         "evaluate",
         build_predictions,
-        "--predictions given/predictions --references given/data/labelsTs --out new/scores.csv",
-        ("new",),
+        "--predictions given/predictions --references given/data/labelsTs --out scores.csv",
+        ("scores.csv", "scores.json", "scores_boxplot.png"),
     ),
     "audit": Scene("audit", build_run, "--data given/noisy --run given/run --out audit", ("audit",)),
     "audit by folds": Scene("audit", build_noisy, f"--data given/noisy --out audit {FOLDS}", ("audit",)),

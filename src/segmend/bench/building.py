@@ -12,6 +12,7 @@ from segmend.bench.protocol import resolved
 from segmend.commands.audit import audit
 from segmend.commands.corrupt import corrupt
 from segmend.commands.train import train
+from segmend.configuration import rebuilt
 from segmend.data.augment import Augmentation
 from segmend.errors import InputError, did_you_mean
 from segmend.labels.corrupt import MixedNoise, Recipe, all_recipes, recipes_of
@@ -50,6 +51,8 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
         InputError: there is no such network.
     """
     network = given.get("network", {})
+    if not isinstance(network, (str, dict)):
+        raise InputError(where, f"network is {network!r}", "give a name, or a mapping with name and arguments")
     arguments = {"name": network} if isinstance(network, str) else dict(network)
     name, known = str(arguments.pop("name", "VNet")), all_networks()
     if name not in known:
@@ -97,9 +100,9 @@ def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, An
 
 _WITHOUT_EFFECT = {
     *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
-    *("checkpoint", "probabilities", "against", "workers", "batch"),
+    *("checkpoint", "probabilities", "against", "batch", "precision", "devices", "nodes", "workers", "compile"),
 }
-"""Arguments of commands that say where something lies, what is written besides, or how fast it is done."""
+"""Arguments of commands that say where something lies, what is written besides, or what is computed on."""
 
 
 def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -116,11 +119,16 @@ def _whole_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def corruption_of(labels: Labels) -> dict[str, Any]:
-    """Arguments of ``corrupt`` as its function takes them."""
+    """Arguments of ``corrupt`` as its function takes them.
+
+    Raises:
+        InputError: the recipe does not take its arguments.
+    """
     assert labels.corruption
     arguments = dict(labels.corruption)
-    recipe = all_recipes()[arguments.pop("recipe")]
-    return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
+    recipe = {"class_path": arguments.pop("recipe"), "init_args": arguments.pop("arguments", {})}
+    built = rebuilt(recipe, all_recipes(), Recipe, where=f"labels {labels.name}")  # type: ignore[type-abstract]
+    return {"recipe": built, **arguments}
 
 
 def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from rich.text import Text
 
+from segmend import stopping
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -90,6 +91,7 @@ def bench(
     for unit in wanted:
         if not unit.done:
             unit.write()
+    stopping.promise("continue")
     with LiveTable(wanted) as live:
         states = runner.run(wanted, live.show, deadline)
     every: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}

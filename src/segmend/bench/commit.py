@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def commit() -> str:
-    """The short name of the commit, with a ``+`` if files were changed since; "" if Segmend does not run from a repository."""
+    """The short name of the commit, with a ``+`` if files were changed since; "" outside of a repository of Segmend."""
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)  # an environment may lie in a repository of others
         return _git("describe", "--always", "--exclude=*", "--dirty=+")

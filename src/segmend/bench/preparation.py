@@ -44,6 +44,7 @@ from segmend.methods import all_methods
 from segmend.outputs import whole_file, whole_folder
 from segmend.progress import track
 from segmend.run import Run
+from segmend.unallocated import build_unallocated
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Preparation:
         """
         for labels in self.plan.labels.values():
             self._check_cases(self._folder(labels))
+            if labels.corruption:
+                corruption_of(labels)
             if labels.audit is not None:
                 audit_arguments(labels)
         for row in self.plan.rows.values():
@@ -155,9 +158,12 @@ class Preparation:
         scan = folder.select(Split.TRAIN)[0].images[0]
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
+            build_unallocated(lambda: arguments["network"](len(folder.channel_names), folder.classes, dimensions))
             network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
             method = method_of(row.method, row.arguments)(network)
-        except (TypeError, ValueError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
         counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}

@@ -24,11 +24,12 @@ from segmend.methods import Method, Supervised, all_methods
 
 ENGINE_VERSION = 1
 """Version of what all results go through: noise is put into labels, scans are prepared, batches drawn and varied,
-networks trained, scans predicted, predictions scored. Raise it when results change; the golden tests fail until then."""
+networks trained, scans predicted, predictions scored. Raise it when results change: the golden tests fail until you
+do."""
 
 AUDIT_VERSION = 1
-"""Version of audit and correction: of the rank, the proposals and the corrected labels that given probabilities lead to.
-Raise it when they change; the golden tests fail until then."""
+"""Version of audit and correction: of the ranks, proposals and corrected labels that given probabilities lead to.
+Raise it when they change: the golden tests fail until you do."""
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -55,14 +56,14 @@ def versions_of(
         versions["audit"] = AUDIT_VERSION
     known = all_methods()
     named = [known[value] for value in (arguments or {}).values() if isinstance(value, str) and value in known]
-    first = [Supervised for cls in chosen if issubclass(cls, Method) and cls.labels_unlabelled]
-    for cls in (*chosen, *named, *first):
+    first: list[type[Configured]] = [Supervised for cls in chosen if issubclass(cls, Method) and cls.labels_unlabelled]
+    for cls in [*chosen, *named, *first]:
         versions |= dict(_versions(cls))
     return versions
 
 
 def _versions(cls: type[Configured]) -> Iterator[tuple[str, int | str]]:
-    """Of a class, and of all that it is derived from up to a class of Segmend, whose version speaks for its own bases."""
+    """Of a class and all that it is derived from, up to a class of Segmend, whose version speaks for its own bases."""
     for each in cls.__mro__:
         if not issubclass(each, Configured):
             continue

@@ -13,8 +13,8 @@ from segmend.bench.known import RESULTS
 from segmend.bench.plan import Plan, Row
 from segmend.bench.published import published_value
 from segmend.bench.statistics import lower_is_better, summarise
-from segmend.bench.unit import State, Unit
-from segmend.errors import printable
+from segmend.bench.unit import State, Unit, is_summary
+from segmend.errors import InputError, printable
 from segmend.metrics.results import DISTANCES
 from segmend.outputs import whole_file
 
@@ -207,6 +207,10 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
     ]
     if done:
         results = [unit.result for unit in done]
+        for unit in done:
+            if not is_summary(unit.result):
+                remedy = "delete it, and run the same command again"
+                raise InputError(unit.folder / "result.json", "is damaged (it lacks values)", remedy)
         devices = sorted({str(result["device"]) for result in results})
         hours = sum(float(result["seconds"]) for result in results) / 3600
         versions = sorted({f"torch {result['versions']['torch']}" for result in results})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.cache import digest_of
+from segmend.documents import is_number
 from segmend.errors import InputError
 from segmend.locks import InUseError
 from segmend.metrics import read_table
@@ -71,8 +73,8 @@ class Unit:
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
         content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
-        row, labels, seed = (content[name] for name in ("row", "labels", "seed"))
-        return cls(row, labels, seed, folder, content["what"], content["where"], content.get("given", {}))
+        named = {name: content[name] for name in ("row", "labels", "seed", "what", "where")}
+        return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
@@ -94,8 +96,13 @@ class Unit:
 
     @property
     def done(self) -> bool:
-        """Whether its result is there."""
-        return (self.folder / "result.json").is_file()
+        """Whether its result is there; one that cannot be read is not, and is made anew."""
+        if not (self.folder / "result.json").is_file():
+            return False
+        try:
+            return isinstance(self.result, dict)
+        except InputError:
+            return False
 
     @property
     def steps(self) -> int:
@@ -153,6 +160,13 @@ def _read_json(file: Path, *names: str) -> dict[str, Any]:
     if missing or not isinstance(content, dict):
         raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
     return content
+
+
+def is_summary(content: Mapping[str, Any]) -> bool:
+    """Whether this is the summary of a finished run, as far as tables need it."""
+    versions, seconds = content.get("versions"), content.get("seconds")
+    named = isinstance(content.get("device"), str) and isinstance(versions, dict) and "torch" in versions
+    return named and is_number(seconds)
 
 
 def slug(name: str) -> str:

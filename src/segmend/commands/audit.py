@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from segmend.commands.arguments import built, dimensions_of, report_unlabelled
-from segmend.commands.evidence import Folds, check_runs, infer, trained_on
+from segmend import stopping
+from segmend.commands.arguments import report_unlabelled
+from segmend.commands.audit_settings import audit_settings, claim, training_settings
+from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
 from segmend.commands.given_probabilities import GivenProbabilities
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
 from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
-from segmend.data.state import DataState
 from segmend.errors import InputError
 from segmend.labels.audit.auditor import AuditedCase, Auditor
 from segmend.labels.audit.cohort import twins
@@ -33,13 +32,12 @@ from segmend.labels.corrections import read_corrections, rounds_of
 from segmend.labels.raters import find_raters
 from segmend.learner import Optimisation
 from segmend.methods import Method, Supervised
-from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
-from segmend.outputs import check_free, locked_folder
+from segmend.outputs import locked_folder
 from segmend.precision import Precision
 from segmend.progress import say
 from segmend.report.audit_page import write_audit_report
-from segmend.run import Run, configuration_of
+from segmend.run import Run
 
 
 def audit(
@@ -165,14 +163,15 @@ def audit(
     place = AuditFolder(out)
     placement = given.examine(judged) if given else None
     source = _source(runs, given, judged)
-    settings = _settings(folder, judged, source or {"folds": folds, "seed": seed})
+    settings = audit_settings(folder, judged, source or {"folds": folds, "seed": seed})
     if not source:
-        settings["training"] = _training(folder, method, network, dimensions, deciding)
+        settings["training"] = training_settings(folder, method, network, dimensions, deciding)
     with locked_folder(out):
-        _claim(place, settings)
+        claim(place, settings)
+        stopping.promise("continue")
 
         findings, portraits = first_look(folder, judged)
-        missing = [case for case in judged if not place.evidence(case.name).is_file()]
+        missing = lacking(judged, folder, place)
         if given and placement:
             given.write(missing, placement.layout, place)
             judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
@@ -236,65 +235,6 @@ def _source(runs: Sequence[Run], given: GivenProbabilities | None, judged: Seque
         str(run.path.resolve()): digest_of(run.last, run.path / "config.yaml", run.path / "task.json") for run in runs
     }
     return {"runs": digests} if runs else {}
-
-
-def _settings(folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> dict[str, Any]:
-    """All that an audit is made from."""
-    return {
-        "data": str(folder.root.resolve()),
-        "evidence": evidence,
-        "classes": {**folder.labels, "ignore": folder.ignore},
-        "labels": {case.name: digest_of(case.label) for case in judged},
-        "images": {case.name: digest_of(*case.images) for case in judged},
-    }
-
-
-def _training(
-    folder: DataFolder,
-    method: Callable[[Network], Method],
-    network: Callable[[int, int, int], Network],
-    dimensions: Literal[2, 3] | None,
-    arguments: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the models of the folds are made from: arguments of the training, and all training cases.
-
-    The runs of the folds know it, too, but may be deleted once they have given their evidence.
-    """
-    cases = folder.select(Split.TRAIN)
-    axes = dimensions or dimensions_of(cases)
-    of_network = built(network, len(folder.channel_names), folder.classes, axes)
-    plain = {
-        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in arguments.items()
-    }
-    described = {**configuration_of(method(of_network), of_network), **plain}
-    # As it will be once it was written and read again.
-    training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
-    return training
-
-
-def _claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
-    """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
-    if not place.settings.is_file():
-        check_free(place.root)
-        write_json(place.settings, dict(settings))
-        return
-    before = place.read_settings()
-    differing = [
-        _difference(name, before.get(name), value) for name, value in settings.items() if before.get(name) != value
-    ]
-    if differing:
-        problem = f"holds an audit of other {' and '.join(differing)}"
-        raise InputError(place.root, problem, "choose another --out, or delete this one")
-
-
-def _difference(name: str, before: Any, now: Any) -> str:
-    """What differs, with the first of the cases or arguments that it differs in."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return name
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return f"{name} ({', '.join(changed[:3])}{more})"
 
 
 def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:

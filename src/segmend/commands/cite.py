@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from segmend.configuration import name_and_arguments
 from segmend.errors import InputError, did_you_mean
 from segmend.run import Run
 from segmend.values import names_among
@@ -53,8 +53,8 @@ def citations() -> dict[str, str]:
 
 def _used(run: Run) -> Iterator[str]:
     for part in ("method", "network"):
-        description: dict[str, Any] = run.config[part]
-        name = description["class_path"].rpartition(".")[2]
+        path, arguments = name_and_arguments(run.config[part], part, where=run.path / "config.yaml")
+        name = path.rpartition(".")[2]
         yield name
-        for argument, value in description["init_args"].items():
+        for argument, value in arguments.items():
             yield f"{name}-{argument if value is True else value}"

@@ -19,7 +19,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
 from segmend.data.names import canonical
 from segmend.data.tables import read_table
-from segmend.errors import InputError
+from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
 from segmend.inputs import is_file
 from segmend.labels.audit.folder import AuditFolder
@@ -135,7 +135,7 @@ def _plan(
     bar = minimum_score if minimum_score is not None else None if decisions else MINIMUM_SCORE
     settings = place.read_settings()
     digests = settings.get("labels", {})
-    _check_classes(folder, settings)
+    _check_classes(folder, settings, place, table)
     audited = {case.name: case for case in folder.cases if case.name in digests}
     plan = {}
     for name, rows in table.groupby("case", sort=True):
@@ -163,12 +163,16 @@ def _plan(
     return plan
 
 
-def _check_classes(folder: DataFolder, settings: Mapping[str, Any]) -> None:
+def _check_classes(folder: DataFolder, settings: Mapping[str, Any], place: AuditFolder, table: pd.DataFrame) -> None:
     """Proposals are files of label values: these must mean what they meant to the audit."""
     classes = folder.labels | {"ignore": folder.ignore}
     if settings.get("classes", classes) != classes:
         problem = f"names the classes {classes}, but those that were audited are {settings['classes']}"
         raise InputError(folder.root / "dataset.json", problem, "restore it, or audit the folder again")
+    names = list(folder.labels)[1:]
+    unknown = sorted(set(table["label"]) - set(names))
+    if unknown:
+        raise InputError(place.labels, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], names))
 
 
 def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from segmend import stopping
 from segmend.commands.check import check
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
@@ -119,6 +120,7 @@ def demo(
     _check_arguments(settings)
     with locked_folder(out):
         _claim(out, settings)
+        stopping.promise("continue")
         if not folder.data.exists():
             write_phantoms(folder.data, train=train_cases, test=test_cases, seed=seed, shape=SHAPE, spacing=SPACING)
         steps = _steps(folder, seed, iterations, expert_cases, train_cases - expert_cases)

@@ -22,7 +22,7 @@ from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
-from segmend.outputs import check_whole, writing_to
+from segmend.outputs import check_whole, check_writable, writing_to
 from segmend.progress import say, track
 
 Unit = Literal["mm", "voxel"]
@@ -215,8 +215,11 @@ def _check_arguments(
         raise InputError("labels", f"are {labels}", "give label values other than 0, which is the background")
     if out.suffix != ".csv":
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
-    if not out.parent.is_dir():
-        raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    with writing_to(out):
+        if not out.parent.is_dir():
+            raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    for file in (out, _beside(out, "comparison.json")):
+        check_writable(file)
     check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():

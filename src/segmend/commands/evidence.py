@@ -14,8 +14,9 @@ from segmend.data.case import Case, Split
 from segmend.data.check import load_case
 from segmend.data.copying import write_cases
 from segmend.data.folder import DataFolder, read_folder
+from segmend.data.image import read_grid
 from segmend.errors import InputError
-from segmend.labels.audit.evidence import write_evidence
+from segmend.labels.audit.evidence import is_evidence, write_evidence
 from segmend.labels.audit.folder import AuditFolder
 from segmend.labels.audit.folds import with_fold_hidden
 from segmend.outputs import whole_file
@@ -56,7 +57,7 @@ class Folds:
         count = max(self.dealt.values())
         judged_by = {case.name: self.dealt.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
         for fold in range(1, count + 1):
-            missing = [case for case in cases if judged_by[case.name] == fold and not out.evidence(case.name).is_file()]
+            missing = lacking([case for case in cases if judged_by[case.name] == fold], self.folder, out)
             if not missing and not out.fold(fold).exists():
                 continue
             say(f"fold {fold} of {count}")
@@ -84,13 +85,23 @@ def infer(
         write_evidence(out.evidence(case.name), _means(maps))
 
 
+def lacking(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
+    """The cases without evidence; a damaged file is none, and is made anew."""
+    return [
+        case
+        for case in cases
+        if not is_evidence(out.evidence(case.name), read_grid(case.images[0]).shape, folder.classes)
+    ]
+
+
 def check_runs(runs: Sequence[Run], folder: DataFolder) -> None:
     """Makes sure that runs can judge a data folder.
 
     Raises:
-        InputError: a run has other classes or channels.
+        InputError: a run has other classes or channels, or is damaged.
     """
     for run in runs:
+        run.method()
         if run.task.labels != folder.labels:
             problem = f"was trained for the labels {run.task.labels}, but the data have {folder.labels}"
             raise InputError(run.path, problem, "give a run of these classes")

@@ -72,7 +72,7 @@ def labels(
 
 def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, list[PreparedCase]]:
     """The data folder of a run, and its training cases as it saw them."""
-    data = Path(run.config["data"])
+    data = Path(str(run.config.get("data")))
     table = run.config.get("cases")
     if not data.is_dir():
         raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")

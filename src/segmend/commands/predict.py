@@ -22,9 +22,9 @@ from segmend.data.maps import check_map_names, map_name
 from segmend.errors import InputError
 from segmend.inference import Weighting
 from segmend.inputs import is_folder
-from segmend.outputs import check_continuable, continued_folder, whole_file
+from segmend.outputs import check_continuable, continued_folder, is_whole, whole_file
 from segmend.precision import Precision, best_device
-from segmend.progress import console, track
+from segmend.progress import say, track
 from segmend.run import Run, Task
 from segmend.segmenter import Segmenter
 
@@ -75,6 +75,8 @@ def predict(
     Example:
         segmend predict --run RUN --images DATA/imagesTs --out PREDICTIONS
     """
+    if out.is_dir() and not is_whole(out):
+        stopping.promise("continue")
     source = Run(run)
     if not 0 <= overlap < 1:
         raise InputError("--overlap", f"is {overlap}", "give a share from 0 to below 1")
@@ -103,16 +105,14 @@ def predict(
     }
     check_continuable(out, identity)
     _check_scans(images, scans, source.task)
-    values = np.array(list(source.task.labels.values()))
-    names = list(source.task.labels)
     if probabilities:
-        check_map_names(images, scans, names)
+        check_map_names(images, scans, list(source.task.labels))
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
         finished = _Finished(folder)
         remaining = finished.without(scans)
         if finished.count:
-            console.print(f"{finished.count} of {len(scans)} scans are predicted already")
+            say(f"{finished.count} of {len(scans)} scans are predicted already")
         for name, files in track(remaining.items(), "predicting", done=finished.count):
             if finished.count:
                 stopping.promise(f"continue ({finished.count} of {len(scans)} scans are predicted)")
@@ -122,17 +122,33 @@ def predict(
             except InputError as error:
                 problems.append(error)
                 continue
-            ending = files[0].name[len(case_name(files[0])) :]
-            written = [folder / f"{name}{ending}"]
-            write_label(written[0], values[segmenter.classes(image, grid)], like=files[0])
-            if probabilities:
-                for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-                    written.append(folder / "probabilities" / map_name(name, label, names))
-                    write_map(written[-1], of_class, like=files[0])
+            written = _write_prediction(segmenter, image, grid, folder, name, files[0], probabilities)
             finished.add(name, digest, written)
         raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
         finished.close()
+    say(f"{len(scans)} scans segmented: {out}")
     return sorted(path for path in out.iterdir() if is_image_file(path))
+
+
+def _write_prediction(
+    segmenter: Segmenter,
+    image: NDArray[np.float32],
+    grid: Grid,
+    folder: Path,
+    name: str,
+    like: Path,
+    probabilities: bool,
+) -> list[Path]:
+    """Predicts a scan, and writes its label and, if wanted, its probability maps over the file ``like``."""
+    values, names = np.array(list(segmenter.task.labels.values())), list(segmenter.task.labels)
+    ending = like.name[len(case_name(like)) :]
+    written = [folder / f"{name}{ending}"]
+    write_label(written[0], values[segmenter.classes(image, grid)], like=like)
+    if probabilities:
+        for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
+            written.append(folder / "probabilities" / map_name(name, label, names))
+            write_map(written[-1], of_class, like=like)
+    return written
 
 
 class _Finished:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from segmend import stopping
 from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
 from segmend.commands.recommended import built_method
 from segmend.data.augment import Augmentation
@@ -109,6 +110,7 @@ def train(
     Example:
         segmend train --data DATA --out RUN --iterations 1000
     """
+    stopping.promise("continue" if Run(out).last.is_file() else None)
     folder = DataFolder.open(data, cases)
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
@@ -171,6 +173,8 @@ def train(
         _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
         say(f"{out} is finished already; nothing to do")
         return run
+    with run.kept():
+        pass  # a place that cannot be written to is refused before the data are prepared
 
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)

@@ -25,9 +25,10 @@ from segmend.data.finding import CLEAN, label_of
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
+from segmend.disk import flush
 from segmend.errors import InputError
 from segmend.functional.voxel import IGNORE
-from segmend.outputs import flush, remove_leftovers, scratch_folder, writing_to
+from segmend.outputs import remove_leftovers, scratch_folder, writing_to
 from segmend.progress import track
 
 _VERSION = 1
@@ -185,18 +186,17 @@ def _array(file: Path) -> NDArray[Any]:
 def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
     """The folder of an entry, which is filled if it is not there or damaged."""
     entry = cache / key[:2] / key
+    remove_leftovers(cache / _UNFINISHED)
     if _is_whole(entry):
         return entry
     try:
-        with writing_to(cache):
-            remove_leftovers(cache / _UNFINISHED)
-            with scratch_folder(cache / _UNFINISHED) as temporary:
-                (temporary / "new").mkdir()
-                fill(temporary / "new")
-                marks = {file.name: _mark(file) for file in (temporary / "new").iterdir()}
-                (temporary / "new" / _MARKS).write_text(json.dumps(marks), encoding="utf-8")
-                flush(temporary / "new")
-                _put(temporary / "new", entry, damaged=temporary / "damaged")
+        with writing_to(cache), scratch_folder(cache / _UNFINISHED) as temporary:
+            (temporary / "new").mkdir()
+            fill(temporary / "new")
+            marks = {file.name: _mark(file) for file in (temporary / "new").iterdir()}
+            (temporary / "new" / _MARKS).write_text(json.dumps(marks), encoding="utf-8")
+            flush(temporary / "new")
+            _put(temporary / "new", entry, damaged=temporary / "damaged")
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.where == str(cache):
             raise InputError(cache, error.problem, f"{error.remedy}; or {_OTHER_CACHE}") from error

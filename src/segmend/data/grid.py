@@ -68,8 +68,7 @@ def checked_grid(
     """The grid of a file, if its header makes sense.
 
     Raises:
-        InputError: not two or three dimensions, or an affine that is not finite, singular, sheared or of
-            impossible spacing.
+        InputError: not two or three dimensions, or an affine that is not finite, singular or of impossible spacing.
     """
     if len(shape) not in (2, 3):
         raise InputError(
@@ -77,16 +76,15 @@ def checked_grid(
         )
     if min(shape) < 1 or not is_usable(affine):
         raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+    if _is_sheared(affine):
+        assumptions = (
+            *assumptions,
+            "has axes that are not at right angles, but distances in mm are measured as if they were",
+        )
     grid = Grid(shape, affine, assumptions)
     if not (min(grid.spacing) >= _SPACING_LIMITS_MM[0] and max(grid.spacing) <= _SPACING_LIMITS_MM[1]):
         spacing = " x ".join(f"{side:.3g}" for side in grid.spacing)
         raise InputError(path, f"has a voxel spacing of {spacing} mm", "correct the spacing or its unit in the header")
-    if is_sheared(affine):
-        raise InputError(
-            path,
-            "has a sheared affine: its axes are not at right angles, so distances in mm would be wrong",
-            "resample it to a grid with right angles",
-        )
     return grid
 
 
@@ -95,7 +93,6 @@ def is_usable(affine: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(affine).all()) and int(np.linalg.matrix_rank(affine[:3, :3])) == 3
 
 
-def is_sheared(affine: NDArray[np.float64]) -> bool:
-    """Whether the axes of an affine that is not singular are not at right angles."""
+def _is_sheared(affine: NDArray[np.float64]) -> bool:
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE)

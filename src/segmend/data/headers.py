@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import nibabel
-import numpy as np
 
 from segmend.data.image import NIFTI, Grid, read_grid, read_image
 from segmend.errors import InputError
@@ -92,7 +92,8 @@ def _has_its_length(file: Path) -> bool:
     if not file.name.lower().endswith(NIFTI):
         return False
     header = nibabel.load(file).header
-    length = int(header["vox_offset"]) + int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize
+    voxels, bytes_each = math.prod(map(int, header.get_data_shape())), int(header.get_data_dtype().itemsize)
+    length = int(header["vox_offset"]) + voxels * bytes_each
     if file.name.lower().endswith(".gz"):
         with file.open("rb") as stream:
             stream.seek(-4, os.SEEK_END)

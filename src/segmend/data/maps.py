@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from segmend.data.names import canonical, check_file_name, confusable, path_part
+from segmend.data.names import check_file_name, confusable, path_part
 from segmend.errors import InputError
 
 _ENDING = ".nii.gz"
@@ -26,7 +26,7 @@ def map_name(case: str, label: str, labels: Collection[str]) -> str:
         labels: names of all classes.
     """
     part = path_part(label)
-    if any(canonical(label).endswith(f"_{canonical(other)}") for other in labels):
+    if any(confusable(label).endswith(f"_{confusable(other)}") for other in labels):
         part = part.replace("_", "%5F")
     return f"{path_part(case)}_{part}{_ENDING}"
 

@@ -33,7 +33,7 @@ from segmend.data.container import (
     require_possible,
     unreadable,
 )
-from segmend.data.grid import Grid, checked_grid, is_sheared, is_usable
+from segmend.data.grid import Grid, checked_grid, is_usable
 from segmend.errors import InputError
 
 _PIECE_BYTES = 2**25
@@ -215,11 +215,9 @@ def _grid(path: Path, raw: Any, shape: tuple[int, ...], pixdim: NDArray[np.float
 def _affine(
     path: Path, raw: Any, shape: tuple[int, ...], pixdim: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The sform if it can be used, otherwise the qform, as SimpleITK chooses; without any, the spacing alone."""
+    """The sform if it can be used, otherwise the qform; without any, the spacing alone."""
     sform = np.asarray(raw.get_sform(), dtype=np.float64) if raw["sform_code"] > 0 else None
-    if sform is not None and is_usable(sform) and not is_sheared(sform):
-        return sform, ()
-    if sform is not None and raw["qform_code"] <= 0:
+    if sform is not None and (is_usable(sform) or raw["qform_code"] <= 0):
         return sform, ()
     sides = [step for step, side in zip(pixdim, shape, strict=False) if side > 1]
     if not all(np.isfinite(step) and step > 0 for step in sides):
@@ -229,6 +227,6 @@ def _affine(
         qform = np.asarray(raw.get_qform(), dtype=np.float64)
         if sform is None or not is_usable(qform):
             return qform, ()
-        return qform, (f"has {'a sheared' if is_usable(sform) else 'an unusable'} sform, so its qform was used",)
+        return qform, ("has an unusable sform, so its qform was used",)
     note = "does not say how it lies in the patient (qform_code and sform_code are 0), so x was taken to point left"
     return np.asarray(raw.get_base_affine(), dtype=np.float64), (note,)

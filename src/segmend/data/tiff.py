@@ -34,6 +34,7 @@ _ALPHA = (1, 2)
 _RATIO = 4096
 """Most bytes that any compression of a TIFF picture makes of one; white pages of fax, which are small, aside."""
 _SMALL = 2**26
+_DEFLATE, _PACKBITS = (8, 32946), 32773
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damaged files end in exceptions
 
@@ -84,9 +85,26 @@ def _require_strips(path: Path, file: IO[bytes], page: Any, segments: list[tuple
         claimed = row * min(rows, height - number * rows)
         if page.compression == 1:
             require_length(path, claimed, length)
-        elif page.compression in (8, 32946):
-            file.seek(start)
+            continue
+        file.seek(start)
+        if page.compression in _DEFLATE:
             require_deflated(path, file, length, claimed)
+        elif page.compression == _PACKBITS:
+            require_length(path, claimed, _unpacked_length(file.read(length)))
+
+
+def _unpacked_length(packed: bytes) -> int:
+    """Bytes that PackBits makes of some."""
+    length = at = 0
+    while at < len(packed):
+        code = packed[at]
+        if code < 128:  # so many and one more bytes follow
+            length += min(code + 1, len(packed) - at - 1)
+            at += code + 2
+        else:  # a byte that is repeated; 128 means nothing
+            length += 257 - code if code > 128 else 0
+            at += 2 if code > 128 else 1
+    return length
 
 
 def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segmend.data.case import Case
 from segmend.data.finding import MAIN, label_of, rater_folders
 from segmend.data.folder import DataFolder
-from segmend.data.image import Grid, read_label
+from segmend.data.image import Grid, read_grid, read_label
 from segmend.data.names import canonical
 from segmend.errors import InputError, did_you_mean
 from segmend.functional.voxel import IGNORE
@@ -56,9 +56,9 @@ def read_drawing(path: Path, folder: DataFolder, grid: Grid) -> NDArray[np.uint8
     Raises:
         InputError: it cannot be read, does not lie on the grid, or holds values that dataset.json does not name.
     """
-    values, own = read_label(path)
-    if not own.matches(grid):
+    if not read_grid(path).matches(grid):
         raise InputError(path, "does not lie over its scan", "resample it to the scan's grid")
+    values, _ = read_label(path)
     indices = folder.to_indices(values)
     unknown = np.setdiff1d(values[indices == IGNORE], [] if folder.ignore is None else [folder.ignore])
     if unknown.size:

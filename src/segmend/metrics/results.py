@@ -25,13 +25,14 @@ METRICS: Final = ("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd
 DISTANCES: Final = ("hd95", "asd", "assd", "mssd")
 """The metrics that have a unit."""
 
-_TEXT: Final = ("case", "label", "status")
+TEXT: Final = ("case", "label", "status")
+"""The columns that are no numbers."""
 
 
 def to_table(scores: Iterable[Score]) -> pd.DataFrame:
     """The scores as a table, one row each; undefined values are NaN."""
     table = pd.DataFrame([asdict(score) for score in scores], columns=list(COLUMNS))
-    return table.astype({column: str if column in _TEXT else float for column in COLUMNS})
+    return table.astype({column: str if column in TEXT else float for column in COLUMNS})
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
     rows = [{column: _value(row, column) for column in COLUMNS} for row in given.rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table = table.astype({column: str if column in _TEXT else float for column in COLUMNS})
+    table = table.astype({column: str if column in TEXT else float for column in COLUMNS})
     twice = table.loc[table.duplicated(["case", "label"]), ["case", "label"]].to_numpy().tolist()
     if twice:
         raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy)
@@ -82,7 +83,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _value(row: tables.Row, column: str) -> str | float:
     try:
-        return row.cells[column] if column in _TEXT else row.number(column)
+        return row.cells[column] if column in TEXT else row.number(column)
     except InputError as error:
         raise InputError(
             row.where,

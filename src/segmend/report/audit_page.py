@@ -51,14 +51,25 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
     Raises:
         InputError: the audit is not complete, or not of this data folder.
     """
-    place = AuditFolder(audit)
+    try:
+        text = _page(AuditFolder(audit), folder, pictures, channel)
+    except (KeyError, ValueError, TypeError, IndexError) as error:  # cells that are no numbers, columns that lack
+        problem = f"holds a table that is damaged ({error!r})"
+        raise InputError(audit, problem, "run the same 'segmend audit' again") from error
+    report = audit / "report.html"
+    with whole_file(report) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return report
+
+
+def _page(place: AuditFolder, folder: DataFolder, pictures: int, channel: int) -> str:
     rows = sorted(read_rows(place.labels), key=lambda row: int(row["rank"]))
     regions = _regions_by_label(read_rows(place.regions))
     unknown = sorted({row["label"] for row in rows} - set(folder.labels))
     if unknown:
-        raise InputError(audit, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels))
+        raise InputError(place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels))
     script, style = "\n".join(map(_part, _SCRIPTS)), _part("audit_page.css")
-    text = template("audit_page.html").render(
+    return template("audit_page.html").render(
         page=page_content(place, folder, rows),
         pictured=min(pictures, len(rows)),
         close_ups=_close_ups(place, folder, rows[:pictures], regions, channel),
@@ -67,10 +78,6 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
         script_hash=_hash(script),
         style_hash=_hash(style),
     )
-    report = audit / "report.html"
-    with whole_file(report) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return report
 
 
 def _regions_by_label(regions: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:

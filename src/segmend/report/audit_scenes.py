@@ -78,7 +78,10 @@ def audited_scans(
         label = known[name].label
         assert label is not None
         image, grid = read_image(known[name].images[channel])
-        issues, _ = read_label(audit.issues(name, folder.file_ending))
+        issues, own = read_label(audit.issues(name, folder.file_ending))
+        if not own.matches(grid):
+            problem = f"does not lie over {known[name].images[channel].name}"
+            raise InputError(audit.issues(name, folder.file_ending), problem, "audit the folder again")
         given = read_drawing(label, folder, grid)
         yield (
             name,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmend.errors import InputError
-from segmend.labels.audit.evidence import Evidence, encoded, write_evidence
+from segmend.labels.audit.evidence import Evidence, encoded, is_evidence, write_evidence
 
 
 def test_probabilities_come_back_within_a_percent_and_in_their_order(tmp_path):
@@ -55,3 +55,44 @@ def test_a_flipped_byte_is_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="is damaged"):
         Evidence(path).probability(0)
+
+
+class TestIsEvidence:
+    @pytest.fixture
+    def path(self, tmp_path):
+        write_evidence(tmp_path / "a.npz", [np.random.default_rng(0).random((20, 18)) for _ in range(2)])
+        return tmp_path / "a.npz"
+
+    def test_of_the_scan_and_its_classes(self, path):
+        assert is_evidence(path, (20, 18), 2)
+        assert not is_evidence(path, (20, 19), 2)
+        assert not is_evidence(path, (360,), 2)
+        assert not is_evidence(path, (20, 18), 3)
+
+    @pytest.mark.parametrize("keep", [0, 60, 300])
+    def test_not_if_it_is_cut(self, path, keep):
+        path.write_bytes(path.read_bytes()[:keep])
+        assert not is_evidence(path, (20, 18), 2)
+
+    def test_not_if_a_byte_is_flipped(self, path):
+        content = bytearray(path.read_bytes())
+        content[200] ^= 0xFF
+        path.write_bytes(content)
+        assert not is_evidence(path, (20, 18), 2)
+
+    @pytest.mark.parametrize(
+        "content",
+        [np.zeros((20, 18)), np.zeros((20, 18), object), np.zeros((20, 18), "U4"), np.zeros((2000, 1800), np.uint8)],
+    )
+    def test_not_of_other_arrays(self, tmp_path, content):
+        np.savez_compressed(tmp_path / "b.npz", **{"0": content, "1": content})
+        assert not is_evidence(tmp_path / "b.npz", (20, 18), 2)
+
+    def test_not_what_is_no_file(self, tmp_path):
+        assert not is_evidence(tmp_path, (20, 18), 2)
+        assert not is_evidence(tmp_path / "none.npz", (20, 18), 2)
+
+    def test_pickles_are_never_read(self, tmp_path):
+        np.savez(tmp_path / "b.npz", **{"0": np.array([{"a": 1}], object)})
+        with pytest.raises(InputError, match="is damaged"):
+            Evidence(tmp_path / "b.npz").probability(0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ LIMIT = 8.0
 """Largest log-odds that are kept: probabilities lie in 0.0003..0.9997."""
 
 _CODES = 255
+_LONGEST_HEADER = 1024
 _DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, _CODES + 1)))).astype(np.float32)
 
 
@@ -37,6 +38,37 @@ def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]
         for index, of_class in enumerate(probabilities):
             with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, encoded(of_class), allow_pickle=False)
+
+
+def is_evidence(path: Path, shape: Sequence[int], classes: int) -> bool:
+    """Whether a file is evidence of a scan: of its shape and classes, every byte as it was written.
+
+    Args:
+        path: the file, of any origin; nothing is read that is larger than it should be.
+        shape: sides of the scan.
+        classes: number of classes, background included.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = [f"{index}.npy" for index in range(classes)]
+            parts = {part.filename: part for part in file.infolist()}
+            if sorted(parts) != sorted(names) or len(file.infolist()) != classes:
+                return False
+            most = math.prod(shape) + _LONGEST_HEADER
+            fitting = all(parts[name].file_size <= most and _is_map(file, name, shape) for name in names)
+            return fitting and file.testzip() is None
+    except Exception:  # zipfile and numpy refuse what is damaged by errors of many kinds
+        return False
+
+
+def _is_map(file: zipfile.ZipFile, name: str, shape: Sequence[int]) -> bool:
+    with file.open(name) as entry:
+        if np.lib.format.read_magic(entry) != (1, 0):
+            return False
+        of_map, _, dtype = np.lib.format.read_array_header_1_0(entry)
+    return tuple(of_map) == tuple(shape) and dtype == np.uint8
 
 
 def encoded(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -71,9 +103,12 @@ class Evidence:
         """
         try:
             with self._open() as file:
-                probability: NDArray[np.float32] = _DECODED[file[str(index)]]
+                codes = file[str(index)]
+                if codes.dtype != np.uint8:
+                    raise ValueError("no log-odds")
+                probability: NDArray[np.float32] = _DECODED[codes]
                 return probability
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
 
     def check(self, classes: int, shape: tuple[int, ...]) -> None:
@@ -93,7 +128,7 @@ class Evidence:
     def _open(self) -> Any:
         try:
             return np.load(self.path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # as above
             raise self._damaged() from error
 
     def _damaged(self) -> InputError:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from segmend.errors import InputError
+from segmend.inputs import read_json
+
+PROPOSALS = frozenset(("none", "regions", "shift"))
+"""What may be proposed for a label: nothing, to redraw it in places, or to move its whole boundary."""
+
+_TEXT = frozenset(("case", "label", "kind", "proposal", "quality", "annotator"))
+_NEEDED = {"case", "label", "score", "quality", "proposal", "proposal_score"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class AuditFolder:
         try:
             return hashlib.blake2b(self.labels.read_bytes(), digest_size=8).hexdigest()
         except OSError as error:
-            raise self._unfinished(self.labels) from error
+            raise self._unfinished(self.labels, error) from error
 
     def remove_results(self) -> None:
         """Removes tables and page of an earlier time: an audit that is interrupted must not pass for a finished one."""
@@ -97,7 +105,15 @@ class AuditFolder:
         Raises:
             InputError: they are not there or damaged.
         """
-        return self._read_json(self.settings)
+        content = self._read_json(self.settings)
+        for name in ("labels", "images", "classes"):
+            if not isinstance(content.get(name, {}), dict):
+                raise self._damaged(self.settings, f"'{name}' is no JSON object")
+        if not all(
+            isinstance(digest, str) for name in ("labels", "images") for digest in content.get(name, {}).values()
+        ):
+            raise self._damaged(self.settings, "a digest is not text")
+        return content
 
     def read_summary(self) -> dict[str, Any]:
         """The summary.
@@ -105,32 +121,70 @@ class AuditFolder:
         Raises:
             InputError: it is not there or damaged.
         """
-        return self._read_json(self.summary)
+        content = self._read_json(self.summary)
+        remarks = content.get("remarks")
+        if not isinstance(remarks, list) or not all(isinstance(remark, str) for remark in remarks):
+            raise self._damaged(self.summary, "it has no remarks")
+        return content
 
     def read_labels(self) -> pd.DataFrame:
-        """``audit.csv``, names as text.
+        """``audit.csv``, names as text; an empty number is NaN.
 
         Raises:
             InputError: it is not there or damaged.
         """
-        text = {"case": str, "label": str, "kind": str, "proposal": str, "quality": str, "annotator": str}
+        # All is text at first: a case may be called 'NA' or '007', and a number may be anything.
         try:
-            empty = {"proposal_score": [""], "undo_mm": [""], "undo_se_mm": [""]}
-            table = pd.read_csv(self.labels, dtype=text, keep_default_na=False, na_values=empty)
+            table = pd.read_csv(self.labels, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
-            raise self._unfinished(self.labels) from error
-        missing = {"case", "label", "score", "quality", "proposal", "proposal_score"} - set(table)
+            raise self._unfinished(self.labels, error) from error
+        missing = _NEEDED - set(table)
         if missing:
-            raise self._unfinished(self.labels)
+            raise self._damaged(self.labels, f"it has no column '{min(missing)}'")
+        numbers = [str(column) for column in table if column not in _TEXT]
+        try:
+            table = table.assign(**{column: _numbers(table[column]) for column in numbers})
+        except ValueError as error:
+            raise self._damaged(self.labels, str(error)) from error
+        for column, empty in (("score", False), ("proposal_score", True)):
+            scores = table[column].dropna() if empty else table[column]
+            if not scores.between(0, 1).all():
+                raise self._damaged(self.labels, f"a '{column}' is not from 0 to 1")
+        if not set(table["proposal"]) <= PROPOSALS:
+            unknown = min(set(table["proposal"]) - PROPOSALS)
+            raise self._damaged(self.labels, f"a proposal is '{unknown}', not one of {', '.join(sorted(PROPOSALS))}")
+        if table.duplicated(["case", "label"]).any():
+            raise self._damaged(self.labels, "a case has a label twice")
         return table
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self._unfinished(path) from error
-        return dict(content)
+            return read_json(path)
+        except InputError as error:
+            if not path.is_file():
+                raise self._unfinished(path, error) from error
+            raise self._damaged(path, error.problem) from error
 
-    def _unfinished(self, path: Path) -> InputError:
-        problem = "cannot be read" if path.exists() else "does not exist"
+    def _unfinished(self, path: Path, error: Exception) -> InputError:
+        problem = f"cannot be read ({error})" if path.is_file() else "does not exist"
         return InputError(path, problem, "give the --out of 'segmend audit', and let that finish")
+
+    def _damaged(self, path: Path, reason: str) -> InputError:
+        remedy = "run the same 'segmend audit' again" if path != self.settings else "restore it, or audit anew"
+        return InputError(path, f"cannot be read: it is damaged ({reason})", remedy)
+
+
+def _numbers(column: pd.Series[str]) -> pd.Series[float]:
+    """The numbers in a column; true and false are 1 and 0, as pandas writes them.
+
+    Raises:
+        ValueError: a cell is none, or not finite.
+    """
+    written = {"": math.nan, "True": 1.0, "False": 0.0}
+    try:
+        numbers = pd.Series([written[cell] if cell in written else float(cell) for cell in column], column.index)
+    except ValueError as error:
+        raise ValueError(f"'{column.name}' holds something that is no number: {error}") from error
+    if np.isinf(numbers).any():
+        raise ValueError(f"'{column.name}' holds a number that is not finite")
+    return numbers

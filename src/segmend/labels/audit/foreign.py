@@ -88,7 +88,8 @@ def _check_values(path: Path, name: str, of_class: NDArray[Any]) -> None:
     if np.isnan(low) or np.isnan(high):
         raise InputError(path, f"holds no probabilities, but {found}", "find out where the model fails")
     if of_class.dtype.kind in "iu" and low >= 0:
-        raise _no_probabilities(path, f"{found}: whole numbers, as if scaled to {int(high)}", "divide them by it")
+        remedy = f"divide them by {np.iinfo(of_class.dtype).max}, or by what they were multiplied with"
+        raise _no_probabilities(path, f"{found}: whole numbers ({of_class.dtype}), as if scaled", remedy)
     if low >= 0:
         raise _no_probabilities(path, f"{found}, as if scaled or not normalised")
     if high <= 0:
