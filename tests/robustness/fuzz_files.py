@@ -31,7 +31,17 @@ def odd_file(base: Base, chance: random.Random) -> Damage:
         _ODD_FILES[way](file, kept)
     # A folder needs no table, an empty one is one, and other files are nobody's business.
     report = way in ("dangling", "loop", "folder", "pipe") if table else way != "link"
+    if not table and _without_table(base, chance):  # then a case may have no label
+        report = report and (way != "gone" or file == base.image(case))
     return Damage("odd file", f"{way} {name}", reads(chance), report, (case, case.upper(), file.parent.name), name)
+
+
+def _without_table(base: Base, chance: random.Random) -> bool:
+    """Takes the table away half the time: only with it is each label asked for by name."""
+    without = chance.random() < 0.5
+    if without:
+        (base.data / "cases.csv").unlink()
+    return without
 
 
 def _instead(put: Callable[[Path, Path], object]) -> Callable[[Path, Path], object]:
@@ -75,7 +85,9 @@ def odd_folder(base: Base, chance: random.Random) -> Damage:
         folder.symlink_to(base.root / "nowhere")
     elif way == "link":
         folder.symlink_to(kept, target_is_directory=True)
-    unused = name == "labelsTr_eva" or (name == "labelsTs" and way == "gone")
+    alone = _without_table(base, chance)
+    unused = name == "labelsTr_eva" or (alone and name == "labelsTr" and way == "gone")
+    unused = unused or (name == "labelsTs" and way == "gone")
     report = way != "link" and not unused
     return Damage("odd folder", f"{way} {name}", reads(chance), report, (name, *TEST), f"{name}/")
 
