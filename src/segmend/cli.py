@@ -79,6 +79,7 @@ def _run(given: list[str], debug: bool) -> int:
             return _complain(f"there is no command '{name}'; {did_you_mean(name, COMMANDS)}", 2)
         from jsonargparse import ArgumentError
 
+        _quieten_libraries(debug)
         command = _command(name)
         try:
             values = _parse(name, command, rest)
@@ -91,6 +92,13 @@ def _run(given: list[str], debug: bool) -> int:
             raise
         return _complain(str(error), 1)
     return 0
+
+
+def _quieten_libraries(debug: bool) -> None:
+    """Has matplotlib be silent about a home that it may not write to; it takes a temporary folder."""
+    import logging
+
+    logging.getLogger("matplotlib").setLevel(logging.WARNING if debug else logging.ERROR)
 
 
 def _call(command: Callable[..., Any], values: dict[str, Any], debug: bool) -> None:
