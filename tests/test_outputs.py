@@ -239,6 +239,14 @@ class TestWhatKilledProcessesLeave:
             assert not list(temporary.iterdir())
         assert list(tmp_path.rglob("*")) == [path]
 
+    def test_a_lock_goes_even_where_the_output_was_already_there(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "a").touch()
+        (tmp_path / ".segmend-lock.run").touch()
+        with pytest.raises(InputError, match="already holds something"):
+            check_free(tmp_path / "run")
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
     def test_files_in_an_output_folder_do_not_count_as_its_content(self, tmp_path):
         path = tmp_path / "run"
         kill_while(f"whole_file(Path({str(path / 'settings.json')!r}))", "temporary.write_text('half')")

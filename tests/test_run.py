@@ -124,6 +124,12 @@ class TestBegin:
             run.begin(config, TASK)
         assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "task.json"]
 
+    def test_what_a_run_killed_at_its_very_end_left_is_removed(self, run, config):
+        run.finish({})
+        (run.path / ".segmend-lock.summary.json").touch()
+        run.check_free_for(config)
+        assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "summary.json", "task.json"]
+
     @pytest.mark.parametrize("name", ["x" * 300, "file/run"])
     def test_a_place_where_there_can_be_no_folder(self, tmp_path, config, name):
         (tmp_path / "file").touch()

@@ -222,6 +222,9 @@ def check_free(path: Path) -> None:
         if path.exists() and not path.is_dir():
             raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
         place = Path(os.path.realpath(path))
+        if is_first_process() and not is_mine(place / _LOCK):
+            with _made(place.parent), locked(_hidden(place, "lock"), path):
+                _remove(_hidden(place, "unfinished"))
         if path.is_dir():
             refuse_if_written(path)
             if (path / _UNFINISHED).is_file():
@@ -230,9 +233,6 @@ def check_free(path: Path) -> None:
             if content(path):
                 raise InputError(path, "already holds something", "choose another folder, or delete this one")
             remove_leftovers(path)
-        if is_first_process() and not is_mine(place / _LOCK):
-            with _made(place.parent), locked(_hidden(place, "lock"), path):
-                _remove(_hidden(place, "unfinished"))
 
 
 def check_writable(path: Path) -> None:
@@ -258,7 +258,10 @@ def remove_leftovers(folder: Path) -> None:
 
     What a living process is writing stays, as does what ``continued_folder`` takes over.
     """
-    for path in sorted(folder.rglob(f"{HIDDEN}*")):
+    found: list[Path] = []
+    with suppress(OSError):  # a name too long, or a folder that may not be read
+        found = sorted(folder.rglob(f"{HIDDEN}*"))
+    for path in found:
         kind, name = _kind_and_name(path)
         if kind in ("unfinished", "lock") and path.exists():
             with (

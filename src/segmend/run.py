@@ -18,7 +18,7 @@ from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.errors import InputError
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
-from segmend.outputs import content, locked_folder, refuse_if_written, whole_file, writing_to
+from segmend.outputs import content, locked_folder, refuse_if_written, remove_leftovers, whole_file, writing_to
 
 _MAY_DIFFER = {"out", "compile"}
 """Arguments in config.yaml that do not change what a run computes, up to rounding."""
@@ -162,13 +162,14 @@ class Run:
         return locked_folder(self.path)
 
     def check_free_for(self, config: Mapping[str, Any]) -> None:
-        """Makes sure that the folder is free, or holds a run of this configuration. Nothing is written.
+        """Makes sure that the folder is free, or holds a run of this configuration, and tidies it up.
 
         Raises:
             InputError: the folder holds a run of another configuration, or something else; or another process
                 is training there.
         """
         refuse_if_written(self.path)
+        remove_leftovers(self.path)  # also of a run that was killed when it had just been finished
         with writing_to(self.path):
             self._check_content(config)
 

@@ -121,14 +121,13 @@ class Stage:
         return [chance.uniform(0, self.whole.seconds) for _ in range(count)]
 
     def changes(self, count: int | None, seed: int) -> list[int]:
-        """Changes to kill before: all, or some of them, the first ones included."""
+        """Changes to kill before: all, or some of them, the first and last ones included."""
         every = list(range(1, self.whole.changes + 1))
         if count is None or count >= len(every):
             return every
-        first = every[: count // 2]
-        return sorted(
-            [*first, *random.Random(f"{self.scene.name} {seed}").sample(every[len(first) :], count - len(first))]
-        )
+        ends = {*every[: count // 3], *every[len(every) - count // 3 :]}
+        others = [change for change in every if change not in ends]
+        return sorted([*ends, *random.Random(f"{self.scene.name} {seed}").sample(others, count - len(ends))])
 
     def result(self) -> dict[str, Any]:
         """Names and contents of all that the command wrote, without what is measured anew each time."""

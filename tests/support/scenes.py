@@ -19,7 +19,7 @@ NETWORK = "--network UNet --network.width 2 --network.stages 2 --patch 8 8 8"
 TRAINING = f"{NETWORK} --iterations 6 --checkpoint_every 2 --mixed 2"
 PLAN = {
     "title": "Small",
-    "labels": {"some noisy": {"recipe": "CubeMorphology", "side_max": 5, "expert": 1}},
+    "labels": {"some noisy": {"recipe": "CubeMorphology", "arguments": {"side_max": 5}, "expert": 1}},
     "train": {"network": {"name": "UNet", "width": 2, "stages": 2}, "iterations": 2, "patch": [8, 8, 8]},
     "metrics": ["dice"],
     "baseline": "Mixed",
