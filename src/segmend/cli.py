@@ -81,6 +81,7 @@ def _run(given: list[str], debug: bool) -> int:
 
         from segmend.config_files import ConfigError
 
+        _quieten_libraries(debug)
         command = _command(name)
         try:
             values = _parse(name, command, rest)
@@ -95,6 +96,13 @@ def _run(given: list[str], debug: bool) -> int:
             raise
         return _complain(str(error), 1)
     return 0
+
+
+def _quieten_libraries(debug: bool) -> None:
+    """Has matplotlib be silent about a home that it may not write to; it takes a temporary folder."""
+    import logging
+
+    logging.getLogger("matplotlib").setLevel(logging.WARNING if debug else logging.ERROR)
 
 
 def _call(command: Callable[..., Any], values: dict[str, Any], debug: bool) -> None:

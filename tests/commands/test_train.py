@@ -131,6 +131,33 @@ class TestResume:
         assert [int(row["step"]) for row in rows_of(whole)] == [1, 3, 6, 9, 10, 12, 15]
         assert sorted(path.name for path in killed.last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
 
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_signal_to_all_its_processes_loses_at_most_a_step(
+        self, make_folder, train, words, tmp_path, number, status
+    ):
+        """As batch systems and terminals send it, also to the processes that load data."""
+        root = make_folder(shape=SHAPE, table=QUALITIES)
+        arguments = [*TINY_UNET, "--iterations", 400, "--checkpoint_every", 400, "--workers", 2]
+        run = Run(tmp_path / "stopped")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "segmend", *words(root, *arguments, out="stopped")],
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        while process.poll() is None and not run.log.exists():
+            time.sleep(0.002)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == status
+        step = checkpoint(run.last)["global_step"]
+        assert 0 < step < 400
+        assert err.decode().endswith(f"run the same command again to continue from step {step}\n")
+        assert not list(run.path.rglob(".*"))
+        train(root, *arguments, out="stopped")
+        whole = train(root, *arguments, out="whole")
+        assert_same_bits(run.last, whole.last)
+        assert run.log.read_bytes() == whole.log.read_bytes()
+
     def test_a_finished_run_is_not_repeated(self, make_folder, train, contents):
         root = make_folder()
         run = train(root, *TINY_UNET, "--iterations", 2)

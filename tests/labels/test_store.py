@@ -130,6 +130,11 @@ class TestRewind:
         assert filled.count == kept
         assert LabelStore(tmp_path / "labels", (), {}).count == kept
 
+    @pytest.mark.parametrize(("done", "kept"), [(1, 1), (4, 1), (5, 1), (6, 2)])
+    def test_drops_the_revision_that_came_after_the_checkpoint_of_its_step(self, filled, done, kept):
+        filled.rewind(done, revised=False)
+        assert filled.count == kept
+
     def test_a_dropped_revision_is_forgotten(self, filled):
         assert filled.record(2).changed["first"] == {"a": 5}
         filled.rewind(1)

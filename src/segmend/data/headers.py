@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 
@@ -91,9 +92,8 @@ def _has_its_length(file: Path) -> bool:
     """
     if not file.name.lower().endswith(NIFTI):
         return False
-    header = nibabel.load(file).header
-    voxels, bytes_each = math.prod(map(int, header.get_data_shape())), int(header.get_data_dtype().itemsize)
-    length = int(header["vox_offset"]) + voxels * bytes_each
+    voxels: Any = nibabel.load(file).dataobj
+    length = int(voxels.offset) + math.prod(map(int, voxels.shape)) * int(voxels.dtype.itemsize)
     if file.name.lower().endswith(".gz"):
         with file.open("rb") as stream:
             stream.seek(-4, os.SEEK_END)
