@@ -36,16 +36,16 @@ def faults(source: str) -> Iterator[str]:
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
             yield from (f"imports {each}" for each in modules if each.partition(".")[0] in FORBIDDEN_MODULES)
         elif isinstance(node, ast.Call):
-            yield from faults_of_call(node, name_of(node.func), keywords(node))
+            yield from faults_of_call(node)
 
 
-def faults_of_call(node: ast.Call, name: str, given: dict[str | None, object]) -> Iterator[str]:
+def faults_of_call(node: ast.Call) -> Iterator[str]:
+    name, given = name_of(node.func), keywords(node)
+    loaders = {name_of(each) for each in [*node.args[1:], *[each.value for each in node.keywords]]}
     if name in FORBIDDEN_CALLS:
         yield f"calls {name}"
-    if name == "yaml.load":
-        loaders = {name_of(each) for each in [*node.args[1:], *[each.value for each in node.keywords]]}
-        if not loaders or not loaders <= PLAIN_LOADERS:
-            yield "yaml.load with a loader of objects"
+    if name == "yaml.load" and (not loaders or not loaders <= PLAIN_LOADERS):
+        yield "yaml.load with a loader of objects"
     if name == "torch.load" and given.get("weights_only") is not True:
         yield "torch.load without weights_only=True"
     if given.get("allow_pickle", False) is not False or given.get("shell", False) is not False:

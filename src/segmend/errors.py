@@ -29,14 +29,15 @@ class InputError(Exception):
         where: the file or argument.
         problem: what is wrong with it, with the offending value.
         remedy: what the user can do about it.
+        details: shown below, a line each, such as all files that have the problem.
 
     The message holds no control characters; the attributes hold the names as they are.
     """
 
-    def __init__(self, where: object, problem: str, remedy: str) -> None:
+    def __init__(self, where: object, problem: str, remedy: str, details: Iterable[str] = ()) -> None:
         advice = remedy[:1].upper() + remedy[1:]
         message = f"{where}: {problem}. {advice if advice.endswith(('.', '?')) else advice + '.'}"
-        super().__init__(printable(message))
+        super().__init__("\n  ".join(map(printable, [message, *details])))
         self.where = str(where)
         self.problem = problem
         self.remedy = remedy

@@ -78,11 +78,12 @@ def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str 
     if len(problems) == 1:
         (problem,) = problems
         raise InputError(problem.where, problem.problem + note, problem.remedy)
-    lines = [f"\n  {problem.where}: {problem.problem}" for problem in problems[:_LISTED]]
+    details = [f"{problem.where}: {problem.problem}" for problem in problems[:_LISTED]]
     if len(problems) > _LISTED:
-        lines.append("\n  ...")
-    text = f"has {len(problems)} {what} that cannot be used{note}:{''.join(lines)}\n"
-    raise InputError(where, text, "repair them or take them out")
+        details.append("...")
+    raise InputError(
+        where, f"has {len(problems)} {what} that cannot be used{note}", "repair them or take them out", details
+    )
 
 
 def _has_its_length(file: Path) -> bool:
