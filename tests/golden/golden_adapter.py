@@ -24,7 +24,7 @@ from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase, prepare
-from segmend.data.case import Split
+from segmend.data.case import Quality, Split
 from segmend.data.check import load_case
 from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
@@ -141,10 +141,10 @@ def schooled(prepared: Prepared, name: str, arguments: Mapping[str, Any]) -> dic
     torch.manual_seed(0)
     task = prepared.task
     network = all_networks()[name](len(task.channel_names), len(task.labels), task.dimensions, **arguments)
-    window = tuple(slice(0, side) for side in task.patch)
-    labelled = [case for case in prepared.cases if case.label is not None]
-    image = torch.tensor(np.stack([case.image[(slice(None), *window)] for case in labelled]))
-    label = torch.tensor(np.stack([case.given[window] for case in labelled]).astype(np.int64))
+    expert = [case for case in prepared.cases if case.case.quality is Quality.EXPERT]
+    windows = [tuple(slice(side) for side in task.patch), tuple(slice(-side, None) for side in task.patch)]
+    image = torch.tensor(np.stack([case.image[(slice(None), *window)] for case in expert for window in windows]))
+    label = torch.tensor(np.stack([case.given[window] for case in expert for window in windows]).astype(np.int64))
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(_SCHOOLING):
         optimiser.zero_grad()
@@ -153,7 +153,7 @@ def schooled(prepared: Prepared, name: str, arguments: Mapping[str, Any]) -> dic
     return network.state_dict()
 
 
-_SCHOOLING = 40
+_SCHOOLING = 60
 
 
 def fitted(
@@ -279,7 +279,7 @@ def corrupted(
 def corrupted_folder(data: Path, out: Path) -> Tensors:
     """Labels of a folder that is corrupted to a wanted Dice, in a share of the cases."""
     recipe = all_recipes()["RadiusMorphology"](radius_min=1.0, radius_max=3.0)
-    corrupt(data=data, out=out, recipe=recipe, expert=1, dice=0.8, share=0.7, seed=1)
+    corrupt(data=data, out=out, recipe=recipe, expert=1, dice=0.7, share=0.7, seed=1)
     return _labels(out / "labelsTr")
 
 
