@@ -507,7 +507,7 @@ class TestContinue:
         make_run()
         monkeypatch.setattr(Segmenter, "classes", lambda *_: pytest.fail("began"))
         message = refused(many)
-        assert "has 3 scans that cannot be used:" in message
+        assert "has 3 scans that cannot be used. Repair them or take them out.\n" in message
         assert all(f"\n  {many}/b{number}_0000.nii.gz: " in message for number in (1, 3, 4))
 
     def test_a_scan_that_proves_bad_later_does_not_cost_the_others(

@@ -55,7 +55,9 @@ def test_all_problems_are_raised_as_one(tmp_path):
     problems = list(collected(map(check, range(5))))
     with pytest.raises(InputError) as raised:
         raise_all(tmp_path, "scans", problems)
-    assert "has 2 scans that cannot be used:\n  scan 1: is odd\n  scan 3: is odd\n" in str(raised.value)
+    assert "has 2 scans that cannot be used. Repair them or take them out.\n  scan 1: is odd\n  scan 3: is odd" in str(
+        raised.value
+    )
     with pytest.raises(InputError, match=r"^scan 1: is odd, alas\. Even it\.$"):
         raise_all(tmp_path, "scans", problems[:1], ", alas")
     raise_all(tmp_path, "scans", [])

@@ -34,7 +34,7 @@ from segmend.progress import track
 _VERSION = 1
 _FOREGROUND_VOXELS = 4096
 _MARKS = "marks.json"
-_BEGINNING = 4096  # bytes; all of a JSON file as a rule of thumb, and shape and type of an array
+_BEGINNING = 4096  # bytes; holds shape and type of an array, and all of a small JSON file
 _UNFINISHED = "unfinished"
 
 
