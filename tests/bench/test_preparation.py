@@ -37,7 +37,11 @@ def runs(small, write_plan, make_folder, tmp_path):
         {"train": {"optimisation": {"optimiser": "sgd", "momentum": 0.9}, "augmentation": {"flips": True}}},
         {"train": {"network": {"name": "UNet", "width": 2, "stages": 2}}, "predict": {"overlap": 0.5, "flips": False}},
         {"evaluate": {"unit": "mm", "tolerance": 1}},
-        {"labels": {"some noisy": {"recipe": "CubeMorphology", "expert": 2, "share": 1.0, "arguments": {"side_min": 3}}}},
+        {
+            "labels": {
+                "some noisy": {"recipe": "CubeMorphology", "expert": 2, "share": 1.0, "arguments": {"side_min": 3}}
+            }
+        },
     ],
 )
 def test_a_default_may_be_stated(runs, stated):

