@@ -115,8 +115,13 @@ def all_golden() -> dict[str, Golden]:
     return {golden.name: golden for golden in runs}
 
 
-_NETWORK = ("VNet", {"width": 4, "dropout_rate": 0.1})
-"""The network that methods are tried with: it has dropout, and names its features and its encoder."""
+_NETWORK = ("UNet", {"width": 4, "stages": 4})
+"""The network that methods are tried with; it names its features and its encoder."""
+
+_WITH_DROPOUT = ("VNet", {"width": 4, "dropout_rate": 0.5})
+"""The network that methods are tried with besides which look at what is uncertain."""
+
+_UNCERTAIN = ("ALC", "MTCL", "PLIL", "UAMT")
 
 _VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "ALC without selection": ("ALC", {"selection": False}),
@@ -135,6 +140,7 @@ _VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "OffsetCorrection remainder": ("OffsetCorrection", {"remainder": "teacher"}),
     "OffsetCorrection then PLIL": ("OffsetCorrection", {"then": "PLIL"}),
     "SelfCleansing centred": ("SelfCleansing", {"interval": 0.1, "warm_up": 0.3, "hand_over": 0.6, "centred": True}),
+    "SelfCleansing of all": ("SelfCleansing", {"filtering": False}),
     "Reweighting": ("Reweighting", {"clean_weight": 1.0}),
     **{f"Supervised {each}": ("Supervised", {"criterion": each}) for each in adapter.criteria()},
 }
@@ -163,7 +169,7 @@ _NETWORK_ARGUMENTS: dict[str, Mapping[str, Any]] = {
 """Every network, small."""
 
 _SCANS = {
-    **dict.fromkeys(("BasicUNet", "BasicUNetPlusPlus", "FlexibleUNet", "FusionUNet", "MedNeXt"), "large"),
+    **dict.fromkeys(("BasicUNet", "BasicUNetPlusPlus", "FlexibleUNet", "FusionUNet", "MedNeXt", "VNet"), "large"),
     "SwinUNETR": "huge",
 }
 """Networks that need larger scans, or several channels."""
@@ -196,7 +202,6 @@ def _training(
             "probabilities": digest(trained.probabilities),
             "size": [
                 _size(trained.moved),
-                float(sum(change.sum(dtype=float) for change in trained.moved)),
                 float(sum(np.square(each[-1], dtype=float).sum() for each in trained.probabilities)),
             ],
         }
@@ -220,6 +225,10 @@ def _variants() -> Iterable[Golden]:
         run = _training("2D", name, arguments, network, of_network, "32")
         more = tuple(str(value) for value in arguments.values() if value in adapter.method_names())
         yield Golden(f"variant/{title}/2D/32", ("engine", name, network, *more), run)
+    network, of_network = _WITH_DROPOUT
+    for name in _UNCERTAIN:
+        run = _training("large 2D", name, {}, network, of_network, "32", schooled=False)
+        yield Golden(f"variant/{name} with dropout/2D/32", ("engine", name, network), run)
 
 
 def _networks() -> Iterable[Golden]:
