@@ -124,6 +124,14 @@ def test_cases_are_noisy_once_they_are_labelled(root):
     assert three.domain == "B"
 
 
+AS_THEY_ARE = ("--augmentation.rotation", 0, "--augmentation.zoom", 0)
+"""Crops whose voxels are not interpolated."""
+
+
+class StopHereError(Exception):
+    """Raised where the work is to stop."""
+
+
 class TestStages:
     def test_plain_training_labels_the_unlabelled_cases(self, root, train, contents, monkeypatch):
         before, seen = contents(root), []
@@ -187,14 +195,14 @@ class TestResume:
         def broken_step(at):
             def training_step(self, batch, index):
                 if (self.iterations, self.global_step) == at:
-                    raise RuntimeError
+                    raise StopHereError
                 return real_step(self, batch, index)
 
             return training_step
 
         def broken_write(path, values, like):
             if path.name == "case_3.nii.gz":
-                raise RuntimeError
+                raise StopHereError
             real_write(path, values, like)
 
         for place, name, broken in (
@@ -205,7 +213,7 @@ class TestResume:
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(place, name, broken)
-                with pytest.raises(RuntimeError):
+                with pytest.raises(StopHereError):
                     main(words("parts"))
         done = []
         monkeypatch.setattr(
@@ -221,7 +229,7 @@ class TestResume:
         witness = tmp_path / "witness"
         witness.mkdir()
         done = subprocess.run(
-            [sys.executable, "-m", "segmend", *words("run", "--devices", 2, "--patch", 16, 16, 16)],
+            [sys.executable, "-m", "segmend", *words("run", "--devices", 2, "--patch", 16, 16, 16, *AS_THEY_ARE)],
             env={**os.environ, "WITNESS": str(witness)},
             capture_output=True,
             text=True,

@@ -43,9 +43,21 @@ def ended(process, within):
     return process.returncode, out, err
 
 
+@pytest.fixture
+def heard():
+    """Signals as they are in a terminal: those that run in the background, or under nohup, have some ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class TestListening:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_a_signal_raises_and_everything_is_tidied_up(self, number):
+    def test_a_signal_raises_and_everything_is_tidied_up(self, number, heard):
         tidied = []
         before = signal.getsignal(number)
         with pytest.raises(Stopped) as stopped, stopping.listening():
