@@ -5,7 +5,7 @@ import pytest
 from segmend.bench.known import RESULTS, RUNS, Known
 from segmend.bench.plan import Plan
 from segmend.bench.unit import Unit, is_summary
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics.results import COLUMNS
 
 

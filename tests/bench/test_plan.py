@@ -6,8 +6,8 @@ import pytest
 
 from segmend.bench.plan import PLANS, Plan
 from segmend.bench.published import published_value
+from segmend.core.errors import InputError
 from segmend.data.augment import Augmentation
-from segmend.errors import InputError
 
 SHIPPED = sorted(path.stem for path in PLANS.glob("*.yaml"))
 

@@ -12,9 +12,9 @@ import pytest
 from segmend.bench import building, protocol
 from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
-from segmend.labels.corrupt import CubeMorphology, PolygonSimplification
 from segmend.methods import PLIL, Supervised
 from segmend.networks import UNet, VNet
+from segmend.noise import CubeMorphology, PolygonSimplification
 
 CASES = ("case_1", "case_2", "case_3", "case_4")
 

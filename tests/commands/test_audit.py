@@ -13,19 +13,19 @@ import pytest
 import torch
 import yaml
 
+from segmend.audit import cross_validation as module
+from segmend.audit.corrections import Correction, write_corrections
+from segmend.audit.evidence import Evidence, write_evidence
 from segmend.cli import main
-from segmend.commands import evidence as module
 from segmend.commands.audit import audit
 from segmend.commands.train import train
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
-from segmend.labels.audit.evidence import Evidence, write_evidence
-from segmend.labels.corrections import Correction, write_corrections
-from segmend.labels.morphology import dilate
+from segmend.engine.run import Run
 from segmend.methods import Supervised
 from segmend.networks import UNet
-from segmend.run import Run
+from segmend.noise.morphology import dilate
 
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
@@ -157,7 +157,7 @@ class TestFindings:
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "knows little" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
@@ -166,8 +166,8 @@ class TestFindings:
     def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
         self, data, knowing, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
-        monkeypatch.setattr("segmend.functional.offset_hierarchy._SEEN", 1e9)
+        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "knows little" in said

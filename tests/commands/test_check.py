@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmend.commands.check import check
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 import segmend
+from segmend.audit.corrections import merged, read_corrections
+from segmend.audit.folder import AuditFolder
+from segmend.audit.shift import undone
 from segmend.cli import main
 from segmend.commands.correct import correct
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
 from segmend.data.cache import digest_of
-from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label, write_label
-from segmend.errors import InputError
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.corrections import merged, read_corrections
-from segmend.labels.undoing import undone
 
 CASES = ("a", "b", "c", "d")
 TABLE = "case,split,quality,domain,annotator\nd,train,expert,centre 1,\nb,train,noisy,,ann\n"
@@ -39,7 +39,7 @@ def audit(data, tmp_path):
     folder, place = DataFolder.open(data), AuditFolder(tmp_path / "audit")
     rows = []
     scores = {"a": (0.9, 0.2), "b": (0.6, 0.55), "c": (0.3, None), "d": (0.95, 0.95)}
-    for case in folder.select(segmend.data.case.Split.TRAIN):
+    for case in folder.select(segmend.core.case.Split.TRAIN):
         given = folder.to_indices(read_label(case.label)[0])
         proposed = given.copy()
         proposed[:, :4], proposed[:, -4:] = 1, 2

@@ -13,11 +13,11 @@ import pytest
 
 from segmend.commands import corrupt as module
 from segmend.commands.corrupt import corrupt
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
-from segmend.errors import InputError
-from segmend.labels.corrupt import ClassSwap, CubeMorphology, Decision, InPlaneRotation, MissingLabel, RadiusMorphology
+from segmend.noise import ClassSwap, CubeMorphology, Decision, InPlaneRotation, MissingLabel, RadiusMorphology
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
 TABLE = "case,split,quality,domain,annotator\nb,train,expert,,\nc,val,,centre 2,\ne,train,none,,\n"

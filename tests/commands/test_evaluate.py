@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from segmend.commands.evaluate import evaluate
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import read_table
 
 SPACING = (0.5, 2.0, 3.0)

@@ -7,11 +7,11 @@ import pytest
 
 import segmend
 from segmend.cli import main
-from segmend.data.case import Quality
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
-from segmend.labels.fuse import majority, staple_label
+from segmend.fusion import majority, staple_label
 
 
 @pytest.fixture

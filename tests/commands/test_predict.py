@@ -18,9 +18,9 @@ import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
 from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.engine.run import Run, Task, configuration_of
+from segmend.engine.segmenter import Segmenter
 from segmend.methods import Supervised
-from segmend.run import Run, Task, configuration_of
-from segmend.segmenter import Segmenter
 
 predict_module = importlib.import_module("segmend.commands.predict")
 

@@ -20,11 +20,11 @@ import yaml
 
 import segmend
 from segmend.cli import main
+from segmend.core.errors import InputError
 from segmend.data import cache as cache_module
-from segmend.errors import InputError
+from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
-from segmend.run import Run
 
 SHAPE = (24, 24, 20)
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
@@ -351,7 +351,7 @@ class TestReproduction:
 WITNESS = """
 import json, os
 from pathlib import Path
-from segmend.learner import Learner
+from segmend.engine.learner import Learner
 
 cases, step = [], Learner.training_step
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION, Augmentation
-from segmend.errors import InputError
 from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Zoom
-from segmend.functional.voxel import IGNORE
 
 EVERYTHING = replace(LEFT_ATRIUM_PROTOCOL, rotation=30, zoom=0.2, contrast=0.3, brightness=0.4, noise=0.2)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data import cache as module
 from segmend.data.cache import PreparedCase, default_cache, digest_of, prepare, remember
-from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
 
 PREPROCESSING = Preprocessing((None, None, None), (Normalisation(),))
 

@@ -9,11 +9,11 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data import check
 from segmend.data.check import load_case, problems_of_case, problems_of_folder, survey_folder
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
 
 SHAPE = (20, 18, 16)
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.container import (
     explained,
     kind_of,
@@ -21,7 +22,6 @@ from segmend.data.container import (
     require_room,
 )
 from segmend.data.image import ENDINGS, read_grid, read_image, read_label
-from segmend.errors import InputError
 
 FOREIGN = {
     "a DICOM file": bytes(128) + b"DICM" + bytes(99),

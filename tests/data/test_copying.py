@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.finding import (
     find_labels,
     find_scans,
@@ -17,7 +18,6 @@ from segmend.data.finding import (
     rater_folders,
     stray_labels,
 )
-from segmend.errors import InputError
 
 DECOMPOSED = unicodedata.normalize("NFD", "Müller")
 

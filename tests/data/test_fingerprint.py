@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation
-from segmend.errors import InputError
 
 FINGERPRINT = Fingerprint(
     spacing=(1.0, 0.5, 0.7), shape=(100, 80, 60), content=1.0, foreground=((-5.0, 95.0, 40.0, 20.0),) * 2

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data.folder import DataFolder, read_folder
+from segmend.data.raters import find_raters
 from segmend.data.remarks import unused_raters
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.labels.raters import find_raters
 
 
 def messages(root, cases=None) -> list[str]:

@@ -5,9 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data import headers
 from segmend.data.headers import check_scan, collected, raise_all
-from segmend.errors import InputError
 
 ARRAY = np.random.default_rng(0).uniform(1, 200, (9, 8, 7)).astype(np.float32)
 

@@ -14,6 +14,7 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.image import (
     ENDINGS,
     PICTURES,
@@ -26,7 +27,6 @@ from segmend.data.image import (
     write_label,
     write_map,
 )
-from segmend.errors import InputError
 
 PLACED = [ending for ending in ENDINGS if ending not in PICTURES]
 ALL = [(ending, 3) for ending in PLACED] + [(ending, 2) for ending in ENDINGS]

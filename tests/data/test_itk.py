@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
 
 VOXELS = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)  # z, y, x
 RAW = VOXELS.tobytes()

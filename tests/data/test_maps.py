@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.maps import check_map_names, map_name
-from segmend.errors import InputError
 
 NAMES = st.sets(st.text("ab_%", min_size=1, max_size=5), min_size=1, max_size=6)
 

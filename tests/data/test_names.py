@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.names import (
     LONGEST_NAME,
     canonical,
@@ -17,7 +18,6 @@ from segmend.data.names import (
     confusable,
     path_part,
 )
-from segmend.errors import InputError
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 HOSTILE = st.text(st.sampled_from("./\\%:a A\0\n\ud800é\u0301~"), max_size=8)

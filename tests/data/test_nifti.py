@@ -10,9 +10,9 @@ import psutil
 import pytest
 import SimpleITK
 
+from segmend.core.errors import InputError
 from segmend.data import nifti
 from segmend.data.image import read_grid, read_image, read_label, write_label, write_map
-from segmend.errors import InputError
 
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
 VOXELS = np.arange(120, dtype=np.int16).reshape(6, 5, 4)

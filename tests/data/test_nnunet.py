@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.nnunet import declared_classes, declared_reader
-from segmend.errors import InputError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
 
 LABEL = (np.arange(12, dtype=np.uint8) % 3).reshape(3, 4)  # y, x
 ROWS = b"".join(b"\0" + bytes(row) for row in LABEL)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.image import Grid
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.errors import InputError
 
 AS_IS = Normalisation(mean=0, sd=1)
 Z_SCORE = Normalisation()

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmend.data.case import Case, Split
+from segmend.core.case import Case, Split
+from segmend.core.masks import IGNORE
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.data.remarks import (
@@ -17,7 +18,6 @@ from segmend.data.remarks import (
     unlabelled,
     unused_raters,
 )
-from segmend.functional.voxel import IGNORE
 
 
 def case(name: str, split: Split = Split.TRAIN) -> Case:

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.state import DataState
-from segmend.errors import InputError
 
 TABLE = "case,split,quality,domain,annotator\n{}"
 

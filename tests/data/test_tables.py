@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.tables import Row, read_list, read_table
-from segmend.errors import InputError
 
 COLUMNS = ("case", "split", "quality")
 EXPECTED = [{"case": "001", "split": "train", "quality": "expert"}, {"case": "b", "split": "", "quality": "noisy"}]

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (70, 50), dtype=np.uint8)  # y, x
 LABEL = (np.arange(12, dtype=np.uint8) % 3).reshape(3, 4)

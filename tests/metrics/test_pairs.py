@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics.pairs import Pair, pair_files
 
 

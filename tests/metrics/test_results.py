@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import Score, Status, read_table, summarise, to_table
 from segmend.metrics.results import COLUMNS, write_json, write_table
 

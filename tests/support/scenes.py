@@ -11,8 +11,8 @@ import yaml
 from kills import Scene
 
 from segmend.cli import main
-from segmend.commands import demo
-from segmend.data.phantom import write_phantoms
+from segmend.demo import command as demo
+from segmend.demo.phantom import write_phantoms
 from segmend.networks import VNet
 
 NETWORK = "--network UNet --network.width 2 --network.stages 2 --patch 8 8 8"

@@ -12,13 +12,13 @@ from segmend.bench.protocol import resolved
 from segmend.commands.audit import audit
 from segmend.commands.corrupt import corrupt
 from segmend.commands.train import train
-from segmend.configuration import rebuilt
+from segmend.core.configuration import rebuilt
+from segmend.core.errors import InputError, did_you_mean
 from segmend.data.augment import Augmentation
-from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import MixedNoise, Recipe, all_recipes, recipes_of
-from segmend.learner import Optimisation
+from segmend.engine.learner import Optimisation
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
+from segmend.noise import MixedNoise, Recipe, all_recipes, recipes_of
 
 
 def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from segmend.errors import InputError
-from segmend.outputs import locked_folder, whole_folder
+from segmend.core.errors import InputError
+from segmend.core.io import locked_folder, whole_folder
 
 PIECE_BYTES = 15 * 2**20
 """Largest size of a piece; many channels out of closed machines take no more than 16 MiB a file."""

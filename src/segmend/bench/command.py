@@ -11,7 +11,6 @@ from typing import Literal
 
 from rich.text import Text
 
-from segmend import stopping
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -20,10 +19,11 @@ from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
 from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
-from segmend.errors import InputError, did_you_mean, printable
-from segmend.outputs import remove_leftovers, whole_file
-from segmend.progress import console, say
-from segmend.values import names_among
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError, did_you_mean, printable
+from segmend.core.io import remove_leftovers, whole_file
+from segmend.core.progress import console, say
+from segmend.core.values import names_among
 
 _TAIL_LINES = 15
 

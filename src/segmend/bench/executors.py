@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import psutil
 import torch
 
-from segmend import stopping
 from segmend.bench.unit import BUSY, State, Unit
-from segmend.errors import InputError
-from segmend.outputs import writing_to
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError
+from segmend.core.io import writing_to
 
 Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""

@@ -10,9 +10,9 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser
 
 from segmend.bench.lines import Document
-from segmend.configuration import plain
-from segmend.documents import Place
-from segmend.errors import InputError
+from segmend.core.configuration import plain
+from segmend.core.documents import Place
+from segmend.core.errors import InputError
 
 _TEXT, _NAMES, _MAPPING = "text", "a list of texts", "a mapping"
 _TOP: Mapping[str, str] = {

@@ -11,9 +11,9 @@ from typing import Self
 import pandas as pd
 
 from segmend.bench.unit import Unit, is_summary
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
 from segmend.metrics.results import COLUMNS, TEXT, write_json
-from segmend.outputs import whole_file
 
 RUNS, RESULTS = "runs.json", "results.csv"
 """What ``segmend bench`` leaves of finished runs: what each was made of and its summary; its scores, case by case."""

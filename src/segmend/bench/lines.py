@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segmend.documents import Place, read_yaml
-from segmend.errors import InputError, did_you_mean
+from segmend.core.documents import Place, read_yaml
+from segmend.core.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from segmend.bench.unit import State, Unit
-from segmend.errors import printable
-from segmend.progress import SECONDS_BETWEEN_LINES, console, say
+from segmend.core.errors import printable
+from segmend.core.progress import SECONDS_BETWEEN_LINES, console, say
 
 _COLOURS: dict[State, str] = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from segmend.bench.table import NAMES, PERCENT, Table
 from segmend.bench.unit import slug
-from segmend.errors import printable
+from segmend.core.errors import printable
+from segmend.core.figures import save_picture
 from segmend.metrics import draw_boxplot
-from segmend.pictures import save_picture
 
 _LETTERS_A_LINE = 90
 _MEASURED, _PUBLISHED = "#0072B2", "0.55"

@@ -18,10 +18,10 @@ from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
-from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import all_recipes
+from segmend.core.errors import InputError, did_you_mean
 from segmend.methods import all_methods
 from segmend.metrics.results import METRICS
+from segmend.noise import all_recipes
 
 PLANS = Path(__file__).parent / "plans"
 """The plans that come with Segmend."""

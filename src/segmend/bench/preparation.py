@@ -32,19 +32,20 @@ from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
+from segmend.core.batch import Composition
+from segmend.core.case import Split
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file, whole_folder
+from segmend.core.progress import track
+from segmend.core.unallocated import build_unallocated
 from segmend.data.cache import digest_of
-from segmend.data.case import Split
 from segmend.data.copying import link, write_cases
 from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
-from segmend.data.sampling import BatchPlan, Composition
-from segmend.errors import InputError
-from segmend.first_labels import with_first_labels
+from segmend.data.sampling import BatchPlan
+from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.run import Run
 from segmend.methods import all_methods
-from segmend.outputs import whole_file, whole_folder
-from segmend.progress import track
-from segmend.run import Run
-from segmend.unallocated import build_unallocated
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from segmend.bench.plan import Plan, Row
 from segmend.bench.published import published_value
 from segmend.bench.statistics import lower_is_better, summarise
 from segmend.bench.unit import State, Unit, is_summary
-from segmend.errors import InputError, printable
+from segmend.core.errors import InputError, printable
+from segmend.core.io import whole_file
 from segmend.metrics.results import DISTANCES
-from segmend.outputs import whole_file
 
 _MEANS, _PUBLISHED = ("mean", "sd_cases"), ("published", "published_sd")
 NAMES = {"dice": "Dice %", "jaccard": "Jaccard %", "nsd": "NSD %", "hd95": "95HD", "asd": "ASD", "assd": "ASSD"}

@@ -12,18 +12,18 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from segmend import stopping
 from segmend.bench.building import method_of, train_arguments
 from segmend.bench.commit import commit
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
+from segmend.core import signals as stopping
+from segmend.core.documents import is_number
+from segmend.core.errors import InputError
+from segmend.core.io import is_whole, locked_folder, whole_file
+from segmend.core.locks import InUseError
 from segmend.data.cache import digest_of
-from segmend.documents import is_number
-from segmend.errors import InputError
-from segmend.locks import InUseError
 from segmend.metrics import read_table
-from segmend.outputs import is_whole, locked_folder, whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75

@@ -9,35 +9,35 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from segmend import stopping
-from segmend.commands.arguments import report_unlabelled
-from segmend.commands.audit_settings import audit_settings, claim, training_settings
-from segmend.commands.evidence import Folds, check_runs, infer, lacking, trained_on
-from segmend.commands.given_probabilities import GivenProbabilities
+from segmend.audit.auditor import AuditedCase, Auditor
+from segmend.audit.cohort import twins
+from segmend.audit.corrections import read_corrections, rounds_of
+from segmend.audit.cross_validation import Folds, check_runs, infer, lacking, trained_on
+from segmend.audit.evidence import Evidence
+from segmend.audit.external_probabilities import GivenProbabilities
+from segmend.audit.first_look import first_look
+from segmend.audit.folder import AuditFolder
+from segmend.audit.folds import assign_folds, to_judge
+from segmend.audit.report.page import write_audit_report
+from segmend.audit.rows import SUSPECT
+from segmend.audit.settings import audit_settings, claim, training_settings
+from segmend.audit.tables import write_audit
 from segmend.commands.train import train
+from segmend.core import signals as stopping
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.io import locked_folder
+from segmend.core.precision import Precision
+from segmend.core.progress import say
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
-from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.labels.audit.auditor import AuditedCase, Auditor
-from segmend.labels.audit.cohort import twins
-from segmend.labels.audit.evidence import Evidence
-from segmend.labels.audit.first_look import first_look
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.audit.folds import assign_folds, to_judge
-from segmend.labels.audit.rows import SUSPECT
-from segmend.labels.audit.tables import write_audit
-from segmend.labels.corrections import read_corrections, rounds_of
-from segmend.labels.raters import find_raters
-from segmend.learner import Optimisation
+from segmend.data.raters import find_raters
+from segmend.engine.arguments import report_unlabelled
+from segmend.engine.learner import Optimisation
+from segmend.engine.run import Run
 from segmend.methods import Method, Supervised
 from segmend.networks import Network, VNet
-from segmend.outputs import locked_folder
-from segmend.precision import Precision
-from segmend.progress import say
-from segmend.report.audit_page import write_audit_report
-from segmend.run import Run
 
 
 def audit(

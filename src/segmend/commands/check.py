@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError, printable
 from segmend.data.check import Survey, survey_folder
-from segmend.errors import InputError, printable
 
 
 def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[InputError]:

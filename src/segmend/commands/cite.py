@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from segmend.configuration import name_and_arguments
-from segmend.errors import InputError, did_you_mean
-from segmend.run import Run
-from segmend.values import names_among
+from segmend.core.configuration import name_and_arguments
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.values import names_among
+from segmend.engine.run import Run
 
 
 def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:

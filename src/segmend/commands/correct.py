@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from segmend.audit.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
+from segmend.audit.folder import AuditFolder
+from segmend.audit.rows import is_moved
+from segmend.audit.shift import undone
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.io import check_free, whole_folder
+from segmend.core.masks import IGNORE
+from segmend.core.paths import is_file
+from segmend.core.progress import say, track
 from segmend.data.cache import digest_of
-from segmend.data.case import Case, Quality
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
 from segmend.data.names import canonical
+from segmend.data.raters import read_drawing
 from segmend.data.tables import read_table
-from segmend.errors import InputError, did_you_mean
-from segmend.functional.voxel import IGNORE
-from segmend.inputs import is_file
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.audit.rows import is_moved
-from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
-from segmend.labels.raters import read_drawing
-from segmend.labels.undoing import undone
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import say, track
 
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5

@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.io import check_free, whole_folder
+from segmend.core.masks import IGNORE
+from segmend.core.paths import kind_of, parse_json
+from segmend.core.progress import track
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import CLEAN, remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
 from segmend.data.tables import read_list
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.inputs import kind_of, parse_json
-from segmend.labels.corrupt import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
+from segmend.noise import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
 
 PUBLISHED = CubeMorphology()
 """The noise of PLIL, MTCL and ALC."""

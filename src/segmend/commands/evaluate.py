@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.io import check_whole, check_writable, writing_to
+from segmend.core.progress import say, track
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
-from segmend.errors import InputError
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
-from segmend.outputs import check_whole, check_writable, writing_to
-from segmend.progress import say, track
 
 Unit = Literal["mm", "voxel"]
 

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.data.case import Quality
+from segmend.audit.tables import write_rows
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.io import check_free, whole_folder
+from segmend.core.progress import say, track
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
 from segmend.data.maps import check_map_names, map_name
-from segmend.errors import InputError
-from segmend.labels.audit.tables import write_rows
-from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
-from segmend.labels.raters import choose_raters, drawings_of, read_drawing
+from segmend.data.raters import choose_raters, drawings_of, read_drawing
+from segmend.fusion import disagreement, majority, staple, staple_label, votes
 from segmend.metrics.overlap import dice
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import say, track
 
 Rule = Literal["majority", "staple"]
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.io import check_free, whole_folder
+from segmend.core.progress import track
 from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
-from segmend.data.case import Case, Split
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
 from segmend.data.resample import resample_label
 from segmend.data.state import DataState
-from segmend.errors import InputError, did_you_mean
-from segmend.first_labels import with_first_labels
-from segmend.labels.store import LabelStore
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
-from segmend.run import Run
+from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.label_store import LabelStore
+from segmend.engine.run import Run
 
 
 def labels(

@@ -12,8 +12,8 @@ from docstring_parser import parse as parse_docstring
 from rich.console import Console
 from rich.table import Table
 
-from segmend.configuration import plain
-from segmend.errors import InputError, did_you_mean
+from segmend.core.configuration import plain
+from segmend.core.errors import InputError, did_you_mean
 from segmend.methods import Method, all_methods
 from segmend.networks import all_networks
 

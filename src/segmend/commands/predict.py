@@ -13,20 +13,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend import stopping
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError
+from segmend.core.io import check_continuable, continued_folder, is_whole, whole_file
+from segmend.core.paths import is_folder
+from segmend.core.precision import Precision, best_device
+from segmend.core.progress import say, track
 from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_grids, check_scan, collected, raise_all
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
 from segmend.data.maps import check_map_names, map_name
-from segmend.errors import InputError
+from segmend.engine.run import Run, Task
+from segmend.engine.segmenter import Segmenter
 from segmend.inference import Weighting
-from segmend.inputs import is_folder
-from segmend.outputs import check_continuable, continued_folder, is_whole, whole_file
-from segmend.precision import Precision, best_device
-from segmend.progress import say, track
-from segmend.run import Run, Task
-from segmend.segmenter import Segmenter
 
 
 def predict(

@@ -10,28 +10,29 @@ from typing import Literal
 
 import torch
 
-from segmend import stopping
-from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
-from segmend.commands.recommended import built_method
+from segmend.core import signals as stopping
+from segmend.core.batch import Composition
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.precision import Precision
+from segmend.core.progress import say
 from segmend.data.augment import Augmentation
 from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
-from segmend.data.case import Case, Split
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
-from segmend.data.sampling import BatchPlan, Composition
+from segmend.data.sampling import BatchPlan
 from segmend.data.state import DataState
-from segmend.errors import InputError
-from segmend.first_labels import with_first_labels, write_first_labels
-from segmend.hardware import Hardware, check_memory
-from segmend.launchers import launcher_of
-from segmend.learner import Optimisation
+from segmend.engine.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
+from segmend.engine.default_method import built_method
+from segmend.engine.fit import Training, fit
+from segmend.engine.hardware import Hardware, check_memory
+from segmend.engine.initial_labels import with_first_labels, write_first_labels
+from segmend.engine.launchers import launcher_of
+from segmend.engine.learner import Optimisation
+from segmend.engine.run import Run, Task, configuration_of
 from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
-from segmend.precision import Precision
-from segmend.progress import say
-from segmend.run import Run, Task, configuration_of
-from segmend.training import Training, fit
 
 
 def train(

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Warp, Zoom
-from segmend.functional.voxel import IGNORE
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
+from segmend.core.case import Case, Quality
+from segmend.core.disk import flush
+from segmend.core.errors import InputError
+from segmend.core.io import remove_leftovers, scratch_folder, writing_to
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.finding import CLEAN, label_of
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
-from segmend.disk import flush
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.outputs import remove_leftovers, scratch_folder, writing_to
-from segmend.progress import track
 
 _VERSION = 1
 _FOREGROUND_VOXELS = 4096

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError, did_you_mean
 from segmend.data.finding import RATER, is_truth, remedy_of_name
 from segmend.data.names import check_folder_name, check_name, confusable
 from segmend.data.tables import Row, read_table
-from segmend.errors import InputError, did_you_mean
 
 COLUMNS = ("case", "split", "quality", "domain", "annotator")
 """Columns of cases.csv; only the first must be there."""

@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import Grid, read_grid, read_image, read_label
 from segmend.data.memory import MemoryBudget, slabs
@@ -32,9 +35,6 @@ from segmend.data.remarks import (
     odd_spacings,
     unused_raters,
 )
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.progress import track
 
 _THREADS = min(4, os.cpu_count() or 1)
 _BYTES_PER_VOXEL = 8

@@ -11,7 +11,7 @@ from typing import IO
 
 import psutil
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 FIRST_BYTES = 1024
 """Bytes by which a file is recognised; every header of fixed length fits."""

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from segmend.data.case import Case
+from segmend.core.case import Case
+from segmend.core.errors import InputError
 from segmend.data.cases_table import COLUMNS
-from segmend.errors import InputError
 
 
 def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.paths import parse_json, read_bytes
 from segmend.data.image import ENDINGS
 from segmend.data.names import check_name, clashes
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.inputs import parse_json, read_bytes
 
 FILE = "dataset.json"
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.paths import FILE, entries, is_file, kind_of
 from segmend.data.image import ENDINGS, case_name, is_image_file
 from segmend.data.names import canonical, check_folder_name, check_name, clashes, confusable
-from segmend.errors import InputError, did_you_mean
-from segmend.inputs import FILE, entries, is_file, kind_of
 
 MAIN = "labelsTr"
 """Folder of the labels that are used where no rater is named, and the name of their rater."""

@@ -10,14 +10,14 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Split
+from segmend.core.case import Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.progress import track
 
 _SAMPLES_PER_CASE = 10_000
 _CUT_OUT_SHARE = 0.75

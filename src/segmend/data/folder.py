@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.paths import is_file, is_folder
 from segmend.data.cases_table import read_cases
 from segmend.data.description import read_description
 from segmend.data.finding import (
@@ -24,9 +27,6 @@ from segmend.data.finding import (
 )
 from segmend.data.image import case_name
 from segmend.data.names import confusable
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.inputs import is_file, is_folder
 
 
 @dataclass(frozen=True)

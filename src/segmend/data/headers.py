@@ -10,8 +10,8 @@ from typing import Any
 
 import nibabel
 
+from segmend.core.errors import InputError
 from segmend.data.image import NIFTI, Grid, read_grid, read_image
-from segmend.errors import InputError
 
 _LISTED = 20
 

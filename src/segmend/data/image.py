@@ -15,11 +15,11 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.grid import PLACE_TOLERANCE, Grid
+from segmend.core.io import whole_file
 from segmend.data import itk, nifti, png, tiff
 from segmend.data.container import explained, require_room
-from segmend.data.grid import PLACE_TOLERANCE, Grid
-from segmend.errors import InputError
-from segmend.outputs import whole_file
 
 __all__ = [
     "ENDINGS",

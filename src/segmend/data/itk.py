@@ -16,6 +16,8 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.grid import Grid, checked_grid
 from segmend.data.container import (
     FIRST_BYTES,
     META,
@@ -29,8 +31,6 @@ from segmend.data.container import (
     require_possible,
     unreadable,
 )
-from segmend.data.grid import Grid, checked_grid
-from segmend.errors import InputError
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HEADER_BYTES = 2**20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from segmend.core.errors import InputError
 from segmend.data.names import check_file_name, confusable, path_part
-from segmend.errors import InputError
 
 _ENDING = ".nii.gz"
 

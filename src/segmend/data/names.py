@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 LONGEST_NAME = 200
 """Bytes (UTF-8) of a name: what file systems allow, less a channel, an ending and the prefix of a temporary file."""

@@ -22,6 +22,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.grid import Grid, checked_grid, is_usable
 from segmend.data.container import (
     FIRST_BYTES,
     GZIP,
@@ -33,8 +35,6 @@ from segmend.data.container import (
     require_possible,
     unreadable,
 )
-from segmend.data.grid import Grid, checked_grid, is_usable
-from segmend.errors import InputError
 
 _PIECE_BYTES = 2**25
 _SILENT = logging.Logger("nibabel's own remarks")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 _PARENTS = 3
 """Folders above the arrays that are looked into: fold, model and data set."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.grid import Grid
 from segmend.data.container import unreadable
-from segmend.data.grid import Grid
 from segmend.data.itk import LPS_TO_RAS
-from segmend.errors import InputError
 
 ORIENTATION = 274
 """Tag of EXIF and TIFF; 1 says that a picture is upright."""

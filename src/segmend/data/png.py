@@ -13,6 +13,8 @@ import SimpleITK
 from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
+from segmend.core.errors import InputError
+from segmend.core.grid import Grid
 from segmend.data.container import (
     FIRST_BYTES,
     PNG,
@@ -24,10 +26,8 @@ from segmend.data.container import (
     require_possible,
     unreadable,
 )
-from segmend.data.grid import Grid
 from segmend.data.itk import array_of
 from segmend.data.pictures import indices_of, picture_grid, require_upright, without_alpha
-from segmend.errors import InputError
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}

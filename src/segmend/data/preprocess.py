@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.masks import bounding_box
 from segmend.data.image import Grid
 from segmend.data.resample import resample_image, resample_label
-from segmend.errors import InputError
-from segmend.masks import bounding_box
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case
+from segmend.core.case import Case
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data.finding import rater_folders
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
 
 ODD_SPACING = 2.0
 """A spacing is odd if it is so many times larger or smaller than the median one."""

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from segmend.core.case import Case
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
+from segmend.core.paths import read_json
 from segmend.data.cache import digest_of
-from segmend.data.case import Case
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.inputs import read_json
-from segmend.outputs import whole_file
 
 _WORDS = {
     "label": "the label",

@@ -15,9 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.paths import is_file, read_bytes
 from segmend.data.names import canonical
-from segmend.errors import InputError, did_you_mean
-from segmend.inputs import is_file, read_bytes
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAVE = "save it as UTF-8 CSV"

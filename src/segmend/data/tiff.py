@@ -12,6 +12,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
+from segmend.core.errors import InputError
+from segmend.core.grid import Grid
 from segmend.data.container import (
     FIRST_BYTES,
     TIFF,
@@ -23,10 +25,8 @@ from segmend.data.container import (
     require_possible,
     unreadable,
 )
-from segmend.data.grid import Grid
 from segmend.data.itk import array_of
 from segmend.data.pictures import ORIENTATION, indices_of, picture_grid, require_upright, without_alpha
-from segmend.errors import InputError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _COLOURS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR)

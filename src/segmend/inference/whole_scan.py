@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.inference.predictors import Predictor
 from segmend.inference.sliding_window import sliding_window
 from segmend.inference.windows import Weighting

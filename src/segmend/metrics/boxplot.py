@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segmend.errors import printable
+from segmend.core.errors import printable
+from segmend.core.figures import legend_name, save_picture
 from segmend.metrics.results import DISTANCES
-from segmend.pictures import legend_name, save_picture
 
 _PANELS: Final = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95", "assd": "ASSD"}
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from segmend.core.errors import InputError
+from segmend.core.paths import is_folder
 from segmend.data.finding import image_files
 from segmend.data.image import case_name, read_grid
 from segmend.data.names import canonical
-from segmend.errors import InputError
-from segmend.inputs import is_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import pandas as pd
 
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
+from segmend.core.paths import check_file
 from segmend.data import tables
-from segmend.errors import InputError
-from segmend.inputs import check_file
 from segmend.metrics.evaluation import Score, Status
-from segmend.outputs import whole_file
 
 COLUMNS: Final = tuple(field.name for field in fields(Score))
 """Columns of a result table, in order."""

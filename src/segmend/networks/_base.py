@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from segmend.configured import Configured
-from segmend.errors import InputError
+from segmend.core.configured import Configured
+from segmend.core.errors import InputError
 
 _MOST_STAGES = 10
 

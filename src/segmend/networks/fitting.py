@@ -10,7 +10,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.networks._base import Network
 
 _LARGEST_MULTIPLE = 128

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, max_pool
 from segmend.networks.unet_decoder import UNetDecoder
