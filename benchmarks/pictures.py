@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segmend.commands.labels import labels as write_labels
+from segmend.commands.export_labels import labels as write_labels
 from segmend.core.io import whole_file
 from segmend.data.image import read_image, read_label
 from segmend.demo.overlays import View, draw_overlays, most_different_slice, slice_of

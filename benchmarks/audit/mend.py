@@ -2,9 +2,9 @@
 
     python benchmarks/audit/mend.py --data DATA --mended MENDED --truth DATA/labelsTr_clean [--write FILE.csv]
 
-MENDED is what 'segmend correct' wrote, or the label files of 'segmend labels'. A label is a case and class, its error
-1 - Dice to the truth. It is harmed if it lost more than --harm Dice. Cases without a file among the truth are left out,
-and so are expert labels, which nothing changes.
+MENDED is what 'segmend correct' wrote, or label files of 'segmend export-labels'. A label is a case and class, its
+error 1 - Dice to the truth. It is harmed if it lost more than --harm Dice. Cases without a file among the truth are
+left out, and so are expert labels, which nothing changes.
 """
 
 from __future__ import annotations

@@ -1,15 +1,19 @@
-"""Segmend: train medical image segmentation from labels you only half trust, and mend the labels.
+"""Train medical image segmentation networks from noisy, partial and missing annotations.
 
-The commands of the command line are the functions of this package::
+Every command of the command line is a function of this package::
 
-    from segmend import corrupt, evaluate, predict, train
+    from segmend import audit, correct, predict, train
 
-Only ``segmend.bench``, ``segmend.labels`` and ``segmend.methods`` are not commands but packages.
+    run = train(data="DATA", out="RUN", method="PLIL", iterations=1000)
+    predict(run=run.path, images="DATA/imagesTs", out="PREDICTIONS")
+
+Methods and networks are here by their names (``segmend.PLIL``, ``segmend.VNet``). Everything is imported on first use.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,17 +23,19 @@ if TYPE_CHECKING:
     from segmend.commands.correct import correct as correct
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.evaluate import evaluate as evaluate
+    from segmend.commands.export_labels import export_labels as export_labels
     from segmend.commands.fuse import fuse as fuse
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
+    from segmend.engine.run import Run as Run
 
 COMMANDS = {
     "demo": "segmend.demo.command",
     "check": "segmend.commands.check",
     "corrupt": "segmend.commands.corrupt",
     "train": "segmend.commands.train",
-    "labels": "segmend.commands.labels",
+    "export-labels": "segmend.commands.export_labels",
     "predict": "segmend.commands.predict",
     "evaluate": "segmend.commands.evaluate",
     "audit": "segmend.commands.audit",
@@ -39,14 +45,40 @@ COMMANDS = {
     "methods": "segmend.commands.methods",
     "cite": "segmend.commands.cite",
 }
-"""Modules of the commands by name, in the order in which one meets them."""
+"""Modules of the commands by name, in the order of a typical workflow."""
 
-PACKAGES = ("bench", "labels", "methods")
-"""Commands whose function is found in that module only, since the name here is that of a package."""
+PACKAGES = ("audit", "bench", "demo", "methods")
+"""Commands whose name is that of a package: the package is callable, but for ``methods``, which holds the methods."""
+
+__all__ = ["COMMANDS", "Run", *sorted(name.replace("-", "_") for name in COMMANDS if name != "methods")]
+
+
+def command(name: str) -> Callable[..., Any]:
+    """The function of a command by its name on the command line."""
+    from segmend.commands.calls import as_function
+
+    return as_function(name)
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: torch and MONAI take seconds, and not every command needs them.
-    if name in COMMANDS and name not in PACKAGES:
-        return getattr(importlib.import_module(COMMANDS[name]), name)
+    hyphenated = name.replace("_", "-")
+    if hyphenated in COMMANDS and hyphenated not in PACKAGES:
+        return command(hyphenated)
+    if name == "Run":
+        return importlib.import_module("segmend.engine.run").Run
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("segmend")
+    if name in PACKAGES:
+        return importlib.import_module(f"segmend.{name}")
+    if name[:1].isupper():
+        for package in ("segmend.methods", "segmend.networks"):
+            found = vars(importlib.import_module(package)).get(name)
+            if isinstance(found, type):
+                return found
     raise AttributeError(f"module 'segmend' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__", "methods", "networks"])

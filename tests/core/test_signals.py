@@ -21,7 +21,7 @@ def start():
     processes = []
 
     def start(work, before="with stopping.listening():"):
-        program = f"import hashlib, sys, time\nfrom segmend import stopping\n{before}\n"
+        program = f"import hashlib, sys, time\nfrom segmend.core import signals as stopping\n{before}\n"
         program += "\n".join(f"    {line}" for line in ["print('at work', flush=True)", *work.splitlines()])
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from segmend.cli import main
-from segmend.commands.labels import labels
+from segmend.commands.export_labels import export_labels
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
 from segmend.engine import initial_labels as module
@@ -182,7 +182,7 @@ def test_first_labels_are_the_given_ones_of_the_run(root, train, tmp_path):
     run = train()
     for revision, same in ((0, True), (2, False)):
         out = tmp_path / f"labels{revision}"
-        labels(run=run.path, out=out, revision=revision, cache=tmp_path / "cache")
+        export_labels(run=run.path, out=out, revision=revision, cache=tmp_path / "cache")
         assert sorted(file.name for file in out.iterdir()) == [f"case_{n}.nii.gz" for n in (1, 2, 3)]
         written, first = (read_label(folder / "case_2.nii.gz")[0] for folder in (out, run.first_labels))
         assert np.array_equal(written, first) is same

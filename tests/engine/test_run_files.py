@@ -134,11 +134,11 @@ class TestConfiguration:
         file.write_text(yaml.safe_dump(changed(yaml.safe_load(file.read_text()), ("network", "init_args", "width"), 4)))
         refused("last.ckpt: is damaged or of another configuration")
 
-    @pytest.mark.parametrize("command", ["cite", "labels"])
+    @pytest.mark.parametrize("command", ["cite", "export-labels"])
     def test_of_a_run_that_other_commands_read(self, run, tmp_path, capsys, command):
         file = run.path / "config.yaml"
         file.write_text(yaml.safe_dump(changed(yaml.safe_load(file.read_text()), ("method",), None)))
-        out = ["--out", str(tmp_path / "out")] if command == "labels" else []
+        out = ["--out", str(tmp_path / "out")] if command == "export-labels" else []
         assert main([command, "--run", str(run.path), *out]) == 1
         assert "config.yaml: is damaged" in " ".join(capsys.readouterr().err.split())
 

@@ -100,8 +100,8 @@ SCENES = {
         ("corrected",),
     ),
     "fuse": Scene("fuse", build_raters, "--data given/data --out fused --soft true", ("fused",)),
-    "labels": Scene(
-        "labels", partial(build_run, method="OffsetCorrection"), "--run given/run --out labels", ("labels",)
+    "export-labels": Scene(
+        "export-labels", partial(build_run, method="OffsetCorrection"), "--run given/run --out labels", ("labels",)
     ),
     "bench": Scene("bench", build_plan, "--plan given/plan.yaml --data given/data --out bench --jobs 1", ("bench",)),
     "demo": Scene(

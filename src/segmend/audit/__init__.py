@@ -5,3 +5,9 @@
 too tight, ``regions`` and ``kinds`` what is wrong where, ``proposal`` what would be right. ``checks`` needs no model,
 ``annotators`` compares people. ``folder`` names the files of an audit.
 """
+
+from __future__ import annotations
+
+from segmend.core.callable_package import make_callable
+
+make_callable(__name__)

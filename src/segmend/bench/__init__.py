@@ -1,1 +1,7 @@
 """Paper tables: a plan becomes runs, and runs become a table with the published numbers beside the measured."""
+
+from __future__ import annotations
+
+from segmend.core.callable_package import make_callable
+
+make_callable(__name__)

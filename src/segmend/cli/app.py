@@ -76,11 +76,18 @@ def _run(given: list[str], debug: bool) -> int:
         return 0
     with stopping.listening("end"):
         if not given or given[0] in ("-h", "--help"):
-            print(_overview())
+            from segmend.cli.help import overview
+
+            print(overview(COMMANDS))
             return 0 if given else 2
         name, *rest = given
         if name not in COMMANDS:
             return _complain(f"there is no command '{name}'; {did_you_mean(name, COMMANDS)}", 2)
+        if {"-h", "--help"} & set(rest):
+            from segmend.cli.help import explanation
+
+            print(explanation(name, COMMANDS[name]))
+            return 0
         from jsonargparse import ArgumentError
 
         from segmend.cli.config_files import ConfigError
@@ -170,22 +177,8 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
 def _command(name: str) -> Callable[..., Any]:
     import importlib
 
-    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name)
+    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
     return command
-
-
-def _overview() -> str:
-    import inspect
-
-    from docstring_parser import parse as parse_docstring
-
-    import segmend
-
-    lines = ["usage: segmend COMMAND [arguments]", "", (inspect.getdoc(segmend) or "").splitlines()[0], ""]
-    for name in COMMANDS:
-        summary = parse_docstring(_command(name).__doc__ or "").short_description
-        lines.append(f"  {name:<10} {summary}")
-    return "\n".join([*lines, "", "'segmend COMMAND --help' explains a command, with an example."])
 
 
 def _escape_what_cannot_be_printed() -> None:

@@ -48,6 +48,15 @@ class Option:
     default: str | None
 
 
+_OF_EVERY_COMMAND = (
+    Option("--config", "FILE", "a YAML file with options, such as a run's config.yaml", ""),
+    Option("--import", "MODULE", "a module of your own, whose classes files may then name, such as those of a run", ""),
+    Option("--print_config", "", "print the options as such a YAML file", ""),
+    Option("--debug", "", "show where an error comes from", ""),
+    Option("-h, --help", "", "show this text", ""),
+)
+
+
 def overview(commands: Mapping[str, str]) -> str:
     """The list of all commands.
 
@@ -87,6 +96,7 @@ def explanation(name: str, module: str) -> str:
         if chosen:
             parts.append("\n".join([f"{title}:", *map(_shown, chosen)]))
     parts += [_names(option, package) for option, package in _choices(function)]
+    parts.append("\n".join(["of every command:", *map(_shown, _OF_EVERY_COMMAND)]))
     example = next((meta.description for meta in text.meta if meta.args[:1] == ["examples"]), None)
     if example:
         parts.append(f"example:\n{textwrap.indent(textwrap.dedent(example), '  ')}")
@@ -198,7 +208,11 @@ def _docstring(node: ast.FunctionDef | ast.ClassDef) -> Docstring:
 
 
 def _function(module: str, name: str) -> ast.FunctionDef:
-    return next(node for node in _module(module).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return next(
+        node
+        for node in _module(module).body
+        if isinstance(node, ast.FunctionDef) and node.name == name.replace("-", "_")
+    )
 
 
 def _dataclass(annotation: ast.expr, module: str) -> ast.ClassDef | None:
@@ -218,9 +232,8 @@ def _definition(name: str, module: str) -> ast.stmt | None:
             return node
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return node
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("segmend."):
-            if name in {alias.name for alias in node.names}:
-                return _definition(name, node.module)
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            return _definition(name, node.module) if node.module and node.module.startswith("segmend.") else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""segmend labels."""
+"""segmend export-labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segmend.engine.label_store import LabelStore
 from segmend.engine.run import Run
 
 
-def labels(
+def export_labels(
     *, run: Path, out: Path, revision: int | None = None, layer: str | None = None, cache: Path | None = None
 ) -> list[Path]:
     """Writes the labels that a run has rewritten, as files that lie over the scans.
@@ -45,7 +45,7 @@ def labels(
         InputError: the run rewrites no labels, there is no such revision or layer, or the data have changed.
 
     Example:
-        segmend labels --run RUN --out MENDED
+        segmend export-labels --run RUN --out MENDED
     """
     source = Run(run)
     cls = source.method_class

@@ -8,7 +8,7 @@ import torch
 
 import segmend
 from segmend.cli import main
-from segmend.commands.labels import labels
+from segmend.commands.export_labels import export_labels
 from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
@@ -83,7 +83,7 @@ def train(root, tmp_path):
 @pytest.fixture
 def export(tmp_path):
     def call(run, out="labels", **options):
-        labels(run=run.path, out=tmp_path / out, cache=tmp_path / "cache", **options)
+        export_labels(run=run.path, out=tmp_path / out, cache=tmp_path / "cache", **options)
         return {file.name: read_label(file)[0] for file in sorted((tmp_path / out).iterdir())}
 
     return call
@@ -188,11 +188,11 @@ class TestErrors:
 
     def test_a_folder_that_holds_something(self, train, tmp_path, capsys):
         run = train()
-        assert main(["labels", "--run", str(run.path), "--out", str(run.path)]) == 1
+        assert main(["export-labels", "--run", str(run.path), "--out", str(run.path)]) == 1
         assert "already holds something" in capsys.readouterr().err
 
     def test_a_folder_that_is_not_a_run(self, tmp_path, capsys):
-        assert main(["labels", "--run", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+        assert main(["export-labels", "--run", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
         assert "is not a run folder" in capsys.readouterr().err
 
 

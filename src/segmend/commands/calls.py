@@ -1,0 +1,69 @@
+"""Commands as Python functions: paths as text, methods, networks and recipes by name, class or instance."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from segmend import COMMANDS
+from segmend.core.configured import Configured
+from segmend.core.errors import InputError, did_you_mean
+
+_CHOSEN = ("method", "network", "recipe")
+_FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
+"""Parameters of methods and networks that the data decide."""
+
+
+@functools.cache
+def as_function(name: str) -> Callable[..., Any]:
+    """The function of a command, with the conveniences of a Python caller.
+
+    Args:
+        name: of the command.
+    """
+    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
+    annotations = {each.name: each.annotation for each in inspect.signature(command, eval_str=True).parameters.values()}
+
+    @functools.wraps(command)
+    def call(**arguments: Any) -> Any:
+        return command(**{key: _converted(key, value, annotations.get(key)) for key, value in arguments.items()})
+
+    return call
+
+
+def _converted(name: str, value: Any, annotation: Any) -> Any:
+    if name in _CHOSEN:
+        return _chosen(name, value)
+    kinds = {annotation, *get_args(annotation)}
+    if isinstance(value, str) and Path in kinds and str not in kinds:
+        return Path(value)
+    if isinstance(value, (list, tuple)) and list[Path] in kinds:
+        return [Path(each) for each in value]
+    return value
+
+
+def _chosen(name: str, value: Any) -> Any:
+    """What a command takes for a class: a name stands for the class, an instance for its class and arguments."""
+    if isinstance(value, str):
+        known = _known(name)
+        if value not in known:
+            raise InputError(name, f"there is no '{value}'", did_you_mean(value, known))
+        value = known[value]
+        return value() if name == "recipe" else value
+    if isinstance(value, Configured) and name != "recipe":
+        given = {key: argument for key, argument in value.arguments.items() if key not in _FROM_DATA}
+        return partial(type(value), **given)
+    return value
+
+
+def _known(name: str) -> Mapping[str, type[Any]]:
+    if name == "method":
+        return dict(importlib.import_module("segmend.methods").all_methods())
+    if name == "network":
+        return dict(importlib.import_module("segmend.networks").all_networks())
+    return dict(importlib.import_module("segmend.noise").all_recipes())

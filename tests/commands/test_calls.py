@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import segmend
+from segmend.commands import calls
+from segmend.core.errors import InputError
+from segmend.methods import PLIL
+from segmend.networks import UNet
+from segmend.noise import CubeMorphology
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """What a command's function is called with."""
+
+    def call(name, **arguments):
+        found = {}
+        module = importlib.import_module(segmend.COMMANDS[name])
+        real = getattr(module, name)
+
+        def record(**given):
+            found.update(given)
+
+        record.__signature__ = inspect.signature(real, eval_str=True)
+        monkeypatch.setattr(module, name, record)
+        calls.as_function.cache_clear()
+        calls.as_function(name)(**arguments)
+        return found
+
+    yield call
+    calls.as_function.cache_clear()
+
+
+def test_paths_may_be_text(received):
+    assert received("train", data="d", out=Path("o"), spacing="native") == {
+        "data": Path("d"),
+        "out": Path("o"),
+        "spacing": "native",
+    }
+    assert received("audit", data="d", out="a", run=["r1", "r2"])["run"] == [Path("r1"), Path("r2")]
+
+
+def test_classes_may_be_named(received):
+    given = received("train", data="d", out="o", method="PLIL", network="UNet")
+    assert (given["method"], given["network"]) == (PLIL, UNet)
+    assert isinstance(received("corrupt", data="d", out="o", recipe="CubeMorphology")["recipe"], CubeMorphology)
+
+
+def test_an_instance_stands_for_its_class_and_arguments(received):
+    network = UNet(1, 2, 2, width=4, stages=2)
+    given = received("train", data="d", out="o", method=PLIL(network, passes=3), network=network)
+    built = given["network"](1, 3, 3)
+    assert (built.arguments["width"], built.arguments["classes"]) == (4, 3)
+    assert given["method"](built).passes == 3
+
+
+def test_classes_and_partials_stay_as_they_are(received):
+    method = partial(PLIL, passes=3)
+    given = received("train", data="d", out="o", method=method, network=UNet)
+    assert given["method"] is method
+    assert given["network"] is UNet
+
+
+def test_an_unknown_name_is_an_error_with_the_nearest_ones():
+    with pytest.raises(InputError, match=r"^method: there is no 'PLLI'\. Did you mean PLIL"):
+        segmend.train(data="d", out="o", method="PLLI")
+
+
+def test_packages_of_the_name_of_a_command_are_callable():
+    with pytest.raises(InputError, match="nowhere: is not a folder"):
+        segmend.audit(data="nowhere", out="a")
