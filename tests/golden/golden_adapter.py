@@ -1,7 +1,7 @@
-"""All that the golden runs know of Segmend, with every argument written out: the one file to change when modules move.
+"""All that the golden runs know of Segmend, with golden_commands: the files to adapt when modules move.
 
 What a function here computes must stay the same for ever, or the digests of old and new code could not be compared.
-So arguments are given even where they are the defaults, and nothing that users see (names of columns, terms, files)
+All arguments are given, even where they are the defaults, and nothing that users see (names of columns, terms, files)
 gets into what is returned.
 """
 
@@ -16,12 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segmend.commands.audit import audit
-from segmend.commands.correct import correct
-from segmend.commands.corrupt import corrupt
-from segmend.commands.evaluate import evaluate
-from segmend.commands.predict import predict
-from segmend.commands.train import train
 from segmend.core.case import Quality, Split
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase, prepare
@@ -38,9 +32,8 @@ from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import Method, all_methods
 from segmend.methods.supervised.supervised import Criterion
-from segmend.metrics.evaluation import score_case
 from segmend.networks import all_networks
-from segmend.noise import all_recipes, corrupt_label
+from segmend.noise import all_recipes
 
 Tensors = list[NDArray[Any]]
 
@@ -219,47 +212,7 @@ def fitted(
         segmenter = _segmenter(trained, prepared.task, precision)
         probabilities = segmenter.maps(np.asarray(prepared.cases[0].image), trained.predict)
     moved = [(new.detach() - old).numpy() for old, new in zip(before, made.parameters(), strict=True)]
-    return Trained(_state(trained), moved, final, [probabilities])
-
-
-def by_command(data: Path, out: Path, cache: Path, method: str) -> Tensors:
-    """Weights and predicted labels of a training from a data folder, first labels and validation included."""
-    run = train(
-        data=data,
-        method=all_methods()[method],
-        out=out / "run",
-        network=lambda channels, classes, dimensions: all_networks()["UNet"](
-            channels, classes, dimensions, width=2, stages=3
-        ),
-        iterations=3,
-        first_iterations=2,
-        patch=None,
-        spacing="auto",
-        dimensions=None,
-        foreground=0.0,
-        augmentation=AUGMENTATION,
-        optimisation=SGD,
-        seed=1,
-        precision="32",
-        devices=1,
-        nodes=1,
-        workers=0,
-        compile=False,
-        checkpoint_every=2,
-        cache=cache,
-    )
-    predict(
-        run=run.path,
-        images=data / "imagesTs",
-        out=out / "predictions",
-        checkpoint="last",
-        overlap=0.5,
-        weighting="gaussian",
-        flips=True,
-        largest_component=True,
-        precision="32",
-    )
-    return [*_state(run.method(run.last)), *_labels(out / "predictions")]
+    return Trained(state_of(trained), moved, final, [probabilities])
 
 
 def predicted(prepared: Prepared, data: Path, network: str, network_arguments: Mapping[str, Any]) -> Tensors:
@@ -279,108 +232,13 @@ def predicted(prepared: Prepared, data: Path, network: str, network_arguments: M
     return found
 
 
-def corrupted(
-    recipe: str,
-    arguments: Mapping[str, Any],
-    label: NDArray[np.uint8],
-    spacing: Sequence[float],
-    seed: int,
-    strength: float,
-) -> NDArray[np.uint8]:
-    """A label through a recipe."""
-    made = all_recipes()[recipe](**arguments)
-    return corrupt_label(label, spacing, made, np.random.default_rng(seed), strength).label
-
-
-def corrupted_folder(data: Path, out: Path) -> Tensors:
-    """Labels of a folder that is corrupted to a wanted Dice, in a share of the cases."""
-    recipe = all_recipes()["RadiusMorphology"](radius_min=1.0, radius_max=3.0)
-    corrupt(data=data, out=out, recipe=recipe, expert=1, dice=0.7, share=0.7, seed=1)
-    return _labels(out / "labelsTr")
-
-
-def scores(
-    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], values: Sequence[int], spacing: Sequence[float]
-) -> list[float | None]:
-    """All metrics of some label values."""
-    found = score_case("case", prediction, reference, {value: str(value) for value in values}, spacing, 1.0)
-    return [number for value in values for number in _numbers_of_score(found[value])]
-
-
-def evaluated(predictions: Path, references: Path, out: Path, unit: str) -> list[float | None]:
-    """All metrics of a folder of predictions."""
-    table = evaluate(predictions=predictions, references=references, out=out, unit=unit, tolerance=1.0)
-    rows = table.sort_values(["case", "label"])[list(_SCORES)].to_numpy(dtype=float)
-    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
-
-
-def audited(data: Path, probabilities: Path, out: Path) -> list[float | None]:
-    """What an audit says of the labels of a folder, by given probabilities."""
-    table = audit(data=data, out=out, probabilities=probabilities, seed=1)
-    rows = table.sort_values(["case", "label"])[list(_AUDITED)].to_numpy(dtype=float)
-    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
-
-
-def audited_by_folds(data: Path, out: Path, cache: Path) -> list[float | None]:
-    """What an audit says of the labels of a folder, by models that it trains itself."""
-    table = audit(
-        data=data,
-        out=out,
-        folds=2,
-        method=all_methods()["Supervised"],
-        network=lambda channels, classes, dimensions: all_networks()["UNet"](
-            channels, classes, dimensions, width=2, stages=3
-        ),
-        iterations=3,
-        patch=(16, 16, 16),
-        spacing="native",
-        foreground=0.0,
-        augmentation=AUGMENTATION,
-        optimisation=SGD,
-        seed=1,
-        precision="32",
-        devices=1,
-        nodes=1,
-        workers=0,
-        compile=False,
-        checkpoint_every=3,
-        cache=cache,
-    )
-    rows = table.sort_values(["case", "label"])[list(_AUDITED)].to_numpy(dtype=float)
-    return [None if np.isnan(number) else float(number) for number in rows.ravel()]
-
-
-def proposed(audit_folder: Path) -> Tensors:
-    """The labels that an audit proposes."""
-    return _labels(audit_folder / "proposals")
-
-
-def corrected(data: Path, audit_folder: Path, out: Path, minimum_score: float, *, offsets: bool) -> Tensors:
-    """Labels of a folder once an audit is followed."""
-    correct(data=data, audit=audit_folder, out=out, minimum_score=minimum_score, offsets=offsets, change_expert=False)
-    return _labels(out / "labelsTr")
-
-
-_SCORES = (
-    *("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd"),
-    *("volume_prediction", "volume_reference"),
-)
-_AUDITED = (
-    *("score", "dice_to_prediction", "flagged_voxels", "expected_dice", "distance_mm", "offset_mm", "offset_se_mm"),
-    *("undo_mm", "undo_se_mm", "volume_ratio", "proposal_score", "changed_voxels"),
-)
-
-
-def _numbers_of_score(score: Any) -> list[float | None]:
-    return [getattr(score, name) for name in _SCORES]
-
-
 def _segmenter(method: Method, task: Task, precision: str, **more: Any) -> Segmenter:
     usual: dict[str, Any] = {"overlap": 0.5, "weighting": "gaussian", "flips": False, "largest": False, "batch": 1}
     return Segmenter(method, task, precision=precision, **(usual | more))
 
 
-def _state(method: Method) -> Tensors:
+def state_of(method: Method) -> Tensors:
+    """All numbers that a method keeps."""
     return list(_arrays(method.state_dict()))
 
 
@@ -398,5 +256,6 @@ def _arrays(state: Any) -> Iterator[NDArray[Any]]:
         yield np.array(float(state))
 
 
-def _labels(folder: Path) -> Tensors:
+def labels_in(folder: Path) -> Tensors:
+    """All label files of a folder."""
     return [read_label(file)[0] for file in sorted(folder.glob("*.nii.gz"))]

@@ -15,7 +15,8 @@ from unittest import mock
 
 import golden_adapter as adapter
 import torch
-from golden_runs import Golden, Result, Stage, all_golden
+from golden_runs import all_golden
+from golden_stage import Golden, Result, Stage
 
 RECORDS = Path(__file__).parent / "records"
 """A file for each class of processors."""

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import golden_runs
+import golden_adapter as adapter
 import numpy as np
 import pytest
+from golden_digests import digest, digest_in_any_order
 from golden_records import (
     REMEDY,
     TOLERANCE,
@@ -25,7 +26,7 @@ from golden_records import (
     staged,
     unannounced,
 )
-from golden_runs import all_golden, digest, digest_in_any_order
+from golden_runs import all_golden
 
 from segmend.bench import protocol
 from segmend.methods import MeanTeacher, all_methods
@@ -57,7 +58,6 @@ def test_results_are_those_of_their_versions(name, stage):
 
 def test_everything_has_a_golden_run():
     names = {part for golden in GOLDEN.values() for part in golden.of}
-    adapter = golden_runs.adapter
     assert names >= {*adapter.method_names(), *adapter.network_names(), *adapter.recipe_names(), "engine", "audit"}
 
 
