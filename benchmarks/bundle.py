@@ -17,7 +17,7 @@ import tarfile
 from pathlib import Path
 
 from segmend.bench.plan import Plan
-from segmend.core.io import whole_folder
+from segmend.core.io import atomic_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,7 +55,7 @@ def main() -> None:
     arguments.add_argument("--platform", nargs="+", default=["manylinux_2_28_x86_64", "manylinux2014_x86_64"])
     given = arguments.parse_args()
     plan = Plan.read(given.plan)
-    with whole_folder(given.out) as folder:
+    with atomic_folder(given.out) as folder:
         collect_wheels(folder / "wheels", given.python, given.platform)
         (folder / "plan").mkdir()
         for file in [*plan.path.parent.glob("*.yaml"), *plan.path.parent.glob("*.csv")]:  # bases and tables of cases

@@ -21,7 +21,7 @@ import torch
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.precision import autocast, trustworthy_gradients
+from segmend.core.precision import autocast, float32_small_convs_on_cpu
 from segmend.engine.learner import Learner, Optimisation, channels_last_batch
 from segmend.methods import Method, Step, all_methods
 from segmend.networks import UNet
@@ -72,7 +72,7 @@ def step_seconds(cls: type[Method], steps: int) -> float:
         if step == 1:
             start = time.perf_counter()
         optimiser.zero_grad()
-        with autocast("auto", torch.device("cpu")), trustworthy_gradients(torch.device("cpu")):
+        with autocast("auto", torch.device("cpu")), float32_small_convs_on_cpu(torch.device("cpu")):
             loss = torch.stack([term.float() for term in method.loss(batch, MIDDLE).values()]).sum()
         loss.backward()
         optimiser.step()

@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segmend.commands.export_labels import labels as write_labels
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.data.image import read_image, read_label
 from segmend.demo.overlays import View, draw_overlays, most_different_slice, slice_of
 
@@ -98,7 +98,7 @@ def draw_curves(runs: list[BenchRun], path: Path) -> None:
         cells[1, 0].set_ylabel("Dice of the labels to the truth")
     for axes in cells.flat:
         axes.spines[["top", "right"]].set_visible(False)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         figure.savefig(file, dpi=120)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import whole_folder
+from segmend.core.io import atomic_folder
 
 SIDE = 128
 
@@ -28,7 +28,7 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--out", type=Path, required=True)
     given = arguments.parse_args()
-    with whole_folder(given.out) as out:
+    with atomic_folder(given.out) as out:
         for folder in ("imagesTr", "labelsTr"):
             (out / folder).mkdir()
         for path in sorted((given.data / "labelsTr").glob("*.nii.gz")):

@@ -54,7 +54,9 @@ def world(make_folder, write_scan, tmp_path):
         def audit(self, **seen):
             folder = DataFolder.open(self.root)
             cases = [
-                AuditedCase(case, self.evidence(case), seen=case.name in seen) for case in folder.cases if case.label
+                AuditedCase(case, self.evidence(case), in_training_set=case.name in seen)
+                for case in folder.cases
+                if case.label
             ]
             return Auditor(folder, cases, find_raters(folder), self.place).run()
 
@@ -87,14 +89,14 @@ class TestWholeAudit:
         for case in others:
             it.spoil(case, lambda values: dilate(values == 1, 5))  # by a cube: 2 mm, 3.5 at corners; none stands out
         found = rows_by_case(it.audit())
-        assert [found[case].undo_mm for case in others] == [pytest.approx(-2.5, abs=0.8)] * 5
-        assert all(0 < found[case].undo_se_mm < 1 for case in others)
+        assert [found[case].correction_mm for case in others] == [pytest.approx(-2.5, abs=0.8)] * 5
+        assert all(0 < found[case].correction_se_mm < 1 for case in others)
 
     def test_without_expert_labels_it_is_taken_to_be_the_models(self, world):
         it = world()
         for case in CASES:
             it.spoil(case, lambda values: dilate(values == 1, 5))
-        assert [row.undo_mm for row in it.audit().labels] == [pytest.approx(0, abs=0.5)] * 6
+        assert [row.correction_mm for row in it.audit().labels] == [pytest.approx(0, abs=0.5)] * 6
 
     def test_expert_labels_tell_the_models_own_bias(self, world):
         qualities = ["expert"] * 3 + ["noisy"] * 3
@@ -103,8 +105,8 @@ class TestWholeAudit:
         for case in CASES:
             it.spoil(case, lambda values: dilate(values == 1, 5))
         rows = rows_by_case(it.audit())
-        assert all(np.isnan(rows[case].undo_mm) for case in CASES[:3])
-        assert all(rows[case].undo_mm == pytest.approx(0, abs=0.5) for case in CASES[3:])
+        assert all(np.isnan(rows[case].correction_mm) for case in CASES[:3])
+        assert all(rows[case].correction_mm == pytest.approx(0, abs=0.5) for case in CASES[3:])
 
     def test_proposals_and_issues_lie_over_the_label(self, world):
         it = world()
@@ -172,7 +174,7 @@ class TestWholeAudit:
         seen = dict.fromkeys(CASES[2:])
         usual, of_all = it.audit(**seen).usual[1], it.audit().usual[1]
         assert usual.excess > of_all.excess
-        assert {row.case for row in it.audit(**seen).labels if row.seen} == set(CASES[2:])
+        assert {row.case for row in it.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
 
 
 class TestAnnotators:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.calibration import TEMPERATURES, Calibration, Sample, evened, log_likelihoods
+from segmend.audit.calibration import TEMPERATURES, Calibration, Sample, log_likelihoods, symmetrised_thresholds
 from segmend.core.masks import IGNORE
 
 
@@ -69,7 +69,7 @@ def test_thresholds_are_evened_mean_calibrated_self_confidence():
     ],
 )
 def test_as_much_proof_for_too_much_as_for_too_little(given, expected):
-    assert evened(np.array(given)).tolist() == pytest.approx(expected)
+    assert symmetrised_thresholds(np.array(given)).tolist() == pytest.approx(expected)
 
 
 class TestSample:

@@ -45,7 +45,7 @@ def test_an_empty_label(scan):
 def test_crumbs(scan):
     image, label = scan
     label[30, 20, 10] = label[20, 32:34, 10] = 1
-    found = checks(image, label)["crumbs"]
+    found = checks(image, label)["small_components"]
     assert (found.label, found.voxels) == ("organ", 3)
     assert found.detail.startswith("2 of 3 pieces")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.cohort import Portrait, check_cohort, twins
+from segmend.audit.cohort import CaseSummary, check_cohort, duplicate_scans
 from segmend.data.image import Grid
 
 NAMES = ["background", "left kidney", "right kidney"]
@@ -21,12 +21,12 @@ def draw(seed, first=8, second=30):
     return rng.normal(size=(1, *GRID.shape)).astype(np.float32), label
 
 
-def portraits(*drawn):
-    return {f"c{number}": Portrait.of(image, label, GRID) for number, (image, label) in enumerate(drawn)}
+def summaries(*drawn):
+    return {f"c{number}": CaseSummary.of(image, label, GRID) for number, (image, label) in enumerate(drawn)}
 
 
 def found(*drawn):
-    return {(f.case, f.label, f.check) for f in check_cohort(NAMES, portraits(*drawn))}
+    return {(f.case, f.label, f.check) for f in check_cohort(NAMES, summaries(*drawn))}
 
 
 GOOD = [draw(seed) for seed in range(10)]
@@ -35,7 +35,7 @@ GOOD = [draw(seed) for seed in range(10)]
 def test_portrait_by_hand():
     label = np.zeros(GRID.shape, np.uint8)
     label[0:4, 0:2, 0:5] = 1
-    portrait = Portrait.of(np.zeros((1, *GRID.shape), np.float32), label, GRID)
+    portrait = CaseSummary.of(np.zeros((1, *GRID.shape), np.float32), label, GRID)
     assert portrait.volumes == {1: 80.0}
     assert portrait.sideways == {1: pytest.approx((19.5 - 1.5) / 40)}  # to the patient's right
 
@@ -48,7 +48,7 @@ def test_the_same_image_and_the_same_label():
     image, label = GOOD[0]
     assert found(*GOOD, (image, GOOD[3][1] * 0 + draw(99)[1])) == {("c10", "", "same_image")}
     assert found(*GOOD, (draw(98)[0], label)) == {("c10", "", "same_label")}
-    assert twins(portraits(*GOOD, (image, draw(97)[1]), (image, draw(96)[1]))) == {"c10": "c0", "c11": "c0"}
+    assert duplicate_scans(summaries(*GOOD, (image, draw(97)[1]), (image, draw(96)[1]))) == {"c10": "c0", "c11": "c0"}
 
 
 def test_empty_labels_are_not_the_same():
@@ -59,21 +59,21 @@ def test_empty_labels_are_not_the_same():
 def test_a_class_that_all_others_have():
     image, label = draw(50)
     label[label == 2] = 0
-    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "absent")}
+    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "missing_class")}
     half = [(image, np.where(label == 2, 0, label)) for image, label in (draw(seed) for seed in range(60, 70))]
-    assert "absent" not in {check for _, _, check in found(*GOOD, *half)}
+    assert "missing_class" not in {check for _, _, check in found(*GOOD, *half)}
 
 
 def test_a_tiny_object():
     image, label = draw(50)
     label[label == 2] = 0
     label[30, 5, 2:4] = 2
-    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "tiny")}
+    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "small_volume")}
 
 
 def test_left_and_right_exchanged():
     image, label = draw(50, first=31, second=9)
-    assert found(*GOOD, (image, label)) == {(case, name, "other_side") for case in ("c10",) for name in NAMES[1:]}
+    assert found(*GOOD, (image, label)) == {(case, name, "laterality") for case in ("c10",) for name in NAMES[1:]}
 
 
 def test_no_side_is_wrong_for_what_lies_in_the_middle():

@@ -62,8 +62,8 @@ def test_finds_the_bad_label_without_any_training(form, data, tmp_path, request,
     given = request.getfixturevalue(form)
     before = contents(given)
     table = audit(data=data, out=tmp_path / "audit", probabilities=given)
-    assert (table.iloc[0]["case"], table.iloc[0]["kind"]) == ("c", "boundary_out")
-    assert not table["seen"].any()
+    assert (table.iloc[0]["case"], table.iloc[0]["kind"]) == ("c", "over_segmented")
+    assert not table["in_training_set"].any()
     assert contents(given) == before
     stored = Evidence(tmp_path / "audit" / "evidence" / "b.npz").probability(1)
     np.testing.assert_allclose(stored, seen(data, "b")["organ"], atol=0.01)
@@ -170,7 +170,7 @@ class TestOrder:
         table = audit(data=data, out=tmp_path / "audit", probabilities=given).set_index("case")
         assert table.loc[["e", "f"], "dice_to_prediction"].max() < 0.5
         assert set(table.loc[["e", "f"], "proposal"]) == {"none"}
-        assert table.loc[["e", "f"], "undo_mm"].isna().all()
+        assert table.loc[["e", "f"], "correction_mm"].isna().all()
         assert "they fit the labels far better as (z, y, x) of the scan in RAS" in self.remarks(tmp_path)
         correct(data=data, audit=tmp_path / "audit", out=tmp_path / "out", minimum_score=0.0, offsets=True)
         for case in "ef":

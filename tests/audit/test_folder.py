@@ -7,7 +7,7 @@ import pytest
 from segmend.audit.folder import AuditFolder
 from segmend.core.errors import InputError
 
-COLUMNS = "case,label,score,kind,quality,proposal,proposal_score,undo_mm,undo_se_mm,seen"
+COLUMNS = "case,label,score,kind,quality,proposal,proposal_score,correction_mm,correction_se_mm,seen"
 ROW = "007,NA,0.25,extra,noisy,regions,0.5,-1.5,,False"
 
 
@@ -21,8 +21,8 @@ def place(tmp_path):
 def test_names_stay_text_and_empty_numbers_are_unknown(place):
     (row,) = place.read_labels().to_dict("records")
     assert (row["case"], row["label"]) == ("007", "NA")
-    assert (row["score"], row["undo_mm"], row["seen"]) == (0.25, -1.5, 0)
-    assert math.isnan(row["undo_se_mm"])
+    assert (row["score"], row["correction_mm"], row["in_training_set"]) == (0.25, -1.5, 0)
+    assert math.isnan(row["correction_se_mm"])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_names_stay_text_and_empty_numbers_are_unknown(place):
         ("0.25", "1.5", "'score' is not from 0 to 1"),
         ("0.25", "inf", "'score' holds a number that is not finite"),
         (",0.5,", ",x,", "'proposal_score' holds something that is no number"),
-        ("-1.5", "1 mm", "'undo_mm' holds something that is no number"),
+        ("-1.5", "1 mm", "'correction_mm' holds something that is no number"),
         ("regions", "os.system", "a proposal is 'os.system'"),
         ("proposal_score", "proposed", "has no column 'proposal_score'"),
         (ROW, f"{ROW}\n{ROW}", "a case has a label twice"),

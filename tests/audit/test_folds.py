@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from segmend.audit.folds import assign_folds, to_judge, with_fold_hidden
+from segmend.audit.folds import assign_folds, held_out_cases, with_fold_hidden
 from segmend.core.case import Case, Quality, Split
 
 
@@ -17,9 +17,9 @@ CASES = [case(f"c{number:02d}", annotator="ab"[number % 2]) for number in range(
 
 class TestAssignment:
     def test_folds_are_even_for_each_annotator(self):
-        dealt = assign_folds(CASES, 5, 0, {})
-        assert set(dealt) == {case.name for case in CASES}
-        counts = Counter((case.annotator, dealt[case.name]) for case in CASES)
+        fold_of = assign_folds(CASES, 5, 0, {})
+        assert set(fold_of) == {case.name for case in CASES}
+        counts = Counter((case.annotator, fold_of[case.name]) for case in CASES)
         assert set(counts.values()) == {2}
 
     def test_by_lot_of_name_and_seed(self):
@@ -28,11 +28,11 @@ class TestAssignment:
         assert first != assign_folds(CASES, 4, 1, {})
 
     def test_twins_stay_together(self):
-        twins = {"c05": "c00", "c11": "c00", "c13": "expert", "c14": "expert"}
+        duplicate_scans = {"c05": "c00", "c11": "c00", "c13": "expert", "c14": "expert"}
         for seed in range(5):
-            dealt = assign_folds(CASES, 4, seed, twins)
-            assert dealt["c00"] == dealt["c05"] == dealt["c11"]
-            assert dealt["c13"] == dealt["c14"]
+            fold_of = assign_folds(CASES, 4, seed, duplicate_scans)
+            assert fold_of["c00"] == fold_of["c05"] == fold_of["c11"]
+            assert fold_of["c13"] == fold_of["c14"]
 
 
 class TestHiding:
@@ -40,27 +40,27 @@ class TestHiding:
 
     @pytest.mark.parametrize("fold", [1, 2, 3])
     def test_a_model_sees_no_label_of_its_fold_and_all_others(self, fold):
-        dealt = assign_folds(CASES, 3, 0, {})
-        shown = with_fold_hidden(self.cases, dealt, fold, {})
+        fold_of = assign_folds(CASES, 3, 0, {})
+        shown = with_fold_hidden(self.cases, fold_of, fold, {})
         assert [case.name for case in shown] == [case.name for case in self.cases]
-        hidden = {case.name for case in shown if not case.shown_label}
-        assert hidden == {name for name, number in dealt.items() if number == fold} | {"v"}
+        hidden = {case.name for case in shown if not case.training_label}
+        assert hidden == {name for name, number in fold_of.items() if number == fold} | {"v"}
         assert {case.name: case.quality for case in shown}["expert"] is Quality.EXPERT
 
     def test_nor_any_other_label_of_the_same_scan(self):
-        twins = {"expert": "c03"}
-        dealt = assign_folds(CASES, 3, 0, twins)
+        duplicate_scans = {"expert": "c03"}
+        fold_of = assign_folds(CASES, 3, 0, duplicate_scans)
         hidden = [
             fold
             for fold in (1, 2, 3)
-            for case in with_fold_hidden(self.cases, dealt, fold, twins)
-            if case.name == "expert" and not case.shown_label
+            for case in with_fold_hidden(self.cases, fold_of, fold, duplicate_scans)
+            if case.name == "expert" and not case.training_label
         ]
-        assert hidden == [dealt["c03"]]
+        assert hidden == [fold_of["c03"]]
 
 
 def test_experts_are_held_out_only_if_there_is_nobody_else():
     noisy, experts = CASES[:2], [case("e1", Quality.EXPERT), case("e2", Quality.EXPERT)]
     others = [case("n", Quality.NONE), case("v", split=Split.VAL), case("t", Quality.EXPERT, Split.TEST)]
-    assert to_judge([*noisy, *experts, *others]) == noisy
-    assert to_judge([*experts, *others]) == experts
+    assert held_out_cases([*noisy, *experts, *others]) == noisy
+    assert held_out_cases([*experts, *others]) == experts

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.audit.offset import boundary_offset, faint_offset
+from segmend.audit.offset import boundary_offset, low_confidence_offset
 from segmend.functional.distance import signed_distance
 
 
@@ -86,7 +86,7 @@ class TestFaintEvidence:
     @pytest.mark.parametrize("drawn", [12.0, 17.0])
     def test_tells_where_the_surface_is(self, ball, drawn):
         mask, everywhere = ball(self.shape, self.middle, drawn), np.ones(self.shape, dtype=bool)
-        found = faint_offset(mask, self.faint(ball(self.shape, self.middle, 14.5)), everywhere, (1.0,) * 3)
+        found = low_confidence_offset(mask, self.faint(ball(self.shape, self.middle, 14.5)), everywhere, (1.0,) * 3)
         assert found.offset == pytest.approx(14.5 - drawn, abs=0.75)
         assert found.contrast > 5
 
@@ -94,6 +94,6 @@ class TestFaintEvidence:
         mask = ball(self.shape, self.middle, 14.5)
         evidence, annotated = self.faint(mask), np.ones(self.shape, dtype=bool)
         evidence[30:] = self.faint(ball(self.shape, self.middle, 18.0))[30:]
-        spoilt = faint_offset(mask, evidence, annotated, (1.0,) * 3)
+        spoilt = low_confidence_offset(mask, evidence, annotated, (1.0,) * 3)
         annotated[30:] = False
-        assert abs(faint_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)
+        assert abs(low_confidence_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)

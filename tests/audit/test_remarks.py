@@ -6,18 +6,18 @@ import pytest
 from audit_rows import made_up_row
 
 from segmend.audit.remarks import remarks
-from segmend.audit.scores import Usual
+from segmend.audit.scores import CohortStatistics
 
 EXPERT = (nan, nan)
 UNSEEN = (0.0, nan)
 
 
 def rows(*undone, label="organ"):
-    return [made_up_row(label=label, undo_mm=offset, undo_se_mm=error) for offset, error in undone]
+    return [made_up_row(label=label, correction_mm=offset, correction_se_mm=error) for offset, error in undone]
 
 
 def usual(best_dice):
-    return Usual(slack=1.0, excess=0.0, spread=0.1, best_dice=best_dice, tolerance=1.0)
+    return CohortStatistics(slack=1.0, excess=0.0, spread=0.1, best_dice=best_dice, tolerance=1.0)
 
 
 def test_where_most_are_surely_off_it_says_how_many_and_by_how_much():

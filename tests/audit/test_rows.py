@@ -12,12 +12,12 @@ from segmend.audit.proposal import propose
 from segmend.audit.region_rows import region_rows
 from segmend.audit.regions import find_regions
 from segmend.audit.rows import Origin, is_moved, label_row, ranked
-from segmend.audit.scores import Usual
+from segmend.audit.scores import CohortStatistics
 from segmend.data.image import Grid
 
 NAMES = ["background", "organ", "vessel", "node"]
 ONES = (1.0, 1.0)
-USUAL = Usual(slack=5.0, excess=0.2, spread=0.3, best_dice=0.95, tolerance=1.0)
+USUAL = CohortStatistics(slack=5.0, excess=0.2, spread=0.3, best_dice=0.95, tolerance=1.0)
 ORIGIN = Origin("c", "noisy", "ann", 2, False)
 
 
@@ -58,7 +58,13 @@ def test_a_good_label(rows_of, truth):
     assert (organ.proposal, organ.changed_voxels) == ("none", 0)
     assert math.isnan(organ.proposal_score)
     assert organ.volume_ratio == pytest.approx(1, abs=0.1)
-    assert (organ.case, organ.quality, organ.annotator, organ.fold, organ.seen) == ("c", "noisy", "ann", 2, False)
+    assert (organ.case, organ.quality, organ.annotator, organ.fold, organ.in_training_set) == (
+        "c",
+        "noisy",
+        "ann",
+        2,
+        False,
+    )
     assert [row.corrected for row in rows.values()] == [1, 2, 3]
 
 

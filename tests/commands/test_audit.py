@@ -83,7 +83,7 @@ class TestEndToEnd:
         out = tmp_path / "audit"
         table = pd.read_csv(out / "audit.csv")
         assert sorted(table["case"]) == list(CASES)
-        assert table.set_index("case")["seen"].to_dict() == {case: case == "a" for case in CASES}
+        assert table.set_index("case")["in_training_set"].to_dict() == {case: case == "a" for case in CASES}
         assert set(table["fold"]) == {1, 2}
         assert table.set_index("case").loc["b", "annotator"] == "ann"
         assert {path.name for path in out.iterdir()} >= {
@@ -108,8 +108,8 @@ class TestEndToEnd:
         assert "better than they are" in summary["warning"]
         for fold in (1, 2):
             shown = DataFolder.open(data, out / "folds" / f"{fold}.csv")
-            hidden = {case.name for case in shown.cases if not case.shown_label}
-            assert hidden == {"u", "v"} | set(table.loc[(table["fold"] == fold) & ~table["seen"], "case"])
+            hidden = {case.name for case in shown.cases if not case.training_label}
+            assert hidden == {"u", "v"} | set(table.loc[(table["fold"] == fold) & ~table["in_training_set"], "case"])
             config = yaml.safe_load((out / "folds" / str(fold) / "config.yaml").read_text())
             assert config["cases"] == str((out / "folds" / f"{fold}.csv").resolve())
             assert config["mixed"] == 1
@@ -117,7 +117,7 @@ class TestEndToEnd:
     def test_with_given_runs(self, data, tmp_path):
         runs = [train(data=data, out=tmp_path / f"run{seed}", seed=seed, **TRAINING) for seed in (0, 1)]
         table = audit(data=data, out=tmp_path / "audit", run=[run.path for run in runs])
-        assert table["seen"].all()
+        assert table["in_training_set"].all()
         assert set(table["fold"]) == {0}
         maps = [
             list(
@@ -137,7 +137,7 @@ class TestFindings:
     def test_the_bad_label_is_first_and_explained(self, data, knowing, tmp_path, capsys):
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
         first = table.iloc[0]
-        assert (first["case"], first["kind"]) == ("c", "boundary_out")
+        assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
         assert len(knowing) == 2
         assert "1 of 6 labels stand out" in capsys.readouterr().err
@@ -176,7 +176,7 @@ class TestFindings:
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert not table["seen"].any()
+        assert not table["in_training_set"].any()
         assert set(table["case"]) == {*CASES, "v"}
         assert "warning" not in json.loads((tmp_path / "audit" / "audit.json").read_text())
 

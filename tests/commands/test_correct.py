@@ -77,8 +77,8 @@ def with_offsets(data, audit):
     table = pd.read_csv(audit.labels)
     organ = table["label"] == "organ"
     noisy = table["quality"] != "expert"
-    table["undo_mm"] = np.where(noisy, np.where(organ, 2.0, -0.3), np.nan)
-    table["undo_se_mm"] = np.where(noisy, 0.5, np.nan)
+    table["correction_mm"] = np.where(noisy, np.where(organ, 2.0, -0.3), np.nan)
+    table["correction_se_mm"] = np.where(noisy, 0.5, np.nan)
     table.to_csv(audit.labels, index=False)
     return audit
 
@@ -113,7 +113,7 @@ class TestByOffsets:
     def test_an_audit_of_earlier_times_has_no_offsets(self, data, audit, tmp_path, capsys):
         words = ["--data", str(data), "--audit", str(audit.root), "--out", str(tmp_path / "out")]
         assert main(["correct", *words, "--offsets", "true"]) == 1
-        assert "has no column 'undo_mm'. Audit the folder again." in capsys.readouterr().err
+        assert "has no column 'correction_mm'. Audit the folder again." in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
 

@@ -22,8 +22,8 @@ def test_without_a_table_a_labelled_case_is_for_training_and_noisy():
 
 @pytest.mark.parametrize(("quality", "shown"), [(Quality.EXPERT, LABEL), (Quality.NOISY, LABEL), (Quality.NONE, None)])
 def test_a_label_that_the_table_hides_is_not_shown(quality, shown):
-    assert Case("a", (), LABEL, quality=quality).shown_label == shown
-    assert Case("a", (), None, quality=quality).shown_label is None
+    assert Case("a", (), LABEL, quality=quality).training_label == shown
+    assert Case("a", (), None, quality=quality).training_label is None
 
 
 def test_cannot_be_changed():

@@ -11,15 +11,15 @@ import pytest
 
 from segmend.core.errors import InputError
 from segmend.core.io import (
-    check_free,
+    atomic_file,
+    atomic_folder,
     check_writable,
     content,
     continued_folder,
     locked_folder,
     remove_leftovers,
+    require_empty,
     wait_for,
-    whole_file,
-    whole_folder,
 )
 from segmend.core.locks import InUseError
 
@@ -35,7 +35,7 @@ EXPLAINED = [
 class TestWholeFile:
     def test_appears_when_the_block_ends(self, tmp_path):
         path = tmp_path / "new" / "scores.nii.gz"
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text("all")
             assert not path.exists()
             assert temporary.parent == path.parent
@@ -49,7 +49,7 @@ class TestWholeFile:
         path.write_text("old")
 
         def write_half():
-            with whole_file(path) as temporary:
+            with atomic_file(path) as temporary:
                 temporary.write_text("half")
                 raise KeyError("a bug")
 
@@ -62,7 +62,7 @@ class TestWholeFile:
         target, path = tmp_path / "given.csv", tmp_path / "out.csv"
         target.write_text("given")
         os.link(target, path)
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text("new")
         assert target.read_text() == "given"
         assert path.read_text() == "new"
@@ -70,34 +70,34 @@ class TestWholeFile:
     @pytest.mark.parametrize(("number", "message"), EXPLAINED)
     def test_what_the_system_says_is_explained(self, tmp_path, number, message):
         path = tmp_path / "scores.csv"
-        with pytest.raises(InputError, match=rf"scores\.csv: {message}"), whole_file(path):
+        with pytest.raises(InputError, match=rf"scores\.csv: {message}"), atomic_file(path):
             raise OSError(number, "too bad")
         assert not list(tmp_path.iterdir())
 
     def test_an_error_about_another_file_names_that_file(self, tmp_path):
-        with pytest.raises(InputError, match=r"missing: cannot be used \(No such file"), whole_file(tmp_path / "out"):
+        with pytest.raises(InputError, match=r"missing: cannot be used \(No such file"), atomic_file(tmp_path / "out"):
             (tmp_path / "missing").read_text()
 
     def test_errors_that_are_not_about_files_are_not_touched(self, tmp_path):
-        with pytest.raises(BrokenPipeError), whole_file(tmp_path / "out"):
+        with pytest.raises(BrokenPipeError), atomic_file(tmp_path / "out"):
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     def test_folders_made_on_the_way_go_with_an_error(self, tmp_path):
-        with pytest.raises(InputError), whole_file(tmp_path / "a" / "b" / "c.csv"):
+        with pytest.raises(InputError), atomic_file(tmp_path / "a" / "b" / "c.csv"):
             raise OSError(errno.ENOSPC, "full")
-        with pytest.raises(InputError, match="name"), whole_folder(tmp_path / "a" / ("long" * 99) / "c"):
+        with pytest.raises(InputError, match="name"), atomic_folder(tmp_path / "a" / ("long" * 99) / "c"):
             pass
         assert not list(tmp_path.iterdir())
 
     def test_a_device_is_not_replaced_by_a_file(self, tmp_path):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(InputError, match="device or a pipe"), whole_file(tmp_path / "pipe"):
+        with pytest.raises(InputError, match="device or a pipe"), atomic_file(tmp_path / "pipe"):
             pytest.fail("must not get here")
         assert (tmp_path / "pipe").is_fifo()
 
     def test_a_name_may_be_as_long_as_the_system_allows(self, tmp_path):
         path = tmp_path / ("é" * 120 + ".nii.gz")
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             assert temporary.name.endswith(".nii.gz")
             temporary.write_text("all")
         assert list(tmp_path.iterdir()) == [path]
@@ -107,7 +107,7 @@ class TestWholeFile:
         fsync, replace = os.fsync, os.replace
         monkeypatch.setattr(os, "fsync", lambda number: (events.append("fsync"), fsync(number)))
         monkeypatch.setattr(os, "replace", lambda *names: (events.append("replace"), replace(*names)))
-        with whole_file(tmp_path / "scores.csv") as temporary:
+        with atomic_file(tmp_path / "scores.csv") as temporary:
             temporary.write_text("all")
         assert events[:2] == ["fsync", "replace"]
 
@@ -117,7 +117,7 @@ class TestWholeFile:
         (tmp_path / "folder").mkdir()
         with (
             pytest.raises(InputError, match=r"cannot be written \(.*\)\. Choose another"),
-            whole_file(tmp_path / name) as t,
+            atomic_file(tmp_path / name) as t,
         ):
             t.touch()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
@@ -125,7 +125,7 @@ class TestWholeFile:
 
 class TestWholeFolder:
     def fill(self, path: Path) -> None:
-        with whole_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             (temporary / "labels").mkdir()
             (temporary / "labels" / "a.txt").write_text("a")
             assert not path.exists() or not any(path.iterdir())
@@ -150,7 +150,7 @@ class TestWholeFolder:
 
     def test_an_error_leaves_nothing(self, tmp_path):
         def fill_half():
-            with whole_folder(tmp_path / "run") as temporary:
+            with atomic_folder(tmp_path / "run") as temporary:
                 (temporary / "half").touch()
                 raise KeyError("a bug")
 
@@ -160,15 +160,15 @@ class TestWholeFolder:
 
     @pytest.mark.parametrize(("number", "message"), EXPLAINED)
     def test_what_the_system_says_is_explained(self, tmp_path, number, message):
-        with pytest.raises(InputError, match=f"run: {message}"), whole_folder(tmp_path / "run"):
+        with pytest.raises(InputError, match=f"run: {message}"), atomic_folder(tmp_path / "run"):
             raise OSError(number, "too bad")
         assert not list(tmp_path.iterdir())
 
     def test_an_error_about_a_part_names_its_place_in_the_target(self, tmp_path):
         with (
             pytest.raises(InputError, match=rf"^{tmp_path}/run/sub/a\.csv: the disk is full"),
-            whole_folder(tmp_path / "run") as temporary,
-            whole_file(temporary / "sub" / "a.csv"),
+            atomic_folder(tmp_path / "run") as temporary,
+            atomic_file(temporary / "sub" / "a.csv"),
         ):
             raise OSError(errno.ENOSPC, "full")
         assert not list(tmp_path.iterdir())
@@ -219,23 +219,23 @@ def hold_while():
 class TestWhatKilledProcessesLeave:
     def test_a_file_is_named_by_its_target_and_replaced(self, tmp_path):
         path = tmp_path / "scores.csv"
-        kill_while(f"whole_file(Path({str(path)!r}))", "temporary.write_text('half')")
+        kill_while(f"atomic_file(Path({str(path)!r}))", "temporary.write_text('half')")
         assert all("scores.csv" in left.name for left in tmp_path.iterdir())
         assert content(tmp_path) == []
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             assert not temporary.exists()
             temporary.write_text("all")
         assert list(tmp_path.iterdir()) == [path]
 
     def test_a_folder_is_removed(self, tmp_path):
         path = tmp_path / "run"
-        writing = (f"whole_folder(Path({str(path)!r}))", "(temporary / 'a').write_text('half')")
+        writing = (f"atomic_folder(Path({str(path)!r}))", "(temporary / 'a').write_text('half')")
         kill_while(*writing)
         assert list(tmp_path.rglob("a"))
-        check_free(path)
+        require_empty(path)
         assert not list(tmp_path.iterdir())
         kill_while(*writing)
-        with whole_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             assert not list(temporary.iterdir())
         assert list(tmp_path.rglob("*")) == [path]
 
@@ -244,48 +244,48 @@ class TestWhatKilledProcessesLeave:
         (tmp_path / "run" / "a").touch()
         (tmp_path / ".segmend-lock.run").touch()
         with pytest.raises(InputError, match="already holds something"):
-            check_free(tmp_path / "run")
+            require_empty(tmp_path / "run")
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
     def test_files_in_an_output_folder_do_not_count_as_its_content(self, tmp_path):
         path = tmp_path / "run"
-        kill_while(f"whole_file(Path({str(path / 'settings.json')!r}))", "temporary.write_text('half')")
+        kill_while(f"atomic_file(Path({str(path / 'settings.json')!r}))", "temporary.write_text('half')")
         assert list(path.iterdir())
-        check_free(path)
+        require_empty(path)
         assert not list(path.iterdir())
 
     def test_of_other_outputs_nothing_is_removed(self, tmp_path):
-        kill_while(f"whole_folder(Path({str(tmp_path / 'run.2')!r}))", "(temporary / 'a').touch()")
-        with whole_folder(tmp_path / "run"):
+        kill_while(f"atomic_folder(Path({str(tmp_path / 'run.2')!r}))", "(temporary / 'a').touch()")
+        with atomic_folder(tmp_path / "run"):
             pass
-        with whole_folder(tmp_path / "2"):
+        with atomic_folder(tmp_path / "2"):
             pass
         assert list(tmp_path.rglob("a"))
 
     def test_a_folder_that_grows_in_place_is_tidied_up(self, tmp_path):
         deep = tmp_path / "run" / "labels" / "0001"
-        kill_while(f"whole_folder(Path({str(deep)!r}))", "(temporary / 'a').touch()")
+        kill_while(f"atomic_folder(Path({str(deep)!r}))", "(temporary / 'a').touch()")
         kill_while(f"locked_folder(Path({str(tmp_path / 'run')!r}))", "")
         with locked_folder(tmp_path / "run"):
             assert [path for path in tmp_path.rglob("*") if path.name not in ("run", "labels", ".segmend-lock")] == []
         assert sorted(tmp_path.rglob("*")) == [tmp_path / "run", tmp_path / "run" / "labels"]
 
     def test_what_a_living_process_writes_stays(self, tmp_path, hold_while):
-        writer = f"whole_folder(Path({str(tmp_path / 'run')!r}))"
+        writer = f"atomic_folder(Path({str(tmp_path / 'run')!r}))"
         hold_while(writer, "(temporary / 'a').touch()")
         remove_leftovers(tmp_path)
         assert list(tmp_path.rglob("a"))
 
 
 class TestTwoAtOnce:
-    @pytest.mark.parametrize("attempt", [check_free, lambda path: whole_folder(path).__enter__()])
+    @pytest.mark.parametrize("attempt", [require_empty, lambda path: atomic_folder(path).__enter__()])
     def test_the_second_is_refused_in_words(self, tmp_path, hold_while, attempt):
-        pid = hold_while(f"whole_folder(Path({str(tmp_path / 'run')!r}))", "(temporary / 'a').touch()")
+        pid = hold_while(f"atomic_folder(Path({str(tmp_path / 'run')!r}))", "(temporary / 'a').touch()")
         with pytest.raises(InUseError, match=rf"run: is being written by another process \(number {pid} on "):
             attempt(tmp_path / "run")
         assert list(tmp_path.rglob("a"))
 
-    @pytest.mark.parametrize("attempt", [check_free, lambda path: locked_folder(path).__enter__()])
+    @pytest.mark.parametrize("attempt", [require_empty, lambda path: locked_folder(path).__enter__()])
     def test_a_folder_that_grows_in_place(self, tmp_path, hold_while, attempt):
         pid = hold_while(f"locked_folder(Path({str(tmp_path / 'run')!r}))", "")
         with pytest.raises(InUseError, match=rf"run: is being written by another process \(number {pid} on "):
@@ -295,11 +295,11 @@ class TestTwoAtOnce:
         order = []
 
         def write(name):
-            with whole_file(tmp_path / "scores.csv") as temporary:
+            with atomic_file(tmp_path / "scores.csv") as temporary:
                 order.append(name)
                 temporary.write_text(name)
 
-        with whole_file(tmp_path / "scores.csv") as temporary:
+        with atomic_file(tmp_path / "scores.csv") as temporary:
             thread = threading.Thread(target=write, args=("second",))
             thread.start()
             thread.join(0.2)
@@ -319,7 +319,7 @@ class TestTwoAtOnce:
 
     def test_a_folder_locked_by_this_process_is_free_to_it(self, tmp_path):
         with locked_folder(tmp_path / "run"):
-            check_free(tmp_path / "run")
+            require_empty(tmp_path / "run")
         assert not list(tmp_path.iterdir())
 
 
@@ -335,16 +335,16 @@ class TestContinuedFolder:
 
     def test_takes_over_what_is_whole(self, tmp_path):
         path = tmp_path / "predictions"
-        work = "(temporary / 'a').write_text('a'); whole_file(temporary / 'b').__enter__().write_text('half')"
+        work = "(temporary / 'a').write_text('a'); atomic_file(temporary / 'b').__enter__().write_text('half')"
         kill_while(self.writer(path, {"run": [1]}), work)
-        check_free(path)
+        require_empty(path)
         with continued_folder(path, {"run": [1]}) as folder:
             assert [each.name for each in folder.iterdir()] == ["a"]
             (folder / "b").write_text("b")
         assert sorted(each.name for each in path.iterdir()) == ["a", "b"]
         assert list(tmp_path.iterdir()) == [path]
 
-    @pytest.mark.parametrize("other", ["whole_folder(path)", "continued_folder(path, {'run': 2})"])
+    @pytest.mark.parametrize("other", ["atomic_folder(path)", "continued_folder(path, {'run': 2})"])
     def test_other_inputs_start_anew(self, tmp_path, other):
         path = tmp_path / "predictions"
         kill_while(self.writer(path, {"run": 1}), "(temporary / 'a').touch()")
@@ -373,7 +373,7 @@ class TestContinuedFolder:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "loop"])
-@pytest.mark.parametrize("writer", [whole_file, whole_folder, locked_folder, lambda path: continued_folder(path, 1)])
+@pytest.mark.parametrize("writer", [atomic_file, atomic_folder, locked_folder, lambda path: continued_folder(path, 1)])
 def test_impossible_names_are_refused_in_words(tmp_path, name, writer):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(InputError, match=r"cannot be"), writer(tmp_path / name / "deep") as place:
@@ -381,7 +381,7 @@ def test_impossible_names_are_refused_in_words(tmp_path, name, writer):
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]
 
 
-@pytest.mark.parametrize("check", [check_free, check_writable])
+@pytest.mark.parametrize("check", [require_empty, check_writable])
 class TestChecksBeforeTheWork:
     @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "file/below"])
     def test_impossible_names_are_refused(self, tmp_path, check, name):
@@ -405,7 +405,7 @@ def test_a_folder_is_not_writable_as_a_file(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a place where nobody can write")
-@pytest.mark.parametrize("writer", [whole_file, whole_folder, locked_folder])
+@pytest.mark.parametrize("writer", [atomic_file, atomic_folder, locked_folder])
 def test_a_place_where_nobody_can_write(writer):
     with pytest.raises(InputError, match=r"^/proc/x: cannot be written"), writer(Path("/proc/x")):
         pytest.fail("must not get here")
@@ -414,8 +414,8 @@ def test_a_place_where_nobody_can_write(writer):
 def test_check_free_refuses_a_file(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match=r"run: is a file, but a folder is to be written there\. Choose another"):
-        check_free(tmp_path / "run")
-    check_free(tmp_path / "other")
+        require_empty(tmp_path / "run")
+    require_empty(tmp_path / "other")
 
 
 class TestWaiting:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segmend.core.precision import autocast, best_device, resolved, trustworthy_gradients
+from segmend.core.precision import autocast, best_device, float32_small_convs_on_cpu, resolved
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -63,7 +63,7 @@ class TestTrustworthyGradients:
         ],
     )
     def test_only_what_is_smaller_than_its_kernel_is_computed_in_float32(self, layer, sides, dtype):
-        with autocast("bf16", CPU), trustworthy_gradients(CPU):
+        with autocast("bf16", CPU), float32_small_convs_on_cpu(CPU):
             assert layer(torch.randn(2, 16, *sides)).dtype == dtype
 
     @pytest.mark.parametrize("sides", [(2, 4, 4), (2, 8, 5), (1, 1, 1), (3, 3, 2), (6, 6, 6)])
@@ -75,7 +75,7 @@ class TestTrustworthyGradients:
             for size in (10**2, 10**3, 10**4, 16 * 16 * 27):
                 torch.full((size,), float("nan"))
             layer.zero_grad()
-            with autocast(precision, CPU), trustworthy_gradients(CPU):
+            with autocast(precision, CPU), float32_small_convs_on_cpu(CPU):
                 output = layer(image.bfloat16().float())
             output.float().square().sum().backward()
             return layer.weight.grad.clone()
@@ -87,9 +87,9 @@ class TestTrustworthyGradients:
     def test_without_autocast_nothing_changes(self):
         layer, image = nn.Conv3d(2, 2, 3, padding=1).double(), torch.randn(1, 2, 2, 2, 2).double()
         expected = layer(image)
-        with trustworthy_gradients(CPU):
+        with float32_small_convs_on_cpu(CPU):
             assert torch.equal(layer(image), expected)
 
     def test_a_gpu_is_left_alone(self):
-        with autocast("bf16", CPU), trustworthy_gradients(GPU):
+        with autocast("bf16", CPU), float32_small_convs_on_cpu(GPU):
             assert nn.Conv3d(2, 2, 3, padding=1)(torch.randn(1, 2, 2, 2, 2)).dtype == torch.bfloat16

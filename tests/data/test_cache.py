@@ -15,7 +15,7 @@ from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.data import cache as module
-from segmend.data.cache import PreparedCase, default_cache, digest_of, prepare, remember
+from segmend.data.cache import PreparedCase, cached_json, default_cache, digest_of, prepare
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
 
@@ -176,10 +176,10 @@ class TestSafety:
 
     def test_whoever_comes_second_takes_the_entry_of_the_first(self, tmp_path):
         def overtaken():
-            assert remember(tmp_path, "abcd", lambda: {"by": "the other"}) == {"by": "the other"}
+            assert cached_json(tmp_path, "abcd", lambda: {"by": "the other"}) == {"by": "the other"}
             return {"by": "me"}
 
-        assert remember(tmp_path, "abcd", overtaken) == {"by": "the other"}
+        assert cached_json(tmp_path, "abcd", overtaken) == {"by": "the other"}
         assert not list((tmp_path / "unfinished").iterdir())
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), SystemExit(1)])
@@ -260,31 +260,31 @@ class TestDamage:
     @pytest.mark.parametrize("text", ["", "[1, 2", "[]", "{}", "null", "{'values': 1}"])
     @pytest.mark.parametrize("name", ["value.json", "marks.json"])
     def test_a_value_is_made_anew(self, tmp_path, name, text):
-        remember(tmp_path, "key", lambda: {"values": 1})
+        cached_json(tmp_path, "key", lambda: {"values": 1})
         (tmp_path / "ke" / "key" / name).write_text(text)
-        assert remember(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
-        assert remember(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
+        assert cached_json(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
+        assert cached_json(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
 
     def test_an_entry_that_lost_everything(self, tmp_path):
         (tmp_path / "ke" / "key").mkdir(parents=True)
-        assert remember(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
+        assert cached_json(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
 
     def test_a_whole_entry_needs_no_right_to_write(self, tmp_path, monkeypatch):
-        remember(tmp_path, "key", lambda: {"values": 1})
+        cached_json(tmp_path, "key", lambda: {"values": 1})
         monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("written"))
-        assert remember(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
+        assert cached_json(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path):
         code = f"""
 import os, signal
 from pathlib import Path
-from segmend.data.cache import remember
-remember(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.SIGKILL))
+from segmend.data.cache import cached_json
+cached_json(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.SIGKILL))
 """
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-        remember(tmp_path, "other", lambda: {"values": 1})
+        cached_json(tmp_path, "other", lambda: {"values": 1})
         (tmp_path / "unfinished" / ".segmend-lock.gone").touch()
-        remember(tmp_path, "other", lambda: pytest.fail("made twice"))
+        cached_json(tmp_path, "other", lambda: pytest.fail("made twice"))
         assert not list((tmp_path / "unfinished").iterdir())
 
     def test_a_place_that_cannot_be_written_to_names_the_argument(self, tmp_path, monkeypatch):
@@ -295,7 +295,7 @@ remember(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.SIG
         with pytest.raises(
             InputError, match=r"cannot be written to\. Choose .*; or give .* by --cache or .* SEGMEND_C"
         ):
-            remember(tmp_path, "key", dict)
+            cached_json(tmp_path, "key", dict)
 
 
 class TestRemember:
@@ -306,9 +306,9 @@ class TestRemember:
             made.append(1)
             return {"values": [0.1, None, "text"]}
 
-        assert [remember(tmp_path, "key", make) for _ in range(3)] == [{"values": [0.1, None, "text"]}] * 3
+        assert [cached_json(tmp_path, "key", make) for _ in range(3)] == [{"values": [0.1, None, "text"]}] * 3
         assert len(made) == 1
-        assert remember(tmp_path, "other", lambda: {}) == {}
+        assert cached_json(tmp_path, "other", lambda: {}) == {}
 
 
 class TestDigest:

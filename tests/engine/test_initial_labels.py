@@ -15,7 +15,7 @@ from segmend.commands.export_labels import export_labels
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
 from segmend.engine import initial_labels as module
-from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.learner import Learner
 from segmend.engine.run import Run
 
@@ -30,7 +30,7 @@ from segmend.methods import Method, Revision
 class Toy(Method):
     '''Starts from labels of all cases; of every scan, calls object what is the likeliest: 80 %, later 60 %.'''
 
-    kind, needs, layers, labels_unlabelled = "noisy", Composition(noisy=2), ("mended",), True
+    kind, needs, layers, needs_initial_labels = "noisy", Composition(noisy=2), ("mended",), True
 
     def loss(self, batch, step):
         if "WITNESS" in os.environ:
@@ -117,7 +117,7 @@ def assert_same(one, other):
 
 def test_cases_are_noisy_once_they_are_labelled(root):
     folder = DataFolder.open(root)
-    one, two, three = with_first_labels(folder.cases, Run(Path("run")), ".nii.gz")
+    one, two, three = with_initial_labels(folder.cases, Run(Path("run")), ".nii.gz")
     assert one == folder.cases[0]
     assert two.label == Path("run/first_labels/case_2.nii.gz")
     assert [case.quality for case in (one, two, three)] == ["expert", "noisy", "noisy"]

@@ -23,7 +23,7 @@ from segmend.engine import callbacks
 from segmend.engine import fit as training
 from segmend.engine.fit import Training, fit
 from segmend.engine.hardware import Hardware
-from segmend.engine.label_revision import CaseOfRun, label_store
+from segmend.engine.label_revision import RevisableCase, label_store
 from segmend.engine.label_store import LabelStore
 from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
@@ -354,7 +354,7 @@ class TestCases:
             if name == "a":
                 labels.append("Chancy", [(name, "mended", np.ones_like(prepared.label))])
             segmenter = Segmenter(method, replace(TASK, patch=patch), precision="bf16")
-            return CaseOfRun(prepared, labels, labels.count, segmenter)
+            return RevisableCase(prepared, labels, labels.count, segmenter)
 
         return make
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.functional.ramps import ema_decay, kept_share, linear_ramp, rounds, sigmoid_ramp
+from segmend.functional.ramps import ema_decay, keep_fraction, linear_ramp, rounds, sigmoid_ramp
 
 TOTAL = 8000
 
@@ -66,7 +66,7 @@ def test_ema_decay_stops_at_the_one_that_is_given():
     [(0, 0.5, 1, 1), (0.25, 0.5, 1, 0.9), (0.25, 0.5, 2, 0.95), (0.5, 0.5, 1, 0.8), (1, 0.5, 3, 0.8), (0, 0, 1, 0.8)],
 )
 def test_kept_share(progress, length, exponent, share):
-    assert kept_share(progress, 0.2, length, exponent) == pytest.approx(share)
+    assert keep_fraction(progress, 0.2, length, exponent) == pytest.approx(share)
 
 
 class TestRounds:

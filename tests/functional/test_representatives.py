@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from segmend.functional.representatives import cell_features, likeness, mean_cosine, representation
+from segmend.functional.representatives import cell_features, mean_cosine, prototype_similarity, representation
 
 THREE = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
 
@@ -81,16 +81,20 @@ class TestLikeness:
         # Divided by the largest, the representations are 0.95249, 1 and 0.52494.
         features = image([*THREE.tolist(), [1.0, 0.05]])
         chosen = {1: THREE[1:2], 2: THREE[:2], 3: THREE}[prototypes]
-        assert_close(likeness(features, self.INSIDE, 4, threshold), mean_cosine(features, chosen))
+        assert_close(prototype_similarity(features, self.INSIDE, 4, threshold), mean_cosine(features, chosen))
 
     def test_of_one_cell_compares_with_the_mean(self):
         features = image([*THREE.tolist(), [1.0, 0.05]])
-        assert_close(likeness(features, self.INSIDE, 1, 0.7), mean_cosine(features, THREE.mean(0, keepdim=True)))
+        assert_close(
+            prototype_similarity(features, self.INSIDE, 1, 0.7), mean_cosine(features, THREE.mean(0, keepdim=True))
+        )
 
     def test_nothing_is_like_an_empty_region(self):
-        assert likeness(torch.randn(3, 4, 5), torch.zeros(4, 5, dtype=torch.bool), 2, 0.7).equal(torch.zeros(4, 5))
+        assert prototype_similarity(torch.randn(3, 4, 5), torch.zeros(4, 5, dtype=torch.bool), 2, 0.7).equal(
+            torch.zeros(4, 5)
+        )
 
     def test_without_features_nothing_is_alike(self):
-        assert likeness(torch.zeros(3, 4), self.INSIDE, 4, 0.7).equal(torch.zeros(4))
+        assert prototype_similarity(torch.zeros(3, 4), self.INSIDE, 4, 0.7).equal(torch.zeros(4))
         opposite = image([[1.0], [-1.0], [0.0], [2.0]])
-        assert_close(likeness(opposite, torch.tensor([True, True, False, False]), 4, 0.7), torch.zeros(4))
+        assert_close(prototype_similarity(opposite, torch.tensor([True, True, False, False]), 4, 0.7), torch.zeros(4))

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.voxel import cross_entropy, moved_towards, one_hot, soft_cross_entropy
+from segmend.functional.voxel import cross_entropy, interpolate_labels, one_hot, soft_cross_entropy
 
 PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
 LOGITS = PROBABILITIES.log().T.unsqueeze(0)  # [1, 2, 4]: four voxels in a row
@@ -73,13 +73,13 @@ class TestMovedTowards:
     LABEL, OTHER = torch.tensor([[0, 1, IGNORE, 2]]), torch.tensor([[2, 1, IGNORE, 0]])
 
     def test_by_hand(self):
-        soft = moved_towards(self.LABEL, self.OTHER, 0.25, 3)
+        soft = interpolate_labels(self.LABEL, self.OTHER, 0.25, 3)
         assert soft.tolist() == [[[0.75, 0, 0, 0.25], [0, 1, 0, 0], [0.25, 0, 0, 0.75]]]
 
     def test_by_a_share_of_each_voxels_own(self):
-        soft = moved_towards(self.LABEL, self.OTHER, torch.tensor([[0.5, 0.9, 0.1, 1.0]]), 3)
+        soft = interpolate_labels(self.LABEL, self.OTHER, torch.tensor([[0.5, 0.9, 0.1, 1.0]]), 3)
         assert_close(soft, torch.tensor([[[0.5, 0, 0, 1.0], [0, 1, 0, 0], [0.5, 0, 0, 0]]]))
 
     @pytest.mark.parametrize(("share", "end"), [(0.0, LABEL), (1.0, OTHER)])
     def test_its_ends_are_the_labels(self, share, end):
-        assert torch.equal(moved_towards(self.LABEL, self.OTHER, share, 3), one_hot(end, 3))
+        assert torch.equal(interpolate_labels(self.LABEL, self.OTHER, share, 3), one_hot(end, 3))

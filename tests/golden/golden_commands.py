@@ -148,7 +148,7 @@ _SCORES = (
 )
 _AUDITED = (
     *("score", "dice_to_prediction", "flagged_voxels", "expected_dice", "distance_mm", "offset_mm", "offset_se_mm"),
-    *("undo_mm", "undo_se_mm", "volume_ratio", "proposal_score", "changed_voxels"),
+    *("correction_mm", "correction_se_mm", "volume_ratio", "proposal_score", "changed_voxels"),
 )
 
 

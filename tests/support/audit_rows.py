@@ -20,8 +20,8 @@ def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: flo
         "distance_mm": 2.0,
         "offset_mm": -1.25,
         "offset_se_mm": 0.1,
-        "undo_mm": -0.4,
-        "undo_se_mm": 0.2,
+        "correction_mm": -0.4,
+        "correction_se_mm": 0.2,
         "volume_ratio": 0.5,
         "proposal": "regions" if suspect else "none",
         "proposal_score": 0.8 if suspect else nan,
@@ -29,7 +29,7 @@ def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: flo
         "quality": "noisy",
         "annotator": "",
         "fold": 1,
-        "seen": False,
+        "in_training_set": False,
         "corrected": 0,
     }
     return LabelRow(rank=rank, case=case, label=label, score=score, **(usual | more))

@@ -21,7 +21,7 @@ from segmend.audit.proposal import propose, unchanged
 from segmend.audit.region_rows import RegionRow, region_rows
 from segmend.audit.regions import find_regions, issue_map
 from segmend.audit.rows import LabelRow, Origin, label_row, ranked
-from segmend.audit.scores import Usual
+from segmend.audit.scores import CohortStatistics
 from segmend.core.case import Case, Quality
 from segmend.core.progress import track
 from segmend.data.folder import DataFolder
@@ -41,7 +41,7 @@ class AuditedCase:
         case: with a label that is shown.
         evidence: on the label's own grid.
         fold: of the model that gave the evidence; 0 if it is that of a given run.
-        seen: whether that model was trained on this very label.
+        in_training_set: whether that model was trained on this very label.
         corrected: by label, rounds of correction that changed it before.
         doubtful: whether the evidence may not lie on the label; then no change is proposed.
     """
@@ -49,7 +49,7 @@ class AuditedCase:
     case: Case
     evidence: Evidence
     fold: int = 0
-    seen: bool = False
+    in_training_set: bool = False
     corrected: Mapping[str, int] = field(default_factory=dict)
     doubtful: bool = False
 
@@ -68,7 +68,7 @@ class Audit:
     """
 
     calibration: Calibration
-    usual: Mapping[int, Usual]
+    usual: Mapping[int, CohortStatistics]
     labels: Sequence[LabelRow]
     regions: Sequence[RegionRow]
     biases: Sequence[Bias]
@@ -91,7 +91,9 @@ class Auditor:
         self.folder, self.cases, self.out = folder, cases, out
         self.names = list(folder.labels)
         # What models have learned by heart looks better than it is, and must not set the standard.
-        self._unseen = {case.case.name for case in cases if not case.seen} or {case.case.name for case in cases}
+        self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
+            case.case.name for case in cases
+        }
         self._comparison = Comparison(folder, raters)
         self._findings: list[Finding] = []
 
@@ -129,14 +131,14 @@ class Auditor:
         self._comparison.add(audited.case, examination, grid, measured)
         return measured
 
-    def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, Usual]:
+    def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
         voxel = float(np.median([min(read_grid(a.case.label).spacing) for a in self.cases if a.case.label is not None]))
         usual = {}
         for index in range(1, len(self.names)):
             of_class = [
                 classes[index] for name, classes in measured.items() if name in self._unseen and index in classes
             ]
-            usual[index] = Usual.of(
+            usual[index] = CohortStatistics.of(
                 [measurement.expectation for measurement in of_class],
                 [measurement.distance for measurement in of_class],
                 voxel,
@@ -160,7 +162,7 @@ class Auditor:
         calibration: Calibration,
         measured: Mapping[int, Measurement],
         undo: Mapping[tuple[str, int], Corrected],
-        usual: Mapping[int, Usual],
+        usual: Mapping[int, CohortStatistics],
     ) -> tuple[list[LabelRow], list[RegionRow]]:
         label, grid = self._label(audited)
         examination = Examination.of(label, audited.evidence, calibration)
@@ -177,7 +179,7 @@ class Auditor:
         ending = self.folder.file_ending
         write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal.label), like=case.label)
         write_label(self.out.issues(case.name, ending), issue_map(examination, regions), like=case.label)
-        origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.seen)
+        origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.in_training_set)
         rows = [
             label_row(
                 origin,

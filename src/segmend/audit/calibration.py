@@ -50,7 +50,7 @@ class Sample:
             evidence: on the same grid.
             most: voxels of each class.
         """
-        chosen = _telling_voxels(label, most)
+        chosen = _calibration_voxels(label, most)
         rows = [evidence.probability(index).reshape(-1)[chosen] for index in range(evidence.classes)]
         return cls(np.stack(rows), label.reshape(-1)[chosen])
 
@@ -85,10 +85,10 @@ class Calibration:
             confidence = confidence.add(
                 torch.from_numpy(tempered / tempered.sum(0))[None], torch.from_numpy(sample.label)[None]
             )
-        return cls(temperature, evened(confidence.thresholds.numpy()))
+        return cls(temperature, symmetrised_thresholds(confidence.thresholds.numpy()))
 
 
-def evened(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+def symmetrised_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thresholds of confident learning that ask for as much proof to take from an object as to add to it.
 
     Background is the easier class: its mean self-confidence is higher, so what was drawn too much would be
@@ -117,7 +117,7 @@ def log_likelihoods(sample: Sample) -> NDArray[np.float64]:
     return np.array(means, np.float64)
 
 
-def _telling_voxels(label: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
+def _calibration_voxels(label: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
     """Their flat indices."""
     objects = (label > 0) & (label != IGNORE)
     if not objects.any():

@@ -69,7 +69,7 @@ def check_label(
         crumbs = sizes[sizes < _CRUMB * total]
         if len(crumbs):
             detail = f"{len(crumbs)} of {len(sizes)} pieces hold less than {_CRUMB:.0%} of it"
-            yield Finding(case, name, "crumbs", int(crumbs.sum()), detail)
+            yield Finding(case, name, "small_components", int(crumbs.sum()), detail)
         outside = int(np.count_nonzero(mask & air))
         if outside >= _NOTEWORTHY * total:
             yield Finding(case, name, "outside_body", outside, f"{outside / total:.0%} of it lies in air")

@@ -25,7 +25,7 @@ _SLIGHT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class CaseSummary:
     """What is kept of a case to compare it with others.
 
     Attributes:
@@ -54,50 +54,50 @@ class Portrait:
         )
 
 
-def check_cohort(names: Sequence[str], portraits: Mapping[str, Portrait]) -> Iterator[Finding]:
+def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> Iterator[Finding]:
     """Looks at all cases together.
 
     Args:
         names: of the classes, background first.
-        portraits: of the cases by name.
+        summaries: of the cases by name.
     """
-    yield from _same(portraits, "same_image", lambda portrait: portrait.image)
-    yield from _same(portraits, "same_label", lambda portrait: portrait.label)
+    yield from _same(summaries, "same_image", lambda portrait: portrait.image)
+    yield from _same(summaries, "same_label", lambda portrait: portrait.label)
     for index in range(1, len(names)):
-        having = {case: portrait for case, portrait in portraits.items() if index in portrait.volumes}
+        having = {case: portrait for case, portrait in summaries.items() if index in portrait.volumes}
         if len(having) >= _FEWEST:
-            yield from _absent(names[index], portraits, having)
+            yield from _absent(names[index], summaries, having)
             yield from _tiny(names[index], {case: having[case].volumes[index] for case in having})
             yield from _flipped(names[index], {case: having[case].sideways[index] for case in having})
 
 
-def twins(portraits: Mapping[str, Portrait]) -> dict[str, str]:
+def duplicate_scans(summaries: Mapping[str, CaseSummary]) -> dict[str, str]:
     """Of each case whose scan another case has too, the first such case."""
     first: dict[bytes, str] = {}
-    found = {case: first.setdefault(portrait.image, case) for case, portrait in portraits.items()}
+    found = {case: first.setdefault(portrait.image, case) for case, portrait in summaries.items()}
     return {case: other for case, other in found.items() if case != other}
 
 
-def _same(portraits: Mapping[str, Portrait], check: str, part: Callable[[Portrait], bytes]) -> Iterator[Finding]:
+def _same(summaries: Mapping[str, CaseSummary], check: str, part: Callable[[CaseSummary], bytes]) -> Iterator[Finding]:
     first: dict[bytes, str] = {}
-    for case, portrait in portraits.items():
+    for case, portrait in summaries.items():
         other = first.setdefault(part(portrait), case) if part(portrait) else case
         if other != case:
             yield Finding(case, "", check, 0, f"the same as of case '{other}'")
 
 
-def _absent(name: str, all_cases: Mapping[str, Portrait], having: Mapping[str, Portrait]) -> Iterator[Finding]:
+def _absent(name: str, all_cases: Mapping[str, CaseSummary], having: Mapping[str, CaseSummary]) -> Iterator[Finding]:
     if len(having) >= _NEARLY_EVERYWHERE * len(all_cases):
         for case, portrait in all_cases.items():
             if case not in having and portrait.volumes:
-                yield Finding(case, name, "absent", 0, f"{len(having)} of {len(all_cases)} cases have it")
+                yield Finding(case, name, "missing_class", 0, f"{len(having)} of {len(all_cases)} cases have it")
 
 
 def _tiny(name: str, volumes: Mapping[str, float]) -> Iterator[Finding]:
     median = float(np.median(list(volumes.values())))
     for case, volume in volumes.items():
         if volume < _TINY * median:
-            yield Finding(case, name, "tiny", 0, f"{volume:.3g} mm3, but the median is {median:.3g} mm3")
+            yield Finding(case, name, "small_volume", 0, f"{volume:.3g} mm3, but the median is {median:.3g} mm3")
 
 
 def _flipped(name: str, places: Mapping[str, float]) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def _flipped(name: str, places: Mapping[str, float]) -> Iterator[Finding]:
         return
     for case, place in places.items():
         if abs(place - usual) > 4 * spread and abs(-place - usual) < 2 * spread:
-            yield Finding(case, name, "other_side", 0, "lies where its mirror image does in the other cases")
+            yield Finding(case, name, "laterality", 0, "lies where its mirror image does in the other cases")
 
 
 def _digest(array: NDArray[np.float32] | NDArray[np.uint8]) -> bytes:

@@ -15,7 +15,7 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.folds import with_fold_hidden
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track
 from segmend.data.check import load_case
@@ -32,15 +32,15 @@ class Folds:
 
     Attributes:
         folder: the data folder.
-        dealt: fold of each held-out case, from 1.
-        twins: first case with the same scan, of every case that is not the first.
+        fold_of: fold of each held-out case, from 1.
+        duplicate_scans: first case with the same scan, of every case that is not the first.
         training: ``train`` with all its arguments but ``out`` and ``cases``.
         precision: of the networks.
     """
 
     folder: DataFolder
-    dealt: Mapping[str, int]
-    twins: Mapping[str, str]
+    fold_of: Mapping[str, int]
+    duplicate_scans: Mapping[str, str]
     training: partial[Run]
     precision: Precision
 
@@ -54,8 +54,8 @@ class Folds:
         Returns:
             Fold of the model that judged each case.
         """
-        count = max(self.dealt.values())
-        judged_by = {case.name: self.dealt.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
+        count = max(self.fold_of.values())
+        judged_by = {case.name: self.fold_of.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
         for fold in range(1, count + 1):
             missing = lacking([case for case in cases if judged_by[case.name] == fold], self.folder, out)
             if not missing and not out.fold(fold).exists():
@@ -69,8 +69,8 @@ class Folds:
 
     def _train(self, fold: int, out: AuditFolder) -> Run:
         table = out.fold_cases(fold)
-        with whole_file(table) as temporary:
-            write_cases(temporary, with_fold_hidden(self.folder.cases, self.dealt, fold, self.twins))
+        with atomic_file(table) as temporary:
+            write_cases(temporary, with_fold_hidden(self.folder.cases, self.fold_of, fold, self.duplicate_scans))
         return self.training(out=out.fold(fold), cases=table)
 
 
@@ -122,7 +122,7 @@ def trained_on(run: Run) -> set[str] | None:
     if run.data_state:
         cases = run.data_state.cases
         return {name for name, case in cases.items() if case["label"] and case["split"] == Split.TRAIN}
-    return {case.name for case in folder.select(Split.TRAIN) if case.shown_label}
+    return {case.name for case in folder.select(Split.TRAIN) if case.training_label}
 
 
 def _means(maps: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:

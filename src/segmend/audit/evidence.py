@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 
 LIMIT = 8.0
 """Largest log-odds that are kept: probabilities lie in 0.0003..0.9997."""
@@ -34,7 +34,7 @@ def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]
     Raises:
         InputError: the disk is full or cannot be written to.
     """
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
         for index, of_class in enumerate(probabilities):
             with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, encoded(of_class), allow_pickle=False)

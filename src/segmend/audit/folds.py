@@ -9,20 +9,20 @@ from dataclasses import replace
 from segmend.core.case import Case, Quality, Split
 
 
-def to_judge(cases: Sequence[Case]) -> list[Case]:
+def held_out_cases(cases: Sequence[Case]) -> list[Case]:
     """Training cases that are held out: those with noisy labels, or all labelled ones if none of these is noisy."""
-    labelled = [case for case in cases if case.split is Split.TRAIN and case.shown_label]
+    labelled = [case for case in cases if case.split is Split.TRAIN and case.training_label]
     return [case for case in labelled if case.quality is Quality.NOISY] or labelled
 
 
-def assign_folds(cases: Sequence[Case], folds: int, seed: int, twins: Mapping[str, str]) -> dict[str, int]:
+def assign_folds(cases: Sequence[Case], folds: int, seed: int, duplicate_scans: Mapping[str, str]) -> dict[str, int]:
     """Deals cases to folds by lot, evenly for each annotator and domain.
 
     Args:
-        cases: to be dealt.
+        cases: to be fold_of.
         folds: how many there are; fewer if there are fewer cases.
         seed: decides the lot.
-        twins: first case with the same scan, of every case that is not the first; both go into one fold, or
+        duplicate_scans: first case with the same scan, of every case that is not the first; both go into one fold, or
             a model would have seen the label of the scan that it judges.
 
     Returns:
@@ -30,24 +30,24 @@ def assign_folds(cases: Sequence[Case], folds: int, seed: int, twins: Mapping[st
     """
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        groups.setdefault(twins.get(case.name, case.name), []).append(case)
+        groups.setdefault(duplicate_scans.get(case.name, case.name), []).append(case)
     order = sorted(groups.values(), key=lambda group: (group[0].annotator, group[0].domain, _lot(group[0].name, seed)))
     return {case.name: 1 + place % folds for place, group in enumerate(order) for case in group}
 
 
 def with_fold_hidden(
-    cases: Sequence[Case], dealt: Mapping[str, int], fold: int, twins: Mapping[str, str]
+    cases: Sequence[Case], fold_of: Mapping[str, int], fold: int, duplicate_scans: Mapping[str, str]
 ) -> list[Case]:
     """All cases as the model of a fold may see them.
 
     The labels of the fold are hidden, and those of other cases with the same scan. So are validation labels,
     since the last checkpoint is used and nothing is chosen by them.
     """
-    hidden = {name for name, number in dealt.items() if number == fold}
-    scans = {twins.get(name, name) for name in hidden}
+    hidden = {name for name, number in fold_of.items() if number == fold}
+    scans = {duplicate_scans.get(name, name) for name in hidden}
     return [
         replace(case, quality=Quality.NONE)
-        if case.split is Split.VAL or case.name in hidden or twins.get(case.name, case.name) in scans
+        if case.split is Split.VAL or case.name in hidden or duplicate_scans.get(case.name, case.name) in scans
         else case
         for case in cases
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from segmend.audit.distance import usual_distance
 from segmend.audit.examination import Examination, Part
 from segmend.audit.expectation import Expectation
-from segmend.audit.offset import Offset, boundary_offset, faint_offset
+from segmend.audit.offset import Offset, boundary_offset, low_confidence_offset
 from segmend.core.masks import IGNORE
 from segmend.functional.offsets.estimate import OffsetEstimate
 from segmend.metrics.overlap import dice
@@ -66,4 +66,4 @@ def _measured(part: Part, examination: Examination, spacing: Sequence[float]) ->
 
 def _faint(index: int, examination: Examination, spacing: Sequence[float]) -> OffsetEstimate:
     given, annotated = examination.label == index, examination.label != IGNORE
-    return faint_offset(given, examination.evidence.probability(index), annotated, spacing)
+    return low_confidence_offset(given, examination.evidence.probability(index), annotated, spacing)

@@ -64,7 +64,7 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
     return Offset(-found.offset, found.error, found.gain, all_round)
 
 
-def faint_offset(
+def low_confidence_offset(
     mask: Mask, probability: NDArray[np.floating[Any]], annotated: Mask, spacing: Sequence[float]
 ) -> OffsetEstimate:
     """Where even faint evidence sees the surface of a mask, as OffsetCorrection measures it.

@@ -8,13 +8,13 @@ from statistics import median
 
 from segmend.audit.annotators import SURE
 from segmend.audit.rows import LabelRow
-from segmend.audit.scores import Usual
+from segmend.audit.scores import CohortStatistics
 
 _UNFAMILIAR = 0.6
 """Dice of a model's outlines, by its own account, below which it is no judge of others'."""
 
 
-def remarks(rows: Sequence[LabelRow], usual: Mapping[str, Usual], unit: str) -> list[str]:
+def remarks(rows: Sequence[LabelRow], usual: Mapping[str, CohortStatistics], unit: str) -> list[str]:
     """In words, one each: classes of which the model knows little, and whether most labels are off by an offset.
 
     Args:
@@ -25,8 +25,8 @@ def remarks(rows: Sequence[LabelRow], usual: Mapping[str, Usual], unit: str) -> 
     return [*_of_unfamiliar_classes(rows, usual), *_of_offsets(rows, unit)]
 
 
-def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, Usual]) -> Iterator[str]:
-    seen = {row.label for row in rows if not math.isnan(row.undo_se_mm)}
+def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, CohortStatistics]) -> Iterator[str]:
+    seen = {row.label for row in rows if not math.isnan(row.correction_se_mm)}
     for label, of_class in usual.items():
         if of_class.best_dice < _UNFAMILIAR:
             told = " How far each outline is to be moved back takes less, and is told." if label in seen else ""
@@ -39,8 +39,8 @@ def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, Usual])
 
 def _of_offsets(rows: Sequence[LabelRow], unit: str) -> Iterator[str]:
     """Where all are wrong alike, none stands out."""
-    noisy = [row for row in rows if not math.isnan(row.undo_mm)]
-    off = [abs(row.undo_mm) for row in noisy if abs(row.undo_mm) > SURE * row.undo_se_mm]
+    noisy = [row for row in rows if not math.isnan(row.correction_mm)]
+    off = [abs(row.correction_mm) for row in noisy if abs(row.correction_mm) > SURE * row.correction_se_mm]
     if len(off) > len(noisy) / 2:
         yield (
             f"{len(off)} of {len(noisy)} noisy labels seem to be drawn too wide or too tight, by {median(off):.1f} "

@@ -10,16 +10,16 @@ from segmend.audit.kinds import Kind
 from segmend.audit.measurement import Measurement
 from segmend.audit.proposal import Proposal
 from segmend.audit.regions import Region
-from segmend.audit.scores import Usual, ranks
+from segmend.audit.scores import CohortStatistics, ranks
 from segmend.functional.offsets.hierarchy import Corrected
 
 SUSPECT = 0.5
 """Score below which a label is suspect even if no region of it is."""
 
 
-def is_moved(undo_mm: float, undo_se_mm: float) -> bool:
+def is_moved(correction_mm: float, correction_se_mm: float) -> bool:
     """Whether undoing offsets moves a surface; the error is NaN, and it stays, if it is an expert's or not seen."""
-    return abs(undo_mm) > undo_se_mm
+    return abs(correction_mm) > correction_se_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class LabelRow:
         distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
         offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
         offset_se_mm: its standard error.
-        undo_mm: by how much its surface is to be moved, outward positive, to undo its annotator's bias and its own
-            offset, both as far as they are certain; NaN for expert labels and where nothing is drawn.
-        undo_se_mm: standard deviation of that.
+        correction_mm: shrinkage estimate of the boundary shift, outward positive, that would correct the bias of its
+            annotator and its own offset, both as far as they are certain; NaN for expert labels and where nothing is
+            drawn.
+        correction_se_mm: standard deviation of that.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
         proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
         proposal_score: how much the label needs mending times the Dice expected of the proposal, 0..1, high if it
@@ -50,7 +51,7 @@ class LabelRow:
         quality: expert or noisy.
         annotator: who drew it; "" if not told.
         fold: whose model judged it; 0 if that of a given run.
-        seen: whether that model was trained on this very label, which makes the score too good.
+        in_training_set: whether that model was trained on this very label, which makes the score too good.
         corrected: rounds of ``segmend correct`` that changed it before.
     """
 
@@ -66,8 +67,8 @@ class LabelRow:
     distance_mm: float
     offset_mm: float
     offset_se_mm: float
-    undo_mm: float
-    undo_se_mm: float
+    correction_mm: float
+    correction_se_mm: float
     volume_ratio: float
     proposal: str
     proposal_score: float
@@ -75,7 +76,7 @@ class LabelRow:
     quality: str
     annotator: str
     fold: int
-    seen: bool
+    in_training_set: bool
     corrected: int
 
 
@@ -87,7 +88,7 @@ class Origin:
     quality: str
     annotator: str
     fold: int
-    seen: bool
+    in_training_set: bool
 
 
 def label_row(
@@ -96,7 +97,7 @@ def label_row(
     index: int,
     measured: Measurement | None,
     undo: Corrected | None,
-    usual: Usual,
+    usual: CohortStatistics,
     regions: Sequence[Region],
     proposal: Proposal,
     corrected: int,
@@ -132,8 +133,8 @@ def label_row(
         distance_mm=measured.distance if measured else math.nan,
         offset_mm=offset.mm if offset else math.nan,
         offset_se_mm=offset.standard_error if offset else math.nan,
-        undo_mm=undo.offset if undo else math.nan,
-        undo_se_mm=undo.error if undo else math.nan,
+        correction_mm=undo.offset if undo else math.nan,
+        correction_se_mm=undo.error if undo else math.nan,
         volume_ratio=measured.volume_ratio if measured else math.nan,
         proposal=("shift" if moved else "regions") if changed else "none",
         proposal_score=(1 - score) * proposal.expected[index].dice(usual.slack) if changed else math.nan,
@@ -141,7 +142,7 @@ def label_row(
         quality=origin.quality,
         annotator=origin.annotator,
         fold=origin.fold,
-        seen=origin.seen,
+        in_training_set=origin.in_training_set,
         corrected=corrected,
     )
 

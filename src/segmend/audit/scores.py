@@ -26,7 +26,7 @@ _LEAST_SPREAD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class CohortStatistics:
     """What is usual for a class in a data set.
 
     Attributes:
@@ -45,7 +45,7 @@ class Usual:
     tolerance: float
 
     @classmethod
-    def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> Usual:
+    def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> CohortStatistics:
         """What is usual among some cases.
 
         Args:

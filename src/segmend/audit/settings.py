@@ -10,7 +10,7 @@ from typing import Any, Literal
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.io import check_free
+from segmend.core.io import require_empty
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.state import DataState
@@ -77,7 +77,7 @@ def claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
         InputError: it holds an audit of something else, which the message names, or something that is no audit.
     """
     if not place.settings.is_file():
-        check_free(place.root)
+        require_empty(place.root)
         write_json(place.settings, dict(settings))
         return
     before = place.read_settings()

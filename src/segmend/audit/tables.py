@@ -17,7 +17,7 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.region_rows import RegionRow
 from segmend.audit.remarks import remarks
 from segmend.audit.rows import SUSPECT, LabelRow
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.data.folder import DataFolder
 from segmend.data.image import PICTURES
 from segmend.metrics.results import write_json
@@ -48,7 +48,7 @@ def write_audit(
     write_rows(place.annotators, Bias, found.biases)
     write_rows(place.checks, Finding, findings)
     names = list(folder.labels)
-    seen = sorted({row.case for row in found.labels if row.seen})
+    seen = sorted({row.case for row in found.labels if row.in_training_set})
     usual = {names[index]: of_class for index, of_class in found.usual.items()}
     thresholds = zip(names, found.calibration.thresholds.tolist(), strict=True)
     summary: dict[str, Any] = {
@@ -85,6 +85,6 @@ def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame
         The table.
     """
     table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     return table

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from segmend.core.errors import InputError
-from segmend.core.io import locked_folder, whole_folder
+from segmend.core.io import atomic_folder, locked_folder
 
 PIECE_BYTES = 15 * 2**20
 """Largest size of a piece; many channels out of closed machines take no more than 16 MiB a file."""
@@ -37,7 +37,7 @@ def pack(out: Path, state: Path, piece_bytes: int = PIECE_BYTES) -> list[Path]:
     Returns:
         The pieces in order.
     """
-    with whole_folder(state) as folder:
+    with atomic_folder(state) as folder:
         pieces = _Pieces(folder, piece_bytes)
         with tarfile.open(fileobj=pieces, mode="w|") as archive:
             for file in _wanted(out):

@@ -21,7 +21,7 @@ from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError, did_you_mean, printable
-from segmend.core.io import remove_leftovers, whole_file
+from segmend.core.io import atomic_file, remove_leftovers
 from segmend.core.progress import console, say
 from segmend.core.values import names_among
 
@@ -105,7 +105,7 @@ def bench(
 def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
     table.write(out)
     runs = [_recorded(unit) for unit in units if unit.done]
-    with whole_file(out / RUNS) as file:
+    with atomic_file(out / RUNS) as file:
         file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     if runs:
         draw_table(out / "table.png", table)

@@ -17,7 +17,7 @@ import torch
 from segmend.bench.unit import BUSY, State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import writing_to
+from segmend.core.io import explain_os_errors
 
 Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""
@@ -168,7 +168,7 @@ def _run_to_its_end(unit: Unit) -> int:
 
 
 def _start(unit: Unit, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    with writing_to(unit.log), unit.log.open("ab") as log:
+    with explain_os_errors(unit.log), unit.log.open("ab") as log:
         return subprocess.Popen(
             command_of(unit),
             stdout=log,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from segmend.bench.unit import Unit, is_summary
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.metrics.results import COLUMNS, TEXT, write_json
 
 RUNS, RESULTS = "runs.json", "results.csv"
@@ -70,7 +70,7 @@ class Known:
         for unit in new:
             fingerprint = unit.what["fingerprint"]
             unit.write()
-            with whole_file(unit.folder / "scores.csv") as file:
+            with atomic_file(unit.folder / "scores.csv") as file:
                 self.scores.loc[self.scores["fingerprint"] == fingerprint, list(COLUMNS)].to_csv(file, index=False)
             write_json(unit.folder / "result.json", self.summaries[fingerprint])
         return len(new)

@@ -35,7 +35,7 @@ from segmend.commands.predict import predict
 from segmend.core.batch import Composition
 from segmend.core.case import Split
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file, whole_folder
+from segmend.core.io import atomic_file, atomic_folder
 from segmend.core.progress import track
 from segmend.core.unallocated import build_unallocated
 from segmend.data.cache import digest_of
@@ -43,7 +43,7 @@ from segmend.data.copying import link, write_cases
 from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
 from segmend.data.sampling import BatchPlan
-from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.run import Run
 from segmend.methods import all_methods
 
@@ -171,8 +171,8 @@ class Preparation:
         for labels in (self.plan.labels[name] for name in row.labels):
             if counts and not labels.corruption:  # which would change qualities first
                 cases = self._folder(labels).select(Split.TRAIN)
-                if method.labels_unlabelled:
-                    cases = with_first_labels(cases, Run(self.out), folder.file_ending)
+                if method.needs_initial_labels:
+                    cases = with_initial_labels(cases, Run(self.out), folder.file_ending)
                 BatchPlan.of(cases, Composition(**counts), 0, f"row {row.name}")
 
     def _folder(self, labels: Labels) -> DataFolder:
@@ -210,7 +210,7 @@ class Preparation:
         if self.plan.select == "test":
             cases = self.out / "test" / f"{mark}_selected_on.csv"
             shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
-            with whole_file(cases) as file:
+            with atomic_file(cases) as file:
                 write_cases(file, shown)
         places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
         return {name: str(path.resolve()) if path else None for name, path in places.items()}
@@ -218,7 +218,7 @@ class Preparation:
 
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
     """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
-    with whole_folder(out) as place:
+    with atomic_folder(out) as place:
         (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):
             (place / name).mkdir()

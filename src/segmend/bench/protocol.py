@@ -56,7 +56,9 @@ def versions_of(
         versions["audit"] = AUDIT_VERSION
     known = all_methods()
     named = [known[value] for value in (arguments or {}).values() if isinstance(value, str) and value in known]
-    first: list[type[Configured]] = [Supervised for cls in chosen if issubclass(cls, Method) and cls.labels_unlabelled]
+    first: list[type[Configured]] = [
+        Supervised for cls in chosen if issubclass(cls, Method) and cls.needs_initial_labels
+    ]
     for cls in [*chosen, *named, *first]:
         versions |= dict(_versions(cls))
     return versions

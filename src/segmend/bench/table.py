@@ -15,7 +15,7 @@ from segmend.bench.published import published_value
 from segmend.bench.statistics import lower_is_better, summarise
 from segmend.bench.unit import State, Unit, is_summary
 from segmend.core.errors import InputError, printable
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.metrics.results import DISTANCES
 
 _MEANS, _PUBLISHED = ("mean", "sd_cases"), ("published", "published_sd")
@@ -62,11 +62,11 @@ class Table:
     def write(self, out: Path) -> None:
         """Writes results.csv, table.csv, table.md and table.tex."""
         for name, frame in ((RESULTS, self.results), ("table.csv", self.summary)):
-            with whole_file(out / name) as file:
+            with atomic_file(out / name) as file:
                 frame.to_csv(file, index=False)
-        with whole_file(out / "table.md") as file:
+        with atomic_file(out / "table.md") as file:
             file.write_text(self.markdown(), encoding="utf-8")
-        with whole_file(out / "table.tex") as file:
+        with atomic_file(out / "table.tex") as file:
             file.write_text(self.latex(), encoding="utf-8")
 
     def markdown(self) -> str:

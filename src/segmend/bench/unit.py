@@ -20,7 +20,7 @@ from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.documents import is_number
 from segmend.core.errors import InputError
-from segmend.core.io import is_whole, locked_folder, whole_file
+from segmend.core.io import atomic_file, is_whole, locked_folder
 from segmend.core.locks import InUseError
 from segmend.data.cache import digest_of
 from segmend.metrics import read_table
@@ -86,7 +86,7 @@ class Unit:
             "where": self.where,
             "given": self.given,
         }
-        with whole_file(self.folder / "unit.json") as file:
+        with atomic_file(self.folder / "unit.json") as file:
             file.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @property
@@ -147,7 +147,7 @@ def execute(unit: Unit) -> None:
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
-    with whole_file(unit.folder / "result.json") as file:
+    with atomic_file(unit.folder / "result.json") as file:
         file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
 
 

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import pandas as pd
 
 from segmend.audit.auditor import AuditedCase, Auditor
-from segmend.audit.cohort import twins
+from segmend.audit.cohort import duplicate_scans
 from segmend.audit.corrections import read_corrections, rounds_of
 from segmend.audit.cross_validation import Folds, check_runs, infer, lacking, trained_on
 from segmend.audit.evidence import Evidence
 from segmend.audit.external_probabilities import GivenProbabilities
 from segmend.audit.first_look import first_look
 from segmend.audit.folder import AuditFolder
-from segmend.audit.folds import assign_folds, to_judge
+from segmend.audit.folds import assign_folds, held_out_cases
 from segmend.audit.report.page import write_audit_report
 from segmend.audit.rows import SUSPECT
 from segmend.audit.settings import audit_settings, claim, training_settings
@@ -127,7 +127,7 @@ def audit(
     """
     folder = DataFolder.open(data, cases)
     report_unlabelled(folder.select(Split.TRAIN))
-    judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
+    judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
@@ -170,19 +170,19 @@ def audit(
         claim(place, settings)
         stopping.promise("continue")
 
-        findings, portraits = first_look(folder, judged)
+        findings, summaries = first_look(folder, judged)
         missing = lacking(judged, folder, place)
         if given and placement:
             given.write(missing, placement.layout, place)
-            judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+            judged_by, seen = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, False)
         elif runs:
             infer(missing, folder, runs, precision, place)
-            judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+            judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
         else:
-            held_out, same = to_judge(judged), twins(portraits)
-            dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-            judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
-            seen = {name: name not in dealt for name in portraits}
+            held_out, same = held_out_cases(judged), duplicate_scans(summaries)
+            fold_of = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+            judged_by = Folds(folder, fold_of, same, training, precision).collect(judged, place)
+            seen = {name: name not in fold_of for name in summaries}
         corrections = read_corrections(data)
         audited = [
             AuditedCase(

@@ -17,7 +17,7 @@ from segmend.audit.rows import is_moved
 from segmend.audit.shift import undone
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError, did_you_mean
-from segmend.core.io import check_free, whole_folder
+from segmend.core.io import atomic_folder, require_empty
 from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file
 from segmend.core.progress import say, track
@@ -64,8 +64,8 @@ def correct(
             what is accepted is changed. A column audit, as the page of the audit writes it, must name this audit.
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
-        offsets: also move the surfaces of all other noisy labels by 'undo_mm' of audit.csv, where that is more than
-            its own uncertainty: for folders in which most labels were drawn too wide or too tight, so that none of
+        offsets: also shift the surfaces of all other noisy labels by 'correction_mm' of audit.csv, where that is more
+            than its own uncertainty: for folders in which most labels were drawn too wide or too tight, so that none of
             them stands out. Labels that were rejected stay.
         change_expert: also change expert labels, which are left alone otherwise.
         cases: a table to use instead of cases.csv, as in the audit.
@@ -87,14 +87,14 @@ def correct(
         raise InputError("--minimum_score", f"is {minimum_score}", "give a score from 0 to 1")
     if out.resolve().is_relative_to(data.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
-    check_free(out)
-    if offsets and "undo_mm" not in table:
-        raise InputError(place.labels, "has no column 'undo_mm'", "audit the folder again")
+    require_empty(out)
+    if offsets and "correction_mm" not in table:
+        raise InputError(place.labels, "has no column 'correction_mm'", "audit the folder again")
     plan = _plan(folder, place, table, decisions, minimum_score, offsets, change_expert)
     before = read_corrections(data)
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
-    with whole_folder(out) as copy:
+    with atomic_folder(out) as copy:
         copy_files(data, copy, folder.cases)
         (copy / "dataset.json").write_bytes(folder.description)
         if is_file(data / _CORRUPTION):
@@ -150,7 +150,7 @@ def _plan(
                 wanted[row["label"]] = ("accepted" if decision else "score", row)
             elif decision:
                 refused.add(row["label"])
-            elif offsets and is_moved(row["undo_mm"], row["undo_se_mm"]):
+            elif offsets and is_moved(row["correction_mm"], row["correction_se_mm"]):
                 wanted[row["label"]] = ("offset", row)
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):
@@ -233,7 +233,9 @@ def _corrected(
     given = folder.to_indices(values)
     proposed = read_drawing(place.proposal(name, folder.file_ending), folder, grid)
     index = {label: number for number, label in enumerate(folder.labels)}
-    moves = {index[label]: float(row["undo_mm"]) for label, (why, row) in choice.wanted.items() if why == "offset"}
+    moves = {
+        index[label]: float(row["correction_mm"]) for label, (why, row) in choice.wanted.items() if why == "offset"
+    }
     followed = [index[label] for label in choice.wanted if index[label] not in moves]
     refused = [index[label] for label in choice.refused]
     new = merged(given, proposed, followed, refused)
@@ -250,7 +252,7 @@ def _corrected(
                     kind=row["kind"],
                     reason=reason,
                     score=f"{row['score']:.6g}",
-                    proposal=f"moved {row['undo_mm']:+.2f} mm" if reason == "offset" else row["proposal"],
+                    proposal=f"moved {row['correction_mm']:+.2f} mm" if reason == "offset" else row["proposal"],
                     proposal_score="" if reason == "offset" else f"{row['proposal_score']:.6g}",
                     added_voxels=int(np.count_nonzero(added)),
                     removed_voxels=int(np.count_nonzero(removed)),

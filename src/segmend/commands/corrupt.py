@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
-from segmend.core.io import check_free, whole_folder
+from segmend.core.io import atomic_folder, require_empty
 from segmend.core.masks import IGNORE
 from segmend.core.paths import kind_of, parse_json
 from segmend.core.progress import track
@@ -84,7 +84,7 @@ def corrupt(
     noisy = [case for case in _labelled(folder) if case.name not in experts]
     chosen = noise.choose(noisy, share)
     strength = 1.0 if dice is None else calibrate(partial(noise.mean_dice, chosen), dice)
-    with whole_folder(out) as copy:
+    with atomic_folder(out) as copy:
         copy_files(data, copy, folder.cases)
         rows = [row for case in track(chosen, "corrupting labels") for row in noise.write(case, strength, copy)]
         table = pd.DataFrame(rows, columns=list(Row.__annotations__))
@@ -185,7 +185,7 @@ def _check_arguments(data: Path, out: Path, dice: float | None, share: float, se
         raise InputError(data / CLEAN, "exists, so this data folder was corrupted before", "give the original one")
     if out.resolve().is_relative_to(data.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
-    check_free(out)
+    require_empty(out)
 
 
 def _labelled(folder: DataFolder) -> list[Case]:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import check_whole, check_writable, writing_to
+from segmend.core.io import check_whole, check_writable, explain_os_errors
 from segmend.core.progress import say, track
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
@@ -215,7 +215,7 @@ def _check_arguments(
         raise InputError("labels", f"are {labels}", "give label values other than 0, which is the background")
     if out.suffix != ".csv":
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
-    with writing_to(out):
+    with explain_os_errors(out):
         if not out.parent.is_dir():
             raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
     for file in (out, _beside(out, "comparison.json")):
@@ -265,7 +265,7 @@ def _digests(pairs: Sequence[Pair]) -> dict[str, str]:
 def _remove_parts(out: Path) -> None:
     """Removes what an earlier evaluation has left next to its table: it would pass for a part of this one."""
     parts = [_beside(out, ending) for ending in ("boxplot.png", "comparison.csv", "comparison.json")]
-    with writing_to(out):
+    with explain_os_errors(out):
         for path in (out.with_suffix(".json"), *parts):
             path.unlink(missing_ok=True)
 

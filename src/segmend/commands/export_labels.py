@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError, did_you_mean
-from segmend.core.io import check_free, whole_folder
+from segmend.core.io import atomic_folder, require_empty
 from segmend.core.progress import track
 from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
 from segmend.data.check import load_case
@@ -18,7 +18,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
 from segmend.data.resample import resample_label
 from segmend.data.state import DataState
-from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.label_store import LabelStore
 from segmend.engine.run import Run
 
@@ -55,13 +55,13 @@ def export_labels(
     layer = layer or layers[0]
     if layer not in layers:
         raise InputError("--layer", f"there is no '{layer}'", did_you_mean(layer, layers))
-    check_free(out)
-    folder, prepared = _data(source, cls.labels_unlabelled, cache or default_cache())
+    require_empty(out)
+    folder, prepared = _data(source, cls.needs_initial_labels, cache or default_cache())
     store = LabelStore(source.labels, cls.layers, {case.case.name: case.given for case in prepared})
     revision = store.count if revision is None else revision
     if not 0 <= revision <= store.count:
         raise InputError("--revision", f"there is no {revision}", f"give 0 (as given) to {store.count}")
-    with whole_folder(out) as place:
+    with atomic_folder(out) as place:
         for case in track(prepared, "writing labels"):
             name = case.case.name
             if case.label is not None or store.holder(name, layer, revision):
@@ -70,7 +70,7 @@ def export_labels(
     return sorted(out.iterdir())
 
 
-def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, list[PreparedCase]]:
+def _data(run: Run, needs_initial_labels: bool, cache: Path) -> tuple[DataFolder, list[PreparedCase]]:
     """The data folder of a run, and its training cases as it saw them."""
     data = Path(str(run.config.get("data")))
     table = run.config.get("cases")
@@ -78,13 +78,13 @@ def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, l
         raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")
     folder = DataFolder.open(data, Path(table) if table else None)
     cases: Sequence[Case] = folder.select(Split.TRAIN)
-    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
+    validation = [case for case in folder.select(Split.VAL) if case.training_label]
     if run.data_state:
         changes = DataState.of(folder, [*cases, *validation]).changes_since(run.data_state)
         if changes:
             raise InputError(data, "has changed since the run was begun", f"restore it ({changes})")
-    if labels_unlabelled:
-        cases = with_first_labels(cases, run, folder.file_ending)
+    if needs_initial_labels:
+        cases = with_initial_labels(cases, run, folder.file_ending)
     prepared = prepare(folder, cases, run.task.preprocessing, cache)
     if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
         raise InputError(data, "has changed since the run was begun", "restore it")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segmend.audit.tables import write_rows
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
-from segmend.core.io import check_free, whole_folder
+from segmend.core.io import atomic_folder, require_empty
 from segmend.core.progress import say, track
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import MAIN
@@ -89,12 +89,12 @@ def fuse(
         raise InputError(data, f"has only the rater {', '.join(chosen) or 'none'}", "put others into labelsTr_NAME")
     if out.resolve().is_relative_to(data.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
-    check_free(out)
+    require_empty(out)
     drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
     if soft:
         check_map_names(data, [case.name for case in folder.cases if drawn[case.name]], folder.labels)
     rows: list[Row] = []
-    with whole_folder(out) as copy:
+    with atomic_folder(out) as copy:
         copy_files(data, copy, folder.cases)
         (copy / MAIN).mkdir(exist_ok=True)
         (copy / "dataset.json").write_bytes(folder.description)

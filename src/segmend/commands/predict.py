@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import check_continuable, continued_folder, is_whole, whole_file
+from segmend.core.io import atomic_file, check_continuable, continued_folder, is_whole
 from segmend.core.paths import is_folder
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track
@@ -197,7 +197,7 @@ class _Finished:
     def _write(self) -> None:
         if self._entries:
             lines = [json.dumps(entry) + "\n" for entry in self._entries.values()]
-            with whole_file(self._table) as file:
+            with atomic_file(self._table) as file:
                 file.write_text("".join(lines), encoding="utf-8")
         else:
             self.close()

@@ -17,7 +17,7 @@ from segmend.core.errors import InputError
 from segmend.core.precision import Precision
 from segmend.core.progress import say
 from segmend.data.augment import Augmentation
-from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
+from segmend.data.cache import cached_json, data_digest, default_cache, digest_of, prepare, true_labels
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.sampling import BatchPlan
@@ -26,7 +26,7 @@ from segmend.engine.arguments import built, check_numbers, check_patch_axes, dim
 from segmend.engine.default_method import built_method
 from segmend.engine.fit import Training, fit
 from segmend.engine.hardware import Hardware, check_memory
-from segmend.engine.initial_labels import with_first_labels, write_first_labels
+from segmend.engine.initial_labels import with_initial_labels, write_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task, configuration_of
@@ -117,7 +117,7 @@ def train(
     if not training_cases:
         raise InputError(data, "has no training case", "mark some as 'train' in cases.csv")
     report_unlabelled(training_cases)
-    validation_cases = [case for case in folder.select(Split.VAL) if case.shown_label]
+    validation_cases = [case for case in folder.select(Split.VAL) if case.training_label]
     scan_dimensions = dimensions_of([*training_cases, *validation_cases])
     network_dimensions = dimensions or scan_dimensions
     if network_dimensions > scan_dimensions:
@@ -135,8 +135,8 @@ def train(
     trained = built_method(method, training_cases, built_network)
     method_name = type(trained).__name__
     run, learned_from = Run(out), training_cases
-    if trained.labels_unlabelled:
-        learned_from = with_first_labels(training_cases, run, folder.file_ending)
+    if trained.needs_initial_labels:
+        learned_from = with_initial_labels(training_cases, run, folder.file_ending)
     elif first_iterations:
         raise InputError("--first_iterations", f"{method_name} starts from the labels that there are", "leave it out")
     counts = (expert, noisy, unlabelled, mixed)
@@ -208,7 +208,7 @@ def train(
     with run.kept():
         if learned_from != training_cases:
             first = first_iterations or max(iterations // 4, 1)
-            write_first_labels(run, folder, make_network, training, first, hardware, config)
+            write_initial_labels(run, folder, make_network, training, first, hardware, config)
             prepared = prepare(folder, learned_from, preprocessing, cache)
             digest = data_digest([*prepared, *validation])
             training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
@@ -229,6 +229,6 @@ def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cach
 
 def _fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
     """The fingerprint of the training cases; read once for the same files."""
-    files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.shown_label)]
+    files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.training_label)]
     key = digest_of("fingerprint", folder.labels, folder.ignore, folder.channel_names, *files)
-    return Fingerprint.from_json(remember(cache, key, lambda: asdict(take_fingerprint(folder))))
+    return Fingerprint.from_json(cached_json(cache, key, lambda: asdict(take_fingerprint(folder))))

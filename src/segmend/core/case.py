@@ -46,6 +46,6 @@ class Case:
     annotator: str = ""
 
     @property
-    def shown_label(self) -> Path | None:
+    def training_label(self) -> Path | None:
         """The label file, unless the table hides it."""
         return None if self.quality is Quality.NONE else self.label

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from segmend.core.errors import printable
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 
 
 def save_picture(figure: Figure, path: Path, dpi: int) -> None:
@@ -28,7 +28,7 @@ def save_picture(figure: Figure, path: Path, dpi: int) -> None:
         shown = printable(text.get_text(), keep="\n")
         if shown != text.get_text():
             text.set_text(shown)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 

@@ -28,29 +28,29 @@ from segmend.core import signals as stopping
 from segmend.core.disk import flush, flush_folder
 from segmend.core.errors import InputError
 from segmend.core.locks import InUseError, is_first_process, is_mine, locked, refuse_if_in_use
-from segmend.core.os_errors import HIDDEN, writing_to
+from segmend.core.os_errors import HIDDEN, explain_os_errors
 
 __all__ = [
-    "PATIENCE",
+    "WAIT_TIMEOUT_S",
+    "atomic_file",
+    "atomic_folder",
     "check_continuable",
-    "check_free",
     "check_whole",
     "check_writable",
     "content",
     "continued_folder",
+    "explain_os_errors",
     "is_whole",
     "locked_folder",
     "refuse_if_written",
     "remove_leftovers",
+    "require_empty",
     "reserve_file",
     "scratch_folder",
     "wait_for",
-    "whole_file",
-    "whole_folder",
-    "writing_to",
 ]
 
-PATIENCE = 24 * 3600.0
+WAIT_TIMEOUT_S = 24 * 3600.0
 """Seconds that a process waits for what another one writes: as long as a training may take, say."""
 
 _SECONDS_BETWEEN_LOOKS = 0.05
@@ -61,7 +61,7 @@ _UNFINISHED = "unfinished.txt"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Gives a temporary sibling to write to, which becomes ``path`` when the block ends without an error.
 
     The sibling keeps the name's ending, since many writers choose the format by it.
@@ -70,7 +70,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         InputError: the disk is full, nothing can be written under this name, or another process is at it.
     """
     temporary = _hidden(path, "unfinished")
-    with writing_to(path, temporary):
+    with explain_os_errors(path, temporary):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise InputError(path, "cannot be written (it is a device or a pipe)", "choose another name")
         with _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
@@ -87,7 +87,7 @@ def reserve_file(path: Path, write: Callable[[Path], object]) -> Iterator[None]:
     """Writes a file now that replaces ``path`` only if the process is asked to stop inside the block.
 
     Raises:
-        InputError: as ``whole_file``.
+        InputError: as ``atomic_file``.
     """
     temporary = _hidden(path, "unfinished")
 
@@ -97,14 +97,14 @@ def reserve_file(path: Path, write: Callable[[Path], object]) -> Iterator[None]:
         else:
             _remove(temporary)
 
-    with writing_to(path, temporary), _made(path.parent), stopping.at_the_end(settle):
+    with explain_os_errors(path, temporary), _made(path.parent), stopping.at_the_end(settle):
         write(temporary)
         flush(temporary)
         yield
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary sibling folder to fill, which becomes ``path`` when the block ends without an error.
 
     Raises:
@@ -117,10 +117,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = False) -> Iterator[Path]:
-    """Like ``whole_folder``, but what a stopped or killed process has left is taken over by the next call.
+    """Like ``atomic_folder``, but what a stopped or killed process has left is taken over by the next call.
 
     The folder that the block gets holds what earlier calls of the same identity have finished; whoever fills it
-    writes each file by ``whole_file`` and leaves out those that are there. What was half written is gone. A call of
+    writes each file by ``atomic_file`` and leaves out those that are there. What was half written is gone. A call of
     another identity starts anew, unless the folder was left in sight: then it is refused.
 
     If the block is stopped, what it has finished is left in sight, at ``path``, with a file that says that it is not
@@ -132,7 +132,7 @@ def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = 
         keep_after_errors: keep what is there not only when the block is stopped, but also after an ``Exception``.
 
     Raises:
-        InputError: as ``whole_folder``.
+        InputError: as ``atomic_folder``.
     """
     with _filled(path, _continued(identity), continued=True, keep_after_errors=keep_after_errors) as temporary:
         yield temporary
@@ -145,7 +145,7 @@ def check_continuable(path: Path, identity: object) -> None:
         InputError: it is neither, or another process is at it.
     """
     if not _is_left_by(path, _continued(identity)):
-        check_free(path)
+        require_empty(path)
 
 
 def is_whole(folder: Path) -> bool:
@@ -194,7 +194,7 @@ def locked_folder(path: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    with writing_to(path), _made(path), locked(path / _LOCK, path):
+    with explain_os_errors(path), _made(path), locked(path / _LOCK, path):
         remove_leftovers(path)
         yield
 
@@ -205,11 +205,11 @@ def refuse_if_written(folder: Path) -> None:
     Raises:
         InputError: another one does.
     """
-    with writing_to(folder):
+    with explain_os_errors(folder):
         refuse_if_in_use(folder / _LOCK, folder)
 
 
-def check_free(path: Path) -> None:
+def require_empty(path: Path) -> None:
     """Makes sure that an output folder does not exist yet or is empty, can be made, and is written by nobody else.
 
     What killed processes have left half-written does not count, and is removed, but for what ``continued_folder``
@@ -218,7 +218,7 @@ def check_free(path: Path) -> None:
     Raises:
         InputError: it holds something, nothing can be written there, or another process is at it.
     """
-    with writing_to(path):
+    with explain_os_errors(path):
         if path.exists() and not path.is_dir():
             raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
         place = Path(os.path.realpath(path))
@@ -241,7 +241,7 @@ def check_writable(path: Path) -> None:
     Raises:
         InputError: it cannot.
     """
-    with writing_to(path), _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
+    with explain_os_errors(path), _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
         if path.is_dir():
             raise InputError(path, "is a folder, but a file is to be written there", "choose another name")
         _hidden(path, "unfinished").touch()
@@ -272,7 +272,7 @@ def remove_leftovers(folder: Path) -> None:
                     _remove(path)
 
 
-def wait_for(path: Path, patience: float = PATIENCE) -> None:
+def wait_for(path: Path, patience: float = WAIT_TIMEOUT_S) -> None:
     """Returns when another process has written a file or folder.
 
     Raises:
@@ -290,10 +290,10 @@ def wait_for(path: Path, patience: float = PATIENCE) -> None:
 def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) -> Iterator[Path]:
     left = continued and _is_left_by(path, kind)
     if not left:
-        check_free(path)
+        require_empty(path)
     place = Path(os.path.realpath(path))  # "." has no name, and a link to an empty folder stays a link
     temporary = _hidden(place, kind)
-    with writing_to(path, temporary), _made(place.parent), locked(_hidden(place, "lock"), path):
+    with explain_os_errors(path, temporary), _made(place.parent), locked(_hidden(place, "lock"), path):
         if left:
             os.replace(place, temporary)
             _remove(temporary / _UNFINISHED)

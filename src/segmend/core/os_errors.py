@@ -21,7 +21,7 @@ _WINDOWS_OPEN_ELSEWHERE = (32, 33)
 
 
 @contextmanager
-def writing_to(path: Path, temporary: Path | None = None) -> Iterator[None]:
+def explain_os_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Explains what the system says about writing inside the block.
 
     Errors of the block's own about the temporary are made to name the target.

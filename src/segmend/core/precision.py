@@ -29,7 +29,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=resolved(precision, device) == "bf16")
 
 
-def trustworthy_gradients(device: torch.device) -> AbstractContextManager[object]:
+def float32_small_convs_on_cpu(device: torch.device) -> AbstractContextManager[object]:
     """Inside it, convolutions with a kernel larger than the image compute in float32 on a CPU, whatever autocast says.
 
     For these, the bfloat16 weight gradients of oneDNN (as of torch 2.13, on CPUs with AVX512-BF16) are wrong or

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from segmend.core.case import Case, Quality
 from segmend.core.disk import flush
 from segmend.core.errors import InputError
-from segmend.core.io import remove_leftovers, scratch_folder, writing_to
+from segmend.core.io import explain_os_errors, remove_leftovers, scratch_folder
 from segmend.core.masks import IGNORE
 from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
@@ -111,7 +111,7 @@ def data_digest(cases: Sequence[PreparedCase]) -> str:
     return digest_of([(case.case.name, case.case.quality, case.digest) for case in cases])
 
 
-def remember(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def cached_json(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A JSON object from the cache, made if it is not there."""
 
     def write(path: Path) -> None:
@@ -164,9 +164,9 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
 
     image = _array(_entry(cache, image_key, make_image) / "image.npy")
     spacing = preprocessing.spacing_on(read_grid(case.images[0]))
-    if case.shown_label is None:
+    if case.training_label is None:
         return PreparedCase(case, image, None, None, image_key, spacing)
-    label_key = digest_of("label", image_key, folder.labels, folder.ignore, case.shown_label)
+    label_key = digest_of("label", image_key, folder.labels, folder.ignore, case.training_label)
     entry = _entry(cache, label_key, make_label)
     return PreparedCase(
         case,
@@ -190,7 +190,7 @@ def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
     if _is_whole(entry):
         return entry
     try:
-        with writing_to(cache), scratch_folder(cache / _UNFINISHED) as temporary:
+        with explain_os_errors(cache), scratch_folder(cache / _UNFINISHED) as temporary:
             (temporary / "new").mkdir()
             fill(temporary / "new")
             marks = {file.name: _mark(file) for file in (temporary / "new").iterdir()}

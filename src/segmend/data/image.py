@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
 from segmend.core.grid import PLACE_TOLERANCE, Grid
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.data import itk, nifti, png, tiff
 from segmend.data.container import explained, require_room
 
@@ -214,7 +214,7 @@ def _write(path: Path, array: NDArray[Any], like: Path) -> None:
     grid = read_grid(like)
     if array.shape != grid.shape:
         raise ValueError(f"array of shape {array.shape} does not lie on the grid of {like}, which is {grid.shape}")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         if path.name.lower().endswith(NIFTI):
             nibabel.save(_nifti_like(array, like, grid), temporary)
         else:

@@ -13,7 +13,7 @@ from typing import Self
 
 from segmend.core.case import Case
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.core.paths import read_json
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
@@ -51,7 +51,7 @@ class DataState:
         """
         states = {
             case.name: {
-                "label": digest_of(case.shown_label) if case.shown_label else "",
+                "label": digest_of(case.training_label) if case.training_label else "",
                 "images": digest_of(*case.images),
                 "split": str(case.split),
                 "quality": str(case.quality),
@@ -77,7 +77,7 @@ class DataState:
 
     def write(self, path: Path) -> None:
         """Writes the state into a file, whole or not at all."""
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     def changes_since(self, before: DataState) -> str:

@@ -23,7 +23,7 @@ from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import check_free, is_whole, locked_folder
+from segmend.core.io import is_whole, locked_folder, require_empty
 from segmend.core.progress import say
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.demo.command_line import command_line
@@ -142,7 +142,7 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
     """Writes the settings into a new folder, or makes sure that an old one has the same."""
     file = out / "settings.json"
     if not file.is_file():
-        check_free(out)
+        require_empty(out)
         write_json(file, settings)
         return
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmend.core.html import template
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 
 
 @dataclass(frozen=True)
@@ -93,5 +93,5 @@ def write_page(path: Path, page: Page) -> None:
         InputError: the file cannot be written.
     """
     text = template("segmend.demo", "page.html").render(page=page)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from segmend.core.errors import InputError
-from segmend.core.io import whole_folder
+from segmend.core.io import atomic_folder
 from segmend.core.masks import Mask
 from segmend.core.progress import track
 
@@ -67,7 +67,7 @@ def write_phantoms(
         "numTraining": train,
         "file_ending": ".nii.gz",
     }
-    with whole_folder(root) as folder:
+    with atomic_folder(root) as folder:
         (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
         for number, name in enumerate(track(names, "drawing phantoms")):
             rng = np.random.default_rng([seed, *name.encode()])

@@ -22,7 +22,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import reserve_file, whole_file
+from segmend.core.io import atomic_file, reserve_file
 from segmend.core.progress import Reporter
 from segmend.engine.learner import Learner
 from segmend.engine.run import Run
@@ -74,7 +74,7 @@ class Log(Callback):
         if not self.rows or self.rows[-1]["step"] != trainer.global_step:
             self.rows.append({"step": trainer.global_step})
         self.rows[-1] |= values
-        with whole_file(self.path) as file:
+        with atomic_file(self.path) as file:
             pd.DataFrame(self.rows).to_csv(file, index=False)
         for logger in trainer.loggers:
             logger.log_metrics(values, trainer.global_step)
@@ -273,7 +273,7 @@ class StopAfterStep(Callback):
 
 def _save(trainer: Trainer, path: Path) -> None:
     # Every process takes part in saving; only the first one writes.
-    with whole_file(path) if trainer.is_global_zero else nullcontext(path) as file:
+    with atomic_file(path) if trainer.is_global_zero else nullcontext(path) as file:
         trainer.save_checkpoint(file)
     trainer.strategy.barrier()
 

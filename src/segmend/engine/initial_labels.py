@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from segmend.core.case import Case, Quality
 from segmend.core.configuration import described
-from segmend.core.io import wait_for, whole_folder
+from segmend.core.io import atomic_folder, wait_for
 from segmend.core.precision import best_device
 from segmend.core.progress import track
 from segmend.data.check import load_case
@@ -27,7 +27,7 @@ from segmend.methods import Supervised, all_methods
 from segmend.networks import Network
 
 
-def with_first_labels(cases: Sequence[Case], run: Run, ending: str) -> tuple[Case, ...]:
+def with_initial_labels(cases: Sequence[Case], run: Run, ending: str) -> tuple[Case, ...]:
     """The cases once the unlabelled ones have their first labels, which need not be there yet: they are noisy then."""
     labels = {case.name: run.first_labels / (case.name + ending) for case in cases if case.quality is Quality.NONE}
     return tuple(
@@ -35,7 +35,7 @@ def with_first_labels(cases: Sequence[Case], run: Run, ending: str) -> tuple[Cas
     )
 
 
-def write_first_labels(
+def write_initial_labels(
     run: Run,
     folder: DataFolder,
     make_network: Callable[[], Network],
@@ -88,7 +88,7 @@ def _label(trained: Run, folder: DataFolder, cases: Sequence[Case], out: Path, h
     checkpoint = trained.best if trained.best.is_file() else trained.last
     method = trained.method(checkpoint).to(best_device())
     segmenter = Segmenter(method, trained.task, precision=hardware.precision)
-    with whole_folder(out) as place:
+    with atomic_folder(out) as place:
         for case in track(cases, "labelling unlabelled cases"):
             scan = load_case(case, folder)
             values = folder.to_values(segmenter.classes(scan.image, scan.grid))

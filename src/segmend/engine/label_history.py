@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.data.cache import PreparedCase
 from segmend.engine.label_store import LabelStore
 from segmend.functional.distance import signed_distance
@@ -59,10 +59,10 @@ class LabelHistory:
         for revision in range(known, self.labels.count + 1):
             self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.layers]
         if self._rows:
-            with whole_file(self.path) as file:
+            with atomic_file(self.path) as file:
                 pd.DataFrame(self._rows).to_csv(file, index=False)
         if offsets := [row for revision in range(1, self.labels.count + 1) for row in self._offsets(revision)]:
-            with whole_file(self.path.with_name("offsets.csv")) as file:
+            with atomic_file(self.path.with_name("offsets.csv")) as file:
                 pd.DataFrame(offsets).to_csv(file, index=False)
 
     def _offsets(self, revision: int) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,7 @@ def label_store(path: Path, method: Method, cases: Sequence[PreparedCase], itera
 
 
 @dataclass(frozen=True)
-class CaseOfRun:
+class RevisableCase:
     """A training case as a method sees it that rewrites labels: a ``LabelledCase``.
 
     Nothing stays in memory but what the method keeps.
@@ -150,7 +150,7 @@ class Relabelling(Callback):
     def _rewrite(self, step: Step, revision: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence((self.seed, step.index), spawn_key=(1,)).generate_state(1)[0]))
         method = self.segmenter.method.eval()
-        cases = [CaseOfRun(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
+        cases = [RevisableCase(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
 
         offsets: list[dict[str, str | float]] = []
         weights: dict[str, float] = {}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import wait_for, whole_folder, writing_to
+from segmend.core.io import atomic_folder, explain_os_errors, wait_for
 
 _REMEDY = "restore the run folder from a backup, or delete it and train again"
 
@@ -164,7 +164,7 @@ class LabelStore:
         """
         revision = self.count + 1
         record = Record(method, self.steps[revision - 1], {layer: {} for layer in self.layers})
-        with whole_folder(self._folder(revision)) as folder:
+        with atomic_folder(self._folder(revision)) as folder:
             for case, layer, label in labels:
                 before = self._checked_before(case, layer, label, revision)
                 record.changed[layer][case] = int(np.count_nonzero(label != before))
@@ -186,7 +186,7 @@ class LabelStore:
         """
         last = self.due(done if revised else done - 1)
         kept = {self._folder(revision).name for revision in range(1, last + 1)} if done else set()
-        with writing_to(self._path):
+        with explain_os_errors(self._path):
             for entry in self._path.iterdir() if self._path.is_dir() else ():
                 if entry.name not in kept:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from segmend.core.batch import Batch
 from segmend.core.errors import InputError
-from segmend.core.precision import trustworthy_gradients
+from segmend.core.precision import float32_small_convs_on_cpu
 from segmend.methods import Method, Step
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -108,7 +108,7 @@ class Learner(LightningModule):
         step = Step(self.global_step, self.iterations)
         sequence = np.random.SeedSequence((self.seed, step.index, self.global_rank))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        with trustworthy_gradients(self.device):
+        with float32_small_convs_on_cpu(self.device):
             terms = self.method.loss(channels_last_batch(batch), step)
         if not terms:
             held = " and ".join(sorted({f"{quality} samples" for quality in batch.quality}))

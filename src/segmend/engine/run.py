@@ -17,7 +17,7 @@ import yaml
 from segmend.core.configuration import described, described_class, rebuilt
 from segmend.core.documents import DamagedError, read_yaml
 from segmend.core.errors import InputError
-from segmend.core.io import content, locked_folder, refuse_if_written, remove_leftovers, whole_file, writing_to
+from segmend.core.io import atomic_file, content, explain_os_errors, locked_folder, refuse_if_written, remove_leftovers
 from segmend.core.own_classes import import_declared
 from segmend.core.paths import is_file, read_json
 from segmend.core.unallocated import build_unallocated
@@ -157,7 +157,7 @@ class Run:
         """
         refuse_if_written(self.path)
         remove_leftovers(self.path)  # also of a run that was killed when it had just been finished
-        with writing_to(self.path):
+        with explain_os_errors(self.path):
             self._check_content(config)
 
     def _check_content(self, config: Mapping[str, Any]) -> None:
@@ -289,7 +289,7 @@ class Run:
         return file
 
     def _write(self, name: str, content: str) -> None:
-        with whole_file(self.path / name) as file:
+        with atomic_file(self.path / name) as file:
             file.write_text(content, encoding="utf-8")
 
 

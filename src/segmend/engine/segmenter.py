@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmend.core.io import writing_to
+from segmend.core.io import explain_os_errors
 from segmend.core.precision import Precision, autocast
 from segmend.data.image import Grid
 from segmend.data.preprocess import Placement
@@ -146,11 +146,11 @@ class Segmenter:
 def _temporary_array(shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
     """A float32 array in a temporary file, which loses its name at once: nothing stays if the process is killed."""
     place = Path(tempfile.gettempdir())
-    with writing_to(place):
+    with explain_os_errors(place):
         descriptor, name = tempfile.mkstemp()
     file = Path(name)
     try:
-        with writing_to(place), os.fdopen(descriptor, "r+b") as stream:
+        with explain_os_errors(place), os.fdopen(descriptor, "r+b") as stream:
             if hasattr(os, "posix_fallocate"):  # on a full disk, writing to a mapped file would end the process
                 os.posix_fallocate(stream.fileno(), 0, 4 * math.prod(shape))
             else:

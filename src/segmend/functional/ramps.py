@@ -23,7 +23,7 @@ def sigmoid_ramp(progress: float, length: float = 1.0, stairs: int = 0) -> float
     return math.exp(-5 * (1 - phase) ** 2)
 
 
-def kept_share(progress: float, noise_rate: float, length: float, exponent: float = 1.0) -> float:
+def keep_fraction(progress: float, noise_rate: float, length: float, exponent: float = 1.0) -> float:
     """1 - noise_rate min((progress / length)^exponent, 1): how many labels co-teaching believes (Han et al., Eq. 3).
 
     Args:

@@ -56,7 +56,7 @@ def mean_cosine(features: Tensor, prototypes: Tensor) -> Tensor:
     return torch.einsum("l...,l->...", F.normalize(features, dim=0), mean)
 
 
-def likeness(features: Tensor, region: Tensor, cells: int, threshold: float) -> Tensor:
+def prototype_similarity(features: Tensor, region: Tensor, cells: int, threshold: float) -> Tensor:
     """How much each voxel looks like the representative cells of a region.
 
     Representative are the cells whose representation is at least ``threshold`` of the highest.

@@ -41,7 +41,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * logits.float().log_softmax(1)).sum(1)
 
 
-def moved_towards(label: Tensor, other: Tensor, share: float | Tensor, classes: int) -> Tensor:
+def interpolate_labels(label: Tensor, other: Tensor, share: float | Tensor, classes: int) -> Tensor:
     """Soft labels between two hard ones: (1 - share) one_hot(label) + share one_hot(other).
 
     Args:

@@ -113,7 +113,7 @@ class Method(Configured, nn.Module, ABC):
         needs: composition of its batch, unless the user gives another.
         layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
         carried: those of them that hold something else than labels, and are not judged as such.
-        labels_unlabelled: unlabelled cases get labels from plain training on the others before it starts, and are
+        needs_initial_labels: unlabelled cases get labels from plain training on the others before it starts, and are
             noisy ones from then on.
     """
 
@@ -123,7 +123,7 @@ class Method(Configured, nn.Module, ABC):
     needs: Composition
     layers: ClassVar[tuple[str, ...]] = ()
     carried: ClassVar[tuple[str, ...]] = ()
-    labels_unlabelled: ClassVar[bool] = False
+    needs_initial_labels: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:
         super().__init__()

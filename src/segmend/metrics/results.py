@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from segmend.core.errors import InputError
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.core.paths import check_file
 from segmend.data import tables
 from segmend.metrics.evaluation import Score, Status
@@ -47,13 +47,13 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Writes a CSV file, whole or not at all; an undefined value is an empty cell."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

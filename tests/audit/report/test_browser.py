@@ -24,7 +24,7 @@ from segmend.audit.report.page import write_audit_report
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
-PATIENCE = 60
+WAIT_TIMEOUT_S = 60
 ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
 HOSTILE = '<img src=x onerror=alert(1)>, "of" the=1'
 
@@ -58,7 +58,7 @@ class Browser:
 
     def close(self):
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        self._process.wait(WAIT_TIMEOUT_S)
         os.close(self._in)
         os.close(self._out)
 
@@ -75,7 +75,7 @@ class Browser:
 
     def _read(self):
         while b"\0" not in self._unread:
-            assert select.select([self._in], [], [], PATIENCE)[0], "the browser does not answer"
+            assert select.select([self._in], [], [], WAIT_TIMEOUT_S)[0], "the browser does not answer"
             received = os.read(self._in, 2**20)
             assert received, "the browser has ended"
             self._unread += received
@@ -90,7 +90,7 @@ class Browser:
 
     def wait_for(self, script):
         """Until an expression in the page is true."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + WAIT_TIMEOUT_S
         while not self.ask(script):
             assert time.monotonic() < until, script
             time.sleep(0.02)
@@ -193,7 +193,7 @@ def test_hostile_names_are_only_text(opened):
 
 def test_what_is_known_of_a_label_is_told(browser, make_audit):
     made = make_audit(["a"])
-    unclear = {"undo_mm": -0.4, "undo_se_mm": 0.6}
+    unclear = {"correction_mm": -0.4, "correction_se_mm": 0.6}
     made.write_tables([made_up_row(1, "a", "organ", 0.6), made_up_row(2, "a", "organ", 0.7, **unclear)])
     browser.open(write_audit_report(made.audit, made.folder, pictures=0))
     assert "moved 0.4 ± 0.2 mm inward" in browser.text("#facts")
@@ -233,7 +233,7 @@ def test_decisions_are_kept_and_downloaded(opened, tmp_path):
     assert opened.text("#counts") == "1 accepted · 1 rejected · 1 unsure · 3 open"
     opened.click("#download")
     file = tmp_path / "downloads" / "decisions.csv"
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + WAIT_TIMEOUT_S
     while not file.is_file():
         assert time.monotonic() < until
         time.sleep(0.05)

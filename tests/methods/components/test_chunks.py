@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from segmend.core.precision import trustworthy_gradients
+from segmend.core.precision import float32_small_convs_on_cpu
 from segmend.methods.components.chunks import chunks_of, pass_in_chunks
 from segmend.networks import Network, UNet, VNet
 
@@ -112,7 +112,7 @@ def test_bfloat16_on_small_images(as_the_learner):
     network, given = VNet(1, 2, 2, width=2), image(4)
     with torch.autocast("cpu", torch.bfloat16):
         if as_the_learner:
-            with trustworthy_gradients(given.device):
+            with float32_small_convs_on_cpu(given.device):
                 logits = pass_in_chunks(network, given, 2)
         else:
             logits = pass_in_chunks(network, given, 2)

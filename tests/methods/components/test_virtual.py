@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
 from segmend.functional.meta import agreement
-from segmend.methods.components.virtual import drifting_logits, loss_gradient, virtual_logits
+from segmend.methods.components.virtual import logits_jvp, loss_gradient, virtual_logits
 from segmend.networks import Network, UNet, UNetPlusPlus, VNet
 
 SHAPES = {2: (8, 8), 3: (8, 4, 4)}
@@ -51,7 +51,7 @@ def test_meta_gradient_is_that_of_double_backward_with_batch_norm(dimensions, tr
     noisy, clean = samples(network, dimensions, 3, 2), samples(network, dimensions, 3, 3)
     noisy[1][0, 0], clean[1][1, 0] = IGNORE, IGNORE
     direction = loss_gradient(network, *clean)
-    logits, drift = drifting_logits(network, noisy[0], direction)
+    logits, drift = logits_jvp(network, noisy[0], direction)
     expected = double_backward(network, noisy, clean)
     assert expected.abs().max() > 1e-3
     # The clean loss is computed in float32, as all losses are; all that follows is in float64.
@@ -59,7 +59,7 @@ def test_meta_gradient_is_that_of_double_backward_with_batch_norm(dimensions, tr
     replica = copy.deepcopy(network)
     F.cross_entropy(replica(clean[0]), clean[1], ignore_index=IGNORE).backward()
     exact = {name: each.grad for name, each in replica.named_parameters()}
-    logits, drift = drifting_logits(network, noisy[0], exact)
+    logits, drift = logits_jvp(network, noisy[0], exact)
     assert_close(agreement(logits, drift, noisy[1]), expected, rtol=1e-10, atol=1e-14)
 
 
@@ -84,7 +84,7 @@ def test_passes_leave_no_trace(network):
     label = torch.randint(0, 2, (2, 32, 32))
     before = copy.deepcopy(built.state_dict())
     direction = loss_gradient(built, image, label)
-    outputs = [virtual_logits(built, image), *drifting_logits(built, image, direction), *direction.values()]
+    outputs = [virtual_logits(built, image), *logits_jvp(built, image, direction), *direction.values()]
     assert not any(output.requires_grad for output in outputs)
     assert all(parameter.grad is None for parameter in built.parameters())
     assert all(module.training for module in built.modules())
@@ -101,7 +101,7 @@ def test_logits_are_those_of_the_network_in_the_mode_that_it_is_in():
         network.train(training)
         expected = copy.deepcopy(network)(image)
         assert_close(virtual_logits(network, image), expected)
-        assert_close(drifting_logits(network, image, direction)[0], expected)
+        assert_close(logits_jvp(network, image, direction)[0], expected)
 
 
 def test_nothing_is_dropped_in_virtual_passes_only():
@@ -129,11 +129,11 @@ def test_are_in_full_precision_under_autocast():
     network = UNet(1, 2, 2, width=2, stages=2)
     image, label = samples(network, 2, 2)
     direction = loss_gradient(network, image, label)
-    expected = drifting_logits(network, image, direction)
+    expected = logits_jvp(network, image, direction)
     with torch.autocast("cpu", torch.bfloat16):
         assert network(image).dtype == torch.bfloat16
         again = loss_gradient(network, image, label)
-        actual = drifting_logits(network, image, again)
+        actual = logits_jvp(network, image, again)
     for one, other in zip(actual, expected, strict=True):
         assert one.dtype == torch.float32
         assert torch.equal(one, other)

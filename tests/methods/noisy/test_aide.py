@@ -325,4 +325,4 @@ class TestNetworks:
 
     def test_say_what_they_need_of_a_run(self):
         assert AIDE.layers == ("first", "second")
-        assert AIDE.labels_unlabelled
+        assert AIDE.needs_initial_labels

@@ -85,7 +85,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
 
 def _row(row: Row) -> dict[str, Any]:
     """What the script needs of a row."""
-    undo, undo_error = _known(row["undo_mm"]) or 0.0, _known(row["undo_se_mm"]) or 0.0
+    undo, undo_error = _known(row["correction_mm"]) or 0.0, _known(row["correction_se_mm"]) or 0.0
     return {
         "rank": int(row["rank"]),
         "case": row["case"],
@@ -102,7 +102,7 @@ def _row(row: Row) -> dict[str, Any]:
         "sure": _known(row["proposal_score"]),
         "quality": row["quality"],
         "annotator": row["annotator"],
-        "seen": row["seen"] == "True",
+        "in_training_set": row["in_training_set"] == "True",
     }
 
 

@@ -1,8 +1,8 @@
 // The list of labels beside the viewer: which to show, and what people think of it.
 
 const KINDS = {
-  ok: "ok", missing: "piece missing", extra: "piece too much", boundary_in: "drawn too tight",
-  boundary_out: "drawn too wide", swap: "wrong class", object_missing: "object missed", object_extra: "false object",
+  ok: "ok", missing: "piece missing", extra: "piece too much", under_segmented: "drawn too tight",
+  over_segmented: "drawn too wide", swap: "wrong class", object_missing: "object missed", object_extra: "false object",
   slices: "slices left out",
 };
 const SIGNS = { accept: "✓", reject: "✗", unsure: "?" };
@@ -195,7 +195,7 @@ class Page {
     }));
     const seen = "The model that judges this label was trained on it, which makes it look better than it is.";
     const own = Object.hasOwn(this.findings, row.case) ? this.findings[row.case] : [];
-    const findings = [...own, ...row.seen ? [seen] : []];
+    const findings = [...own, ...row.in_training_set ? [seen] : []];
     byId("findings").replaceChildren(...findings.map((finding) => make("li", "", finding)));
   }
 

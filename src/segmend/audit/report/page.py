@@ -20,7 +20,7 @@ from segmend.audit.report.content import Row, page_content, read_rows
 from segmend.audit.report.scenes import audited_scans, worst_region
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.html import template
-from segmend.core.io import whole_file
+from segmend.core.io import atomic_file
 from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 
@@ -57,7 +57,7 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
         problem = f"holds a table that is damaged ({error!r})"
         raise InputError(audit, problem, "run the same 'segmend audit' again") from error
     report = audit / "report.html"
-    with whole_file(report) as temporary:
+    with atomic_file(report) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return report
 

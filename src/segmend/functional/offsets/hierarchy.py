@@ -9,7 +9,7 @@ from statistics import fmean, median
 from types import MappingProxyType
 
 from segmend.functional.offsets.estimate import OffsetEstimate
-from segmend.functional.offsets.shrinkage import Zero, assumed_zero, known_zero, shrink, with_some_zero
+from segmend.functional.offsets.shrinkage import TeacherBias, default_bias, estimate_bias, shrink, spike_and_slab
 
 Kind = tuple[int, int | None]
 """What surfaces are alike by: their class, and the one on the other side; None if all sides are one."""
@@ -112,7 +112,7 @@ def trusts(measured: Sequence[Measured]) -> dict[tuple[str, Kind], float]:
     for kind, known, moved, unseen in _sorted(measured):
         if known and moved:
             expert = fmean(each.seen.error**2 for each in known)
-            errors = _steadied([each.seen.error for each in moved])
+            errors = _moderated_errors([each.seen.error for each in moved])
             found |= {(each.case, kind): min(1.0, expert / error**2) for each, error in zip(moved, errors, strict=True)}
             found |= {(each.case, kind): 0.0 for each in unseen}
     return found
@@ -162,11 +162,11 @@ def corrected(
         if not moved:
             continue
         typical, estimates = _typical_error(moved), [each.seen.offset for each in moved]
-        zero = _zero(known, least_ratio.get(kind, 0.0) * typical) or assumed_zero(estimates, _FEARED_RATIO * typical)
-        errors = _steadied([each.seen.error for each in moved])
+        zero = _zero(known, least_ratio.get(kind, 0.0) * typical) or default_bias(estimates, _FEARED_RATIO * typical)
+        errors = _moderated_errors([each.seen.error for each in moved])
         annotators = [each.annotator for each in moved]
         shrunk = shrink(estimates, errors, annotators, zero)
-        shrunk = with_some_zero(shrunk, estimates, errors, annotators, zero)
+        shrunk = spike_and_slab(shrunk, estimates, errors, annotators, zero)
         for at, each in enumerate(moved):
             offset, error = float(shrunk.mean[at]), float(shrunk.error[at])
             if not hierarchical:
@@ -193,9 +193,9 @@ def _sorted(
         yield kind, known, moved, unseen
 
 
-def _zero(known: Sequence[Measured], least_scatter: float = 0.0) -> Zero | None:
-    errors = _steadied([each.seen.error for each in known])
-    return known_zero([each.seen.offset for each in known], errors, least_scatter)
+def _zero(known: Sequence[Measured], least_scatter: float = 0.0) -> TeacherBias | None:
+    errors = _moderated_errors([each.seen.error for each in known])
+    return estimate_bias([each.seen.offset for each in known], errors, least_scatter)
 
 
 def _typical_error(measured: Sequence[Measured]) -> float:
@@ -203,7 +203,7 @@ def _typical_error(measured: Sequence[Measured]) -> float:
     return math.sqrt(fmean(each.seen.error**2 for each in measured))
 
 
-def _steadied(errors: Sequence[float]) -> list[float]:
+def _moderated_errors(errors: Sequence[float]) -> list[float]:
     """Each halfway, as a variance, to the mean of all.
 
     Those of jackknives over four or six sides are so uncertain themselves that some come out as nearly 0; compare the

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 
 @dataclass(frozen=True, slots=True)
-class Zero:
+class TeacherBias:
     """What estimates of things that are known to be 0 say of who made them.
 
     Attributes:
@@ -43,7 +43,9 @@ class Shrunk:
     spread: float
 
 
-def known_zero(estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0) -> Zero | None:
+def estimate_bias(
+    estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0
+) -> TeacherBias | None:
     """What estimates of things that are known to be 0 say of who made them; None if there are none.
 
     Args:
@@ -56,10 +58,10 @@ def known_zero(estimates: Sequence[float], errors: Sequence[float], least_scatte
     x, variance = np.asarray(estimates, dtype=float), np.square(np.asarray(errors, dtype=float))
     scatter = max(_between(x, variance, np.zeros(len(x), dtype=int)), least_scatter**2)
     weight = 1 / (variance + scatter)
-    return Zero(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
+    return TeacherBias(float(np.average(x, weights=weight)), float(1 / np.sqrt(weight.sum())), float(np.sqrt(scatter)))
 
 
-def assumed_zero(estimates: Sequence[float], scatter: float) -> Zero:
+def default_bias(estimates: Sequence[float], scatter: float) -> TeacherBias:
     """What is taken for granted of the source of estimates none of which is known to be of a 0.
 
     As many true values are above 0 as below.
@@ -68,10 +70,10 @@ def assumed_zero(estimates: Sequence[float], scatter: float) -> Zero:
         estimates: ``[N]``, at least one.
         scatter: that the source is feared to have.
     """
-    return Zero(float(np.median(estimates)), 0.0, scatter)
+    return TeacherBias(float(np.median(estimates)), 0.0, scatter)
 
 
-def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero) -> Shrunk:
+def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: TeacherBias) -> Shrunk:
     """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
 
     Each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to the
@@ -94,8 +96,10 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
     among = _between(means, 1 / total, np.zeros(len(names), dtype=int))
     common = float(np.average(means, weights=1 / (1 / total + among)))
     systematic = float(1 / np.mean(1 / variance)) + zero.error**2
-    from_0 = common - zero.bias
-    means = _kept(from_0**2 - systematic, systematic) * from_0 + _kept(among, 1 / total) * (means - common)
+    bias_corrected = common - zero.bias
+    means = _kept(bias_corrected**2 - systematic, systematic) * bias_corrected + _kept(among, 1 / total) * (
+        means - common
+    )
     kept = _kept(spread, variance)
     mean = means[member] + kept * (x - zero.bias - means[member])
     error = np.sqrt(kept * variance + (1 - kept) ** 2 * (1 / total[member] + systematic))
@@ -107,8 +111,8 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
     )
 
 
-def with_some_zero(
-    shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: Zero
+def spike_and_slab(
+    shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: TeacherBias
 ) -> Shrunk:
     """The same where an unknown share of the t_i are exactly 0 (the two groups of Efron, Stat. Sci. 2008).
 
@@ -131,7 +135,7 @@ def with_some_zero(
     return replace(shrunk, mean=mean, error=error)
 
 
-def _variance(errors: Sequence[float], zero: Zero) -> NDArray[np.float64]:
+def _variance(errors: Sequence[float], zero: TeacherBias) -> NDArray[np.float64]:
     variance: NDArray[np.float64] = np.square(np.asarray(errors, dtype=float))
     return variance + zero.scatter**2
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segmend.methods.components.peers import peer_of
+from segmend.methods.components.peers import reinitialised_copy
 from segmend.methods.components.sub_modules import sub_modules
 from segmend.networks import Network
 
 
-def branch_of(network: Network, shared: Sequence[str]) -> Network:
+def second_decoder(network: Network, shared: Sequence[str]) -> Network:
     """A second decoder on a network's encoder: the named sub-modules are the first network's own.
 
     Everything else has the same architecture and its own random start. What is shared is trained by both and
@@ -23,7 +23,7 @@ def branch_of(network: Network, shared: Sequence[str]) -> Network:
     Raises:
         InputError: a name is not a sub-module of the network, or none is given.
     """
-    branch = peer_of(network)
+    branch = reinitialised_copy(network)
     for name, module in zip(shared, sub_modules(network, shared, "encoder stage", "shared"), strict=True):
         branch.set_submodule(name, module)
     return branch

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from segmend.core.precision import trustworthy_gradients
+from segmend.core.precision import float32_small_convs_on_cpu
 from segmend.networks import Network
 
 
@@ -45,7 +45,7 @@ def pass_in_chunks(network: Network, image: Tensor, size: int | None) -> Tensor:
 
     def contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
         # Backward runs outside the context that the learner gives the loss.
-        return trustworthy_gradients(image.device), trustworthy_gradients(image.device)
+        return float32_small_convs_on_cpu(image.device), float32_small_convs_on_cpu(image.device)
 
     chunks = chunks_of(image, size)
     return torch.cat([checkpoint(network, chunk, use_reentrant=False, context_fn=contexts) for chunk in chunks])

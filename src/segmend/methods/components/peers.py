@@ -15,7 +15,7 @@ Predictor = Literal["first", "second", "mean"]
 """Which of two networks predicts; the mean is of their probabilities."""
 
 
-def peer_of(network: Network) -> Network:
+def reinitialised_copy(network: Network) -> Network:
     """A network of the same architecture with its own random start; nothing is shared.
 
     Methods whose networks teach each other need them to disagree at first. Draws from torch's global

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmend.core.errors import InputError
-from segmend.functional.ramps import kept_share
+from segmend.functional.ramps import keep_fraction
 from segmend.functional.selection import Scope, small_loss_voxels
 from segmend.networks import Network
 
@@ -59,5 +59,5 @@ class SmallLossSelection:
             among: boolean ``[B, *spatial]``: the voxels that count.
             progress: share of the run that is done, 0..1.
         """
-        shares = [kept_share(progress, rate, self.ramp_length, self.exponent) for rate in self.rates]
+        shares = [keep_fraction(progress, rate, self.ramp_length, self.exponent) for rate in self.rates]
         return small_loss_voxels(losses, label, shares, scope=self.scope, among=among)

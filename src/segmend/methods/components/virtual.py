@@ -37,7 +37,7 @@ def loss_gradient(network: Network, image: Tensor, label: Tensor) -> Parameters:
 
 
 @torch.no_grad()
-def drifting_logits(network: Network, image: Tensor, direction: Parameters) -> tuple[Tensor, Tensor]:
+def logits_jvp(network: Network, image: Tensor, direction: Parameters) -> tuple[Tensor, Tensor]:
     """Logits, and their derivative as the parameters move along a direction, in one forward-mode pass.
 
     That replaces the second-order graph of a meta-gradient with one inner step, and is exact.

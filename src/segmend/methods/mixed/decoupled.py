@@ -10,7 +10,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods._base import Method, Step
-from segmend.methods.components.branches import branch_of
+from segmend.methods.components.branches import second_decoder
 from segmend.networks import Network
 
 
@@ -41,7 +41,7 @@ class Decoupled(Method):
 
     def __init__(self, network: Network, *, weak: float = 1.0, shared: Sequence[str] | None = None) -> None:
         super().__init__(network)
-        self.weak_branch = branch_of(network, shared or network.encoder_stages)
+        self.weak_branch = second_decoder(network, shared or network.encoder_stages)
         self.weak = weak
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import entropy
 from segmend.methods._base import Method, Step
-from segmend.methods.components.branches import branch_of
+from segmend.methods.components.branches import second_decoder
 from segmend.networks import Network
 
 
@@ -67,7 +67,7 @@ class KDEM(Method):
         shared: Sequence[str] | None = None,
     ) -> None:
         super().__init__(network)
-        self.student = branch_of(network, shared or network.encoder_stages)
+        self.student = second_decoder(network, shared or network.encoder_stages)
         self.weak, self.distillation, self.confidence = weak, distillation, confidence
         self.distil_on, self.ramp_length, self.predict_with = distil_on, ramp_length, predict_with
 

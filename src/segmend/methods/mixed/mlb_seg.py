@@ -18,7 +18,7 @@ from segmend.functional.views import Views, random_views
 from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
-from segmend.methods.components.virtual import drifting_logits, loss_gradient, virtual_logits
+from segmend.methods.components.virtual import logits_jvp, loss_gradient, virtual_logits
 from segmend.networks import Network
 
 
@@ -95,7 +95,7 @@ class MLBSeg(Method):
     )
     cost = "1 network; 5 views of each sample, about 4 passes each, and 1 teacher pass"
     needs = Composition(expert=2, noisy=1)
-    labels_unlabelled = True
+    needs_initial_labels = True
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class MLBSeg(Method):
             given, pseudo = (share_of_positive((label != IGNORE).float()) for label in (noisy.label, pseudo_label))
             return WeightMaps(self.given_share * given, (1 - self.given_share) * pseudo, pseudo_label)
         direction = loss_gradient(self.network, expert.image, expert.label)
-        logits, drift = drifting_logits(self.network, noisy.image, direction)
+        logits, drift = logits_jvp(self.network, noisy.image, direction)
         pseudo_label = noisy.views.consensus(logits.softmax(1))
         values = torch.stack([agreement(logits, drift, label) for label in (noisy.label, pseudo_label)])
         given, pseudo = share_of_positive(values) if self.weighting == "joint" else map(share_of_positive, values)

@@ -15,7 +15,7 @@ from segmend.functional.noise import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.uncertainty import normalised_entropy
-from segmend.functional.voxel import moved_towards
+from segmend.functional.voxel import interpolate_labels
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
@@ -117,7 +117,7 @@ class MTCL(Method):
         probabilities = self.teacher.network(image).float().softmax(1)
         doubtful = label_issues(probabilities, label, self.rule)
         other = probabilities.argmax(1).where(doubtful, label)
-        target = moved_towards(label, other, self._share(image), probabilities.shape[1])
+        target = interpolate_labels(label, other, self._share(image), probabilities.shape[1])
         return _truncated(target) if self.truncate else target
 
     def _share(self, image: Tensor) -> float | Tensor:

@@ -12,7 +12,7 @@ from segmend.functional.meta import agreement, share_of_positive
 from segmend.functional.reduce import masked_mean
 from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
-from segmend.methods.components.virtual import drifting_logits, loss_gradient
+from segmend.methods.components.virtual import logits_jvp, loss_gradient
 from segmend.networks import Network
 
 
@@ -71,5 +71,5 @@ class Reweighting(Method):
         if not len(expert_image):
             return torch.zeros_like(label, dtype=torch.float32)
         direction = loss_gradient(self.network, expert_image, expert_label)
-        logits, drift = drifting_logits(self.network, image, direction)
+        logits, drift = logits_jvp(self.network, image, direction)
         return share_of_positive(agreement(logits, drift, label))

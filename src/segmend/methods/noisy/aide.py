@@ -23,7 +23,7 @@ from segmend.functional.supervision import dice_cross_entropy_by_sample
 from segmend.functional.uncertainty import confidence
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.modes import evaluating
-from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network
 
 
@@ -76,7 +76,7 @@ class AIDE(Method):
     cost = "2 networks, each K passes more of half the batch; predicts all cases now and then"
     needs = Composition(mixed=4)
     layers = ("first", "second")
-    labels_unlabelled = True
+    needs_initial_labels = True
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class AIDE(Method):
         prediction: Predictor = "mean",
     ) -> None:
         super().__init__(network)
-        self.peer = peer_of(network)
+        self.peer = reinitialised_copy(network)
         self.epochs, self.warm_up, self.correct_every = epochs, warm_up, correct_every
         self.update_ratio, self.largest_component = update_ratio, largest_component
         self.empty_corrections = empty_corrections

@@ -18,9 +18,9 @@ from segmend.functional.confident_learning import (
     pruned_issues,
 )
 from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import moved_towards, soft_cross_entropy
+from segmend.functional.voxel import interpolate_labels, soft_cross_entropy
 from segmend.methods._base import LabelledCase, Method, Revision, Step
-from segmend.methods.components.peers import peer_of
+from segmend.methods.components.peers import reinitialised_copy
 from segmend.networks import Network
 
 _LAYER = "corrected"
@@ -70,7 +70,7 @@ class ConfidentLearning(Method):
         epsilon: float = 0.25,
     ) -> None:
         super().__init__(network)
-        self.teachers = nn.ModuleList([peer_of(network) for _ in range(2 if halves else 1)])
+        self.teachers = nn.ModuleList([reinitialised_copy(network) for _ in range(2 if halves else 1)])
         self.teacher_share, self.epsilon = teacher_share, epsilon
         self.rule: PruningRule = rule
 
@@ -126,5 +126,5 @@ class ConfidentLearning(Method):
 
     def _cross_entropy(self, network: nn.Module, batch: Batch, rows: list[int], corrected: Tensor) -> Tensor:
         logits, label = network(batch.image[rows]), batch.label[rows]
-        target = moved_towards(label, corrected[rows], self.epsilon, logits.shape[1])
+        target = interpolate_labels(label, corrected[rows], self.epsilon, logits.shape[1])
         return masked_mean(soft_cross_entropy(logits, target), label != IGNORE)

@@ -21,7 +21,7 @@ from segmend.functional.region import label_dice
 from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.voxel import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
-from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network
 
 _PERCENT = 100
@@ -88,7 +88,7 @@ class DivideMix(Method):
         prediction: Predictor = "mean",
     ) -> None:
         super().__init__(network)
-        self.peer = peer_of(network)
+        self.peer = reinitialised_copy(network)
         self.warm_up, self.interval, self.ramp_length = warm_up, interval, ramp_length
         self.weight, self.temperature, self.alpha, self.noise = weight, temperature, alpha, noise
         self.prediction: Predictor = prediction

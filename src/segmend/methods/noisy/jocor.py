@@ -13,7 +13,7 @@ from segmend.functional.co_regularisation import joint_loss
 from segmend.functional.reduce import masked_mean
 from segmend.functional.selection import Scope
 from segmend.methods._base import Method, Step
-from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
@@ -58,7 +58,7 @@ class JoCoR(Method):
         prediction: Predictor = "first",
     ) -> None:
         super().__init__(network)
-        self.peer = peer_of(network)
+        self.peer = reinitialised_copy(network)
         self.co_lambda = co_lambda
         self._small_loss = SmallLossSelection(
             network, noise_rate=noise_rate, ramp_length=ramp_length, exponent=exponent, scope=scope

@@ -14,7 +14,7 @@ from segmend.functional.components import without_small_holes, without_small_reg
 from segmend.functional.mixture import low_losses
 from segmend.functional.ramps import linear_ramp, rounds
 from segmend.functional.region import dice_loss_by_sample
-from segmend.functional.representatives import likeness
+from segmend.functional.representatives import prototype_similarity
 from segmend.functional.upsampling import upsample
 from segmend.functional.voxel import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
@@ -175,7 +175,7 @@ class SelfCleansing(Method):
             return probability.where(seen, -torch.inf)
         if self.centred:
             features = features - features.mean(tuple(range(1, features.ndim)), keepdim=True)
-        found = likeness(features, seen, self.cells, self.representative)
+        found = prototype_similarity(features, seen, self.cells, self.representative)
         mask = without_small_holes(without_small_regions(found > self.alike, self.fragment), self.fragment)
         return found.where(mask, -torch.inf)
 

@@ -21,7 +21,7 @@ from segmend.functional.superpixels import (
     superpixels,
 )
 from segmend.methods._base import LabelledCase, Method, Revision, Step
-from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
@@ -86,7 +86,7 @@ class Superpixel(Method):
         prediction: Predictor = "first",
     ) -> None:
         super().__init__(network)
-        self.peer = peer_of(network)
+        self.peer = reinitialised_copy(network)
         self.size, self.compactness = size, compactness
         self.co_lambda, self.refine_at, self.correction = co_lambda, refine_at, correction
         self._selection = SmallLossSelection(

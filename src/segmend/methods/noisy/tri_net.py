@@ -15,7 +15,7 @@ from segmend.functional.reduce import masked_mean
 from segmend.functional.selection import Scope
 from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
-from segmend.methods.components.peers import peer_of
+from segmend.methods.components.peers import reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
@@ -62,7 +62,7 @@ class TriNet(Method):
         prediction: Literal["first", "mean"] = "first",
     ) -> None:
         super().__init__(network)
-        self.second, self.third = peer_of(network), peer_of(network)
+        self.second, self.third = reinitialised_copy(network), reinitialised_copy(network)
         self._small = SmallLossSelection(
             network, noise_rate=noise_rate, ramp_length=ramp_length, exponent=1.0, scope=scope
         )

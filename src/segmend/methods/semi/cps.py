@@ -12,7 +12,7 @@ from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
-from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network
 
 
@@ -55,7 +55,7 @@ class CPS(Method):
         prediction: Predictor = "first",
     ) -> None:
         super().__init__(network)
-        self.peer = peer_of(network)
+        self.peer = reinitialised_copy(network)
         self.weight, self.ramp_length = weight, ramp_length
         self.cross_loss, self.cross_on = cross_loss, cross_on
         self.prediction: Predictor = prediction
