@@ -10,7 +10,7 @@ BENCH_DATA ?= $(wildcard ../shared/data/left_atrium)
 # One thread a test process: the processes themselves fill the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-slow check coverage golden golden-against refingerprint bench bundle format clean
+.PHONY: demo test test-slow fuzz kills check coverage golden golden-against refingerprint bench bundle format clean
 
 demo: .venv/ready
 	$(BIN)/segmend demo --out $(DEMO)
@@ -21,6 +21,13 @@ test: .venv/ready
 test-slow: .venv/ready
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,ray]"
 	$(TEST)
+
+# 300 broken folders; ARGUMENTS="--only 7" makes number 7 again and shows what the commands say.
+fuzz: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/robustness/fuzz.py $(ARGUMENTS)
+
+kills: .venv/ready
+	OMP_NUM_THREADS=1 PYTHONPATH=tests/support $(BIN)/python tests/robustness/kill.py $(ARGUMENTS)
 
 coverage: .venv/ready
 	$(TEST) -m "not slow" --cov --cov-report=term-missing:skip-covered

@@ -17,7 +17,7 @@ import tarfile
 from pathlib import Path
 
 from segmend.bench.plan import Plan
-from segmend.outputs import whole_folder
+from segmend.core.io import whole_folder
 
 ROOT = Path(__file__).parent.parent
 

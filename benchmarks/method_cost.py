@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.learner import Learner, Optimisation, channels_last_batch
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.precision import autocast, trustworthy_gradients
+from segmend.engine.learner import Learner, Optimisation, channels_last_batch
 from segmend.methods import Method, Step, all_methods
 from segmend.networks import UNet
-from segmend.precision import autocast, trustworthy_gradients
 
 PATCH = (32, 32, 32)
 MIDDLE = Step(600, 1000)

@@ -25,9 +25,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from segmend.commands.labels import labels as write_labels
+from segmend.core.io import whole_file
 from segmend.data.image import read_image, read_label
-from segmend.outputs import whole_file
-from segmend.report.overlays import View, draw_overlays, most_different_slice, slice_of
+from segmend.demo.overlays import View, draw_overlays, most_different_slice, slice_of
 
 GIVEN, MENDED, TRUTH = "given", "as the run left it", "truth"
 COLOURS = {TRUTH: "#4ade80", GIVEN: "#fb923c", MENDED: "#38bdf8"}

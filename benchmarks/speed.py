@@ -132,12 +132,12 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def step_ours(*_: object) -> Measured:
-    from segmend.data.batch import Batch
-    from segmend.data.case import Quality
-    from segmend.learner import channels_last, channels_last_batch
+    from segmend.core.batch import Batch
+    from segmend.core.case import Quality
+    from segmend.core.precision import autocast
+    from segmend.engine.learner import channels_last, channels_last_batch
     from segmend.methods import Step, Supervised
     from segmend.networks import VNet
-    from segmend.precision import autocast
 
     image, label = batch()
     method = channels_last(Supervised(VNet(1, 2)))
@@ -204,7 +204,7 @@ def metrics_medpy(_: object, mask: NDArray[np.bool_]) -> Measured:
 
 
 def dilation_ours(_: object, mask: NDArray[np.bool_]) -> Measured:
-    from segmend.labels.morphology import dilate
+    from segmend.noise.morphology import dilate
 
     return timed(lambda: dilate(mask, 15), 5)
 
@@ -219,11 +219,11 @@ def dilation_scipy(_: object, mask: NDArray[np.bool_]) -> Measured:
 
 def window_ours(image: NDArray[np.float32], _: object) -> Measured:
     from segmend.data.preprocess import Normalisation, Preprocessing
-    from segmend.learner import channels_last
+    from segmend.engine.learner import channels_last
+    from segmend.engine.run import Task
+    from segmend.engine.segmenter import Segmenter
     from segmend.methods import Supervised
     from segmend.networks import VNet
-    from segmend.run import Task
-    from segmend.segmenter import Segmenter
 
     preprocessing = Preprocessing((None,) * 3, (Normalisation(),))
     task = Task(("MR",), {"background": 0, "object": 1}, 3, PATCH, preprocessing, "")
@@ -270,7 +270,7 @@ COMPARISONS: dict[str, tuple[Variant, Variant]] = {
         ("MedPy", metrics_medpy),
     ),
     "dilation by a cube of side 15": (
-        ("segmend.labels.morphology", dilation_ours),
+        ("segmend.noise.morphology", dilation_ours),
         ("scipy.ndimage.binary_dilation, full cube", dilation_scipy),
     ),
     "sliding window over one scan, overlap 0.5": (

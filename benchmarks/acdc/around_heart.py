@@ -17,8 +17,8 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.errors import InputError
-from segmend.outputs import whole_folder
+from segmend.core.errors import InputError
+from segmend.core.io import whole_folder
 
 SIDE = 128
 

@@ -22,11 +22,11 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Split
+from segmend.audit.auditor import AuditedCase, Auditor
+from segmend.audit.evidence import Evidence, write_evidence
+from segmend.audit.folder import AuditFolder
+from segmend.core.case import Split
 from segmend.data.folder import DataFolder
-from segmend.labels.audit.auditor import AuditedCase, Auditor
-from segmend.labels.audit.evidence import Evidence, write_evidence
-from segmend.labels.audit.folder import AuditFolder
 
 SHAPE = (160, 160, 80)
 LINES = [(25, 1), (50, 1), (100, 1), (25, 20)]

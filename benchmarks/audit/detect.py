@@ -20,10 +20,10 @@ import pandas as pd
 from cleanlab.segmentation.rank import get_label_quality_scores
 from scipy.stats import rankdata
 
+from segmend.audit.evidence import Evidence
+from segmend.audit.folder import AuditFolder
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label
-from segmend.labels.audit.evidence import Evidence
-from segmend.labels.audit.folder import AuditFolder
 
 
 def main() -> None:

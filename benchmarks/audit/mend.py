@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
 from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_label
 from segmend.metrics import dice

@@ -21,9 +21,9 @@ from crops import Crop, noisy_cases
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from segmend.core.precision import autocast
+from segmend.engine.run import Run
 from segmend.methods import PLIL
-from segmend.precision import autocast
-from segmend.run import Run
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = (("entropy", 0.1), ("entropy", 1.0), ("spread", 0.1), ("spread", 0.15), ("spread", 0.2))

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segmend.core.case import Quality, Split
 from segmend.data.cache import default_cache, prepare
-from segmend.data.case import Quality, Split
 from segmend.data.folder import DataFolder
-from segmend.run import Run
+from segmend.engine.run import Run
 
 
 @dataclass(frozen=True)

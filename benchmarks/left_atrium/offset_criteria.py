@@ -22,13 +22,15 @@ import pandas as pd
 import torch
 
 from segmend.commands.train import train
+from segmend.core.case import Quality, Split
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.data.cache import default_cache, true_labels
-from segmend.data.case import Quality, Split
 from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
-from segmend.functional.offset_estimate import estimate_offset
-from segmend.functional.offset_hierarchy import Measured, corrected
-from segmend.functional.surfaces import distance_to
+from segmend.engine.learner import Optimisation
+from segmend.functional.offsets.estimate import estimate_offset
+from segmend.functional.offsets.hierarchy import Measured, corrected
+from segmend.functional.offsets.surfaces import distance_to
 from segmend.methods import LabelledCase, OffsetCorrection, Revision, Step
 from segmend.metrics import dice
 from segmend.networks import VNet
@@ -112,6 +114,9 @@ def main() -> None:
             patch=(64, 64, 48),
             expert=given.expert,
             noisy=given.noisy,
+            foreground=0.0,
+            augmentation=LEFT_ATRIUM_PROTOCOL,
+            optimisation=Optimisation(optimiser="sgd"),
         )
     if given.write:
         pd.DataFrame(Watched.found).to_csv(given.write, index=False, float_format="%.4f")

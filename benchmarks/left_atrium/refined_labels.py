@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from crops import noisy_cases
 
+from segmend.engine.run import Run
 from segmend.methods import ALC
 from segmend.metrics import dice
-from segmend.run import Run
 
 
 def main() -> None:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from segmend.commands.cite import cite as cite
     from segmend.commands.correct import correct as correct
     from segmend.commands.corrupt import corrupt as corrupt
-    from segmend.commands.demo import demo as demo
     from segmend.commands.evaluate import evaluate as evaluate
     from segmend.commands.fuse import fuse as fuse
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
+    from segmend.demo.command import demo as demo
 
 COMMANDS = {
-    "demo": "segmend.commands.demo",
+    "demo": "segmend.demo.command",
     "check": "segmend.commands.check",
     "corrupt": "segmend.commands.corrupt",
     "train": "segmend.commands.train",

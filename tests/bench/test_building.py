@@ -12,11 +12,11 @@ from segmend.bench.building import (
     train_arguments,
 )
 from segmend.bench.plan import Plan
-from segmend.errors import InputError
-from segmend.labels.corrupt import CubeMorphology, MissingLabel, MixedNoise
-from segmend.learner import Optimisation
+from segmend.core.errors import InputError
+from segmend.engine.learner import Optimisation
 from segmend.methods import MeanTeacher, Supervised
 from segmend.networks import UNet, VNet
+from segmend.noise import CubeMorphology, MissingLabel, MixedNoise
 
 
 @pytest.fixture

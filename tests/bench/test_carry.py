@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from segmend.bench.carry import pack, unpack
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 
 @pytest.fixture

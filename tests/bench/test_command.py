@@ -14,8 +14,8 @@ from segmend.bench.commit import commit
 from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
 from segmend.bench.unit import execute
-from segmend.data.phantom import write_phantoms
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.demo.phantom import write_phantoms
 from segmend.metrics.results import COLUMNS
 
 

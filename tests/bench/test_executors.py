@@ -14,7 +14,7 @@ import pytest
 from segmend.bench import executors
 from segmend.bench.executors import LocalExecutor, command_of
 from segmend.bench.unit import BUSY, Unit
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 WORK = """
 import json, pathlib, sys, time

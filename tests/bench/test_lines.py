@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from segmend.bench.lines import Document
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 
 def test_values_are_plain_and_know_their_line(write_plan):

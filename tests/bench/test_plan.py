@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from segmend.bench.plan import PLANS, Plan
 from segmend.bench.published import published_value
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.data.augment import Augmentation
 
 SHIPPED = sorted(path.stem for path in PLANS.glob("*.yaml"))
 
@@ -20,6 +23,19 @@ def test_a_plan_says_what_is_run(small, write_plan):
     assert plan.labels["some noisy"].audit is None
     assert plan.labels["as given"].corruption is None
     assert plan.rows["PNL"].method is None
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_plans_leave_no_training_setting_to_the_defaults(name):
+    """Published protocols must not change when the defaults of 'segmend train' do."""
+    plan = Plan.read(name)
+    trainings = [row.train for row in plan.rows.values() if row.method]
+    trainings += [labels.audit for labels in plan.labels.values() if labels.audit]
+    augmentation = {field.name for field in fields(Augmentation)}
+    for training in trainings:
+        assert {"foreground", "optimisation", "augmentation", "network", "iterations", "spacing"} <= set(training)
+        assert set(training["augmentation"]) == augmentation
+        assert "optimiser" in training["optimisation"]
 
 
 def test_a_plan_may_be_built_on_another(small, write_plan):

@@ -1,18 +1,22 @@
-"""What a run is of; how runs are prepared is shown in test_command."""
+"""What a run is of, and what the runs of a plan share; how runs are prepared is shown in test_command."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segmend.bench import building, protocol
 from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
-from segmend.labels.corrupt import CubeMorphology, PolygonSimplification
 from segmend.methods import PLIL, Supervised
 from segmend.networks import UNet, VNet
+from segmend.noise import CubeMorphology, PolygonSimplification
+
+CASES = ("case_1", "case_2", "case_3", "case_4")
 
 
 @pytest.fixture
@@ -33,8 +37,8 @@ def runs(small, write_plan, make_folder, tmp_path):
 @pytest.mark.parametrize(
     "stated",
     [
-        {"train": {"foreground": 0.0, "checkpoint_every": 250, "spacing": "auto"}},
-        {"train": {"optimisation": {"optimiser": "sgd", "momentum": 0.9}, "augmentation": {"flips": True}}},
+        {"train": {"foreground": 0.33, "checkpoint_every": 250, "spacing": "auto"}},
+        {"train": {"optimisation": {"optimiser": "adamw", "momentum": 0.9}, "augmentation": {"rotation": 15}}},
         {"train": {"network": {"name": "UNet", "width": 2, "stages": 2}}, "predict": {"overlap": 0.5, "flips": False}},
         {"evaluate": {"unit": "mm", "tolerance": 1}},
         {
@@ -52,7 +56,7 @@ def test_a_default_may_be_stated(runs, stated):
     "stated",
     [
         {"train": {"foreground": 0.5}},
-        {"train": {"augmentation": {"flips": False}}},
+        {"train": {"augmentation": {"flips": True}}},
         {"train": {"network": {"name": "UNet", "width": 4, "stages": 2}}},
         {"predict": {"overlap": 0.25}},
         {"evaluate": {"unit": "voxel"}},
@@ -128,6 +132,69 @@ def test_the_plan_is_carried_out_as_it_is_written(small, write_plan, make_folder
     preparation = Preparation(Plan.read(write_plan(small)), make_folder(test_cases=("t",)), tmp_path / "out")
     unit = preparation.units([])[0]
     assert unit.given["train"] == {**small["train"], "mixed": 2}
-    assert unit.what["train"]["foreground"] == 0
+    assert unit.what["train"]["foreground"] == 0.33  # the default
     unit.write()
     assert type(unit).load(unit.folder) == unit
+
+
+@pytest.fixture
+def data(make_folder):
+    return make_folder(cases=CASES, test_cases=("test_1", "test_2"))
+
+
+@pytest.fixture
+def units(small, write_plan, data, tmp_path):
+    """Names the folders of all units, and the data folder of each."""
+    plan = write_plan(small)
+
+    def call():
+        found = Preparation(Plan.read(plan), data, tmp_path / "out").units()
+        return {unit.folder.name: Path(str(unit.where["data"])) for unit in found}
+
+    return call
+
+
+def test_the_same_data_have_the_same_units(units):
+    assert units() == units()
+
+
+@pytest.mark.parametrize("folder", ["labelsTr", "imagesTr", "labelsTs"])
+def test_changes_behind_a_link_to_a_folder_are_noticed(units, data, tmp_path, write_scan, folder):
+    (data / folder).rename(tmp_path / "elsewhere")
+    (data / folder).symlink_to(tmp_path / "elsewhere")
+    before = units()
+    file = sorted((tmp_path / "elsewhere").iterdir())[0]
+    write_scan(file, np.random.default_rng(1).integers(0, 2, (20, 18, 16)).astype(np.uint8), np.diag([1, 1, 1.5, 1]))
+    assert not before.keys() & units().keys()
+
+
+def test_a_link_to_a_folder_above_is_not_followed(units, data):
+    before = units()
+    (data / "loop").symlink_to(data.parent)
+    assert units() == before
+
+
+def test_a_link_to_a_folder_is_known_by_what_it_holds(units, data, tmp_path):
+    before = units()
+    (data / "imagesTr").rename(tmp_path / "elsewhere")
+    (data / "imagesTr").symlink_to(tmp_path / "elsewhere")
+    assert units() == before
+
+
+def test_noisy_labels_of_another_version_are_made_anew(units, data, monkeypatch):
+    before = units()
+    monkeypatch.setattr(CubeMorphology, "protocol_version", 2)
+    after = units()
+    made = {folder for folder in before.values() if folder != data}
+    assert made
+    assert not made & set(after.values())
+    assert data in after.values()
+
+
+def test_an_edit_in_place_does_not_reach_the_references_of_earlier_runs(units, data, tmp_path):
+    units()
+    references = sorted((tmp_path / "out" / "test").glob("*/labelsTs/test_1.nii.gz"))[0]
+    before = references.read_bytes()
+    with (data / "labelsTs" / "test_1.nii.gz").open("r+b") as file:
+        file.write(b"edited")
+    assert references.read_bytes() == before

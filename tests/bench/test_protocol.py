@@ -9,14 +9,14 @@ import pytest
 
 from segmend.bench import protocol
 from segmend.bench.protocol import effective, resolved, versions_of
-from segmend.errors import InputError
-from segmend.labels.corrupt import CubeMorphology, MixedNoise
+from segmend.core.errors import InputError
 from segmend.methods import AIDE, PLIL, MeanTeacher, OffsetCorrection, Supervised
 from segmend.networks import SegResNet, UNet, VNet
+from segmend.noise import CubeMorphology, MixedNoise
 
 OWN = '''
 from segmend.methods import PLIL, Method
-from segmend.data.sampling import Composition
+from segmend.core.batch import Composition
 
 class Mine(Method):
     """Mine."""

@@ -8,7 +8,7 @@ import pytest
 
 from segmend.bench.executors import RayExecutor
 from segmend.bench.unit import Unit
-from segmend.data.phantom import write_phantoms
+from segmend.demo.phantom import write_phantoms
 
 TRAIN = {"network": {"name": "UNet", "width": 2, "stages": 2}, "iterations": 20, "patch": [16, 16, 16], "mixed": 2}
 

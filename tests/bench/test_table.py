@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from segmend.bench.plan import Plan
-from segmend.bench.table import Table
+from segmend.bench.table import Table, _cell, _tex
 from segmend.bench.unit import Unit
 
 
@@ -85,3 +85,8 @@ def test_marks_tell_better_from_worse(small, write_plan, finished):
     assert all("†" in cell and "*" in cell for cell in marks["good"])
     assert all("‡" in cell for cell in marks["bad"])
     assert "† better and ‡ worse than base" in text
+
+
+def test_names_leave_tables_as_they_are():
+    assert _cell("a|b \\ <i> \x1b") == r"a\|b \\ &lt;i> \\x1b"
+    assert _tex("a_b & 50 % {x} ~^\\") == r"a\_b \& 50 \% \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"

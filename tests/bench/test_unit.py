@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ import pytest
 
 from segmend.bench import unit as unit_module
 from segmend.bench.unit import BUSY, Unit, main, slug
+from segmend.core.io import locked_folder
 
 
 def made(tmp_path, **what) -> Unit:
@@ -55,8 +55,7 @@ def test_two_processes_never_work_on_one_unit(tmp_path, monkeypatch):
     worked = []
     monkeypatch.setattr(unit_module, "execute", worked.append)
     monkeypatch.setattr(sys, "argv", ["unit", str(unit.folder)])
-    with (unit.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_folder(unit.folder):
         assert main() == BUSY
     assert not worked
     assert main() == 0

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 _SCRIPT = str(Path(__file__).parents[2] / "benchmarks" / "acdc" / "around_heart.py")
 

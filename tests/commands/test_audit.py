@@ -13,19 +13,19 @@ import pytest
 import torch
 import yaml
 
+from segmend.audit import cross_validation as module
+from segmend.audit.corrections import Correction, write_corrections
+from segmend.audit.evidence import Evidence, write_evidence
 from segmend.cli import main
-from segmend.commands import evidence as module
 from segmend.commands.audit import audit
 from segmend.commands.train import train
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
-from segmend.labels.audit.evidence import Evidence, write_evidence
-from segmend.labels.corrections import Correction, write_corrections
-from segmend.labels.morphology import dilate
+from segmend.engine.run import Run
 from segmend.methods import Supervised
 from segmend.networks import UNet
-from segmend.run import Run
+from segmend.noise.morphology import dilate
 
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
@@ -157,7 +157,7 @@ class TestFindings:
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "knows little" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
@@ -166,8 +166,8 @@ class TestFindings:
     def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
         self, data, knowing, tmp_path, monkeypatch, capsys
     ):
-        monkeypatch.setattr("segmend.labels.audit.remarks._UNFAMILIAR", 0.999)
-        monkeypatch.setattr("segmend.functional.offset_hierarchy._SEEN", 1e9)
+        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "knows little" in said
@@ -242,6 +242,52 @@ class TestResuming:
         with pytest.raises(InputError, match="holds an audit of other labels"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"iterations": 3}, r"other training \(iterations\)"),
+            ({"network": partial(UNet, width=3, stages=2)}, r"other training \(network\)"),
+            ({"seed": 1}, r"other evidence \(seed\) and training \(seed\)"),
+        ],
+    )
+    def test_models_of_other_arguments_are_another_audit(self, data, knowing, tmp_path, change, message):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
+        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another --out"):
+            audit(data=data, out=tmp_path / "audit", **SMALL | change)
+        audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
+
+    @pytest.mark.parametrize("changed", ["cases.csv", "imagesTr/u_0000.nii.gz"])
+    def test_models_of_other_training_data_are_another_audit(self, data, knowing, tmp_path, write_scan, changed):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        if changed == "cases.csv":
+            (data / changed).write_text(TABLE + "d,train,expert,\n")
+        else:
+            image, grid = read_image(data / changed)
+            write_scan(data / changed, image[0] + 1, grid.affine)
+        with pytest.raises(InputError, match=r"holds an audit of other training \(data\)"):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+
+    def test_classes_of_other_values_are_another_audit(self, data, knowing, tmp_path):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+        text = (data / "dataset.json").read_text()
+        (data / "dataset.json").write_text(text.replace('"organ": 1', '"organ": 1, "vessel": 2'))
+        with pytest.raises(InputError, match=r"holds an audit of other classes \(vessel\)"):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+
+    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, knowing, tmp_path, monkeypatch):
+        audit(data=data, out=tmp_path / "audit", **SMALL)
+
+        def interrupted(auditor):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("segmend.commands.audit.Auditor.run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            audit(data=data, out=tmp_path / "audit", **SMALL)
+        for name in ("audit.csv", "audit.json", "regions.csv", "report.html"):
+            assert not (tmp_path / "audit" / name).exists()
+        assert (tmp_path / "audit" / "evidence" / "a.npz").is_file()
+
     def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
@@ -250,6 +296,12 @@ class TestResuming:
 
 
 class TestArguments:
+    def test_cases_without_a_label_are_counted_and_the_first_is_named(self, make_folder, tmp_path, capsys):
+        root = make_folder("unlabelled", unlabelled=("case_2", "case_3"))
+        words = ["--data", root, "--out", tmp_path / "audit", "--folds", 1]
+        assert main(["audit", *map(str, words)]) == 1
+        assert "2 of 3 training cases have no label (first: case_2)" in capsys.readouterr().err
+
     def test_all_of_train_are_there(self):
         of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
         assert set(of_audit) - set(of_train) == {"run", "probabilities", "folds"}
@@ -330,5 +382,8 @@ class TestArguments:
 def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
     run = train(data=data, out=tmp_path / "run", **TRAINING)
     assert module.trained_on(run) == set(CASES)
+    # What it has learned from counts, not what the folder holds by now.
+    (data / "cases.csv").write_text(TABLE.replace("v,val", "v,train") + "c,train,none,\n")
+    assert module.trained_on(Run(run.path)) == set(CASES)
     data.rename(tmp_path / "moved")
     assert module.trained_on(Run(run.path)) is None

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from segmend.commands.check import check
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 
 @pytest.fixture
 def bad_folder(make_folder, write_scan):
-    """Two errors and two remarks."""
+    """Three errors and a remark."""
     root = make_folder(test_cases=("t",), table="case,split,quality\ncase_1,val,expert\n")
     (root / "imagesTr" / "case_2_0000.nii.gz").write_bytes(b"broken")
     write_scan(root / "labelsTr" / "case_3.nii.gz", np.full((20, 18, 16), 9, np.uint8), np.diag([1, 1, 1.5, 1]))
@@ -42,13 +42,13 @@ class TestText:
         assert contents(root) == before
 
     def test_errors_come_before_remarks_and_end_in_an_error(self, bad_folder, capsys):
-        with pytest.raises(InputError, match=r"data: 2 problems found\. Solve those listed as 'error'"):
+        with pytest.raises(InputError, match=r"data: 3 problems found\. Solve those listed as 'error'"):
             check(data=bad_folder)
         lines = [line.replace(f"{bad_folder}/", "") for line in capsys.readouterr().out.splitlines()]
         assert [line[:45] for line in lines] == [
+            "error: labelsTr/case_7.nii.gz: is the label o",
             "error: imagesTr/case_2_0000.nii.gz: cannot be",
             "error: labelsTr/case_3.nii.gz: has 5760 voxel",
-            "remark: labelsTr/case_7.nii.gz: is the label ",
             "remark: labelsTs/t.nii.gz: marks nothing but ",
             "4 cases (train: 2 noisy; val: 1 expert; test:",
         ]
@@ -76,17 +76,17 @@ class TestText:
 
     def test_a_table_elsewhere(self, bad_folder, tmp_path, capsys):
         (tmp_path / "mine.csv").write_text("case,quality\ncase_3,none\n")
-        with pytest.raises(InputError, match="1 problem found"):
+        with pytest.raises(InputError, match="2 problems found"):
             check(data=bad_folder, cases=tmp_path / "mine.csv")
 
 
 class TestJson:
     def test_everything_is_in_it(self, bad_folder, capsys):
-        with pytest.raises(InputError, match="2 problems found"):
+        with pytest.raises(InputError, match="3 problems found"):
             check(data=bad_folder, json=True)
         content = json.loads(capsys.readouterr().out)
-        assert [problem["severity"] for problem in content["problems"]] == ["error", "error", "remark", "remark"]
-        assert content["problems"][0] == {
+        assert [problem["severity"] for problem in content["problems"]] == ["error", "error", "error", "remark"]
+        assert content["problems"][1] == {
             "severity": "error",
             "where": f"{bad_folder}/imagesTr/case_2_0000.nii.gz",
             "problem": "cannot be read; it is damaged, truncated or of another format",

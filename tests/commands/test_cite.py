@@ -10,8 +10,8 @@ import yaml
 import segmend
 from segmend.cli import main
 from segmend.commands.cite import citations, cite
-from segmend.configuration import described
-from segmend.errors import InputError
+from segmend.core.configuration import described
+from segmend.core.errors import InputError
 from segmend.methods import CoTeaching, Method, Supervised, all_methods
 from segmend.methods.supervised.supervised import Criterion
 from segmend.networks import UNet, VNet, all_networks

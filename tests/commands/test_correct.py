@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 
 import segmend
+from segmend.audit.corrections import merged, read_corrections
+from segmend.audit.folder import AuditFolder
+from segmend.audit.shift import undone
 from segmend.cli import main
 from segmend.commands.correct import correct
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
 from segmend.data.cache import digest_of
-from segmend.data.case import Quality
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label, write_label
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.corrections import merged, read_corrections
-from segmend.labels.undoing import undone
 
 CASES = ("a", "b", "c", "d")
 TABLE = "case,split,quality,domain,annotator\nd,train,expert,centre 1,\nb,train,noisy,,ann\n"
@@ -38,7 +39,7 @@ def audit(data, tmp_path):
     folder, place = DataFolder.open(data), AuditFolder(tmp_path / "audit")
     rows = []
     scores = {"a": (0.9, 0.2), "b": (0.6, 0.55), "c": (0.3, None), "d": (0.95, 0.95)}
-    for case in folder.select(segmend.data.case.Split.TRAIN):
+    for case in folder.select(segmend.core.case.Split.TRAIN):
         given = folder.to_indices(read_label(case.label)[0])
         proposed = given.copy()
         proposed[:, :4], proposed[:, -4:] = 1, 2
@@ -235,6 +236,40 @@ class TestByDecisions:
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "Case;Label;Decision\r\nb;vessel;Accept\r\n;;\r\n c ;organ; ACCEPT;\r\n".encode("utf-8-sig"),
+            "case\tlabel\tdecision\r\nb\tvessel\taccept\r\nc\torgan\taccept\r\n".encode("utf-16"),
+        ],
+    )
+    def test_as_a_spreadsheet_saves_it(self, data, audit, tmp_path, content):
+        (tmp_path / "decisions.csv").write_bytes(content)
+        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=tmp_path / "decisions.csv")
+        assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
+
+    def test_an_empty_decision_is_none(self, data, audit, tmp_path, decide):
+        with pytest.raises(InputError, match=r"line 3: decision is ''\. Write accept or reject or unsure"):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide("b,vessel,accept\nc,organ,\n"))
+
+    @pytest.mark.parametrize("mark", ["0123456789abcdef", None, ""])
+    def test_decisions_name_the_audit_that_they_are_about(self, data, audit, tmp_path, mark):
+        table, mark = tmp_path / "decisions.csv", audit.mark if mark is None else mark
+        table.write_text(f"case,label,decision,audit\nc,organ,accept,{mark}\n")
+        arguments = {"data": data, "audit": audit.root, "out": tmp_path / "out", "decisions": table}
+        if mark.startswith("0123"):
+            with pytest.raises(InputError, match=r"line 2: is of the audit 0123456789abcdef, not of "):
+                correct(**arguments)
+            assert not (tmp_path / "out").exists()
+        else:
+            assert list(correct(**arguments)["case"]) == ["c"]
+
+    def test_what_is_not_proposed_cannot_be_accepted(self, data, audit, tmp_path, decide):
+        rows = pd.read_csv(audit.labels, keep_default_na=False)
+        case, label = rows.loc[rows["proposal"] == "none", ["case", "label"]].iloc[0]
+        with pytest.raises(InputError, match=r"line 2: accepts a change of .*, but the audit proposes none"):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide(f"{case},{label},accept\n"))
+
     def test_tables_of_another_kind(self, data, audit, tmp_path, capsys):
         (tmp_path / "x.csv").write_text("case,decision\na,accept\n")
         for name, message in (("x.csv", "has no column 'label'"), ("none.csv", "cannot be read as a table")):
@@ -309,6 +344,27 @@ class TestRefusals:
         audit.labels.unlink()
         assert "audit.csv: does not exist" in refused()
 
+    @pytest.mark.parametrize(
+        ("name", "old", "new", "problem"),
+        [
+            ("labels", "organ", "orgna", "judges a label 'orgna'. Did you mean organ?"),
+            ("labels", "organ", "background", "judges a label 'background'"),
+            ("labels", "0.25", "good", "'score' holds something that is no number"),
+            ("labels", "regions", "os.system", "a proposal is 'os.system'"),
+            ("settings", "{", "[", "is damaged"),
+        ],
+    )
+    def test_damaged_audits(self, audit, tmp_path, refused, name, old, new, problem):
+        path = getattr(audit, name)
+        path.write_text(path.read_text().replace(old, new))
+        assert problem in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
+    def test_a_proposal_on_another_grid(self, audit, tmp_path, write_scan, refused):
+        write_scan(audit.proposal("b", ".nii.gz"), np.zeros((4, 4, 4), np.uint8))
+        assert "proposals/b.nii.gz" in " ".join(refused().split())
+        assert not (tmp_path / "out").exists()
+
     def test_numbers_and_places(self, data, tmp_path, refused):
         assert "--minimum_score: is 1.5" in refused("--minimum_score", "1.5")
         assert "lies in the data folder" in refused(out="data/out")
@@ -321,3 +377,20 @@ class TestRefusals:
         assert "proposals/b.nii.gz: does not exist" in refused()
         assert not (tmp_path / "out").exists()
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_audit_of_other_classes_or_scans_is_not_followed(data, audit, tmp_path):
+    settings = json.loads(audit.settings.read_text())
+    folder = DataFolder.open(data)
+    images = {case.name: digest_of(*case.images) for case in folder.cases}
+    for key, value, message in (
+        ("classes", {"background": 0, "organ": 2, "ignore": None}, r"dataset\.json: names the classes"),
+        ("images", dict.fromkeys(images, "other"), "is not the scan that was audited"),
+    ):
+        audit.settings.write_text(json.dumps(settings | {key: value}))
+        with pytest.raises(InputError, match=message):
+            correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)
+        assert not (tmp_path / "out").exists()
+    same = {"classes": {**folder.labels, "ignore": folder.ignore}, "images": images}
+    audit.settings.write_text(json.dumps(settings | same))
+    correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)

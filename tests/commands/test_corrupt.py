@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import pytest
 
 from segmend.commands import corrupt as module
 from segmend.commands.corrupt import corrupt
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
-from segmend.errors import InputError
-from segmend.labels.corrupt import ClassSwap, CubeMorphology, Decision, InPlaneRotation, MissingLabel, RadiusMorphology
+from segmend.noise import ClassSwap, CubeMorphology, Decision, InPlaneRotation, MissingLabel, RadiusMorphology
 
 NAMES = ("a", "b", "c", "d", "e", "f", "g")
 TABLE = "case,split,quality,domain,annotator\nb,train,expert,,\nc,val,,centre 2,\ne,train,none,,\n"
@@ -229,6 +230,44 @@ def test_experts_must_be_labelled_training_cases(data: Path, tmp_path: Path, lin
     listed.write_text(f"a\n{line}\n")
     with pytest.raises(InputError, match=f"experts.txt: {message}"):
         corrupt(data=data, out=tmp_path / "noisy", expert=listed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\ufeffd\r\n\r\nf\r\n".encode(), "Case;remark\r\nd;\r\nf;x\r\n;\r\n".encode("utf-16"), b"d\rf"],
+)
+def test_a_list_of_experts_as_a_spreadsheet_saves_it(data: Path, tmp_path: Path, content: bytes) -> None:
+    listed = tmp_path / "experts.csv"
+    listed.write_bytes(content)
+    assert set(corrupt(data=data, out=tmp_path / "noisy", expert=listed)["case"]) == {"a"}
+
+
+def test_a_table_never_leads_out_of_the_data_folder(data: Path, tmp_path: Path, contents: Contents) -> None:
+    victim = tmp_path / "victim"
+    shutil.copytree(data / "labelsTr", victim)
+    (data / "labelsTr_a").mkdir()
+    (data / "cases.csv").write_text("case,annotator\na,a/../../victim\n")
+    before = contents(victim)
+    with pytest.raises(InputError, match=r"annotator 'a/\.\./\.\./victim' cannot be the name of a folder"):
+        corrupt(data=data, out=tmp_path / "noisy")
+    assert contents(victim) == before
+    assert not (tmp_path / "noisy").exists()
+
+
+def test_the_description_may_vanish_meanwhile(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = json.loads((data / "dataset.json").read_text()) | {"note": "a lone \ud800", "authors": "Müller"}
+    (data / "dataset.json").write_text(json.dumps(content))
+    copy = module.copy_files
+
+    def copy_and_remove(*arguments: Any) -> None:
+        copy(*arguments)
+        (data / "dataset.json").unlink()
+
+    monkeypatch.setattr(module, "copy_files", copy_and_remove)
+    corrupt(data=data, out=tmp_path / "noisy")
+    written = (tmp_path / "noisy" / "dataset.json").read_text(encoding="utf-8")
+    assert "Müller" in written
+    assert {key: value for key, value in json.loads(written).items() if key != "corruption"} == content
 
 
 def test_a_misspelt_expert_gets_a_hint(make_folder: Make, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from segmend.commands.evaluate import evaluate
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import read_table
 
 SPACING = (0.5, 2.0, 3.0)
@@ -181,6 +181,23 @@ def test_results_that_cannot_be_compared_are_refused_before_work(data):
     assert not list(data.glob("second*"))
 
 
+def test_references_that_have_changed_since_are_not_compared(data):
+    run(data, out="first.csv")
+    write(data / "data" / "labelsTs" / "b.nii.gz", label(v1=BOX, v2=BOX))
+    with pytest.raises(InputError, match=r"first\.csv: was made with other references of 1 cases, the first is 'b'"):
+        run(data, out="second.csv", against=data / "first.csv")
+    assert not list(data.glob("second*"))
+
+
+def test_a_comparison_of_earlier_scores_does_not_stay_next_to_new_ones(data):
+    run(data, out="first.csv")
+    run(data, out="second.csv", against=data / "first.csv")
+    assert (data / "second_comparison.csv").is_file()
+    run(data, out="second.csv")
+    assert not list(data.glob("second_comparison*"))
+    assert (data / "second.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -219,3 +236,47 @@ def test_given_files_stay_as_they_are(data):
     files = {path: path.read_bytes() for path in data.rglob("*.nii.gz")}
     run(data)
     assert {path: path.read_bytes() for path in data.rglob("*.nii.gz")} == files
+
+
+class TestDescriptionOfAnotherKind:
+    """Only names and the ignored value are asked of a dataset.json; nothing else keeps from scoring."""
+
+    def scored(self, data, content) -> list[str]:
+        (data / "data" / "dataset.json").write_text(json.dumps(content))
+        table = evaluate(
+            predictions=data / "predictions", references=data / "data" / "labelsTs", out=data / "scores.csv"
+        )
+        return sorted(set(table["label"]))
+
+    @pytest.mark.parametrize(
+        ("content", "names", "said"),
+        [
+            (
+                {"labels": {"0": "background", "1": "organ", "2": "vessel"}, "modality": {"0": "MRI"}},
+                ["organ", "vessel"],
+                "",
+            ),
+            ({"labels": {"background": 0, "organ": 1, "vessel": 2}}, ["organ", "vessel"], ""),
+            ({"labels": {"background": 0, "whole": [1, 2], "vessel": 2}}, ["1", "vessel"], "1 of 3 labels are regions"),
+            ({"labels": {"background": 0, "3": 1, "vessel": 2}}, ["1", "vessel"], "1 of 3 labels are regions"),
+            ({"labels": {"0": "background", "1": ["organ"], "2": "vessel"}}, ["1", "vessel"], "1 of 3 labels"),
+            ({"labels": {"background": 0, "organ": 1, "twice": 1, "vessel": 2}}, ["organ", "vessel"], "1 of 4 labels"),
+            ({"images": [], "annotations": []}, ["1", "2"], "holds no names of labels"),
+            ([1, 2], ["1", "2"], "holds no names of labels"),
+        ],
+    )
+    def test_gives_what_names_it_has(self, data, capsys, content, names, said):
+        assert self.scored(data, content) == names
+        told = [line for line in capsys.readouterr().err.splitlines() if "dataset.json" in line]
+        assert len(told) == bool(said)
+        assert said in "".join(told)
+
+
+def test_prints_means_and_what_was_left_out(data, capsys, write_scan):
+    for extra in "pqrs":
+        write_scan(data / "predictions" / f"{extra}.nii.gz", np.zeros((4, 4, 4), np.uint8))
+    evaluate(predictions=data / "predictions", references=data / "data" / "labelsTs", out=data / "scores.csv")
+    printed = capsys.readouterr().err
+    assert "Dice" in printed
+    assert "not scored, as they have no reference: p, q, r and 1 more" in printed
+    assert f"scores: {data / 'scores.csv'}" in printed

@@ -7,10 +7,11 @@ import pytest
 
 import segmend
 from segmend.cli import main
-from segmend.data.case import Quality
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.labels.fuse import majority, staple_label
+from segmend.fusion import majority, staple_label
 
 
 @pytest.fixture
@@ -75,6 +76,25 @@ def test_without_labels_of_a_main_rater(data, tmp_path):
     np.testing.assert_array_equal(read_label(folder.cases[2].label)[0], only)
 
 
+def test_says_who_drew_less(data, tmp_path, capsys):
+    (data / "labelsTr_ann" / "case_2.nii.gz").unlink()
+    for rater in ("ann", "ben"):
+        (data / f"labelsTr_{rater}" / "case_3.nii.gz").unlink()
+    segmend.fuse(data=data, out=tmp_path / "fused")
+    printed = capsys.readouterr().err
+    assert f"labels fused: 2, in {tmp_path / 'fused'}" in printed
+    assert "ann drew 1 of them; the first without is case_2" in printed
+    assert "labels of one rater only, kept as they are: 1; the first is case_3" in printed
+
+
+@pytest.mark.parametrize("names", [["1", "03"], ["1,03"], ["[1, 03]"], ["['1','03']"], ["1 03"]])
+def test_raters_that_are_called_by_numbers(make_folder, tmp_path, names):
+    data = make_folder(raters=("1", "2", "03"))
+    assert main(["fuse", "--data", str(data), "--out", str(tmp_path / "fused"), "--raters", *names]) == 0
+    table = pd.read_csv(tmp_path / "fused" / "fusion.csv", dtype=str)
+    assert set(table["rater"]) == {"1", "03"}
+
+
 def test_pictures(make_folder, tmp_path):
     data = make_folder(shape=(20, 18), ending=".png", raters=("ann",))
     segmend.fuse(data=data, out=tmp_path / "fused", rule="staple")
@@ -98,7 +118,7 @@ class TestRefusals:
         assert "there is no rater 'eva'" in refused(data, "--raters", "[ann, eva]")
 
     def test_unknown_rule(self, data, refused):
-        assert "--rule is mean. Give majority or staple" in refused(data, "--rule", "mean").replace("'", "")
+        assert "--rule must be majority or staple, got 'mean'" in refused(data, "--rule", "mean")
 
     def test_a_label_elsewhere(self, data, write_scan, refused):
         write_scan(data / "labelsTr_ann" / "case_2.nii.gz", np.zeros((4, 4, 4), np.uint8))
@@ -110,3 +130,18 @@ class TestRefusals:
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
         assert "already holds something" in refused(data, out="full")
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+
+
+def test_soft_maps_that_would_share_a_file_are_refused_before_work(make_folder, tmp_path):
+    labels = {"background": 0, "kidney": 1, "left_kidney": 2}
+    root = make_folder("pairs", cases=("p1", "p1_left"), labels=labels, raters=("ann",))
+    with pytest.raises(InputError, match=r"case 'p1' with class 'left_kidney' .* need maps of one file name"):
+        segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
+    assert not (tmp_path / "fused").exists()
+
+
+def test_soft_maps_of_cases_that_differ_in_capitals_are_refused(make_folder, tmp_path):
+    root = make_folder("capitals", cases=("a", "A"), raters=("ann",))
+    with pytest.raises(InputError, match=r"differ in capitals|need maps of one file name"):
+        segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
+    assert not (tmp_path / "fused").exists()

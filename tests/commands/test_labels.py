@@ -9,9 +9,9 @@ import torch
 import segmend
 from segmend.cli import main
 from segmend.commands.labels import labels
+from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
-from segmend.errors import InputError
 from segmend.methods import Revision, Supervised
 from segmend.networks import UNet
 

@@ -6,7 +6,7 @@ import pytest
 
 from segmend.cli import main
 from segmend.commands.methods import methods
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.methods import all_methods
 from segmend.networks import all_networks
 

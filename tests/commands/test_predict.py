@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +18,11 @@ import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
 from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.engine.run import Run, Task, configuration_of
+from segmend.engine.segmenter import Segmenter
 from segmend.methods import Supervised
-from segmend.run import Run, Task, configuration_of
+
+predict_module = importlib.import_module("segmend.commands.predict")
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -20], [0.3, 1.1, 0.2, 35], [-0.1, -0.2, 2.4, 7], [0, 0, 0, 1.0]])
 
@@ -43,6 +48,8 @@ class Threshold(Network):
 """
 """A network in a package of the user's own."""
 
+AS_IT_IS = Normalisation(mean=0, sd=1)
+
 
 @pytest.fixture(autouse=True)
 def cpu_only(monkeypatch):
@@ -54,10 +61,18 @@ def make_run(tmp_path, monkeypatch):
     """Writes a run whose network knows the answer."""
 
     def make(
-        patch=(8, 8, 8), spacing=None, labels=("background", "organ"), channels=("MR",), dimensions=3, **arguments
+        patch=(8, 8, 8),
+        spacing=None,
+        labels=("background", "organ"),
+        channels=("MR",),
+        dimensions=3,
+        normalisation=AS_IT_IS,
+        foreground_only=False,
+        **arguments,
     ):
         scan_axes = len(spacing) if spacing else len(patch)
-        preprocessing = Preprocessing(spacing or (None,) * scan_axes, (Normalisation(mean=0, sd=1),) * len(channels))
+        rules = (normalisation,) * len(channels)
+        preprocessing = Preprocessing(spacing or (None,) * scan_axes, rules, foreground_only)
         values = {name: value for name, value in zip(labels, (0, 7, 300), strict=False)}
         task = Task(tuple(channels), values, dimensions, patch, preprocessing, "")
         (tmp_path / "plugin").mkdir()
@@ -207,6 +222,39 @@ class TestProbabilities:
         label = values_of(out / "a.nii.gz")
         np.testing.assert_array_equal(label, np.array([0, 7, 300])[values.argmax(0)])
 
+    def test_names_that_would_share_a_file_are_refused_before_work(self, make_run, images, refused):
+        make_run(labels=("background", "kidney", "left_kidney"))
+        shutil.copy(images / "a_0000.nii.gz", images / "a_left_0000.nii.gz")
+        message = refused(images, "--probabilities")
+        clash = "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file"
+        assert clash in message
+
+    def test_cases_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
+        make_run()
+        shutil.copy(images / "a_0000.nii.gz", images / "A_0000.nii.gz")
+        assert re.search("differ in capitals|need maps of one file name", refused(images, "--probabilities"))
+
+    @pytest.mark.parametrize("shape", [(13, 11, 9), (13, 11, 1), (1, 11, 9), (1, 1, 1)])
+    @pytest.mark.parametrize("value", [0, 7, 3e38])
+    def test_scans_without_content(self, make_run, images, predict, write_scan, shape, value):
+        write_scan(images / "a_0000.nii.gz", np.full(shape, value, dtype=np.float32), OBLIQUE)
+        run = make_run(normalisation=Normalisation(), foreground_only=True)
+        assert run.task.preprocessing.foreground_only
+        out = predict(images, "--probabilities")
+        maps = [nibabel.load(path).get_fdata() for path in sorted((out / "probabilities").iterdir())]
+        np.testing.assert_allclose(sum(maps), 1, atol=1e-5)
+        assert not values_of(out / "a.nii.gz").any()
+
+    @pytest.mark.parametrize(
+        ("scale", "problem"),
+        [(torch.nan, "are not finite"), (3e38, "network: predicts values that are not numbers")],
+    )
+    def test_a_network_that_gives_no_numbers(self, make_run, images, refused, scale, problem):
+        run = make_run()
+        state = torch.load(run.last)["state_dict"]
+        torch.save({"state_dict": {name: torch.full_like(value, scale) for name, value in state.items()}}, run.last)
+        assert problem in refused(images)
+
     def test_not_without_being_asked(self, make_run, images, predict):
         make_run()
         assert [path.name for path in predict(images, "--probabilities", "false").iterdir()] == ["a.nii.gz"]
@@ -295,6 +343,22 @@ class TestErrors:
         (tmp_path / "empty" / "notes.txt").touch()
         assert "empty: holds no images" in refused(tmp_path / "empty")
 
+    def test_what_is_no_plain_file_is_not_left_out(self, make_run, images, refused):
+        make_run()
+        (images / "b_0000.nii.gz").symlink_to("../.git/annex/b")
+        assert "b_0000.nii.gz: does not exist; it is a link to ../.git/annex/b" in refused(images)
+        (images / "b_0000.nii.gz").unlink()
+        (images / "b_0000.nii.gz").mkdir()
+        assert "b_0000.nii.gz: is a folder, but a file is expected there" in refused(images)
+
+    def test_images_are_found_as_in_a_data_folder(self, make_run, images, refused):
+        make_run()
+        for name, problem in (("b.nii.gz", "is not named CASE_0000"), ("site/b_0000.nii.gz", "lies in a sub-folder")):
+            (images / name).parent.mkdir(exist_ok=True)
+            (images / name).touch()
+            assert f"{name}: {problem}" in refused(images)
+            (images / name).unlink()
+
     def test_too_few_files(self, make_run, images, refused):
         make_run(channels=("T1", "T2"))
         assert "a_0000.nii.gz: has 1 channels, but the run wants T1, T2." in refused(images)
@@ -347,3 +411,120 @@ class TestErrors:
         process.kill()
         assert process.wait() == -signal.SIGKILL
         assert not (tmp_path / "out").exists()
+
+
+class TestContinue:
+    """A class of its own for what is left when the command does not come to its end."""
+
+    @pytest.fixture
+    def many(self, images, write_scan):
+        """Four scans more."""
+        for number in range(1, 5):
+            array = np.random.default_rng(number).uniform(1, 200, (13, 11, 9)).astype(np.float32)
+            write_scan(images / f"b{number}_0000.nii.gz", array, OBLIQUE)
+        return images
+
+    @pytest.fixture
+    def stopped_at(self, monkeypatch):
+        """Sends a signal while the scan of some number is read; gives the names of all that are read."""
+
+        def install(number, signal_number=signal.SIGTERM):
+            read = []
+
+            def reading(files, task):
+                read.append(files[0].name.removesuffix("_0000.nii.gz"))
+                if len(read) == number:
+                    signal.raise_signal(signal_number)
+                return real(files, task)
+
+            monkeypatch.setattr(predict_module, "_read_scan", reading)
+            return read
+
+        real = predict_module._read_scan
+        return install
+
+    def test_a_stopped_command_leaves_what_is_finished_in_sight_and_continues(
+        self, make_run, many, predict, stopped_at, capsys, tmp_path, contents
+    ):
+        make_run()
+        stopped_at(3)
+        out = predict(many, "--probabilities", status=143)
+        error = capsys.readouterr().err
+        assert error.endswith(
+            "stopped by SIGTERM; run the same command again to continue (2 of 5 scans are predicted)\n"
+        )
+        assert {path.name for path in out.iterdir()} == {
+            *("a.nii.gz", "b1.nii.gz", "probabilities", "unfinished.txt", "finished.jsonl")
+        }
+        assert not [path for path in tmp_path.rglob(".*")]
+        before = contents(out)["a.nii.gz"]
+        read = stopped_at(0)
+        predict(many, "--probabilities")
+        assert read == ["b2", "b3", "b4"]
+        assert contents(out)["a.nii.gz"] == before
+        finished = contents(out)
+        assert len(finished) == 5 + 1 + 10
+        predict(many, "--probabilities", out="whole")
+        assert {name: data for name, (data, _) in finished.items() if name != "probabilities"} == {
+            name: data for name, (data, _) in contents(tmp_path / "whole").items() if name != "probabilities"
+        }
+
+    def test_other_arguments_do_not_continue_it(self, make_run, many, predict, stopped_at, capsys, contents):
+        make_run()
+        stopped_at(3)
+        out = predict(many, status=143)
+        before = contents(out)
+        stopped_at(0)
+        predict(many, "--flips", status=1)
+        assert "holds what another command has begun and not finished" in capsys.readouterr().err
+        assert contents(out) == before
+
+    def test_scans_that_have_changed_are_predicted_again(self, make_run, many, predict, stopped_at, write_scan):
+        make_run()
+        stopped_at(4, signal.SIGINT)
+        out = predict(many, status=130)
+        write_scan(many / "b1_0000.nii.gz", np.full((13, 11, 9), 150, np.float32), OBLIQUE)
+        (many / "a_0000.nii.gz").unlink()
+        read = stopped_at(0)
+        predict(many)
+        assert read == ["b1", "b3", "b4"]
+        assert sorted(path.name for path in out.iterdir()) == [f"b{number}.nii.gz" for number in range(1, 5)]
+        assert (values_of(out / "b1.nii.gz") == 7).all()
+
+    def test_it_is_not_evaluated_as_if_it_were_whole(self, make_run, many, predict, stopped_at, tmp_path, capsys):
+        make_run()
+        stopped_at(3)
+        out = predict(many, status=143)
+        words = ["--predictions", out, "--references", out, "--out", tmp_path / "scores.csv"]
+        assert main(["evaluate", *map(str, words)]) == 1
+        assert "is not complete: the command that writes it was stopped" in capsys.readouterr().err
+
+    def test_all_bad_scans_are_named_before_any_work(self, make_run, many, refused, write_scan, monkeypatch):
+        whole = (many / "b1_0000.nii.gz").read_bytes()
+        (many / "b1_0000.nii.gz").write_bytes(whole[:-100])
+        (many / "b3_0000.nii.gz").write_bytes(b"")
+        write_scan(many / "b4_0000.nii.gz", np.ones((8, 8), np.float32))
+        make_run()
+        monkeypatch.setattr(Segmenter, "classes", lambda *_: pytest.fail("began"))
+        message = refused(many)
+        assert "has 3 scans that cannot be used. Repair them or take them out.\n" in message
+        assert all(f"\n  {many}/b{number}_0000.nii.gz: " in message for number in (1, 3, 4))
+
+    def test_a_scan_that_proves_bad_later_does_not_cost_the_others(
+        self, make_run, many, predict, write_scan, capsys, contents
+    ):
+        array = np.full((13, 11, 9), 150, np.float32)
+        array[0, 0, 0] = np.nan
+        write_scan(many / "b2_0000.nii.gz", array, OBLIQUE)
+        make_run()
+        out = predict(many, status=1)
+        message = capsys.readouterr().err
+        assert (
+            f"b2_0000.nii.gz: holds voxels that are NaN or infinite (the labels of the others are in {out})" in message
+        )
+        before = contents(out)
+        assert {"a.nii.gz", "b1.nii.gz", "b3.nii.gz", "b4.nii.gz"} < set(before)
+        write_scan(many / "b2_0000.nii.gz", np.full((13, 11, 9), 150, np.float32), OBLIQUE)
+        predict(many)
+        assert contents(out)["b4.nii.gz"] == before["b4.nii.gz"]
+        assert len(list(out.iterdir())) == 5

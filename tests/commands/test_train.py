@@ -20,11 +20,11 @@ import yaml
 
 import segmend
 from segmend.cli import main
+from segmend.core.errors import InputError
 from segmend.data import cache as cache_module
-from segmend.errors import InputError
+from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
-from segmend.run import Run
 
 SHAPE = (24, 24, 20)
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
@@ -131,12 +131,83 @@ class TestResume:
         assert [int(row["step"]) for row in rows_of(whole)] == [1, 3, 6, 9, 10, 12, 15]
         assert sorted(path.name for path in killed.last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
 
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_signal_to_all_its_processes_loses_at_most_a_step(
+        self, make_folder, train, words, tmp_path, number, status
+    ):
+        """As batch systems and terminals send it, also to the processes that load data."""
+        root = make_folder(shape=SHAPE, table=QUALITIES)
+        arguments = [*TINY_UNET, "--iterations", 400, "--checkpoint_every", 400, "--workers", 2]
+        run = Run(tmp_path / "stopped")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "segmend", *words(root, *arguments, out="stopped")],
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        while process.poll() is None and not run.log.exists():
+            time.sleep(0.002)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == status
+        step = checkpoint(run.last)["global_step"]
+        assert 0 < step < 400
+        assert err.decode().endswith(f"run the same command again to continue from step {step}\n")
+        assert not list(run.path.rglob(".*"))
+        train(root, *arguments, out="stopped")
+        whole = train(root, *arguments, out="whole")
+        assert_same_bits(run.last, whole.last)
+        assert run.log.read_bytes() == whole.log.read_bytes()
+
     def test_a_finished_run_is_not_repeated(self, make_folder, train, contents):
         root = make_folder()
         run = train(root, *TINY_UNET, "--iterations", 2)
         before = contents(run.path)
         train(root, *TINY_UNET, "--iterations", 2)
         assert contents(run.path) == before
+
+    def test_a_finished_run_says_so(self, make_folder, train, words, capsys):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 2)
+        capsys.readouterr()
+        train(root, *TINY_UNET, "--iterations", 2)
+        assert f"{run.path} is finished already; nothing to do" in capsys.readouterr().err.replace("\n", "")
+
+    @pytest.mark.parametrize(
+        ("changed", "named"),
+        [
+            ("labelsTr/case_1.nii.gz", "the label of case case_1 has changed"),
+            ("imagesTr/case_2_0000.nii.gz", "the images of case case_2 has changed"),
+            ("cases.csv", "the quality of case case_1 has changed"),
+        ],
+    )
+    def test_a_finished_run_does_not_pass_for_one_on_changed_data(
+        self, make_folder, train, words, capsys, write_scan, contents, changed, named
+    ):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 1)
+        before = contents(run.path)
+        if changed == "cases.csv":
+            (root / changed).write_text("case,quality\ncase_1,expert\n")
+        else:
+            random = np.random.default_rng(9).integers(0, 2, (20, 18, 16)).astype(np.uint8)
+            write_scan(root / changed, random, np.diag([1.0, 1.0, 1.5, 1.0]))
+        capsys.readouterr()
+        assert main(words(root, *TINY_UNET, "--iterations", 1)) == 1
+        assert f"{run.path}: was trained on other data: {named}" in capsys.readouterr().err
+        assert contents(run.path) == before
+
+    def test_a_finished_run_of_an_earlier_version_is_known_by_its_fingerprint(
+        self, make_folder, train, words, capsys, write_scan
+    ):
+        root = make_folder()
+        run = train(root, *TINY_UNET, "--iterations", 1)
+        (run.path / "data.json").unlink()
+        train(root, *TINY_UNET, "--iterations", 1)
+        label = np.random.default_rng(9).integers(0, 2, (20, 18, 16)).astype(np.uint8)
+        write_scan(root / "labelsTr" / "case_1.nii.gz", label, np.diag([1.0, 1.0, 1.5, 1.0]))
+        capsys.readouterr()
+        assert main(words(root, *TINY_UNET, "--iterations", 1)) == 1
+        assert f"{run.path}: was trained on other data." in capsys.readouterr().err
 
     def test_what_does_not_change_the_result_may_differ(self, make_folder, train, contents):
         root = make_folder()
@@ -280,7 +351,7 @@ class TestReproduction:
 WITNESS = """
 import json, os
 from pathlib import Path
-from segmend.learner import Learner
+from segmend.engine.learner import Learner
 
 cases, step = [], Learner.training_step
 
@@ -467,6 +538,17 @@ class TestErrors:
         assert "method PLIL: takes 2 expert + 2 noisy samples a batch" in message
         assert "there is no expert training case (0 expert, 3 noisy, 0 none). Mark cases in" in message
 
+    def test_cases_without_a_label_are_counted_and_the_first_is_named(self, make_folder, refused):
+        root = make_folder(unlabelled=("case_2", "case_3"))
+        said = refused(root, *TINY_VNET, "--patch", 17, 16, 30)
+        assert "2 of 3 training cases have no label (first: case_2)" in said
+
+    def test_a_label_that_no_case_uses(self, make_folder, refused):
+        root = make_folder()
+        (root / "labelsTr" / "case_2.nii.gz").rename(root / "labelsTr" / "Case_2.nii.gz")
+        said = refused(root, *TINY_VNET)
+        assert "labelsTr/Case_2.nii.gz: is the label of no case, so it is not used. Rename it case_2.nii.gz" in said
+
     def test_no_training_case(self, make_folder, refused):
         root = make_folder(cases=("a",), table="case,split\na,test\n")
         assert "has no training case. Mark some as 'train' in cases.csv." in refused(root, *TINY_VNET)
@@ -526,9 +608,9 @@ class TestErrors:
             (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
             (["--iteration", 2], "there is no argument --iteration. Did you mean --iterations"),
             (["--augmentation.rotations", 2], "Did you mean --augmentation.rotation"),
-            (["--iterations", "many"], "--iterations is many. Give a whole number."),
-            (["--precision", "16"], "--precision is 16. Give 'auto' or '32' or 'bf16'."),
-            (["--spacing", "nativ"], "--spacing is nativ. Give numbers or 'native' or 'auto'."),
+            (["--iterations", "many"], "--iterations must be a whole number, got 'many'."),
+            (["--precision", "16"], "--precision must be auto, 32 or bf16, got '16'. Choose from auto, 32, bf16."),
+            (["--spacing", "nativ"], "--spacing must be native, auto or numbers, got 'nativ'."),
             (["--augmentation.zoom", 2], "augmentation.zoom: 2.0 is not usable. Give a number from 0 to below 1."),
             (
                 ["--optimisation.learning_rate", 0],

@@ -15,17 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.configuration import described, rebuilt
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.configuration import described, rebuilt
+from segmend.core.masks import IGNORE
 from segmend.functional.ramps import ema_decay
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
 from segmend.methods import Method, Step, all_methods
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
 from segmend.networks.blocks import channel_dropout, conv_blocks, convolution, doubling, halving
-from segmend.parts.ema import EMATeacher
 
 METHODS = all_methods()
 OWN = {"OffsetCorrection"}

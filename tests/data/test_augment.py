@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from segmend.data.augment import Augmentation
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION, Augmentation
 from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Zoom
-from segmend.functional.voxel import IGNORE
 
-EVERYTHING = Augmentation(rotation=30, zoom=0.2, contrast=0.3, brightness=0.4, noise=0.2)
+EVERYTHING = replace(LEFT_ATRIUM_PROTOCOL, rotation=30, zoom=0.2, contrast=0.3, brightness=0.4, noise=0.2)
 
 
 def rng(*seed: int) -> np.random.Generator:
@@ -32,11 +33,11 @@ def drawn(augmentation: Augmentation, count: int, shape: tuple[int, ...], kind: 
     return [part for part in warp.warps if isinstance(part, kind)]
 
 
-def test_the_defaults_only_move_voxels_of_image_and_label_together() -> None:
+def test_the_left_atrium_protocol_only_moves_voxels_of_image_and_label_together() -> None:
     label = torch.arange(4 * 6 * 6 * 3).view(4, 6, 6, 3)
     image = label.unsqueeze(1).float()
-    warp = Augmentation().draw(rng(), 4, (6, 6, 3))
-    moved_image, moved_label = Augmentation().apply(image, label, warp, rng())
+    warp = LEFT_ATRIUM_PROTOCOL.draw(rng(), 4, (6, 6, 3))
+    moved_image, moved_label = LEFT_ATRIUM_PROTOCOL.apply(image, label, warp, rng())
     assert warp.exact
     assert torch.equal(moved_image[:, 0].long(), moved_label)
     assert torch.equal(moved_label.flatten(1).sort(1).values, label.flatten(1))
@@ -44,8 +45,30 @@ def test_the_defaults_only_move_voxels_of_image_and_label_together() -> None:
     assert torch.equal(warp.inverse()(moved_image), image)
 
 
+@pytest.mark.parametrize(("classes", "mirrored"), [(2, True), (3, False), (20, False)])
+def test_mirroring_is_used_by_default_only_where_it_confuses_no_classes(classes: int, mirrored: bool) -> None:
+    resolved = Augmentation().for_classes(classes)
+    assert (resolved.quarter_turns, resolved.flips) == (mirrored, mirrored)
+    kinds = {type(warp) for warp in resolved.draw(rng(), 2, (6, 6, 3)).warps}
+    assert (QuarterTurn in kinds) is mirrored
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_is_asked_for_is_kept_for_any_number_of_classes(asked: bool) -> None:
+    for classes in (2, 3):
+        resolved = Augmentation(quarter_turns=asked, flips=asked, noise=0.3).for_classes(classes)
+        assert resolved == Augmentation(quarter_turns=asked, flips=asked, noise=0.3)
+
+
+def test_axes_are_not_mirrored_while_the_number_of_classes_is_unknown() -> None:
+    (flip,) = drawn(Augmentation(), 50, (6, 6), Flip)
+    assert drawn(Augmentation(), 50, (6, 6), QuarterTurn) == []
+    label = torch.arange(36).view(1, 6, 6).expand(50, 6, 6)
+    assert torch.equal(flip(label, mode="nearest", fill=IGNORE), label)
+
+
 def test_the_left_atrium_protocol_turns_then_flips_once() -> None:
-    warp = Augmentation().draw(rng(), 4000, (112, 112, 80))
+    warp = LEFT_ATRIUM_PROTOCOL.draw(rng(), 4000, (112, 112, 80))
     assert isinstance(warp, Compose)
     turn, flip = warp.warps
     assert isinstance(turn, QuarterTurn)
@@ -60,24 +83,24 @@ def test_the_left_atrium_protocol_turns_then_flips_once() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 10), (8, 10, 10)])
 def test_a_plane_that_is_not_square_only_gets_half_turns(shape: tuple[int, ...]) -> None:
-    (turn,) = drawn(Augmentation(), 200, shape, QuarterTurn)
+    (turn,) = drawn(LEFT_ATRIUM_PROTOCOL, 200, shape, QuarterTurn)
     assert Counter(turn.turns.tolist()).keys() == {0, 2}
     image, label = sample(200, *shape)
-    Augmentation().apply(image, label, Augmentation().draw(rng(), 200, shape), rng())
+    LEFT_ATRIUM_PROTOCOL.apply(image, label, LEFT_ATRIUM_PROTOCOL.draw(rng(), 200, shape), rng())
 
 
 def test_nothing_is_done_that_was_not_asked_for() -> None:
-    none = Augmentation(quarter_turns=False, flips=False)
+    none = NO_AUGMENTATION
     image, label = sample(3, 5, 7, 4)
     new_image, new_label = none.apply(image, label, none.draw(rng(), 3, (5, 7, 4)), rng())
     assert torch.equal(new_image, image)
     assert torch.equal(new_label, label)
-    assert drawn(Augmentation(flips=False), 3, (5, 5), Rotation) == []
-    assert drawn(Augmentation(), 3, (5, 5), Zoom) == []
+    assert drawn(replace(LEFT_ATRIUM_PROTOCOL, flips=False), 3, (5, 5), Rotation) == []
+    assert drawn(LEFT_ATRIUM_PROTOCOL, 3, (5, 5), Zoom) == []
 
 
 def test_angles_and_factors_stay_in_their_range_and_fill_it() -> None:
-    augmentation = Augmentation(rotation=15, zoom=0.2)
+    augmentation = replace(LEFT_ATRIUM_PROTOCOL, rotation=15, zoom=0.2)
     (rotation,) = drawn(augmentation, 4000, (9, 9, 9), Rotation)
     assert rotation.plane == (0, 1)
     assert rotation.degrees.abs().max() <= 15
@@ -121,7 +144,7 @@ def test_a_batch_is_a_function_of_the_generators_seed() -> None:
 
 def test_a_warp_can_be_replayed() -> None:
     image, label = sample(3, 10, 10, 6)
-    geometry = Augmentation(rotation=20, zoom=0.1)
+    geometry = replace(LEFT_ATRIUM_PROTOCOL, rotation=20, zoom=0.1)
     used, unused = rng(3), rng(3)
     warp = geometry.draw(rng(), 3, (10, 10, 6))
     first = geometry.apply(image, label, warp, used)
@@ -131,7 +154,7 @@ def test_a_warp_can_be_replayed() -> None:
 
 
 def test_contrast_multiplies_each_channel_of_each_sample() -> None:
-    plain = Augmentation(quarter_turns=False, flips=False, contrast=0.3)
+    plain = replace(NO_AUGMENTATION, contrast=0.3)
     image, label = sample(200, 4, 4)
     changed, _ = plain.apply(image, label, plain.draw(rng(), 200, (4, 4)), rng())
     factors = (changed / image).flatten(2)
@@ -142,7 +165,7 @@ def test_contrast_multiplies_each_channel_of_each_sample() -> None:
 
 
 def test_brightness_shifts_each_channel_of_each_sample() -> None:
-    plain = Augmentation(quarter_turns=False, flips=False, brightness=0.5)
+    plain = replace(NO_AUGMENTATION, brightness=0.5)
     image, label = sample(200, 4, 4)
     changed, _ = plain.apply(image, label, plain.draw(rng(), 200, (4, 4)), rng())
     shifts = (changed - image).flatten(2)
@@ -153,7 +176,7 @@ def test_brightness_shifts_each_channel_of_each_sample() -> None:
 
 
 def test_noise_is_gaussian_of_a_strength_drawn_for_each_sample() -> None:
-    plain = Augmentation(quarter_turns=False, flips=False, noise=0.3)
+    plain = replace(NO_AUGMENTATION, noise=0.3)
     image, label = sample(60, 30, 30)
     changed, new_label = plain.apply(image, label, plain.draw(rng(), 60, (30, 30)), rng())
     noise = (changed - image).flatten(1)

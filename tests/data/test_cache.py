@@ -3,19 +3,21 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data import cache as module
 from segmend.data.cache import PreparedCase, default_cache, digest_of, prepare, remember
-from segmend.data.case import Case, Quality
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
 
 PREPROCESSING = Preprocessing((None, None, None), (Normalisation(),))
 
@@ -220,6 +222,82 @@ class TestSafety:
             prepare(folder, folder.cases, PREPROCESSING, tmp_path / "cache")
 
 
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def turn(file: Path) -> None:
+    """The same number of bytes, in another shape."""
+    np.save(file, np.load(file).T.copy())
+
+
+def make_float64(file: Path) -> None:
+    np.save(file, np.load(file).astype(np.float64))
+
+
+def pickle(file: Path) -> None:
+    np.save(file, np.array([{"a": "trap"}], dtype=object), allow_pickle=True)
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", [cut, empty, Path.unlink, turn, make_float64, pickle])
+    @pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npy"])
+    def test_an_entry_is_made_anew(self, make_folder, prepared, tmp_path, damage, name):
+        root = make_folder(cases=("a",))
+        (before,) = prepared(root)
+        expected = [np.array(part) for part in (before.image, before.label, before.foreground)]
+        (file,) = (tmp_path / "cache").glob(f"??/*/{name}")
+        damage(file)
+        (after,) = prepared(root)
+        for found, array in zip((after.image, after.label, after.foreground), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
+        assert not list((tmp_path / "cache" / "unfinished").iterdir())
+
+    @pytest.mark.parametrize("text", ["", "[1, 2", "[]", "{}", "null", "{'values': 1}"])
+    @pytest.mark.parametrize("name", ["value.json", "marks.json"])
+    def test_a_value_is_made_anew(self, tmp_path, name, text):
+        remember(tmp_path, "key", lambda: {"values": 1})
+        (tmp_path / "ke" / "key" / name).write_text(text)
+        assert remember(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
+        assert remember(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
+
+    def test_an_entry_that_lost_everything(self, tmp_path):
+        (tmp_path / "ke" / "key").mkdir(parents=True)
+        assert remember(tmp_path, "key", lambda: {"values": 1}) == {"values": 1}
+
+    def test_a_whole_entry_needs_no_right_to_write(self, tmp_path, monkeypatch):
+        remember(tmp_path, "key", lambda: {"values": 1})
+        monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("written"))
+        assert remember(tmp_path, "key", lambda: pytest.fail("made twice")) == {"values": 1}
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        code = f"""
+import os, signal
+from pathlib import Path
+from segmend.data.cache import remember
+remember(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.SIGKILL))
+"""
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+        remember(tmp_path, "other", lambda: {"values": 1})
+        (tmp_path / "unfinished" / ".segmend-lock.gone").touch()
+        remember(tmp_path, "other", lambda: pytest.fail("made twice"))
+        assert not list((tmp_path / "unfinished").iterdir())
+
+    def test_a_place_that_cannot_be_written_to_names_the_argument(self, tmp_path, monkeypatch):
+        def refuse(*_, **__):
+            raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "unfinished"))
+
+        monkeypatch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(
+            InputError, match=r"cannot be written to\. Choose .*; or give .* by --cache or .* SEGMEND_C"
+        ):
+            remember(tmp_path, "key", dict)
+
+
 class TestRemember:
     def test_makes_a_value_once(self, tmp_path):
         made = []
@@ -256,3 +334,18 @@ def test_default_cache(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "home" / ".cache" / "segmend"
     monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "own"))
     assert default_cache() == tmp_path / "own"
+    for name in ("XDG_CACHE_HOME", "SEGMEND_CACHE"):  # empty is as good as not set
+        monkeypatch.setenv(name, "")
+    assert default_cache() == tmp_path / "home" / ".cache" / "segmend"
+
+
+def test_without_a_home_the_argument_is_named(monkeypatch):
+    monkeypatch.delenv("SEGMEND_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(InputError, match=r"--cache: .* no home folder\. Give a folder .* SEGMEND_CACHE"):
+        default_cache()

@@ -9,10 +9,11 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.data import check
 from segmend.data.check import load_case, problems_of_case, problems_of_folder, survey_folder
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
 
 SHAPE = (20, 18, 16)
 AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
@@ -90,7 +91,7 @@ class TestFiles:
     @pytest.mark.parametrize("name", ["imagesTr/case_2_0000.nii.gz", "labelsTr/case_2.nii.gz"])
     def test_a_truncated_file(self, make_folder, name):
         root = make_folder()
-        (root / name).write_bytes((root / name).read_bytes()[:-700])
+        (root / name).write_bytes((root / name).read_bytes()[:-100])
         assert the_problem(root) == (
             f"{name}: cannot be read; it is damaged, truncated or of another format. Copy or export it again."
         )
@@ -219,6 +220,47 @@ class TestPlace:
         picture.SetSpacing((0.085, 0.085))  # 300 dots per inch; the label keeps 1 mm
         SimpleITK.WriteImage(picture, str(root / "imagesTr" / "case_1_0000.tif"))
         assert problems_of_folder(root) == []
+
+    def test_what_lies_elsewhere_is_refused_before_its_voxels_are_read(self, make_folder, write_scan, monkeypatch):
+        root = make_folder(channels=("T1", "T2"))
+        write_scan(root / "labelsTr" / "case_1.nii.gz", self.label(root).T, AFFINE)
+        write_scan(root / "imagesTr" / "case_2_0001.nii.gz", np.ones((9, 9, 9)), AFFINE)
+        read = []
+        for name in ("read_image", "read_label"):
+            function = getattr(check, name)
+            monkeypatch.setattr(
+                check, name, lambda path, function=function: (read.append(path.name), function(path))[1]
+            )
+        assert len(problems_of_folder(root)) == 2
+        assert not {"case_1.nii.gz", "case_2_0001.nii.gz"} & set(read)
+        assert {"case_1_0000.nii.gz", "case_2_0000.nii.gz"} < set(read)
+
+    def test_what_was_assumed_of_headers_is_a_remark(self, make_folder):
+        root = make_folder()
+        for path in root.rglob("*.nii.gz"):
+            scan = nibabel.load(path)
+            scan.header.set_xyzt_units("micron")
+            nibabel.save(scan, path)
+        survey = survey_folder(root)
+        assert survey.problems == []
+        (remark,) = survey.remarks
+        assert remark.problem == "is in micrometres, which were converted to mm; the same holds for 2 more scans"
+        assert {grid.spacing for grid in survey.grids.values()} == {(0.001, 0.001, 0.0015)}
+
+    def test_big_endian_files_are_as_good(self, make_folder):
+        root = make_folder()
+        folder = DataFolder.open(root)
+        before = [load_case(case, folder) for case in folder.cases]
+        for path in root.rglob("*.nii.gz"):
+            scan = nibabel.load(path)
+            header = nibabel.Nifti1Header(endianness=">")
+            header.set_data_dtype(">i2")
+            content = nibabel.Nifti1Image(np.asarray(scan.dataobj).astype(">i2"), scan.affine, header)
+            nibabel.save(content, path)
+        for case, old in zip(folder.cases, before, strict=True):
+            new = load_case(case, folder)
+            assert new.image.tobytes() == old.image.tobytes()
+            assert new.label.tobytes() == old.label.tobytes()
 
 
 class TestDimensions:

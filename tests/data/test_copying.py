@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
 from segmend.data.copying import copy_files, write_cases
 from segmend.data.folder import DataFolder
 
@@ -23,7 +24,7 @@ def data(make_folder: Callable[..., Path]) -> Path:
 def test_images_are_links_and_labels_are_files_of_their_own(data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    copy_files(data, copy)
+    copy_files(data, copy, DataFolder.open(data).cases)
     files = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
     assert files == {
         *(f"{folder}/{case}.nii.gz" for folder in ("labelsTr", "labelsTr_ann") for case in "ab"),
@@ -43,7 +44,7 @@ def test_images_are_copied_where_there_are_no_links(
         raise OSError("cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    copy_files(data, tmp_path)
+    copy_files(data, tmp_path, DataFolder.open(data).cases)
     image = tmp_path / "imagesTr" / "a_0000.nii.gz"
     assert image.read_bytes() == (data / "imagesTr" / "a_0000.nii.gz").read_bytes()
     assert not image.samefile(data / "imagesTr" / "a_0000.nii.gz")
@@ -55,9 +56,19 @@ def test_links_in_the_data_are_followed(data: Path, tmp_path: Path) -> None:
     image.symlink_to(Path("..") / "elsewhere.nii.gz")
     copy = tmp_path / "far" / "away"
     copy.mkdir(parents=True)
-    copy_files(data, copy)
+    copy_files(data, copy, DataFolder.open(data).cases)
     assert not (copy / "imagesTr" / image.name).is_symlink()
     assert (copy / "imagesTr" / image.name).samefile(data / "elsewhere.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/t_0000.nii.gz"])
+def test_a_file_that_has_gone_meanwhile_is_named(data: Path, tmp_path: Path, name: str) -> None:
+    cases = DataFolder.open(data).cases
+    (data / name).unlink()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with pytest.raises(InputError, match=rf"{name}: is no longer there\. Restore it"):
+        copy_files(data, copy, cases)
 
 
 def test_cases_are_read_as_they_were_written(data: Path) -> None:

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from segmend.core.errors import InputError
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation
-from segmend.errors import InputError
 
 FINGERPRINT = Fingerprint(
     spacing=(1.0, 0.5, 0.7), shape=(100, 80, 60), content=1.0, foreground=((-5.0, 95.0, 40.0, 20.0),) * 2
@@ -53,6 +53,14 @@ class TestTake:
         values = np.arange(500)
         assert first == pytest.approx((*np.percentile(values, [0.5, 99.5]), values.mean(), values.std()))
         assert second == pytest.approx((*np.percentile(-2 * values, [0.5, 99.5]), -499, 2 * values.std()))
+
+    def test_statistics_of_the_largest_numbers_are_finite(self, make_folder, write_scan):
+        root = make_folder(cases=("a",), channels=("CT",))
+        image = np.random.default_rng(0).normal(0, 1e38, (20, 18, 16)).clip(-3e38, 3e38).astype(np.float32)
+        write_scan(root / "imagesTr" / "a_0000.nii.gz", image, np.diag([1, 1, 1.5, 1]))
+        (statistics,) = take_fingerprint(DataFolder.open(root)).foreground
+        assert np.isfinite(statistics).all()
+        assert statistics[3] == pytest.approx(1e38, rel=0.2)
 
     def test_hidden_labels_do_not_count(self, make_folder):
         hidden = take_fingerprint(

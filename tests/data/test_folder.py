@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import string
+import unicodedata
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.data.folder import DataFolder, read_folder
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
+from segmend.data.raters import find_raters
+from segmend.data.remarks import unused_raters
 
 
 def messages(root, cases=None) -> list[str]:
@@ -150,6 +155,125 @@ class TestLayout:
         (message,) = messages(root)
         assert "imagesTs/case_2_0000.nii.gz: has the name of the training case 'case_2'. Rename one" in message
 
+    @pytest.mark.parametrize("kind", ["dangling", "loop", "pipe", "folder"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "labelsTr/case_1.nii.gz",
+            "labelsTs/t.nii.gz",
+            "labelsTr_ann/case_1.nii.gz",
+            "imagesTr/case_1_0000.nii.gz",
+            "cases.csv",
+            "dataset.json",
+        ],
+    )
+    def test_what_is_no_plain_file_is_not_absent(self, make_folder, name, kind):
+        root = make_folder(test_cases=("t",), raters=("ann",), table="case\ncase_1\n")
+        path = root / name
+        path.unlink()
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(path.name if kind == "loop" else "gone")
+        problem = f"is a {kind}" if kind in ("pipe", "folder") else "does not exist; it is a link "
+        assert any(message.startswith(f"{path}: {problem}") for message in messages(root))
+
+    @pytest.mark.parametrize("name", ["imagesTr", "imagesTs", "labelsTr", "labelsTs", "labelsTr_ann", "labelsTr_clean"])
+    @pytest.mark.parametrize("kind", ["dangling", "loop", "pipe"])
+    def test_what_is_no_folder_is_not_absent(self, make_folder, name, kind):
+        root = make_folder(test_cases=("t",), raters=("ann", "clean"))
+        path = root / name
+        shutil.rmtree(path)
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(path.name if kind == "loop" else "gone")
+        problem = "is not a folder, but a pipe" if kind == "pipe" else "does not exist; it is a link "
+        assert any(message.startswith(f"{path}: {problem}") for message in messages(root))
+
+    @pytest.mark.parametrize("name", ["", "imagesTr", "imagesTs", "labelsTr", "labelsTs", "labelsTr_ann"])
+    def test_folders_that_may_not_be_read_are_not_absent(self, make_folder, monkeypatch, name):
+        root = make_folder(test_cases=("t",), raters=("ann",))
+        closed, may = root / name, os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: path != closed and may(path, mode))
+        assert f"{closed}: may not be read by you. Ask its owner" in messages(root)[0]
+
+    def test_a_label_that_no_case_uses_is_an_error(self, make_folder):
+        root = make_folder(test_cases=("t",), raters=("ann", "clean"))
+        for name in ("labelsTr/case_9", "labelsTr/t", "labelsTs/case_1", "labelsTr_ann/x", "labelsTr_clean/y"):
+            (root / f"{name}.nii.gz").touch()
+        assert [message.removeprefix(f"{root}/").split(".")[0] for message in messages(root)] == [
+            "labelsTr/case_9",
+            "labelsTr/t",
+            "labelsTs/case_1",
+            "labelsTr_ann/x",
+            "labelsTr_clean/y",
+        ]
+
+    def test_labels_of_test_cases_without_scans(self, make_folder):
+        root = make_folder(test_cases=("t", "u"))
+        shutil.rmtree(root / "imagesTs")
+        (message,) = messages(root)
+        assert "imagesTs: holds no images, but labelsTs holds labels" in message
+
+    def test_test_cases_without_labels(self, make_folder):
+        root = make_folder(test_cases=("t",))
+        shutil.rmtree(root / "labelsTs")
+        assert [case.quality for case in DataFolder.open(root).select(Split.TEST)] == [Quality.NONE]
+
+    def test_names_are_compared_in_one_unicode_form(self, make_folder):
+        composed, decomposed = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+        root = make_folder(cases=(decomposed,), raters=("José",), table=f"case,annotator\n{composed},José\n")
+        (root / "labelsTr_José").rename(root / unicodedata.normalize("NFD", "labelsTr_José"))
+        (case,) = DataFolder.open(root).cases
+        assert case.name == composed
+        assert case.label
+        assert case.label.is_file()
+        assert case.annotator == "José"
+
+    @pytest.mark.parametrize("name", ["Cases.csv", "cases.CSV", "cases.csv.txt", "cases.xlsx", "cases.tsv", "case.csv"])
+    def test_a_table_that_would_not_be_read(self, make_folder, name):
+        root = make_folder()
+        (root / name).write_text("case,quality\ncase_1,expert\n")
+        (message,) = messages(root)
+        assert f"{name}: is not read, as the table of cases is cases.csv" in message
+        (root / "cases.csv").write_text("case\n")
+        assert messages(root) == []
+
+    def test_a_test_case_whose_name_differs_in_capitals_from_that_of_a_training_case(self, make_folder):
+        root = make_folder(test_cases=("Case_2",))
+        (message,) = messages(root)
+        assert "imagesTs/Case_2_0000.nii.gz: has the name of the training case 'case_2'" in message
+
+    def test_the_description_is_kept_as_it_was_read(self, make_folder):
+        root = make_folder()
+        content = (root / "dataset.json").read_bytes()
+        folder = DataFolder.open(root)
+        (root / "dataset.json").unlink()
+        assert folder.description == content
+
+
+class TestTruth:
+    """The true labels of a corrupted folder are for judging: no table, remark or rater leads to them."""
+
+    @pytest.mark.parametrize("annotator", ["clean", "Clean", "CLEAN"])
+    @pytest.mark.parametrize("corrupted", [True, False])
+    def test_is_no_annotator(self, make_folder, annotator, corrupted):
+        table = f"case,annotator\ncase_1,{annotator}\n"
+        root = make_folder(raters=("clean",) if corrupted else (), table=table)
+        (message,) = messages(root)
+        assert f"line 2: annotator is '{annotator}', but labelsTr_{annotator} is for the true labels" in message
+
+    def test_is_not_offered(self, make_folder):
+        root = make_folder(raters=("clean",), unlabelled=())
+        (root / "labelsTr" / "case_2.nii.gz").unlink()
+        folder = DataFolder.open(root)
+        assert list(unused_raters(folder)) == []
+        assert list(find_raters(folder)) == ["labelsTr"]
+        assert all("clean" not in str(case.label) for case in folder.cases)
+
 
 class TestDescription:
     @pytest.mark.parametrize(
@@ -177,6 +301,28 @@ class TestDescription:
             ({"labels": {"background": 0, "a": -1}}, "labels must map names to whole numbers"),
             ({"labels": {"background": 0, "a": 65536}}, "labels must map names to whole numbers"),
             ({"labels": {"0": "background", "1": "a", "2": "a"}}, "two labels share a name"),
+            ({"labels": {"0": "background", "1": ["organ"]}}, "class is ['organ'], which is not a name"),
+            ({"labels": {"0": "background", "1": {}}}, "class is {}, which is not a name"),
+            ({"labels": {"0": "background", "1": 1}}, "class is 1, which is not a name"),
+            ({"labels": {"0": "background", "9" * 5000: "organ"}}, "labels must map names to whole numbers"),
+            ({"labels": {"background": 0, "organ": 1.0}}, "labels must map names to whole numbers"),
+            ({"labels": {"background": 0, "": 1}}, "class '' is empty"),
+            ({"labels": {"background": 0, "a\0b": 1}}, "holds the character U+0000"),
+            ({"labels": {"background": 0, "\ud800": 1}}, "holds the character U+D800"),
+            ({"labels": {"background": 0, "x" * 5000: 1}}, "has 5000 bytes"),
+            ({"labels": {"background": 0, "Organ": 1, "organ": 2}}, "differ in capitals or Unicode form only"),
+            ({"labels": {"background": 0, "organ": 1, "Ignore": 2}}, "a class is called 'Ignore'. Write 'ignore'"),
+            ({"channel_names": {"5": "MR"}}, "channel_names are numbered 5. Number them 0, 1, 2"),
+            ({"channel_names": {"0": "MR", "2": "CT"}}, "channel_names are numbered 0, 2"),
+            ({"channel_names": {"0": "MR", "00": "CT"}}, "channel_names are numbered 0, 0"),
+            ({"channel_names": {"9" * 5000: "MR"}}, "has no usable channel_names"),
+            ({"channel_names": {"0": {"name": "MR"}}}, "channel is {'name': 'MR'}, which is not a name"),
+            ({"channel_names": {"0": ""}}, "channel '' is empty"),
+            ({"channel_names": {"0": 3}}, "channel is 3, which is not a name"),
+            ({"channel_names": {"0": "\udfff"}}, "holds the character U+DFFF"),
+            ({"name": ["x"]}, "name is ['x'], which is not a name"),
+            ({"name": "x" * 5000}, "name 'xxx"),
+            ({"file_ending": True}, "file_ending is True"),
         ],
     )
     def test_what_is_wrong_is_said(self, make_folder, changes, message):
@@ -258,12 +404,26 @@ class TestTable:
                 "line 2: quality is 'noisy', but there is no label. Add the label, or write",
             ),
             ("case,annotator\ncase_3,ann\n", "line 2: annotator 'ann' drew no label "),
+            ("case,annotator\ncase_1,a/../../victim\n", "line 2: annotator 'a/../../victim' cannot be the name of a"),
+            ("case,annotator\ncase_1,..\n", "line 2: annotator '..' cannot be the name of a folder"),
+            ("case,annotator\ncase_1,a\\b\n", "cannot be the name of a folder"),
+            ("case,annotator\ncase_1," + "x" * 5000 + "\n", "has 5000 bytes"),
+            ("case,annotator\ncase_1,Ann\n", "annotator is 'Ann', but the folder is called labelsTr_ann. Write 'ann'"),
+            ("case,split\n,val\n", "cases.csv line 2: names no case"),
+            ("case,split\nCASE_1,val\n", "line 2: case 'CASE_1' has no image. Did you mean case_1?"),
+            ("case,split\ncase_1.nii.gz,val\n", "case 'case_1.nii.gz' has no image. Did you mean case_1?"),
             ("case,split\ncase_1,val,expert\n", "line 2: has more cells than there are columns. Quote cells"),
         ],
     )
     def test_what_is_wrong_is_said(self, make_folder, table, message):
         root = make_folder(table=table, unlabelled=("case_3",), raters=("ann",))
         assert any(message in found for found in messages(root))
+
+    def test_as_spreadsheets_write_it(self, make_folder):
+        table = "\ufeffCase; Split ;QUALITY;;\r\ncase_1;Val; Expert ;;\r\n;;;;\r\ncase_2;TRAIN;None;;\r\n"
+        first, second, _ = DataFolder.open(make_folder(table=table)).cases
+        assert (first.split, first.quality) == (Split.VAL, Quality.EXPERT)
+        assert (second.split, second.quality) == (Split.TRAIN, Quality.NONE)
 
     def test_every_wrong_line_is_found(self, make_folder):
         root = make_folder(table="case,split,colour\ncase_1,vall,red\ncase_9,val,red\ncase_3,tset,red\n")

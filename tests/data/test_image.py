@@ -3,7 +3,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import resource
 import struct
+import sys
 
 import nibabel
 import numpy as np
@@ -12,6 +14,7 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.image import (
     ENDINGS,
     PICTURES,
@@ -24,10 +27,14 @@ from segmend.data.image import (
     write_label,
     write_map,
 )
-from segmend.errors import InputError
 
 PLACED = [ending for ending in ENDINGS if ending not in PICTURES]
 ALL = [(ending, 3) for ending in PLACED] + [(ending, 2) for ending in ENDINGS]
+
+
+def peak_memory() -> float:
+    """Most bytes that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def oblique(dimensions: int) -> np.ndarray:
@@ -89,6 +96,24 @@ class TestReading:
         values, _ = read_label(label)
         assert np.issubdtype(values.dtype, np.integer)
         np.testing.assert_array_equal(values, voxels(3))
+
+    @pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
+    @pytest.mark.parametrize("noise", [1e-7, -1e-7, 9e-4])
+    def test_labels_that_miss_whole_numbers_by_rounding_are_rounded(self, tmp_path, write_scan, ending, noise):
+        path = write_scan(tmp_path / f"label{ending}", voxels(3) + noise)
+        np.testing.assert_array_equal(read_label(path)[0], voxels(3))
+
+    def test_small_fractions_alone_are_no_label(self, tmp_path, write_scan):
+        path = write_scan(tmp_path / "label.nii.gz", voxels(3) * 1e-6)
+        with pytest.raises(InputError, match=r"not whole numbers, but fractions below 0\.001 only"):
+            read_label(path)
+
+    def test_the_first_fraction_and_its_voxel_are_named(self, tmp_path, write_scan):
+        array = voxels(3).astype(np.float32)
+        array[1, 2, 3] += 0.25
+        path = write_scan(tmp_path / "label.mha", array)
+        with pytest.raises(InputError, match=rf"such as {array[1, 2, 3]:g} at voxel \(1, 2, 3\)\. Save the label"):
+            read_label(path)
 
     @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e300])
     def test_labels_of_other_numbers_are_refused(self, tmp_path, write_scan, value):
@@ -221,6 +246,64 @@ class TestGarbage:
         self.read_all(path)
 
 
+class TestMutations:
+    """Files of which some bytes were changed, left out or put in: whole arrays or an InputError, and no more memory."""
+
+    MUTATIONS = 90
+    LARGEST_RATIO = 4096
+
+    @staticmethod
+    def mutated(content, random):
+        content = bytearray(content)
+        head = min(len(content), 400)
+        match random.integers(5):
+            case 0:  # single bytes, most of them in the header
+                for position in random.integers(
+                    0, head if random.random() < 0.8 else len(content), random.integers(1, 9)
+                ):
+                    content[position] = random.integers(256)
+            case 1:
+                del content[random.integers(len(content)) :]
+            case 2:
+                position = int(random.integers(len(content)))
+                content[position:position] = random.bytes(int(random.integers(1, 40)))
+            case 3:
+                position = int(random.integers(len(content)))
+                del content[position : position + int(random.integers(1, 40))]
+            case 4:  # numbers that break programs
+                number = random.choice([0, -1, 1, 2**15 - 1, 2**31 - 1, 2**16])
+                form = random.choice(["<i", ">i", "<h", ">h"])
+                value = int(np.array(number).astype(form[1].replace("i", "i4").replace("h", "i2")))
+                struct.pack_into(form, content, int(random.integers(max(1, min(len(content) - 8, head)))), value)
+        return bytes(content)
+
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize("ending", ENDINGS)
+    def test_reading_ends_in_voxels_or_an_error(self, tmp_path, write_scan, ending, packed):
+        path = write_scan(tmp_path / f"scan{ending}", voxels(2 if ending in PICTURES else 3) % 3)
+        whole = path.read_bytes()
+        if packed and ending == ".nii.gz":
+            whole = gzip.decompress(whole)
+        random = np.random.default_rng([*ending.encode(), packed])
+        before = peak_memory()
+        read = 0
+        for _ in range(self.MUTATIONS):
+            content = self.mutated(whole, random)
+            path.write_bytes(gzip.compress(content) if packed and ending.startswith(".nii") else content)
+            for function in (read_image, read_label, read_grid):
+                with contextlib.suppress(InputError):
+                    result = function(path)
+                    grid = result if isinstance(result, Grid) else result[1]
+                    assert np.isfinite(grid.affine).all()
+                    assert np.prod(grid.shape) < self.LARGEST_RATIO * (path.stat().st_size + 2**16)
+                    if isinstance(result, tuple):
+                        assert result[0].shape[-grid.dimensions :] == grid.shape
+                        assert result[0].dtype.isnative
+                        read += 1
+        assert read > 0 or ending in (".png", ".nii.gz")  # which have checksums
+        assert peak_memory() - before < 300e6
+
+
 class TestWriting:
     @pytest.mark.parametrize(("ending", "dimensions"), ALL)
     def test_labels_lie_where_the_scan_lies(self, tmp_path, write_scan, ending, dimensions):
@@ -290,6 +373,15 @@ class TestWriting:
         assert label.dtype == np.uint16
         np.testing.assert_array_equal(label, voxels(2).astype(int) * 7)
 
+    @pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
+    @pytest.mark.parametrize("value", [-1, 65_536, 2**31 - 1, 2**40])
+    def test_all_values_are_kept(self, tmp_path, write_scan, ending, value):
+        scan = write_scan(tmp_path / f"scan{ending}", voxels(3))
+        label = voxels(3).astype(np.int64)
+        label[2, 1, 0] = value
+        write_label(tmp_path / f"label{ending}", label, like=scan)
+        np.testing.assert_array_equal(read_label(tmp_path / f"label{ending}")[0], label)
+
     @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha", ".nrrd", ".tif"])
     def test_maps_keep_their_fractions(self, tmp_path, write_scan, ending):
         scan = write_scan(tmp_path / f"scan{ending}", voxels(2))
@@ -326,45 +418,6 @@ class TestWriting:
                 write_label(file, voxels(3), like=file)
         assert [file.read_bytes() for file in files] == old
         assert sorted(tmp_path.iterdir()) == sorted(files)
-
-
-class TestGrid:
-    grid = Grid((11, 21, 31), np.diag([1.0, 1.0, 2.0, 1.0]))
-
-    def moved(self, change) -> Grid:
-        return Grid(self.grid.shape, self.grid.affine + change)
-
-    def test_spacing_is_the_length_of_the_columns(self):
-        affine = np.eye(4)
-        affine[:3, :3] = [[0, -4, 0], [3, 0, 1], [0, 3, 0]]
-        assert Grid((2, 2, 2), affine).spacing == (3, 5, 1)
-        assert Grid((2, 2), affine).spacing == (3, 5)
-
-    def test_distance_of_a_shift(self):
-        shift = np.zeros((4, 4))
-        shift[:3, 3] = [3, 0, -4]
-        assert self.grid.distance(self.moved(shift)) == pytest.approx(5)
-
-    def test_distance_grows_with_the_voxel(self):
-        stretch = np.zeros((4, 4))
-        stretch[2, 2] = 0.01
-        assert self.grid.distance(self.moved(stretch)) == pytest.approx(0.31)
-
-    def test_distance_is_found_at_whichever_corner_it_is_largest(self):
-        shear = np.zeros((4, 4))
-        shear[0, 0], shear[0, 1] = 0.21, -0.11  # cancel at the far corner: 0.21 * 11 = 0.11 * 21
-        assert self.grid.distance(self.moved(shear)) == pytest.approx(2.31)
-        assert not self.grid.matches(self.moved(shear))
-
-    def test_the_third_axis_of_a_2d_image_does_not_count(self):
-        thick = np.diag([1.0, 1.0, 7.0, 1.0])
-        assert Grid((5, 5), np.eye(4)).matches(Grid((5, 5), thick))
-
-    def test_matching_needs_the_same_shape_and_place(self):
-        rounding = np.full((4, 4), 1e-6)
-        assert self.grid.matches(self.moved(rounding))
-        assert not self.grid.matches(Grid((11, 21, 30), self.grid.affine))
-        assert not self.grid.matches(self.moved(np.eye(4)[[3, 0, 1, 2]]))
 
 
 class TestNames:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmend.core.errors import InputError
 from segmend.data.image import Grid
 from segmend.data.preprocess import Normalisation, Preprocessing
 
@@ -184,6 +186,23 @@ class TestNormalisation:
         small, _, _ = prepared(preprocessing, image, np.zeros((1, 6), np.uint8), np.eye(4))
         np.testing.assert_allclose(small[0, 0], [-7.5, -7.5, -2.5, 0, 12.5, 12.5])
 
+    @pytest.mark.parametrize("foreground_only", [False, True])
+    @pytest.mark.parametrize("value", [0, 7, 7e8, -1000])
+    def test_a_constant_scan_has_finite_values(self, value, foreground_only):
+        image = np.full((1, 5, 4, 3), value, dtype=np.float32)
+        rules = (Z_SCORE, Normalisation(low=0, high=0, mean=0, sd=0))
+        for rule in rules:
+            preprocessing = Preprocessing(KEPT, (rule,), foreground_only=foreground_only)
+            small, _, _ = prepared(preprocessing, image, np.zeros((5, 4, 3), np.uint8), np.eye(4))
+            assert np.isfinite(small).all()
+            assert small.min() == small.max()
+            assert value or not small.any()
+
+    def test_a_scan_of_one_voxel(self):
+        image = np.full((1, 1, 1, 1), 5, dtype=np.float32)
+        small, _, _ = prepared(Preprocessing(KEPT, (Z_SCORE,)), image, np.zeros((1, 1, 1), np.uint8), np.eye(4))
+        np.testing.assert_array_equal(small, 0)
+
     def test_foreground_only_leaves_the_background_alone(self):
         first, second = np.array([[0.0, 1.0, 3.0, 0.0, 2.0]]), np.array([[0.0, 10.0, 0.0, 0.0, 20.0]])
         image = np.stack([first, second]).astype(np.float32)
@@ -211,3 +230,11 @@ def _scan_voxel(position, shape, placement):
     voxel = np.empty(3)
     voxel[list(placement.order)] = position
     return voxel
+
+
+class TestRoom:
+    def test_a_spacing_that_would_fill_the_memory_is_refused(self):
+        preprocessing = Preprocessing((1.0, 1.0, 1.0), (Z_SCORE,))
+        preprocessing.require_room(Path("a.nii"), Grid((20, 20, 20), np.diag([2.0, 2.0, 9.0, 1.0])), 1)
+        with pytest.raises(InputError, match=r"a\.nii: takes .* GiB .* from 9e\+03 x 2 x 9e\+03 to 1 x 1 x 1 mm, and"):
+            preprocessing.require_room(Path("a.nii"), Grid((20, 20, 20), np.diag([9e3, 2.0, 9e3, 1.0])), 1)

@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmend.data.case import Case, Split
+from segmend.core.case import Case, Split
+from segmend.core.masks import IGNORE
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.data.remarks import (
+    assumed_headers,
     constant_channels,
     duplicates,
     empty_label,
     odd_spacings,
-    stray_labels,
+    unlabelled,
     unused_raters,
 )
-from segmend.functional.voxel import IGNORE
 
 
 def case(name: str, split: Split = Split.TRAIN) -> Case:
@@ -27,34 +28,12 @@ def said(remarks) -> list[str]:
     return [str(remark) for remark in remarks]
 
 
-class TestStrayLabels:
-    def test_labels_of_no_case_are_found_in_every_folder_of_labels(self, make_folder):
-        root = make_folder(raters=("ann",), test_cases=("t",))
-        for name in (
-            "labelsTr/case_11.nii.gz",
-            "labelsTr_ann/casse_2.nii.gz",
-            "labelsTs/u.nii.gz",
-            "labelsTr/notes.txt",
-        ):
-            (root / name).touch()
-        remarks = said(stray_labels(DataFolder.open(root)))
-        assert [remark.removeprefix(f"{root}/").split(": ")[0] for remark in remarks] == [
-            "labelsTr/case_11.nii.gz",
-            "labelsTr_ann/casse_2.nii.gz",
-            "labelsTs/u.nii.gz",
-        ]
-        assert remarks[1].endswith(
-            "is the label of no case, so it is not used. Did you mean case_2.nii.gz or case_3.nii.gz or case_1.nii.gz?"
-        )
-
-    def test_a_label_of_another_ending_is_not_used(self, make_folder):
-        root = make_folder()
-        (root / "labelsTr" / "case_1.nii.gz").rename(root / "labelsTr" / "case_1.nii")
-        (remark,) = said(stray_labels(DataFolder.open(root)))
-        assert "labelsTr/case_1.nii: is the label of no case" in remark
-
-    def test_a_folder_in_order(self, make_folder):
-        assert said(stray_labels(DataFolder.open(make_folder(raters=("ann",), unlabelled=("case_1",))))) == []
+class TestUnlabelled:
+    def test_how_many_and_which_is_the_first(self, make_folder):
+        folder = DataFolder.open(make_folder(unlabelled=("case_2", "case_3"), table="case,quality\ncase_1,none\n"))
+        assert unlabelled(folder.cases) == "2 of 3 training cases have no label (first: case_2)"
+        assert unlabelled(folder.cases[:2]) == "1 of 2 training cases has no label (first: case_2)"
+        assert unlabelled(folder.cases[:1]) == ""
 
 
 class TestContents:
@@ -63,6 +42,12 @@ class TestContents:
         label = np.array(values, dtype=np.uint8)
         assert said(empty_label(case("a"), label)) == remarks * [
             "a.nii: marks nothing but background. Make sure that nothing is there, or give case 'a' the quality 'none'."
+        ]
+
+    def test_labels_in_which_nothing_was_annotated(self):
+        assert said(empty_label(case("a"), np.full(3, IGNORE, dtype=np.uint8))) == [
+            "a.nii: marks every voxel as not annotated. "
+            "Make sure that nothing was annotated, or give case 'a' the quality 'none'."
         ]
 
     def test_no_label_is_no_empty_label(self):
@@ -94,6 +79,17 @@ class TestBetweenCases:
             "Make sure that the header tells the truth.",
             "4_0000.nii: has a spacing of 0.4 x 1 x 5 mm, but the median is 1 x 1 x 5 mm. "
             "Make sure that the header tells the truth.",
+        ]
+
+    def test_what_was_assumed_of_headers_is_said_once(self):
+        grids = {
+            case(name): Grid((9, 9), np.eye(4), assumptions)
+            for name, assumptions in (("a", ()), ("b", ("is in metres",)), ("c", ("is in metres", "has no place")))
+        }
+        assert said(assumed_headers(grids)) == [
+            "b_0000.nii: is in metres; the same holds for 1 more scans. "
+            "Make sure that this is right, or correct the header.",
+            "c_0000.nii: has no place. Make sure that this is right, or correct the header.",
         ]
 
     def test_the_order_of_axes_is_not_odd(self):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.ndimage import map_coordinates
 
+from segmend.core.masks import IGNORE
 from segmend.data.resample import resample_image, resample_label
-from segmend.functional.voxel import IGNORE
 
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=3, max_side=7)
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmend.data.case import Case, Quality
-from segmend.data.sampling import BatchPlan, Composition
-from segmend.errors import InputError
+from segmend.core.batch import Composition
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.data.sampling import BatchPlan
 
 QUALITIES = {"e": Quality.EXPERT, "n": Quality.NOISY, "u": Quality.NONE}
 PLANS = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(0, 3))

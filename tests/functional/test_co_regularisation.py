@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.co_regularisation import joint_loss
-from segmend.functional.voxel import IGNORE
 
 
 def logs(p: list[float]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning import (
     ConfidentJoint,
     ScoreHistograms,
@@ -19,7 +20,6 @@ from segmend.functional.confident_learning import (
     off_diagonal_issues,
     pruned_issues,
 )
-from segmend.functional.voxel import IGNORE
 
 PRUNING_RULES = ("prune_by_class", "prune_by_noise_rate", "both")
 RULES = (*PRUNING_RULES, "confident_learning")

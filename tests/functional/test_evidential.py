@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Dirichlet, kl_divergence
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.evidential import dirichlet, expected_cross_entropy, misleading_evidence, vacuity
-from segmend.functional.voxel import IGNORE
 
 
 def voxels(*parameters: list[float]) -> torch.Tensor:

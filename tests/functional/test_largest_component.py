@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from segmend.core.masks import IGNORE
 from segmend.functional.largest_component import largest_component
-from segmend.functional.voxel import IGNORE
 
 
 def test_by_hand_in_2d():

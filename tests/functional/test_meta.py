@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.meta import agreement, share_of_positive
-from segmend.functional.voxel import IGNORE
 
 
 def test_of_the_one_parameter_network_by_hand():

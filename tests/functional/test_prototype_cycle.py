@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.prototype_cycle import backward_loss, forward_loss, prototype_scores
-from segmend.functional.voxel import IGNORE
 
 
 def features(*vectors: tuple[float, ...]) -> Tensor:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.prototypes import (
     agrees_with_nearest_prototype,
     class_prototypes,
@@ -14,7 +15,6 @@ from segmend.functional.prototypes import (
     majority,
     squared_distances,
 )
-from segmend.functional.voxel import IGNORE
 
 # The example worked by hand: one channel, four voxels in a row; the object is predicted at the last two.
 FEATURES = torch.tensor([[[0.0, 1.0, 4.0, 5.0]]])

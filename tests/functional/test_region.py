@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.region import (
     dice_loss_by_sample,
     label_dice,
     noise_robust_dice_loss,
     squared_dice_loss,
 )
-from segmend.functional.voxel import IGNORE
 
 
 def test_by_hand():

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.robust_losses import (
     early_learning,
     generalised_cross_entropy,
     symmetric_cross_entropy,
     truncated_cross_entropy,
 )
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.functional.voxel import cross_entropy
 
 OF_LABEL = torch.tensor([0.9, 0.5, 0.1])
 LOGITS = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # three voxels, all labelled 0

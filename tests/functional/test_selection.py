@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segmend.core.masks import IGNORE
 from segmend.functional.selection import small_loss_voxels, smallest, smallest_share
-from segmend.functional.voxel import IGNORE
 
 
 @pytest.mark.parametrize(

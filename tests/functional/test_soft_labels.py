@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.soft_labels import evenly_smoothed, smoothed_at_borders
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 
 
 def edge(*sides: int) -> Tensor:

@@ -7,6 +7,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.superpixels import (
     as_digits,
     from_digits,
@@ -15,7 +16,6 @@ from segmend.functional.superpixels import (
     region_statistics,
     superpixels,
 )
-from segmend.functional.voxel import IGNORE
 
 
 def halves(*shape: int) -> Tensor:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.region import dice_loss_by_sample
 from segmend.functional.supervision import cross_entropy_dice, dice_cross_entropy_by_sample, soft_cross_entropy_dice
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 
 PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
 LOGITS = PROBABILITIES.log().T.unsqueeze(0)

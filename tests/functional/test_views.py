@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from segmend.core.masks import IGNORE
 from segmend.functional.geometry import Flip, Zoom
 from segmend.functional.views import Views, random_views
-from segmend.functional.voxel import IGNORE
 
 GRIDS = {2: (12, 16), 3: (8, 12, 10)}
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.functional.voxel import IGNORE, cross_entropy, moved_towards, one_hot, soft_cross_entropy
+from segmend.core.masks import IGNORE
+from segmend.functional.voxel import cross_entropy, moved_towards, one_hot, soft_cross_entropy
 
 PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
 LOGITS = PROBABILITIES.log().T.unsqueeze(0)  # [1, 2, 4]: four voxels in a row

@@ -16,24 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segmend.core.case import Quality, Split
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase, prepare
-from segmend.data.case import Quality, Split
 from segmend.data.check import load_case
 from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label
 from segmend.data.sampling import BatchPlan
-from segmend.hardware import Hardware
-from segmend.labels.corrupt import all_recipes
-from segmend.learner import Optimisation
+from segmend.engine.fit import Training, fit
+from segmend.engine.hardware import Hardware
+from segmend.engine.label_revision import label_store
+from segmend.engine.learner import Optimisation
+from segmend.engine.run import Run, Task
+from segmend.engine.segmenter import Segmenter
 from segmend.methods import Method, all_methods
 from segmend.methods.supervised.supervised import Criterion
 from segmend.networks import all_networks
-from segmend.relabelling import label_store
-from segmend.run import Run, Task
-from segmend.segmenter import Segmenter
-from segmend.training import Training, fit
+from segmend.noise import all_recipes
 
 Tensors = list[NDArray[Any]]
 

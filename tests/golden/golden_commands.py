@@ -17,10 +17,10 @@ from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
-from segmend.labels.corrupt import all_recipes, corrupt_label
 from segmend.methods import all_methods
 from segmend.metrics.evaluation import score_case
 from segmend.networks import all_networks
+from segmend.noise import all_recipes, corrupt_label
 
 
 def by_command(data: Path, out: Path, cache: Path, method: str) -> Tensors:

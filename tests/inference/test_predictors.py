@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.inference.predictors import flip_averaged, predict_slices, zero_padded
 
 

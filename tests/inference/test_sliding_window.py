@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.inference import flip_averaged, predict_classes, predict_probabilities, predict_slices, sliding_window
 from segmend.inference.slabs import SlabSums
 

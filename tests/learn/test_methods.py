@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmend.data.batch import Batch
-from segmend.data.case import Case, Quality
-from segmend.data.sampling import BatchPlan, Composition
-from segmend.functional.voxel import IGNORE
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Case, Quality
+from segmend.core.masks import IGNORE
+from segmend.data.sampling import BatchPlan
 from segmend.methods import Method, Step, all_methods
 from segmend.networks import UNet
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import dice, threshold_dice
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import Score, Status, score_case, score_masks
 
 SPACING = (0.5, 2.0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import dice, jaccard, mean_dice, ravd
 
 MASKS = arrays(np.bool_, (2, 3, 4))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics.pairs import Pair, pair_files
 
 
@@ -80,3 +81,39 @@ def test_grids_must_be_the_same(folders, change, problem):
     write(predictions / "a.nii", **change)
     with pytest.raises(InputError, match=r"predictions/a\.nii: " + problem):
         pair_files(predictions, references)
+
+
+def test_predictions_named_like_scans_are_explained(folders):
+    predictions, references = folders
+    write(predictions / "a_0000.nii")
+    write(references / "a.nii")
+    with pytest.raises(
+        InputError, match=r"holds no prediction for a\. Files of labels are named CASE, without the _0000"
+    ):
+        pair_files(predictions, references)
+
+
+def test_names_are_compared_in_one_unicode_form(folders):
+    predictions, references = folders
+    write(predictions / f"{unicodedata.normalize('NFC', 'Müller')}.nii.gz")
+    write(references / f"{unicodedata.normalize('NFD', 'Müller')}.nii.gz")
+    ((pair,), extra) = pair_files(predictions, references)
+    assert pair.case == "Müller"
+    assert not extra
+
+
+def test_files_that_lead_nowhere_are_named(folders):
+    predictions, references = folders
+    write(predictions / "a.nii.gz")
+    write(references / "a.nii.gz")
+    (predictions / "b.nii.gz").symlink_to("gone")
+    with pytest.raises(InputError, match=r"b\.nii\.gz: does not exist; it is a link to gone, which leads nowhere"):
+        pair_files(predictions, references)
+
+
+def test_maps_in_a_sub_folder_of_predictions_are_left_alone(folders):
+    predictions, references = folders
+    write(predictions / "a.nii.gz")
+    write(references / "a.nii.gz")
+    write(predictions / "probabilities" / "a_organ.nii.gz")
+    assert len(pair_files(predictions, references)[0]) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import Score, Status, read_table, summarise, to_table
 from segmend.metrics.results import COLUMNS, write_json, write_table
 
@@ -100,3 +100,21 @@ def test_files_that_are_no_result_tables_are_named(tmp_path, content, problem):
         read_table(path)
     assert str(error.value).startswith(str(path))
     assert "segmend evaluate" in str(error.value)
+
+
+def test_a_table_that_went_through_a_spreadsheet(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_bytes((HEADER.replace(",", ";") + "\r\nNA;1;0.5" + ";" * 9 + ";ok\r\n" + ";" * 12).encode("utf-16"))
+    table = read_table(path)
+    assert table["case"].tolist() == ["NA"]
+    assert table["dice"].tolist() == [0.5]
+    assert table["hd95"].isna().all()
+
+
+def test_decimal_commas_are_named(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(HEADER.replace(",", ";") + "\na;1;0,5" + ";1" * 9 + ";ok\n")
+    with pytest.raises(
+        InputError, match=r"scores\.csv line 2: .*dice is '0,5'.*Write decimal points instead of commas"
+    ):
+        read_table(path)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import Score, Status, compare, to_table
 from segmend.metrics.results import METRICS, write_table
 

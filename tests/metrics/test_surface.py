@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from scipy import ndimage
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics import SurfaceDistances, asd, assd, hd95, mssd, nsd, surface_distances
 
 SYMMETRIC = (hd95, assd, mssd)

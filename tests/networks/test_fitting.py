@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.networks import Network, UNet, VNet
 from segmend.networks.fitting import check_patch, choose_patch, nearest_patch, training_bytes
 

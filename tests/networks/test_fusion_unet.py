@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import FusionUNet
-from segmend.parts.feature_taps import FeatureTaps
 
 PATCHES = {2: (16, 24), 3: (8, 16, 8)}
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import ResUNet
-from segmend.parts.feature_taps import FeatureTaps
 
 PATCHES = {2: (16, 24), 3: (8, 16, 8)}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import UNet, UNetPlusPlus
-from segmend.parts.feature_taps import FeatureTaps
 
 PATCHES = {2: (16, 24), 3: (8, 16, 8)}
 

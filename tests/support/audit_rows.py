@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import nan
 
-from segmend.labels.audit.kinds import Kind
-from segmend.labels.audit.rows import LabelRow
+from segmend.audit.kinds import Kind
+from segmend.audit.rows import LabelRow
 
 
 def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: float = 0.9, **more: object) -> LabelRow:

@@ -12,12 +12,13 @@ from segmend.bench.protocol import resolved
 from segmend.commands.audit import audit
 from segmend.commands.corrupt import corrupt
 from segmend.commands.train import train
+from segmend.core.configuration import rebuilt
+from segmend.core.errors import InputError, did_you_mean
 from segmend.data.augment import Augmentation
-from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import MixedNoise, Recipe, all_recipes, recipes_of
-from segmend.learner import Optimisation
+from segmend.engine.learner import Optimisation
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
+from segmend.noise import MixedNoise, Recipe, all_recipes, recipes_of
 
 
 def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
         InputError: there is no such network.
     """
     network = given.get("network", {})
+    if not isinstance(network, (str, dict)):
+        raise InputError(where, f"network is {network!r}", "give a name, or a mapping with name and arguments")
     arguments = {"name": network} if isinstance(network, str) else dict(network)
     name, known = str(arguments.pop("name", "VNet")), all_networks()
     if name not in known:
@@ -116,11 +119,16 @@ def _whole_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def corruption_of(labels: Labels) -> dict[str, Any]:
-    """Arguments of ``corrupt`` as its function takes them."""
+    """Arguments of ``corrupt`` as its function takes them.
+
+    Raises:
+        InputError: the recipe does not take its arguments.
+    """
     assert labels.corruption
     arguments = dict(labels.corruption)
-    recipe = all_recipes()[arguments.pop("recipe")]
-    return {"recipe": recipe(**arguments.pop("arguments", {})), **arguments}
+    recipe = {"class_path": arguments.pop("recipe"), "init_args": arguments.pop("arguments", {})}
+    built = rebuilt(recipe, all_recipes(), Recipe, where=f"labels {labels.name}")  # type: ignore[type-abstract]
+    return {"recipe": built, **arguments}
 
 
 def recipes_in(labels: Labels) -> tuple[type[Recipe], ...]:

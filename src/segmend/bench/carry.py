@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from segmend.errors import InputError
-from segmend.outputs import whole_folder
+from segmend.core.errors import InputError
+from segmend.core.io import locked_folder, whole_folder
 
 PIECE_BYTES = 15 * 2**20
 """Largest size of a piece; many channels out of closed machines take no more than 16 MiB a file."""
@@ -61,8 +61,7 @@ def unpack(state: Path, out: Path) -> None:
         piece = state / name
         if not piece.is_file() or _digest(piece.read_bytes()) != digest:
             raise InputError(piece, "is missing or damaged", "carry all pieces over again")
-    out.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=_Joined([state / name for name in digests]), mode="r|") as archive:
+    with locked_folder(out), tarfile.open(fileobj=_Joined([state / name for name in digests]), mode="r|") as archive:
         archive.extractall(out, filter="data")
 
 

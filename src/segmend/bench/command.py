@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from rich.text import Text
+
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -17,9 +19,11 @@ from segmend.bench.plan import Plan
 from segmend.bench.preparation import Preparation
 from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
-from segmend.errors import InputError, did_you_mean
-from segmend.outputs import whole_file
-from segmend.progress import console
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError, did_you_mean, printable
+from segmend.core.io import remove_leftovers, whole_file
+from segmend.core.progress import console, say
+from segmend.core.values import names_among
 
 _TAIL_LINES = 15
 
@@ -73,25 +77,27 @@ def bench(
     """
     deadline = time.monotonic() + 60 * minutes
     chosen = Plan.read(plan)
-    _check_names("--only", only or (), chosen.rows)
-    _check_names("--labels", labels or (), chosen.labels)
+    only = _known_names("--only", only or (), chosen.rows)
+    labels = _known_names("--labels", labels or (), chosen.labels) or None
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
     elsewhere = [Known.read(folder) for folder in known or ()]
+    remove_leftovers(out)
     units = preparation.units(labels)
     for results in elsewhere:
-        console.print(f"{results.take_over(units)} runs taken over from {results.root}", markup=False)
+        say(f"{results.take_over(units)} runs taken over from {results.root}")
     wanted = [unit for unit in units if unit.row in (only or chosen.rows) and unit.labels in (labels or chosen.labels)]
     for unit in wanted:
         if not unit.done:
             unit.write()
+    stopping.promise("continue")
     with LiveTable(wanted) as live:
         states = runner.run(wanted, live.show, deadline)
     every: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}
     table = Table.of(chosen, units, every | states)
     _write(out, table, units)
-    print(table.markdown())
+    print(printable(table.markdown(), keep="\n"))
     _complain_of_failures(wanted, states)
     return table
 
@@ -114,18 +120,20 @@ def _recorded(unit: Unit) -> dict[str, object]:
     return {**named, "commit": commit, "what": unit.what, "summary": summary}
 
 
-def _check_names(option: str, names: Sequence[str], known: Mapping[str, object]) -> None:
+def _known_names(option: str, given: Sequence[str], known: Mapping[str, object]) -> list[str]:
+    names = names_among(given, known.keys())
     for name in names:
         if name not in known:
             raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known))
+    return names
 
 
 def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) -> None:
     failed = [unit for unit in units if states[unit.folder.name] == "failed"]
     for unit in failed:
-        console.rule(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")
+        console.rule(Text(printable(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")))
         lines = unit.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        console.print("\n".join(lines), markup=False)
+        say("\n".join(lines))
     if failed:
         problem = "failed" + (f", as did {len(failed) - 1} more" if failed[1:] else "")
         raise InputError(failed[0].folder, problem, "see the end of its log above; then run the same again")

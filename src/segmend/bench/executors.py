@@ -6,18 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 import torch
 
 from segmend.bench.unit import BUSY, State, Unit
-from segmend.errors import InputError
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError
+from segmend.core.io import writing_to
 
 Report = Callable[[dict[str, State]], None]
 """Is told the state of every unit, by its folder's name, now and then."""
@@ -51,19 +51,6 @@ def command_of(unit: Unit) -> list[str]:
     return [sys.executable, "-m", "segmend.bench.unit", str(unit.folder)]
 
 
-@contextmanager
-def _interrupted_when_terminated() -> Iterator[None]:
-    """Makes Ctrl+C of the signal with which batch systems end jobs: runs are sessions of their own, and would go on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 @dataclass
 class LocalExecutor(Executor):
     """Processes on this machine.
@@ -80,7 +67,7 @@ class LocalExecutor(Executor):
         if self.jobs is not None and self.jobs < 1:
             raise InputError("--jobs", f"is {self.jobs}", "give 1 or more")
 
-    @_interrupted_when_terminated()
+    @stopping.listening()  # runs are sessions of their own, and would go on
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
         """Starts the next unit whenever a place is free."""
         gpus = torch.cuda.device_count()
@@ -105,7 +92,8 @@ class LocalExecutor(Executor):
                     break
                 time.sleep(_POLL_SECONDS)
         finally:
-            self._stop()
+            with stopping.unhurried():  # while the runs write their last checkpoints
+                self._stop()
         return {name: "waiting" if state == "running" else state for name, state in states.items()}
 
     def _stop(self) -> None:
@@ -180,7 +168,7 @@ def _run_to_its_end(unit: Unit) -> int:
 
 
 def _start(unit: Unit, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    with unit.log.open("ab") as log:
+    with writing_to(unit.log), unit.log.open("ab") as log:
         return subprocess.Popen(
             command_of(unit),
             stdout=log,

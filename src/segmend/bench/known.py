@@ -10,10 +10,10 @@ from typing import Self
 
 import pandas as pd
 
-from segmend.bench.unit import Unit
-from segmend.errors import InputError
-from segmend.metrics.results import COLUMNS, write_json
-from segmend.outputs import whole_file
+from segmend.bench.unit import Unit, is_summary
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
+from segmend.metrics.results import COLUMNS, TEXT, write_json
 
 RUNS, RESULTS = "runs.json", "results.csv"
 """What ``segmend bench`` leaves of finished runs: what each was made of and its summary; its scores, case by case."""
@@ -48,12 +48,16 @@ class Known:
             }
             scores = pd.read_csv(root / RESULTS, dtype=str, keep_default_na=False)
             lacking = {"fingerprint", *COLUMNS} - set(scores.columns)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(root, f"cannot be read as results ({error})", remedy) from error
         if lacking:
             raise InputError(root / RESULTS, f"lacks the column '{min(lacking)}'", remedy)
+        for fingerprint, summary in summaries.items():
+            if not is_summary(summary):
+                raise InputError(root / RUNS, f"holds a damaged summary of run {fingerprint}", "bring it over again")
         for fingerprint in summaries.keys() - set(scores["fingerprint"]):
             raise InputError(root / RESULTS, f"has no scores of run {fingerprint}", "bring both files over again")
+        _check_scores(root / RESULTS, scores)
         return cls(root, summaries, scores)
 
     def take_over(self, units: Iterable[Unit]) -> int:
@@ -70,3 +74,15 @@ class Known:
                 self.scores.loc[self.scores["fingerprint"] == fingerprint, list(COLUMNS)].to_csv(file, index=False)
             write_json(unit.folder / "result.json", self.summaries[fingerprint])
         return len(new)
+
+
+def _check_scores(path: Path, scores: pd.DataFrame) -> None:
+    """Makes sure that scores are numbers or empty, each once: they become those of units here."""
+    for column in (column for column in COLUMNS if column not in TEXT):
+        numbers = pd.to_numeric(scores[column].replace("", "nan"), errors="coerce")
+        unusable = scores[numbers.isna() & (scores[column] != "") & (scores[column].str.lower() != "nan")]
+        if len(unusable):
+            problem = f"holds '{unusable[column].iloc[0]}' as {column} of case '{unusable['case'].iloc[0]}'"
+            raise InputError(path, problem, "bring it over again")
+    if scores.duplicated(["fingerprint", "case", "label"]).any():
+        raise InputError(path, "holds a score twice", "bring it over again")

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from segmend.errors import InputError, did_you_mean
-
-Place = tuple[str, ...]
-"""Keys that lead to a value."""
+from segmend.core.documents import Place, read_yaml
+from segmend.core.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,15 +30,7 @@ class Document:
         Raises:
             InputError: it cannot be read, is no mapping, or a key stands twice in one mapping.
         """
-        try:
-            loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-            node = loader.get_single_node()
-            places: dict[Place, str] = {}
-            content = _plain(loader, node, (), path, places) if node else None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(path, f"cannot be read ({error})", "give a YAML file") from error
-        except yaml.YAMLError as error:
-            raise InputError(path, f"is not YAML ({' '.join(str(error).split())})", "correct it") from error
+        content, places = read_yaml(path)
         if not isinstance(content, dict):
             raise InputError(path, "is not a mapping", "see the plans that come with Segmend for an example")
         return cls(content, places)
@@ -71,25 +59,6 @@ class Document:
         for key in content:
             if key not in known:
                 raise InputError(self.where((*place, key)), f"'{key}' is not {what}", did_you_mean(key, known))
-
-
-def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, path: Path, places: dict[Place, str]) -> Any:
-    places.setdefault(place, f"{path} line {node.start_mark.line + 1}")
-    if node.tag not in loader.yaml_constructors:
-        loader.construct_undefined(node)  # raises
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(loader, child, (*place, str(index)), path, places) for index, child in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
-    content: dict[str, Any] = {}
-    for key_node, child in node.value:
-        key = str(key_node.value)
-        line = f"{path} line {key_node.start_mark.line + 1}"
-        if key in content:
-            raise InputError(line, f"'{key}' stands twice", "keep one of the two")
-        places[*place, key] = line
-        content[key] = _plain(loader, child, (*place, key), path, places)
-    return content
 
 
 def _merged(base: Any, above: Any) -> Any:

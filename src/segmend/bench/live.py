@@ -8,9 +8,11 @@ from types import TracebackType
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from segmend.bench.unit import State, Unit
-from segmend.progress import SECONDS_BETWEEN_LINES, console
+from segmend.core.errors import printable
+from segmend.core.progress import SECONDS_BETWEEN_LINES, console, say
 
 _COLOURS: dict[State, str] = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
@@ -52,13 +54,14 @@ class LiveTable:
                 self._told[unit.folder.name] = state
                 self._last_line = time.monotonic()
                 done = sum(each == "done" for each in states.values())
-                console.print(f"[{done}/{len(states)} done] {_name(unit)}: {_progress(unit, state)}", markup=False)
+                say(f"[{done}/{len(states)} done] {_name(unit)}: {_progress(unit, state)}")
 
     def _table(self, states: Mapping[str, State]) -> Table:
         table = Table("row", "labels", "seed", "state", box=None, pad_edge=False)
         for unit in self.units:
             state = states[unit.folder.name]
-            table.add_row(unit.row, unit.labels, str(unit.seed), _progress(unit, state), style=_COLOURS[state])
+            cells = unit.row, unit.labels, str(unit.seed), _progress(unit, state)
+            table.add_row(*[Text(printable(cell)) for cell in cells], style=_COLOURS[state])
         return table
 
 

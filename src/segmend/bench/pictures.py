@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from segmend.bench.table import NAMES, PERCENT, Table
 from segmend.bench.unit import slug
+from segmend.core.errors import printable
+from segmend.core.figures import save_picture
 from segmend.metrics import draw_boxplot
-from segmend.outputs import whole_file
 
 _LETTERS_A_LINE = 90
 _MEASURED, _PUBLISHED = "#0072B2", "0.55"
@@ -43,8 +44,7 @@ def draw_table(path: Path, table: Table) -> None:
     ring = "; ring: published" if shown["published"].notna().any() else ""
     panels[-1, 0].set_xlabel(f"{NAMES.get(metric, metric)}: measured (mean, 95 % interval over cases){ring}")
     figure.suptitle(textwrap.fill(table.plan.title, _LETTERS_A_LINE), fontsize=11)
-    with whole_file(path) as file:
-        figure.savefig(file, dpi=150)
+    save_picture(figure, path, 150)
 
 
 def draw_boxplots(out: Path, table: Table) -> None:
@@ -57,7 +57,7 @@ def draw_boxplots(out: Path, table: Table) -> None:
 
 
 def _tidy(axes: Axes, rows: list[str], title: str) -> None:
-    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    axes.set_yticks(range(len(rows)), list(map(printable, rows)))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(axis="x", color="0.92")

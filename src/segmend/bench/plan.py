@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from segmend.bench.kinds import check_arguments, check_kinds
 from segmend.bench.lines import Document
 from segmend.commands.audit import audit
 from segmend.commands.correct import correct
@@ -16,10 +18,10 @@ from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
-from segmend.errors import InputError, did_you_mean
-from segmend.labels.corrupt import all_recipes
+from segmend.core.errors import InputError, did_you_mean
 from segmend.methods import all_methods
 from segmend.metrics.results import METRICS
+from segmend.noise import all_recipes
 
 PLANS = Path(__file__).parent / "plans"
 """The plans that come with Segmend."""
@@ -185,6 +187,7 @@ class Plan:
     def _check(self) -> None:
         document = self.document
         document.check_keys((), _TOP, "known to plans")
+        check_kinds(document)
         for part in ("labels", "rows"):
             if not document.content.get(part):
                 raise InputError(self.path, f"has no '{part}'", "see the plans that come with Segmend for an example")
@@ -197,8 +200,14 @@ class Plan:
         ):
             if part in document.content:
                 document.check_keys((part,), known, f"an argument of '{part}'")
+        for part, command in (("train", train), ("predict", predict), ("evaluate", evaluate)):
+            check_arguments(document, (part,), command, _arguments(command))
         self._check_labels()
         self._check_rows()
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        document = self.document
         for index, metric in enumerate(self.metrics):
             if metric not in METRICS:
                 place = document.where(("metrics", str(index)))
@@ -220,6 +229,9 @@ class Plan:
             for part, taken in (("audit", _arguments(audit) | {"method", "seed"}), ("correct", _arguments(correct))):
                 if given.get(part):
                     self.document.check_keys((*place, part), taken, f"an argument of '{part}'")
+            check_arguments(self.document, (*place, "audit"), audit, _arguments(audit))
+            check_arguments(self.document, (*place, "correct"), correct, _arguments(correct))
+            check_arguments(self.document, place, corrupt, _corruption() - {"arguments"})
             recipe = given.get("recipe")
             if recipe is None:
                 continue
@@ -245,8 +257,10 @@ class Plan:
                 self.document.check_keys((*place, "arguments"), taken, f"an argument of {method}")
             if "train" in given:
                 self.document.check_keys((*place, "train"), _arguments(train), "an argument of 'train'")
+                check_arguments(self.document, (*place, "train"), train, _arguments(train))
             if "batch" in given:
                 self.document.check_keys((*place, "batch"), _BATCH, "a quality of samples")
+                check_arguments(self.document, (*place, "batch"), train, _BATCH)
             for index, labels in enumerate(given.get("labels", ())):
                 if labels not in self.labels:
                     where = self.document.where((*place, "labels", str(index)))
@@ -261,7 +275,7 @@ _TOP = {
 
 def _find(name: str, beside: Path | None = None) -> Path:
     for path in (Path(name), *([beside / name, beside / f"{name}.yaml"] if beside else []), PLANS / f"{name}.yaml"):
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - a name may be too long for a file
             return path
     known = sorted(path.stem for path in PLANS.glob("*.yaml"))
     raise InputError(name, "is neither a file nor a plan that comes with Segmend", did_you_mean(name, known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,18 +32,20 @@ from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
+from segmend.core.batch import Composition
+from segmend.core.case import Split
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file, whole_folder
+from segmend.core.progress import track
+from segmend.core.unallocated import build_unallocated
 from segmend.data.cache import digest_of
-from segmend.data.case import Split
 from segmend.data.copying import link, write_cases
 from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
-from segmend.data.sampling import BatchPlan, Composition
-from segmend.errors import InputError
-from segmend.first_labels import with_first_labels
+from segmend.data.sampling import BatchPlan
+from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.run import Run
 from segmend.methods import all_methods
-from segmend.outputs import whole_folder
-from segmend.progress import track
-from segmend.run import Run
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Preparation:
         """
         for labels in self.plan.labels.values():
             self._check_cases(self._folder(labels))
+            if labels.corruption:
+                corruption_of(labels)
             if labels.audit is not None:
                 audit_arguments(labels)
         for row in self.plan.rows.values():
@@ -154,9 +159,12 @@ class Preparation:
         scan = folder.select(Split.TRAIN)[0].images[0]
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
+            build_unallocated(lambda: arguments["network"](len(folder.channel_names), folder.classes, dimensions))
             network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
             method = method_of(row.method, row.arguments)(network)
-        except (TypeError, ValueError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
         counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
@@ -176,7 +184,7 @@ class Preparation:
 
     @cached_property
     def _files_digest(self) -> str:
-        files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
+        files = _files_below(self.data)
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
 
@@ -202,7 +210,8 @@ class Preparation:
         if self.plan.select == "test":
             cases = self.out / "test" / f"{mark}_selected_on.csv"
             shown = [replace(c, split=Split.VAL) if c.split is Split.TEST else c for c in folder.cases]
-            write_cases(cases, shown)
+            with whole_file(cases) as file:
+                write_cases(file, shown)
         places = {"data": data, "cases": cases, "images": test / "imagesTs", "references": test / "labelsTs"}
         return {name: str(path.resolve()) if path else None for name, path in places.items()}
 
@@ -210,7 +219,7 @@ class Preparation:
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
     """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
     with whole_folder(out) as place:
-        shutil.copy(folder.root / "dataset.json", place / "dataset.json")
+        (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):
             (place / name).mkdir()
         for case in folder.select(Split.TEST):
@@ -218,4 +227,15 @@ def _link_test_cases(folder: DataFolder, out: Path) -> None:
                 for image in case.images:
                     link(image, place / "imagesTs" / image.name)
                 ending = case.label.name[len(case_name(case.label)) :]
-                link(case.label, place / "labelsTs" / f"{case.name}{ending}")
+                # A copy: people edit labels, and an edit in place would reach these through a link.
+                shutil.copyfile(case.label, place / "labelsTs" / f"{case.name}{ending}")
+
+
+def _files_below(root: Path) -> list[Path]:
+    """All files of a folder, also those in folders that are links; a link to a folder above is not followed."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        folders[:] = [name for name in folders if not place.resolve().is_relative_to((place / name).resolve())]
+        found += [place / name for name in files]
+    return sorted(path for path in found if path.is_file())

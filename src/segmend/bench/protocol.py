@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segmend.configuration import plain
-from segmend.configured import Configured
+from segmend.core.configuration import plain
+from segmend.core.configured import Configured
+from segmend.core.errors import InputError
 from segmend.data.cache import digest_of
-from segmend.errors import InputError
 from segmend.methods import Method, Supervised, all_methods
 
 ENGINE_VERSION = 1

@@ -13,9 +13,10 @@ from segmend.bench.known import RESULTS
 from segmend.bench.plan import Plan, Row
 from segmend.bench.published import published_value
 from segmend.bench.statistics import lower_is_better, summarise
-from segmend.bench.unit import State, Unit
+from segmend.bench.unit import State, Unit, is_summary
+from segmend.core.errors import InputError, printable
+from segmend.core.io import whole_file
 from segmend.metrics.results import DISTANCES
-from segmend.outputs import whole_file
 
 _MEANS, _PUBLISHED = ("mean", "sd_cases"), ("published", "published_sd")
 NAMES = {"dice": "Dice %", "jaccard": "Jaccard %", "nsd": "NSD %", "hd95": "95HD", "asd": "ASD", "assd": "ASSD"}
@@ -24,6 +25,8 @@ PERCENT = ("dice", "jaccard", "nsd")
 """Metrics that are shown in per cent."""
 _ROWS_TO_RANK = 4
 """Rows below which an order says nothing."""
+_TEX = {letter: f"\\{letter}" for letter in "%&_#${}"}
+_TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SIGNIFICANT = 0.05
 """P values below get a mark."""
 
@@ -71,19 +74,19 @@ class Table:
         metrics = self.plan.metrics
         unit = self.plan.evaluate.get("unit", "mm")
         heads = [NAMES.get(metric, metric) + (f" ({unit})" if metric in DISTANCES else "") for metric in metrics]
-        lines = [f"# {self.plan.title}", ""]
+        lines = [f"# {printable(self.plan.title)}", ""]
         for labels in self.plan.labels:
             rows = [row for row in self.plan.rows.values() if labels in row.labels]
             if rows:
                 lines += [
-                    f"## {labels}",
+                    f"## {_cell(labels)}",
                     "",
                     f"| row | {' | '.join(heads)} | seeds |",
                     "|---|" + "---|" * (len(heads) + 1),
                 ]
-                lines += [f"| {row.name} | {' | '.join(self._cells(labels, row.name))} |" for row in rows]
+                lines += [f"| {_cell(row.name)} | {' | '.join(self._cells(labels, row.name))} |" for row in rows]
                 lines += [""]
-        return "\n".join([*lines, *[f"- {note}" for note in self.notes], ""])
+        return "\n".join([*lines, *[f"- {printable(note)}" for note in self.notes], ""])
 
     def latex(self) -> str:
         """A tabular of the same numbers, measured and published in columns of their own."""
@@ -204,6 +207,10 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
     ]
     if done:
         results = [unit.result for unit in done]
+        for unit in done:
+            if not is_summary(unit.result):
+                remedy = "delete it, and run the same command again"
+                raise InputError(unit.folder / "result.json", "is damaged (it lacks values)", remedy)
         devices = sorted({str(result["device"]) for result in results})
         hours = sum(float(result["seconds"]) for result in results) / 3600
         versions = sorted({f"torch {result['versions']['torch']}" for result in results})
@@ -241,4 +248,9 @@ def _over_seeds(line: pd.Series[float], metric: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "%&_#$" else letter for letter in text)
+    return "".join(_TEX.get(letter, letter) for letter in printable(text))
+
+
+def _cell(text: str) -> str:
+    """A name that leaves the table as it is: a bar or a line break in it would make other cells."""
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +17,13 @@ from segmend.bench.commit import commit
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
 from segmend.commands.train import train
+from segmend.core import signals as stopping
+from segmend.core.documents import is_number
+from segmend.core.errors import InputError
+from segmend.core.io import is_whole, locked_folder, whole_file
+from segmend.core.locks import InUseError
 from segmend.data.cache import digest_of
 from segmend.metrics import read_table
-from segmend.outputs import whole_file
 
 State = Literal["waiting", "running", "done", "failed"]
 BUSY = 75
@@ -69,13 +72,12 @@ class Unit:
     @classmethod
     def load(cls, folder: Path) -> Unit:
         """The unit that was written into a folder."""
-        content = json.loads((folder / "unit.json").read_text(encoding="utf-8"))
+        content = _read_json(folder / "unit.json", "row", "labels", "seed", "what", "where")
         named = {name: content[name] for name in ("row", "labels", "seed", "what", "where")}
         return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
         """Writes the description into the folder, for the process that is to run it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = {
             "row": self.row,
             "labels": self.labels,
@@ -94,8 +96,13 @@ class Unit:
 
     @property
     def done(self) -> bool:
-        """Whether its result is there."""
-        return (self.folder / "result.json").is_file()
+        """Whether its result is there; one that cannot be read is not, and is made anew."""
+        if not (self.folder / "result.json").is_file():
+            return False
+        try:
+            return isinstance(self.result, dict)
+        except InputError:
+            return False
 
     @property
     def steps(self) -> int:
@@ -108,8 +115,7 @@ class Unit:
     @property
     def result(self) -> dict[str, Any]:
         """Summary of the finished run, and the commit that it was made with."""
-        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        return content
+        return _read_json(self.folder / "result.json")
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -137,12 +143,30 @@ def execute(unit: Unit) -> None:
         **train_arguments(what["train"], f"row {unit.row}"),
     )
     predictions = unit.folder / "predictions"
-    if not predictions.exists():
+    if not is_whole(predictions):
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
     with whole_file(unit.folder / "result.json") as file:
         file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
+
+
+def _read_json(file: Path, *names: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        missing = set(names).difference(content)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(file, f"is damaged ({error})", "delete it, and run the same command again") from error
+    if missing or not isinstance(content, dict):
+        raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
+    return content
+
+
+def is_summary(content: Mapping[str, Any]) -> bool:
+    """Whether this is the summary of a finished run, as far as tables need it."""
+    versions, seconds = content.get("versions"), content.get("seconds")
+    named = isinstance(content.get("device"), str) and isinstance(versions, dict) and "torch" in versions
+    return named and is_number(seconds)
 
 
 def slug(name: str) -> str:
@@ -152,18 +176,19 @@ def slug(name: str) -> str:
 
 def main() -> int:
     """Executes the unit whose folder is the only argument, unless another process is at it."""
-    # Shells start what runs in the background with this signal ignored; but it is how a run is asked to stop.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     unit = Unit.load(Path(sys.argv[1]))
-    with (unit.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return BUSY
-        if not unit.done:
-            execute(unit)
+    try:
+        with stopping.listening(), locked_folder(unit.folder):
+            if not unit.done:
+                execute(unit)
+    except InUseError:
+        return BUSY
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except stopping.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)

@@ -5,37 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from segmend.commands.evidence import Folds, check_runs, infer, trained_on
-from segmend.commands.given_probabilities import GivenProbabilities
+from segmend.audit.auditor import AuditedCase, Auditor
+from segmend.audit.cohort import twins
+from segmend.audit.corrections import read_corrections, rounds_of
+from segmend.audit.cross_validation import Folds, check_runs, infer, lacking, trained_on
+from segmend.audit.evidence import Evidence
+from segmend.audit.external_probabilities import GivenProbabilities
+from segmend.audit.first_look import first_look
+from segmend.audit.folder import AuditFolder
+from segmend.audit.folds import assign_folds, to_judge
+from segmend.audit.report.page import write_audit_report
+from segmend.audit.rows import SUSPECT
+from segmend.audit.settings import audit_settings, claim, training_settings
+from segmend.audit.tables import write_audit
 from segmend.commands.train import train
+from segmend.core import signals as stopping
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.io import locked_folder
+from segmend.core.precision import Precision
+from segmend.core.progress import say
 from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
-from segmend.data.case import Case, Split
 from segmend.data.folder import DataFolder
-from segmend.errors import InputError
-from segmend.labels.audit.auditor import AuditedCase, Auditor
-from segmend.labels.audit.cohort import twins
-from segmend.labels.audit.evidence import Evidence
-from segmend.labels.audit.first_look import first_look
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.audit.folds import assign_folds, to_judge
-from segmend.labels.audit.rows import SUSPECT
-from segmend.labels.audit.tables import write_audit
-from segmend.labels.corrections import read_corrections, rounds_of
-from segmend.labels.raters import find_raters
-from segmend.learner import Optimisation
+from segmend.data.raters import find_raters
+from segmend.engine.arguments import report_unlabelled
+from segmend.engine.learner import Optimisation
+from segmend.engine.run import Run
 from segmend.methods import Method, Supervised
-from segmend.metrics.results import write_json
 from segmend.networks import Network, VNet
-from segmend.outputs import check_free
-from segmend.precision import Precision
-from segmend.progress import console
-from segmend.report.audit_page import write_audit_report
-from segmend.run import Run
 
 
 def audit(
@@ -56,7 +58,7 @@ def audit(
     noisy: int | None = None,
     unlabelled: int | None = None,
     mixed: int | None = None,
-    foreground: float = 0.0,
+    foreground: float = 0.33,
     augmentation: Augmentation = Augmentation(),
     optimisation: Optimisation = Optimisation(),
     seed: int = 0,
@@ -100,9 +102,10 @@ def audit(
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch; the cases of the fold are among them.
         mixed: samples in a batch that are drawn alike from all labelled cases.
-        foreground: share of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples.
-        optimisation: how the weights are moved.
+        foreground: fraction of labelled samples that are centred on a labelled object.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
         seed: decides folds and trainings.
         precision: bf16 where the hardware has it (auto), or one of the two.
         devices: how many GPUs (or processes on a CPU) to use.
@@ -123,67 +126,81 @@ def audit(
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
     folder = DataFolder.open(data, cases)
+    report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.shown_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
-    place = AuditFolder(out)
-    _claim(place, folder, judged, _source(runs, given, judged) or {"folds": folds, "seed": seed})
+    deciding: dict[str, Any] = {
+        "iterations": iterations,
+        "first_iterations": first_iterations,
+        "patch": patch,
+        "spacing": spacing,
+        "dimensions": dimensions,
+        "expert": expert,
+        "noisy": noisy,
+        "unlabelled": unlabelled,
+        "mixed": mixed,
+        "foreground": foreground,
+        "augmentation": augmentation.for_classes(folder.classes),
+        "optimisation": optimisation,
+        "seed": seed,
+        "precision": precision,
+        "devices": devices,
+        "nodes": nodes,
+    }
     training = partial(
         train,
         data=data,
         method=method,
         network=network,
-        iterations=iterations,
-        first_iterations=first_iterations,
-        patch=patch,
-        spacing=spacing,
-        dimensions=dimensions,
-        expert=expert,
-        noisy=noisy,
-        unlabelled=unlabelled,
-        mixed=mixed,
-        foreground=foreground,
-        augmentation=augmentation,
-        optimisation=optimisation,
-        seed=seed,
-        precision=precision,
-        devices=devices,
-        nodes=nodes,
         workers=workers,
         compile=compile,
         checkpoint_every=checkpoint_every,
         cache=cache,
+        **deciding,
     )
+    place = AuditFolder(out)
+    placement = given.examine(judged) if given else None
+    source = _source(runs, given, judged)
+    settings = audit_settings(folder, judged, source or {"folds": folds, "seed": seed})
+    if not source:
+        settings["training"] = training_settings(folder, method, network, dimensions, deciding)
+    with locked_folder(out):
+        claim(place, settings)
+        stopping.promise("continue")
 
-    findings, portraits = first_look(folder, judged)
-    missing = [case for case in judged if not place.evidence(case.name).is_file()]
-    if given:
-        given.write(missing, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
-    elif runs:
-        infer(missing, folder, runs, precision, place)
-        judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
-    else:
-        held_out, same = to_judge(judged), twins(portraits)
-        dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-        judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
-        seen = {name: name not in dealt for name in portraits}
-    corrections = read_corrections(data)
-    audited = [
-        AuditedCase(
-            case,
-            Evidence(place.evidence(case.name)),
-            judged_by[case.name],
-            seen[case.name],
-            rounds_of(corrections, case.name),
-        )
-        for case in judged
-    ]
-    found = Auditor(folder, audited, find_raters(folder), place).run()
-    table = write_audit(place, folder, found, [*findings, *found.findings])
-    write_audit_report(place.root, folder)
-    _tell(place, table)
+        findings, portraits = first_look(folder, judged)
+        missing = lacking(judged, folder, place)
+        if given and placement:
+            given.write(missing, placement.layout, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), dict.fromkeys(portraits, False)
+        elif runs:
+            infer(missing, folder, runs, precision, place)
+            judged_by, seen = dict.fromkeys(portraits, 0), _seen(runs, portraits)
+        else:
+            held_out, same = to_judge(judged), twins(portraits)
+            dealt = assign_folds(held_out, min(folds, len(held_out)), seed, same)
+            judged_by = Folds(folder, dealt, same, training, precision).collect(judged, place)
+            seen = {name: name not in dealt for name in portraits}
+        corrections = read_corrections(data)
+        audited = [
+            AuditedCase(
+                case,
+                Evidence(place.evidence(case.name)),
+                judged_by[case.name],
+                seen[case.name],
+                rounds_of(corrections, case.name),
+                doubtful=placement is not None and case.name in placement.doubtful,
+            )
+            for case in judged
+        ]
+        place.remove_results()
+        found = Auditor(folder, audited, find_raters(folder), place).run()
+        remarks = placement.remarks if placement else ()
+        table = write_audit(place, folder, found, [*findings, *found.findings], remarks)
+        write_audit_report(place.root, folder)
+        _tell(place, table)
     return table
 
 
@@ -213,27 +230,11 @@ def _check_arguments(
 def _source(runs: Sequence[Run], given: GivenProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
     """Where the evidence comes from, if it is given."""
     if given:
-        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}}
-    return {"runs": {str(run.path.resolve()): digest_of(run.last) for run in runs}} if runs else {}
-
-
-def _claim(place: AuditFolder, folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> None:
-    """Writes down what is asked for, or makes sure that the folder holds an audit of just this."""
-    settings = {
-        "data": str(folder.root.resolve()),
-        "evidence": evidence,
-        "labels": {case.name: digest_of(case.label) for case in judged},
-        "images": {case.name: digest_of(*case.images) for case in judged},
+        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}, **given.declared}
+    digests = {
+        str(run.path.resolve()): digest_of(run.last, run.path / "config.yaml", run.path / "task.json") for run in runs
     }
-    if not place.settings.is_file():
-        check_free(place.root)
-        write_json(place.settings, settings)
-        return
-    before = place.read_settings()
-    differing = [name for name, value in settings.items() if before.get(name) != value]
-    if differing:
-        problem = f"holds an audit of other {' and '.join(differing)}"
-        raise InputError(place.root, problem, "choose another --out, or delete this one")
+    return {"runs": digests} if runs else {}
 
 
 def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
@@ -247,4 +248,4 @@ def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
     for line in [*lines, *place.read_summary()["remarks"], f"Look at them: {place.root / 'report.html'}"]:
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from segmend.data.case import Quality, Split
+from segmend.core.case import Quality, Split
+from segmend.core.errors import InputError, printable
 from segmend.data.check import Survey, survey_folder
-from segmend.errors import InputError
 
 
 def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[InputError]:
     """Opens every file of a data folder and lists all problems, then all remarks, then what the folder holds.
 
-    Problems keep the folder from being used. Remarks are legal but worth a look: empty labels, unused
-    label files, odd spacings, the same image twice. Nothing is written.
+    Problems keep the folder from being used, label files that no case uses among them. Remarks are legal but worth a
+    look: empty labels, odd spacings, the same image twice. Nothing is written.
 
     Args:
         data: the data folder.
@@ -47,7 +47,7 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
         for severity, finding in found:
             print(f"{severity}: {finding}")
         if summary:
-            print(_in_words(summary))
+            print(printable(_in_words(summary)))
     if survey.problems:
         count = len(survey.problems)
         raise InputError(data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'")

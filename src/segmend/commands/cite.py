@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from segmend.errors import InputError, did_you_mean
-from segmend.run import Run
+from segmend.core.configuration import name_and_arguments
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.values import names_among
+from segmend.engine.run import Run
 
 
 def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
@@ -33,6 +34,7 @@ def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
     if not names and run is None:
         raise InputError("cite", "nothing is asked for", "name methods and networks, or give a --run")
     known = citations()
+    names = names_among(names, known.keys())
     for name in names:
         if name not in known:
             raise InputError("cite", f"no paper is known of '{name}'", did_you_mean(name, known))
@@ -51,8 +53,8 @@ def citations() -> dict[str, str]:
 
 def _used(run: Run) -> Iterator[str]:
     for part in ("method", "network"):
-        description: dict[str, Any] = run.config[part]
-        name = description["class_path"].rpartition(".")[2]
+        path, arguments = name_and_arguments(run.config[part], part, where=run.path / "config.yaml")
+        name = path.rpartition(".")[2]
         yield name
-        for argument, value in description["init_args"].items():
+        for argument, value in arguments.items():
             yield f"{name}-{argument if value is True else value}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -12,26 +11,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from segmend.audit.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
+from segmend.audit.folder import AuditFolder
+from segmend.audit.rows import is_moved
+from segmend.audit.shift import undone
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.io import check_free, whole_folder
+from segmend.core.masks import IGNORE
+from segmend.core.paths import is_file
+from segmend.core.progress import say, track
 from segmend.data.cache import digest_of
-from segmend.data.case import Case, Quality
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
-from segmend.errors import InputError, did_you_mean
-from segmend.functional.voxel import IGNORE
-from segmend.labels.audit.folder import AuditFolder
-from segmend.labels.audit.rows import is_moved
-from segmend.labels.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
-from segmend.labels.raters import read_drawing
-from segmend.labels.undoing import undone
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import console, track
+from segmend.data.names import canonical
+from segmend.data.raters import read_drawing
+from segmend.data.tables import read_table
 
 DECISIONS = ("accept", "reject", "unsure")
 MINIMUM_SCORE = 0.5
 
-_KEPT = ("dataset.json", "corruption.csv")
-"""Files beside the images and labels that a copy keeps."""
+_CORRUPTION = "corruption.csv"
+"""How labels were made noisy, if they were; a copy keeps it."""
 
 
 def correct(
@@ -58,7 +61,7 @@ def correct(
         audit: the folder that 'segmend audit' wrote.
         out: the data folder to write.
         decisions: a table with columns case, label (a class name) and decision (accept, reject or unsure). Only
-            what is accepted is changed.
+            what is accepted is changed. A column audit, as the page of the audit writes it, must name this audit.
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
         offsets: also move the surfaces of all other noisy labels by 'undo_mm' of audit.csv, where that is more than
@@ -92,15 +95,15 @@ def correct(
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
     with whole_folder(out) as copy:
-        copy_files(data, copy)
-        for name in _KEPT:
-            if (data / name).is_file():
-                shutil.copyfile(data / name, copy / name)
+        copy_files(data, copy, folder.cases)
+        (copy / "dataset.json").write_bytes(folder.description)
+        if is_file(data / _CORRUPTION):
+            shutil.copyfile(data / _CORRUPTION, copy / _CORRUPTION)
         for name, choice in track(plan.items(), "correcting labels"):
             rows += _corrected(folder, place, name, choice, copy, number)
         write_cases(copy / "cases.csv", folder.cases)
         write_corrections(copy / FILE, [*before, *rows])
-    console.print(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected", markup=False)
+    say(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected")
     return pd.DataFrame(rows, columns=list(Correction.__dataclass_fields__))
 
 
@@ -128,9 +131,11 @@ def _plan(
     change_expert: bool,
 ) -> dict[str, _Choice]:
     """What is to become of each case in which something changes."""
-    decided = _read_decisions(decisions, table) if decisions else {}
+    decided = _read_decisions(decisions, table, place.mark) if decisions else {}
     bar = minimum_score if minimum_score is not None else None if decisions else MINIMUM_SCORE
-    digests = place.read_settings().get("labels", {})
+    settings = place.read_settings()
+    digests = settings.get("labels", {})
+    _check_classes(folder, settings, place, table)
     audited = {case.name: case for case in folder.cases if case.name in digests}
     plan = {}
     for name, rows in table.groupby("case", sort=True):
@@ -153,44 +158,69 @@ def _plan(
                 raise InputError(decisions, problem, "add --change_expert true, or take the line out")
             continue
         if wanted:
-            _check_unchanged(case, digests)
+            _check_unchanged(case, digests, settings.get("images", {}))
             plan[case.name] = _Choice(wanted, frozenset(refused))
     return plan
 
 
-def _check_unchanged(case: Case, digests: Mapping[str, str]) -> None:
+def _check_classes(folder: DataFolder, settings: Mapping[str, Any], place: AuditFolder, table: pd.DataFrame) -> None:
+    """Proposals are files of label values: these must mean what they meant to the audit."""
+    classes = folder.labels | {"ignore": folder.ignore}
+    if settings.get("classes", classes) != classes:
+        problem = f"names the classes {classes}, but those that were audited are {settings['classes']}"
+        raise InputError(folder.root / "dataset.json", problem, "restore it, or audit the folder again")
+    names = list(folder.labels)[1:]
+    unknown = sorted(set(table["label"]) - set(names))
+    if unknown:
+        raise InputError(place.labels, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], names))
+
+
+def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[str, str]) -> None:
     if case.label is None or digest_of(case.label) != digests[case.name]:
         raise InputError(case.label or case.name, "is not the label that was audited", "audit the folder again")
+    if case.name in of_images and digest_of(*case.images) != of_images[case.name]:
+        raise InputError(case.images[0], "is not the scan that was audited", "audit the folder again")
 
 
-def _read_decisions(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
+def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[str, str], str]:
     """Decision by case and label."""
-    known = set(zip(table["case"], table["label"], strict=True))
+    known = {
+        (canonical(case), canonical(label)): (case, label)
+        for case, label in zip(table["case"], table["label"], strict=True)
+    }
+    proposing = table[table["proposal"] != "none"]
+    proposed = set(zip(proposing["case"], proposing["label"], strict=True))
     decided: dict[tuple[str, str], str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, line) for line in reader]
-            columns = reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "cannot be read as a table", "give columns case, label and decision") from error
-    for column in ("case", "label", "decision"):
-        if column not in columns:
-            raise InputError(path, f"has no column '{column}'", "give columns case, label and decision")
-    for number, line in lines:
-        where = f"{path} line {number}"
-        case, label, decision = ((line[column] or "").strip() for column in ("case", "label", "decision"))
-        if decision not in DECISIONS:
-            raise InputError(where, f"decision is '{decision}'", did_you_mean(decision, DECISIONS))
+    columns = ("case", "label", "decision")
+    remedy = f"give a table with the columns {', '.join(columns)}"
+    given = read_table(path, (*columns, "audit"), remedy=remedy)
+    for column in columns:
+        if column not in given.columns:
+            raise InputError(path, f"has no column '{column}'", remedy)
+    for row in given.rows:
+        case, label, decision = row.cells["case"], row.cells["label"], row.choice("decision", DECISIONS)
+        if not decision:
+            raise InputError(row.where, "decision is ''", f"write {' or '.join(DECISIONS)}")
         if (case, label) not in known:
             cases = {name for name, _ in known}
             labels = {name for _, name in known}
-            remedy = did_you_mean(label, labels) if case in cases else did_you_mean(case, cases)
-            raise InputError(where, f"case '{case}', label '{label}' was not audited", remedy)
-        if decided.get((case, label), decision) != decision:
-            raise InputError(where, f"case '{case}', label '{label}' is decided twice", "keep one line")
-        decided[case, label] = decision
+            advice = remedy_of_name(label, labels) if case in cases else remedy_of_name(case, cases)
+            raise InputError(row.where, f"case '{case}', label '{label}' was not audited", advice)
+        audited = known[case, label]
+        if decided.get(audited, decision) != decision:
+            raise InputError(row.where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+        _check_of_this_audit(row.where, row.cells.get("audit") or mark, mark)
+        if decision == "accept" and audited not in proposed:
+            problem = f"accepts a change of case '{case}', label '{label}', but the audit proposes none"
+            raise InputError(row.where, problem, "give the table that was made of this audit, or take the line out")
+        decided[audited] = decision
     return decided
+
+
+def _check_of_this_audit(where: str, named: str, mark: str) -> None:
+    if named.strip() != mark:
+        remedy = "give the table that was downloaded from the report.html of this audit"
+        raise InputError(where, f"is of the audit {named.strip()}, not of {mark}", remedy)
 
 
 def _corrected(

@@ -15,15 +15,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality, Split
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.io import check_free, whole_folder
+from segmend.core.masks import IGNORE
+from segmend.core.paths import kind_of, parse_json
+from segmend.core.progress import track
 from segmend.data.copying import copy_files, write_cases
-from segmend.data.folder import CLEAN, DataFolder
+from segmend.data.finding import CLEAN, remedy_of_name
+from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
-from segmend.errors import InputError, did_you_mean
-from segmend.functional.voxel import IGNORE
-from segmend.labels.corrupt import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
+from segmend.data.tables import read_list
+from segmend.noise import CubeMorphology, NoisyLabel, Recipe, calibrate, corrupt_label
 
 PUBLISHED = CubeMorphology()
 """The noise of PLIL, MTCL and ALC."""
@@ -82,7 +85,7 @@ def corrupt(
     chosen = noise.choose(noisy, share)
     strength = 1.0 if dice is None else calibrate(partial(noise.mean_dice, chosen), dice)
     with whole_folder(out) as copy:
-        copy_files(data, copy)
+        copy_files(data, copy, folder.cases)
         rows = [row for case in track(chosen, "corrupting labels") for row in noise.write(case, strength, copy)]
         table = pd.DataFrame(rows, columns=list(Row.__annotations__))
         table.to_csv(copy / "corruption.csv", index=False)
@@ -152,10 +155,11 @@ class _Noise:
 
     def describe(self, path: Path, **settings: float | None) -> None:
         """Writes a dataset.json like the given one that says how the noise was made."""
-        content = json.loads((self.folder.root / "dataset.json").read_text(encoding="utf-8"))
+        content = parse_json(self.folder.root / "dataset.json", self.folder.description)
         recipe = {"recipe": type(self.recipe).__name__, "arguments": self.recipe.arguments}
         content["corruption"] = recipe | settings | {"seed": self.seed}
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A lone surrogate stays what it was in the file: an escape of JSON.
+        path.write_bytes((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
     def _corrupted(self, case: Case, strength: float) -> tuple[NDArray[np.integer[Any]], NoisyLabel]:
         """The values of a label file, and what becomes of the label."""
@@ -177,7 +181,7 @@ def _check_arguments(data: Path, out: Path, dice: float | None, share: float, se
         raise InputError("share", f"is {share}", "give a share above 0, up to 1")
     if seed < 0:
         raise InputError("seed", f"is {seed}", "give 0 or more")
-    if (data / CLEAN).exists():
+    if kind_of(data / CLEAN):
         raise InputError(data / CLEAN, "exists, so this data folder was corrupted before", "give the original one")
     if out.resolve().is_relative_to(data.resolve()):
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
@@ -200,16 +204,16 @@ def _experts(folder: DataFolder, expert: int | Path) -> set[str]:
 
 
 def _listed(path: Path, names: Sequence[str], folder: DataFolder) -> set[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "cannot be read", "give a number of cases, or a text file with a name a line") from error
-    listed = {line.strip() for line in lines} - {""}
-    for name in sorted(listed.difference(names)):
+    rows = read_list(path, "case", names, remedy="give a number of cases, or a text file with a name a line")
+    for row in rows:
+        name = row.cells["case"]
+        if name in names:
+            continue
         if any(case.name == name for case in folder.cases):
-            raise InputError(path, f"'{name}' is not a training case with a label", "list only such cases")
-        raise InputError(path, f"there is no case '{name}'", did_you_mean(name, names))
-    return listed
+            problem = f"'{name}' is not a training case with a label (line {row.line})"
+            raise InputError(path, problem, "list only such cases")
+        raise InputError(path, f"there is no case '{name}' (line {row.line})", remedy_of_name(name, names))
+    return {row.cells["case"] for row in rows}
 
 
 def _with_experts(folder: DataFolder, experts: set[str]) -> Iterator[Case]:

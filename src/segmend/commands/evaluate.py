@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.data.folder import read_folder
+from segmend.core.errors import InputError
+from segmend.core.io import check_whole, check_writable, writing_to
+from segmend.core.progress import say, track
+from segmend.data.cache import digest_of
 from segmend.data.image import read_label
-from segmend.errors import InputError
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
 from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
 from segmend.metrics.statistics import compare
-from segmend.progress import track
 
 Unit = Literal["mm", "voxel"]
 
@@ -50,13 +52,13 @@ def evaluate(
     """Scores predictions by overlap and surface distance, case by case and label by label.
 
     Writes ``FILE.csv`` with a row a case and label, ``FILE.json`` with means and counts, and
-    ``FILE_boxplot.png``. Where a dataset.json lies beside the folder of references, labels are called by
-    their names, and voxels that it calls ignored are left out.
+    ``FILE_boxplot.png``, and prints the means. Where a dataset.json lies next to the folder of references, labels
+    are called by the names in it, and voxels that it calls ignored are left out; no more is read of it.
 
     Args:
         predictions: folder of label files. Those without a reference are listed in ``FILE.json`` and not scored.
         references: folder of label files of the same case names, on the same grids.
-        out: the CSV file to write; an older one is replaced.
+        out: the CSV file to write; an older one and what belongs to it is replaced.
         unit: unit of distances and volumes.
         tolerance: distance within which surfaces agree (column ``nsd``), in that unit.
         labels: label values to score; by default all that occur in a file or are named.
@@ -80,15 +82,41 @@ def evaluate(
     table = _score(pairs, classes, labels, unit, tolerance)
 
     settings = {"predictions": str(predictions), "references": str(references), "unit": unit, "tolerance": tolerance}
+    digests = {"reference_digests": _digests(pairs)}
+    _remove_parts(out)
     counts = {"cases": len(pairs), "extra_predictions": extra}
     write_table(out, table)
-    write_json(out.with_suffix(".json"), settings | counts | summarise(table))
+    write_json(out.with_suffix(".json"), settings | digests | counts | summarise(table))
     tables = {out.stem: table}
     if against:
         _write_comparison(out, against)
         tables[against.stem if against.stem != out.stem else str(against)] = read_table(against)
     draw_boxplot(_beside(out, "boxplot.png"), tables, unit)
+    for line in _in_words(table, unit, extra, out):
+        say(line)
     return table
+
+
+def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) -> Iterator[str]:
+    """The means of each label in columns, what was left out, and where the scores are."""
+    heads = ("label", "Dice", f"HD95 ({unit})", f"ASSD ({unit})", "NSD", "cases", "undefined")
+    rows = [heads]
+    for label, of_label in summarise(table)["labels"].items():
+        means = [_mean(of_label[metric]) for metric in ("dice", "hd95", "assd", "nsd")]
+        rows.append((label, *means, str(len(table[table["label"] == label])), str(of_label["hd95"]["undefined"])))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    for label, *cells in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([label.ljust(widths[0]), *numbers]).rstrip()
+    if extra:
+        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
+        yield f"not scored, as they have no reference: {', '.join(extra[:3])}{more}"
+    yield f"scores: {out}"
+
+
+def _mean(statistics: Mapping[str, float | None]) -> str:
+    mean, spread = statistics["mean"], statistics["std"]
+    return "-" if mean is None or spread is None else f"{mean:.3f} ± {spread:.3f}"
 
 
 def _score(
@@ -143,13 +171,37 @@ def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
 
 
 def _read_classes(references: Path) -> _Classes:
-    root = references.absolute().parent
-    if not (root / "dataset.json").is_file():
+    """Names and the ignored value, as far as they can be read; says what cannot. Nothing else is asked of the file."""
+    path = references.absolute().parent / "dataset.json"
+    if not os.path.lexists(path):
         return _Classes()
-    folder, problems = read_folder(root)
-    if folder is None:
-        raise problems[0]
-    return _Classes({value: name for name, value in folder.labels.items() if value}, folder.ignore)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # which may hide that a value is to be ignored
+        raise InputError(path, f"is not valid JSON ({error})", "correct it, or move it elsewhere") from error
+    given = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        say(f"{path}: holds no names of labels; they are called by their values")
+        return _Classes()
+    values: dict[str, int] = {}
+    for name, value in given.items():
+        name, value = (value, int(name)) if _is_value(name) and isinstance(value, str) else (name, value)
+        if type(value) is int and name and name not in values and value not in values.values():
+            values[name] = value
+    ignore = values.pop("ignore", None)
+    # A name such as 3 for the value 1 could not be told from the value 3.
+    names = {value: name for name, value in values.items() if value and (not _is_value(name) or int(name) == value)}
+    unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
+    if unread:
+        say(
+            f"{path}: {unread} of {len(given)} labels are regions or have no name and value of their own; "
+            "they are called by their values"
+        )
+    return _Classes(names, ignore)
+
+
+def _is_value(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 6
 
 
 def _check_arguments(
@@ -163,8 +215,12 @@ def _check_arguments(
         raise InputError("labels", f"are {labels}", "give label values other than 0, which is the background")
     if out.suffix != ".csv":
         raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
-    if not out.parent.is_dir():
-        raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    with writing_to(out):
+        if not out.parent.is_dir():
+            raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+    for file in (out, _beside(out, "comparison.json")):
+        check_writable(file)
+    check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():
             raise InputError(
@@ -186,7 +242,7 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
     if summary.is_file():
         try:
             other = json.loads(summary.read_text(encoding="utf-8"))
-            theirs = other["unit"], other["tolerance"]
+            theirs, references = (other["unit"], other["tolerance"]), dict(other.get("reference_digests", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(summary, "is not the summary of an evaluation", "evaluate again") from error
         if theirs != (unit, tolerance):
@@ -195,6 +251,23 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
                 f"was made with unit {theirs[0]} and tolerance {theirs[1]}, but now they are {unit} and {tolerance}",
                 "evaluate both alike",
             )
+        changed = sorted(case for case, digest in _digests(pairs).items() if references.get(case, digest) != digest)
+        if changed:
+            problem = f"was made with other references of {len(changed)} cases, the first is '{changed[0]}'"
+            raise InputError(against, problem, "evaluate both with the same references")
+
+
+def _digests(pairs: Sequence[Pair]) -> dict[str, str]:
+    """What the references hold, by case: scores of references that have changed since cannot be compared."""
+    return {pair.case: digest_of(pair.reference) for pair in pairs}
+
+
+def _remove_parts(out: Path) -> None:
+    """Removes what an earlier evaluation has left next to its table: it would pass for a part of this one."""
+    parts = [_beside(out, ending) for ending in ("boxplot.png", "comparison.csv", "comparison.json")]
+    with writing_to(out):
+        for path in (out.with_suffix(".json"), *parts):
+            path.unlink(missing_ok=True)
 
 
 def _write_comparison(out: Path, against: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,17 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.data.case import Quality
+from segmend.audit.tables import write_rows
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.io import check_free, whole_folder
+from segmend.core.progress import say, track
 from segmend.data.copying import copy_files, write_cases
+from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
-from segmend.errors import InputError
-from segmend.labels.audit.tables import write_rows
-from segmend.labels.fuse import disagreement, majority, staple, staple_label, votes
-from segmend.labels.raters import MAIN, choose_raters, drawings_of, read_drawing
+from segmend.data.maps import check_map_names, map_name
+from segmend.data.raters import choose_raters, drawings_of, read_drawing
+from segmend.fusion import disagreement, majority, staple, staple_label, votes
 from segmend.metrics.overlap import dice
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
 
 Rule = Literal["majority", "staple"]
 
@@ -69,7 +70,8 @@ def fuse(
         rule: majority takes the class that most raters chose, of several the first, so background before all
             others; staple weighs the raters by how reliable they seem.
         raters: names to use, such as "[anna, ben]"; labelsTr is the name of that folder. All by default.
-        soft: also write the mean of the raters' labels, a map a class, into the folder 'soft'.
+        soft: also write the mean of the raters' labels, a map a class, into the folder 'soft', named as those
+            of 'segmend predict --probabilities true'.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.
 
     Returns:
@@ -89,11 +91,13 @@ def fuse(
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
     check_free(out)
     drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
+    if soft:
+        check_map_names(data, [case.name for case in folder.cases if drawn[case.name]], folder.labels)
     rows: list[Row] = []
     with whole_folder(out) as copy:
-        copy_files(data, copy)
+        copy_files(data, copy, folder.cases)
         (copy / MAIN).mkdir(exist_ok=True)
-        shutil.copyfile(data / "dataset.json", copy / "dataset.json")
+        (copy / "dataset.json").write_bytes(folder.description)
         for case in track([case for case in folder.cases if drawn[case.name]], "fusing labels"):
             grid = read_grid(case.images[0])
             drawings = {rater: read_drawing(file, folder, grid) for rater, file in drawn[case.name].items()}
@@ -106,7 +110,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / f"{case.name}_{label}.nii.gz", share, like=case.images[0])
+                    write_map(copy / "soft" / map_name(case.name, label), share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [
@@ -120,7 +124,23 @@ def fuse(
                 for case in folder.cases
             ],
         )
-        return write_rows(copy / "fusion.csv", Row, rows)
+        table = write_rows(copy / "fusion.csv", Row, rows)
+    for line in _in_words(drawn, chosen, out):
+        say(line)
+    return table
+
+
+def _in_words(drawn: Mapping[str, Mapping[str, Path]], raters: Iterable[str], out: Path) -> Iterator[str]:
+    """What was fused, which raters drew less than all of it, and where it is."""
+    fused = [name for name, files in drawn.items() if len(files) > 1]
+    single = [name for name, files in drawn.items() if len(files) == 1]
+    yield f"labels fused: {len(fused)}, in {out}"
+    for rater in raters:
+        absent = [name for name in (*fused, *single) if rater not in drawn[name]]
+        if absent:
+            yield f"{rater} drew {len(fused) + len(single) - len(absent)} of them; the first without is {absent[0]}"
+    if single:
+        yield f"labels of one rater only, kept as they are: {len(single)}; the first is {single[0]}"
 
 
 def _fused(drawings: Sequence[NDArray[np.uint8]], classes: int, rule: Rule) -> NDArray[np.uint8]:

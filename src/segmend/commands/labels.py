@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.io import check_free, whole_folder
+from segmend.core.progress import track
 from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
-from segmend.data.case import Case, Split
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
 from segmend.data.resample import resample_label
-from segmend.errors import InputError, did_you_mean
-from segmend.first_labels import with_first_labels
-from segmend.labels.store import LabelStore
-from segmend.outputs import check_free, whole_folder
-from segmend.progress import track
-from segmend.run import Run
+from segmend.data.state import DataState
+from segmend.engine.initial_labels import with_first_labels
+from segmend.engine.label_store import LabelStore
+from segmend.engine.run import Run
 
 
 def labels(
@@ -71,16 +72,20 @@ def labels(
 
 def _data(run: Run, labels_unlabelled: bool, cache: Path) -> tuple[DataFolder, list[PreparedCase]]:
     """The data folder of a run, and its training cases as it saw them."""
-    data = Path(run.config["data"])
+    data = Path(str(run.config.get("data")))
     table = run.config.get("cases")
     if not data.is_dir():
         raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")
     folder = DataFolder.open(data, Path(table) if table else None)
     cases: Sequence[Case] = folder.select(Split.TRAIN)
+    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
+    if run.data_state:
+        changes = DataState.of(folder, [*cases, *validation]).changes_since(run.data_state)
+        if changes:
+            raise InputError(data, "has changed since the run was begun", f"restore it ({changes})")
     if labels_unlabelled:
         cases = with_first_labels(cases, run, folder.file_ending)
     prepared = prepare(folder, cases, run.task.preprocessing, cache)
-    validation = [case for case in folder.select(Split.VAL) if case.shown_label]
     if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
         raise InputError(data, "has changed since the run was begun", "restore it")
     return folder, prepared

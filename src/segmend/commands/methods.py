@@ -12,8 +12,8 @@ from docstring_parser import parse as parse_docstring
 from rich.console import Console
 from rich.table import Table
 
-from segmend.configuration import plain
-from segmend.errors import InputError, did_you_mean
+from segmend.core.configuration import plain
+from segmend.core.errors import InputError, did_you_mean
 from segmend.methods import Method, all_methods
 from segmend.networks import all_networks
 
@@ -93,5 +93,6 @@ def _print_page(cls: type[Method], description: dict[str, Any]) -> None:
     console.print(inspect.getdoc(cls) or "", markup=False)
     defaults = ", ".join(f"{argument['name']}={argument['default']}" for argument in description["arguments"])
     known = " and ".join(description["known"]) or "nothing"
-    console.print(f"\nDefaults: {defaults or 'none'}\nA batch holds {description['needs']}; must be known: {known}.")
-    console.print(f"Cost: {cls.cost}.\n{cls.paper}".rstrip())
+    needs = f"A batch holds {description['needs']}; must be known: {known}."
+    console.print(f"\nDefaults: {defaults or 'none'}\n{needs}", markup=False)
+    console.print(f"Cost: {cls.cost}.\n{cls.paper}".rstrip(), markup=False)

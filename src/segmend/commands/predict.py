@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.core import signals as stopping
+from segmend.core.errors import InputError
+from segmend.core.io import check_continuable, continued_folder, is_whole, whole_file
+from segmend.core.paths import is_folder
+from segmend.core.precision import Precision, best_device
+from segmend.core.progress import say, track
+from segmend.data import finding
+from segmend.data.cache import digest_of
+from segmend.data.headers import check_grids, check_scan, collected, raise_all
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
-from segmend.errors import InputError
+from segmend.data.maps import check_map_names, map_name
+from segmend.engine.run import Run, Task
+from segmend.engine.segmenter import Segmenter
 from segmend.inference import Weighting
-from segmend.outputs import check_free, whole_folder
-from segmend.precision import Precision, best_device
-from segmend.progress import track
-from segmend.run import Run, Task
-from segmend.segmenter import Segmenter
 
 
 def predict(
@@ -36,7 +46,10 @@ def predict(
 ) -> list[Path]:
     """Segments all scans of a folder with a trained run.
 
-    Every label is written over its scan: same grid, same header, values as in the training data.
+    Every label is written over its scan: same grid, same header, values as in the training data. If the command is
+    stopped, what it has predicted stays, with a file 'unfinished.txt', and the same command continues. A scan that
+    cannot be used is named before any work starts; if that is seen only when its voxels are read, all others are
+    predicted first.
 
     Args:
         run: a run folder.
@@ -61,14 +74,16 @@ def predict(
     Example:
         segmend predict --run RUN --images DATA/imagesTs --out PREDICTIONS
     """
+    if out.is_dir() and not is_whole(out):
+        stopping.promise("continue")
     source = Run(run)
     if not 0 <= overlap < 1:
         raise InputError("--overlap", f"is {overlap}", "give a share from 0 to below 1")
     scans = find_scans(images, len(source.task.channel_names))
-    check_free(out)
     if stride is not None and len(stride) != len(source.task.patch):
         raise InputError("--stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers")
-    method = source.method(source.best if checkpoint == "best" else source.last).to(best_device())
+    weights = source.best if checkpoint == "best" else source.last
+    method = source.method(weights).to(best_device())
     segmenter = Segmenter(
         method,
         source.task,
@@ -80,56 +95,154 @@ def predict(
         precision=precision,
         batch=batch,
     )
-    values = np.array(list(source.task.labels.values()))
-    names = list(source.task.labels)
-    with whole_folder(out) as folder:
-        for name, files in track(scans.items(), "predicting"):
-            image, grid = _read_scan(files, source.task)
-            ending = files[0].name[len(case_name(files[0])) :]
-            write_label(folder / f"{name}{ending}", values[segmenter.classes(image, grid)], like=files[0])
-            if probabilities:
-                for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-                    write_map(folder / "probabilities" / f"{name}_{label}.nii.gz", of_class, like=files[0])
+    identity = {
+        "images": str(images.resolve()),
+        "weights": digest_of(weights, source.task),
+        "probabilities": probabilities,
+        "windows": [overlap, segmenter.stride, weighting, flips, largest_component, precision],
+        "version": version("segmend"),
+    }
+    check_continuable(out, identity)
+    _check_scans(images, scans, source.task)
+    if probabilities:
+        check_map_names(images, scans, list(source.task.labels))
+    problems: list[InputError] = []
+    with continued_folder(out, identity, keep_after_errors=True) as folder:
+        finished = _Finished(folder)
+        remaining = finished.without(scans)
+        if finished.count:
+            say(f"{finished.count} of {len(scans)} scans are predicted already")
+        for name, files in track(remaining.items(), "predicting", done=finished.count):
+            if finished.count:
+                stopping.promise(f"continue ({finished.count} of {len(scans)} scans are predicted)")
+            digest = digest_of(*files)
+            try:
+                image, grid = _read_scan(files, source.task)
+            except InputError as error:
+                problems.append(error)
+                continue
+            written = _write_prediction(segmenter, image, grid, folder, name, files[0], probabilities)
+            finished.add(name, digest, written)
+        raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
+        finished.close()
+    say(f"{len(scans)} scans segmented: {out}")
     return sorted(path for path in out.iterdir() if is_image_file(path))
+
+
+def _write_prediction(
+    segmenter: Segmenter,
+    image: NDArray[np.float32],
+    grid: Grid,
+    folder: Path,
+    name: str,
+    like: Path,
+    probabilities: bool,
+) -> list[Path]:
+    """Predicts a scan, and writes its label and, if wanted, its probability maps over the file ``like``."""
+    values, names = np.array(list(segmenter.task.labels.values())), list(segmenter.task.labels)
+    ending = like.name[len(case_name(like)) :]
+    written = [folder / f"{name}{ending}"]
+    write_label(written[0], values[segmenter.classes(image, grid)], like=like)
+    if probabilities:
+        for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
+            written.append(folder / "probabilities" / map_name(name, label))
+            write_map(written[-1], of_class, like=like)
+    return written
+
+
+class _Finished:
+    """The scans that were predicted in an unfinished folder, in a table there.
+
+    Args:
+        folder: with what earlier calls of the same command have finished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._table = folder, folder / "finished.jsonl"
+        self._entries: dict[str, dict[str, Any]] = {}
+        lines = self._table.read_text(encoding="utf-8").splitlines() if self._table.is_file() else []
+        for line in lines:
+            with suppress(ValueError, TypeError, KeyError):  # the last one may be cut off
+                entry = json.loads(line)
+                self._entries[entry["case"]] = entry
+        self._write()
+
+    @property
+    def count(self) -> int:
+        """Number of finished scans."""
+        return len(self._entries)
+
+    def without(self, scans: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+        """The scans that are still to be predicted; what was made of others, or of these before they changed, goes."""
+        for name, entry in list(self._entries.items()):
+            files = [self._folder / file for file in entry["files"]]
+            if name not in scans or digest_of(*scans[name]) != entry["digest"] or not all(map(Path.is_file, files)):
+                for file in files:
+                    file.unlink(missing_ok=True)
+                del self._entries[name]
+        self._write()
+        return {name: files for name, files in scans.items() if name not in self._entries}
+
+    def add(self, name: str, digest: str, files: Sequence[Path]) -> None:
+        """Takes down that a scan is finished."""
+        written = [file.relative_to(self._folder).as_posix() for file in files]
+        self._entries[name] = {"case": name, "digest": digest, "files": written}
+        with self._table.open("a", encoding="utf-8") as table:
+            table.write(json.dumps(self._entries[name]) + "\n")
+
+    def close(self) -> None:
+        """Removes the table: everything is finished."""
+        self._table.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        if self._entries:
+            lines = [json.dumps(entry) + "\n" for entry in self._entries.values()]
+            with whole_file(self._table) as file:
+                file.write_text("".join(lines), encoding="utf-8")
+        else:
+            self.close()
+
+
+def _check_scans(images: Path, scans: Mapping[str, list[Path]], task: Task) -> None:
+    """Looks at the headers and lengths of all files before any work starts."""
+    dimensions = len(task.preprocessing.spacing)
+    checks = map(partial(check_scan, dimensions=dimensions), track(scans.values(), "checking scans"))
+    raise_all(images, "scans", list(collected(checks)))
 
 
 def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
     """The files of each scan in a folder, in the order of their channels.
 
     Raises:
-        InputError: there are none, or a scan does not have the channels that it should.
+        InputError: there are none, or scans do not have the channels that they should.
     """
-    if not images.is_dir():
+    if not is_folder(images):
         raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files")
-    scans: dict[str, list[Path]] = {}
-    for path in sorted(images.iterdir()):
-        if is_image_file(path):
-            scans.setdefault(case_name(path)[:-5], []).append(path)
+    problems: list[InputError] = []
+    scans = finding.find_scans(images, None, problems)
+    if problems:
+        raise problems[0]
     if not scans:
         raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files")
     wanted = [f"_{channel:04d}" for channel in range(channels)]
+    problems = []
     for name, files in scans.items():
         found = [case_name(file)[-5:] for file in files]
         if found != wanted and found != wanted[:1]:
-            raise InputError(
-                images / name, f"has the files {[file.name for file in files]}", f"the run wants {', '.join(wanted)}"
-            )
+            problem, remedy = f"has the files {[file.name for file in files]}", f"the run wants {', '.join(wanted)}"
+            problems.append(InputError(images / name, problem, remedy))
+    raise_all(images, "scans", problems)
     return scans
 
 
 def _read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], Grid]:
     arrays, grids = zip(*[read_image(file) for file in files], strict=True)
-    for file, grid in zip(files[1:], grids[1:], strict=True):
-        if not grid.matches(grids[0]):
-            raise InputError(file, f"does not lie over {files[0].name}", "resample it to the same grid")
+    check_grids(files, grids, len(task.preprocessing.spacing))
     image, grid = np.concatenate(arrays), grids[0]
-    trained_on = len(task.preprocessing.spacing)
-    if grid.dimensions != trained_on:
-        problem = f"is {grid.dimensions}D, but the run was trained on {trained_on}D images"
-        raise InputError(files[0], problem, "give images like those of the training")
     if len(image) != len(task.channel_names):
         problem = f"has {len(image)} channels, but the run wants {', '.join(task.channel_names)}"
         raise InputError(files[0], problem, "give images like those of the training")
+    task.preprocessing.require_room(files[0], grid, len(image))
     if not np.isfinite(image).all():
         raise InputError(files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0")
     return image, grid

@@ -10,24 +10,29 @@ from typing import Literal
 
 import torch
 
-from segmend.commands.arguments import built, check_numbers, check_patch_axes, dimensions_of
-from segmend.commands.recommended import built_method
+from segmend.core import signals as stopping
+from segmend.core.batch import Composition
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.precision import Precision
+from segmend.core.progress import say
 from segmend.data.augment import Augmentation
 from segmend.data.cache import data_digest, default_cache, digest_of, prepare, remember, true_labels
-from segmend.data.case import Split
 from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
-from segmend.data.sampling import BatchPlan, Composition
-from segmend.errors import InputError
-from segmend.first_labels import with_first_labels, write_first_labels
-from segmend.hardware import Hardware, check_memory
-from segmend.learner import Optimisation
+from segmend.data.sampling import BatchPlan
+from segmend.data.state import DataState
+from segmend.engine.arguments import built, check_numbers, check_patch_axes, dimensions_of, report_unlabelled
+from segmend.engine.default_method import built_method
+from segmend.engine.fit import Training, fit
+from segmend.engine.hardware import Hardware, check_memory
+from segmend.engine.initial_labels import with_first_labels, write_first_labels
+from segmend.engine.launchers import launcher_of
+from segmend.engine.learner import Optimisation
+from segmend.engine.run import Run, Task, configuration_of
 from segmend.methods import Method
 from segmend.networks import Network, VNet
 from segmend.networks.fitting import check_patch, choose_patch
-from segmend.precision import Precision
-from segmend.run import Run, Task, configuration_of
-from segmend.training import Training, fit
 
 
 def train(
@@ -45,7 +50,7 @@ def train(
     noisy: int | None = None,
     unlabelled: int | None = None,
     mixed: int | None = None,
-    foreground: float = 0.0,
+    foreground: float = 0.33,
     augmentation: Augmentation = Augmentation(),
     optimisation: Optimisation = Optimisation(),
     seed: int = 0,
@@ -63,7 +68,7 @@ def train(
     The run folder holds the configuration, checkpoints, a log, curves and a summary; labels that the method
     rewrites lie in its folder 'labels', with labels.csv and labels.png. Called again with the same
     arguments, a run that was interrupted continues from its last checkpoint, and ends as if nothing had
-    happened; a folder that holds a run of other arguments is refused.
+    happened; a folder that holds a run of other arguments, or on data that have changed since, is refused.
 
     Args:
         data: the data folder.
@@ -83,9 +88,10 @@ def train(
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch.
         mixed: samples in a batch that are drawn alike from all labelled cases.
-        foreground: share of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples.
-        optimisation: how the weights are moved.
+        foreground: fraction of labelled samples that are centred on a labelled object.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
         seed: decides every random choice.
         precision: bf16 where the hardware has it (auto), or one of the two.
         devices: how many GPUs (or processes on a CPU) to use.
@@ -105,10 +111,12 @@ def train(
     Example:
         segmend train --data DATA --out RUN --iterations 1000
     """
+    stopping.promise("continue" if Run(out).last.is_file() else None)
     folder = DataFolder.open(data, cases)
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(data, "has no training case", "mark some as 'train' in cases.csv")
+    report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.shown_label]
     scan_dimensions = dimensions_of([*training_cases, *validation_cases])
     network_dimensions = dimensions or scan_dimensions
@@ -117,7 +125,9 @@ def train(
     slices = network_dimensions < scan_dimensions
     check_spacing(spacing, scan_dimensions, slices=slices)
     check_numbers(iterations, first_iterations, checkpoint_every, seed, foreground)
+    augmentation = augmentation.for_classes(folder.classes)
     hardware = Hardware(precision, devices, nodes, workers, compile)
+    launcher_of(hardware)
 
     torch.manual_seed(seed)
     make_network = partial(built, network, len(folder.channel_names), folder.classes, network_dimensions)
@@ -157,10 +167,16 @@ def train(
         "cases": str(cases.resolve()) if cases else None,
     }
     run.check_free_for(config)
-    if run.finished:
-        return run
-
+    state = DataState.of(folder, [*training_cases, *validation_cases])
+    run.check_data(state)
     cache = cache or default_cache()
+    if run.finished:
+        _check_fingerprint(run, folder, [*learned_from, *validation_cases], cache)
+        say(f"{out} is finished already; nothing to do")
+        return run
+    with run.kept():
+        pass  # a place that cannot be written to is refused before the data are prepared
+
     fingerprint = _fingerprint(folder, cache)
     preprocessing = choose_preprocessing(fingerprint, folder.channel_names, spacing=spacing, slices=slices)
     if patch is None:
@@ -189,15 +205,26 @@ def train(
         checkpoint_every=checkpoint_every,
         truth=true_labels(folder, training_cases, preprocessing, cache) if trained.layers else {},
     )
-    if learned_from != training_cases:
-        first = first_iterations or max(iterations // 4, 1)
-        write_first_labels(run, folder, make_network, training, first, hardware, config)
-        prepared = prepare(folder, learned_from, preprocessing, cache)
-        digest = data_digest([*prepared, *validation])
-        training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
-    run.begin(config, training.task)
-    fit(run, trained, training, hardware)
+    with run.kept():
+        if learned_from != training_cases:
+            first = first_iterations or max(iterations // 4, 1)
+            write_first_labels(run, folder, make_network, training, first, hardware, config)
+            prepared = prepare(folder, learned_from, preprocessing, cache)
+            digest = data_digest([*prepared, *validation])
+            training = replace(training, cases=prepared, task=replace(training.task, fingerprint=digest))
+        run.begin(config, training.task, state)
+        if not run.finished:  # by another process in the meantime
+            fit(run, trained, training, hardware)
     return run
+
+
+def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cache: Path) -> None:
+    """Makes sure that a finished run without data.json, of an earlier version, is one of these data."""
+    if run.data_state is not None:
+        return
+    if data_digest(prepare(folder, cases, run.task.preprocessing, cache)) != run.task.fingerprint:
+        remedy = "choose another --out, or restore the data folder"
+        raise InputError(run.path, "was trained on other data", remedy)
 
 
 def _fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:

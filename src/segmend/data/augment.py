@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Warp, Zoom
-from segmend.functional.voxel import IGNORE
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How strongly training samples are varied; every sample of a batch gets its own draw.
 
-    The defaults are the protocol of the left-atrium literature (UA-MT, Yu et al., MICCAI 2019): a random
-    quarter turn, then always one flip, both in the plane of the first two axes. They interpolate nothing.
+    The defaults suit organs of which several must be told apart by where they lie: small rotations, scaling and
+    intensity changes, and no mirroring, which makes left and right the same to a network. Mirroring and quarter turns
+    are used where there is a single foreground class, which they cannot confuse.
 
     Attributes:
-        quarter_turns: turn by 0, 90, 180 or 270 degrees; by 0 or 180 if the plane is not square.
-        flips: mirror along one of the first two axes.
+        quarter_turns: turn by 0, 90, 180 or 270 degrees in the plane of the first two axes; by 0 or 180 if the plane is
+            not square. None decides by the number of classes, see ``for_classes``.
+        flips: mirror along one of the first two axes. None decides by the number of classes.
         rotation: largest angle in degrees, in the plane of the first two axes, either way.
-        zoom: largest relative change of size, along all axes alike, 0 to below 1.
+        zoom: largest relative change of size, the same along all axes, 0 to below 1.
         contrast: largest relative change of contrast about 0, the mean of a z-scored scan, 0 to below 1.
         brightness: largest shift, in standard deviations of the z-scored scan, either way.
         noise: largest standard deviation of the Gaussian noise, in the same unit.
     """
 
-    quarter_turns: bool = True
-    flips: bool = True
-    rotation: float = 0.0
-    zoom: float = 0.0
-    contrast: float = 0.0
+    quarter_turns: bool | None = None
+    flips: bool | None = None
+    rotation: float = 15.0
+    zoom: float = 0.15
+    contrast: float = 0.2
     brightness: float = 0.0
-    noise: float = 0.0
+    noise: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("rotation", "zoom", "contrast", "brightness", "noise"):
@@ -47,6 +49,19 @@ class Augmentation:
             if not 0 <= value < below:
                 limits = "from 0 to below 1" if below == 1 else "that is 0 or more"
                 raise InputError(f"augmentation.{name}", f"{value} is not usable", f"give a number {limits}")
+
+    def for_classes(self, classes: int) -> Augmentation:
+        """The same, with mirroring and quarter turns decided where they are left open.
+
+        Args:
+            classes: number of classes, background included; with two, mirroring confuses nothing.
+        """
+        single = classes == 2
+        return replace(
+            self,
+            quarter_turns=single if self.quarter_turns is None else self.quarter_turns,
+            flips=single if self.flips is None else self.flips,
+        )
 
     def draw(self, rng: np.random.Generator, count: int, shape: Sequence[int]) -> Warp:
         """Decides on the geometry of a batch.
@@ -98,6 +113,13 @@ class Augmentation:
         if self.brightness or self.noise:
             image = image.where(warp.inside(image.shape[2:], image.device).unsqueeze(1), 0)
         return image, label
+
+
+NO_AUGMENTATION = Augmentation(quarter_turns=False, flips=False, rotation=0.0, zoom=0.0, contrast=0.0, noise=0.0)
+"""Samples as they are."""
+
+LEFT_ATRIUM_PROTOCOL = replace(NO_AUGMENTATION, quarter_turns=True, flips=True)
+"""Augmentation in the left-atrium literature (UA-MT, Yu et al., MICCAI 2019): a random quarter turn, then one flip."""
 
 
 def _factors(rng: np.random.Generator, change: float, size: tuple[int, ...]) -> NDArray[np.float64]:

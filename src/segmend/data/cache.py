@@ -2,7 +2,8 @@
 
 Every entry is a folder named by a digest of the file contents and settings that it was made from. It
 is filled under another name and then renamed, so it is whole whenever it is there: runs may share the
-cache, and a killed one leaves nothing behind that another could mistake for an entry.
+cache, and a killed one leaves nothing behind that another could mistake for an entry. An entry that was
+damaged afterwards, by a failing disk or a clean-up, is made anew.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,18 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
+from segmend.core.case import Case, Quality
+from segmend.core.disk import flush
+from segmend.core.errors import InputError
+from segmend.core.io import remove_leftovers, scratch_folder, writing_to
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
-from segmend.data.folder import CLEAN, DataFolder
+from segmend.data.finding import CLEAN, label_of
+from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.outputs import writing_to
-from segmend.progress import track
 
 _VERSION = 1
 _FOREGROUND_VOXELS = 4096
+_MARKS = "marks.json"
+_BEGINNING = 4096  # bytes; holds shape and type of an array, and all of a small JSON file
+_UNFINISHED = "unfinished"
+
+
+_OTHER_CACHE = "give a folder for prepared scans by --cache or the variable SEGMEND_CACHE"
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,17 @@ class PreparedCase:
 
 
 def default_cache() -> Path:
-    """``$SEGMEND_CACHE``, or ``segmend`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-    return Path(os.environ.get("SEGMEND_CACHE", Path(base) / "segmend"))
+    """``$SEGMEND_CACHE``, or ``segmend`` in the user's cache folder.
+
+    Raises:
+        InputError: there is no home folder.
+    """
+    if chosen := os.environ.get("SEGMEND_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segmend"
+    except RuntimeError as error:
+        raise InputError("--cache", "is not given, and there is no home folder", _OTHER_CACHE) from error
 
 
 def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:
@@ -86,8 +101,8 @@ def true_labels(
     Raises:
         InputError: a file cannot be used, or the cache cannot be written to.
     """
-    files = {case: folder.root / CLEAN / (case.name + folder.file_ending) for case in cases}
-    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file.is_file()]
+    files = {case: label_of(case.name, folder.root / CLEAN, folder.file_ending) for case in cases}
+    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file]
     return {case.case.name: case.given for case in prepare(folder, known, preprocessing, cache)}
 
 
@@ -98,8 +113,11 @@ def data_digest(cases: Sequence[PreparedCase]) -> str:
 
 def remember(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A JSON object from the cache, made if it is not there."""
-    entry = _entry(cache, key, lambda path: (path / "value.json").write_text(json.dumps(make())))
-    content: dict[str, Any] = json.loads((entry / "value.json").read_text())
+
+    def write(path: Path) -> None:
+        (path / "value.json").write_text(json.dumps(make()), encoding="utf-8")
+
+    content: dict[str, Any] = json.loads((_entry(cache, key, write) / "value.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -132,6 +150,7 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         return loaded[0]
 
     def make_image(path: Path) -> None:
+        preprocessing.require_room(case.images[0], scan().grid, len(scan().image))
         placement = preprocessing.place(scan().image, scan().grid)
         np.save(path / "image.npy", preprocessing.image(scan().image, scan().grid, placement))
 
@@ -143,7 +162,7 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         np.save(path / "label.npy", label)
         np.save(path / "foreground.npy", _some_foreground(label))
 
-    image = np.load(_entry(cache, image_key, make_image) / "image.npy", mmap_mode="r")
+    image = _array(_entry(cache, image_key, make_image) / "image.npy")
     spacing = preprocessing.spacing_on(read_grid(case.images[0]))
     if case.shown_label is None:
         return PreparedCase(case, image, None, None, image_key, spacing)
@@ -152,30 +171,65 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
     return PreparedCase(
         case,
         image,
-        np.load(entry / "label.npy", mmap_mode="r"),
-        np.load(entry / "foreground.npy"),
+        _array(entry / "label.npy"),
+        np.load(entry / "foreground.npy", allow_pickle=False),
         label_key,
         spacing,
     )
 
 
+def _array(file: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return array
+
+
 def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
+    """The folder of an entry, which is filled if it is not there or damaged."""
     entry = cache / key[:2] / key
-    if entry.is_dir():
+    remove_leftovers(cache / _UNFINISHED)
+    if _is_whole(entry):
         return entry
-    temporary = cache / "unfinished" / uuid.uuid4().hex
-    with writing_to(cache):
-        try:
-            temporary.mkdir(parents=True)
-            fill(temporary)
-            entry.parent.mkdir(exist_ok=True)
-            temporary.rename(entry)
-        except OSError:
-            if not entry.is_dir():  # otherwise another run was faster, and its entry is as good
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with writing_to(cache), scratch_folder(cache / _UNFINISHED) as temporary:
+            (temporary / "new").mkdir()
+            fill(temporary / "new")
+            marks = {file.name: _mark(file) for file in (temporary / "new").iterdir()}
+            (temporary / "new" / _MARKS).write_text(json.dumps(marks), encoding="utf-8")
+            flush(temporary / "new")
+            _put(temporary / "new", entry, damaged=temporary / "damaged")
+    except InputError as error:
+        if isinstance(error.__cause__, OSError) and error.where == str(cache):
+            raise InputError(cache, error.problem, f"{error.remedy}; or {_OTHER_CACHE}") from error
+        raise
     return entry
+
+
+def _put(new: Path, entry: Path, damaged: Path) -> None:
+    """Puts a new entry into its place, unless another run was faster: its entry is as good."""
+    if not _is_whole(entry):
+        entry.parent.mkdir(exist_ok=True)
+        try:
+            if entry.exists():
+                entry.rename(damaged)
+            new.rename(entry)
+        except OSError:
+            if not _is_whole(entry):
+                raise
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether all files of an entry are as they were written, by their lengths and beginnings."""
+    try:
+        marks = json.loads((entry / _MARKS).read_text(encoding="utf-8"))
+        return bool(marks) and all(_mark(entry / name) == mark for name, mark in marks.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _mark(file: Path) -> list[int | str]:
+    with file.open("rb") as stream:
+        beginning = hashlib.blake2b(stream.read(_BEGINNING), digest_size=16)
+        return [os.fstat(stream.fileno()).st_size, beginning.hexdigest()]
 
 
 def _some_foreground(label: NDArray[np.uint8]) -> NDArray[np.int32]:

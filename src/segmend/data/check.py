@@ -5,7 +5,9 @@ Reading and checking are one here, so that no scan or label is ever used uncheck
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,15 +20,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.folder import DataFolder, read_folder
-from segmend.data.image import Grid, read_image, read_label
-from segmend.data.remarks import constant_channels, duplicates, empty_label, odd_spacings, stray_labels, unused_raters
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.progress import track
+from segmend.data.image import Grid, read_grid, read_image, read_label
+from segmend.data.memory import MemoryBudget, slabs
+from segmend.data.remarks import (
+    assumed_headers,
+    constant_channels,
+    duplicates,
+    empty_label,
+    odd_spacings,
+    unused_raters,
+)
 
-_THREADS = min(4, os.cpu_count() or 1)  # each holds a whole case in memory
+_THREADS = min(4, os.cpu_count() or 1)
+_BYTES_PER_VOXEL = 8
+"""Of a file while its case is examined: intensities of 32 bits, and copies in the file's type or as class indices."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +106,9 @@ def survey_folder(root: Path, cases: Path | None = None) -> Survey:
     folder, problems = read_folder(root, cases)
     if folder is None:
         return Survey(None, problems=problems)
+    budget = MemoryBudget()
     with ThreadPoolExecutor(_THREADS) as pool:
-        visits = pool.map(partial(_visit, folder=folder), folder.cases)
+        visits = pool.map(partial(_visit, folder=folder, budget=budget), folder.cases)
         seen = dict(zip(folder.cases, track(visits, "checking cases", len(folder.cases)), strict=True))
     grids = {case: visit.grid for case, visit in seen.items() if visit.grid}
     digests = {case: visit.digest for case, visit in seen.items() if visit.grid}
@@ -104,9 +117,9 @@ def survey_folder(root: Path, cases: Path | None = None) -> Survey:
         grids,
         [*problems, *[p for visit in seen.values() for p in visit.problems], *_mixed_dimensions(grids)],
         [
-            *stray_labels(folder),
             *unused_raters(folder),
             *[remark for visit in seen.values() for remark in visit.remarks],
+            *assumed_headers(grids),
             *odd_spacings(grids),
             *duplicates(digests),
         ],
@@ -132,44 +145,63 @@ class _File:
     grid: Grid
 
 
-def _visit(case: Case, folder: DataFolder) -> _Visit:
-    loaded, problems = _examine(case, folder)
-    if loaded is None:
-        return _Visit(problems)
-    remarks = [
-        *constant_channels(case, folder.channel_names, loaded.image),
-        *empty_label(case, loaded.label),
-    ]
-    return _Visit([], remarks, loaded.grid, hashlib.blake2b(loaded.image.data).digest())
+def _visit(case: Case, folder: DataFolder, budget: MemoryBudget) -> _Visit:
+    with budget.reserve(_size(case)):
+        loaded, problems = _examine(case, folder)
+        if loaded is None:
+            return _Visit(problems)
+        remarks = [
+            *constant_channels(case, folder.channel_names, loaded.image),
+            *empty_label(case, loaded.label),
+        ]
+        return _Visit([], remarks, loaded.grid, hashlib.blake2b(loaded.image.data).digest())
+
+
+def _size(case: Case) -> int:
+    """Bytes that a case takes while it is examined, by its headers; those of files that cannot be read count as 0."""
+    size = 0
+    for path in (*case.images, *_shown(case)):
+        with contextlib.suppress(InputError):
+            size += _BYTES_PER_VOXEL * math.prod(read_grid(path).shape)
+    return size
+
+
+def _shown(case: Case) -> list[Path]:
+    return [case.label] if case.label and case.quality is not Quality.NONE else []
 
 
 def _examine(case: Case, folder: DataFolder) -> tuple[LoadedCase | None, list[InputError]]:
-    shown = [case.label] if case.label and case.quality is not Quality.NONE else []
     problems: list[InputError] = []
     scans = _open(read_image, case.images, problems)
-    labels = _open(read_label, shown, problems)
+    labels = _open(read_label, _shown(case), problems, scans[0] if scans else None)
     if not scans:
         return None, problems
     if len(scans) == len(case.images):
         problems += _wrong_channels(case, scans, folder)
-    for file in [*scans[1:], *labels]:
-        problems += _wrong_place(file, scans[0])
     problems += _wrong_intensities(scans)
-    for label in labels:
-        problems += _wrong_values(label, folder)
+    indices = [_to_indices(label, folder, problems) for label in labels]
     if problems:
         return None, problems
-    image = np.concatenate([scan.array for scan in scans])
-    return LoadedCase(image, folder.to_indices(labels[0].array) if labels else None, scans[0].grid), []
+    image = np.concatenate([scan.array for scan in scans]) if len(scans) > 1 else scans[0].array
+    return LoadedCase(image, indices[0] if indices else None, scans[0].grid), []
 
 
 def _open(
-    read: Callable[[Path], tuple[NDArray[Any], Grid]], paths: Sequence[Path], problems: list[InputError]
+    read: Callable[[Path], tuple[NDArray[Any], Grid]],
+    paths: Sequence[Path],
+    problems: list[InputError],
+    over: _File | None = None,
 ) -> list[_File]:
-    """The files that can be read; of the others, the problems."""
-    files = []
+    """The files that can be read and lie where they should; of the others, the problems.
+
+    What lies elsewhere than the first file, or than ``over``, is found out by its header, before its voxels are read.
+    """
+    files: list[_File] = []
     for path in paths:
+        scan = over or (files[0] if files else None)
         try:
+            if scan is not None:
+                _require_place(path, read_grid(path), scan)
             files.append(_File(path, *read(path)))
         except InputError as error:
             problems.append(error)
@@ -190,50 +222,65 @@ def _wrong_channels(case: Case, scans: Sequence[_File], folder: DataFolder) -> I
         )
 
 
-def _wrong_place(file: _File, scan: _File) -> Iterator[InputError]:
-    if file.grid.shape != scan.grid.shape:
-        yield InputError(
-            file.path,
-            f"has {_sides(file.grid)} voxels, but its scan {scan.path.name} has {_sides(scan.grid)}",
+def _require_place(path: Path, grid: Grid, scan: _File) -> None:
+    if grid.shape != scan.grid.shape:
+        raise InputError(
+            path,
+            f"has {_sides(grid)} voxels, but its scan {scan.path.name} has {_sides(scan.grid)}",
             "take the file that belongs to this scan, or resample it to the scan's grid",
         )
-    elif not file.grid.matches(scan.grid):
-        distance = file.grid.distance(scan.grid)
-        yield InputError(
-            file.path,
+    if not grid.matches(scan.grid):
+        distance = grid.distance(scan.grid)
+        raise InputError(
+            path,
             f"lies up to {distance:.3g} mm away from its scan {scan.path.name}, as the two affines differ",
             "if it fits the scan voxel by voxel, copy the scan's header to it, otherwise resample it",
         )
 
 
 def _wrong_intensities(scans: Sequence[_File]) -> Iterator[InputError]:
+    constant = True
     for scan in scans:
-        broken = scan.array.size - np.count_nonzero(np.isfinite(scan.array))
-        if broken:
+        limits = [(channel.min(), channel.max()) for channel in scan.array]
+        if not np.isfinite(limits).all():  # both are NaN where one voxel is
+            broken = sum(part.size - np.count_nonzero(np.isfinite(part)) for part in slabs(scan.array))
             remedy = "replace them, for example by the smallest intensity of the scan"
             yield InputError(scan.path, f"holds {broken} voxels that are NaN or infinite", remedy)
-    if all(channel.min() == channel.max() for scan in scans for channel in scan.array):
+        constant &= all(low == high for low, high in limits)
+    if constant:
         value = scans[0].array.flat[0]
         yield InputError(scans[0].path, f"has the value {value:g} everywhere", "export the scan again, or leave it out")
 
 
-def _wrong_values(label: _File, folder: DataFolder) -> Iterator[InputError]:
-    unknown = folder.to_indices(label.array) == IGNORE
-    if folder.ignore is not None:
-        unknown &= label.array != folder.ignore
-    values = np.unique(label.array[unknown]).tolist()
-    if not values:
-        return
-    if values == [255] and not label.array[~unknown].any():
+def _to_indices(label: _File, folder: DataFolder, problems: list[InputError]) -> NDArray[np.uint8]:
+    """Class indices of a label; values that have none are a problem."""
+    indices = np.empty(label.array.shape, dtype=np.uint8)
+    unknown: Counter[int] = Counter()
+    other = False  # known values but the background
+    for values, found in zip(slabs(label.array), slabs(indices), strict=True):
+        found[...] = folder.to_indices(values)
+        wrong = found == IGNORE
+        if folder.ignore is not None:
+            wrong &= values != folder.ignore
+        if wrong.any():
+            named, counts = np.unique(values[wrong], return_counts=True)
+            unknown.update(dict(zip(named.tolist(), counts.tolist(), strict=True)))
+        other = other or bool((values[~wrong] if wrong.any() else values).any())
+    if unknown:
+        problems.append(_unknown_values(label.path, unknown, other, folder))
+    return indices
+
+
+def _unknown_values(path: Path, unknown: Counter[int], other: bool, folder: DataFolder) -> InputError:
+    values = sorted(unknown)
+    if values == [255] and not other:
         name = list(folder.labels)[-1]
         problem = "is a mask of 0 and 255, but dataset.json names no value 255"
-        remedy = f'write "{name}": 255 in dataset.json, or divide the masks by 255'
-    else:
-        listed = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
-        named = ", ".join(f"{name} = {value}" for name, value in folder.labels.items())
-        problem = f"has {unknown.sum()} voxels of values that dataset.json does not name: {listed}"
-        remedy = f"correct them, or add them to the labels, which are {named}"
-    yield InputError(label.path, problem, remedy)
+        return InputError(path, problem, f'write "{name}": 255 in dataset.json, or divide the masks by 255')
+    listed = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+    named = ", ".join(f"{name} = {value}" for name, value in folder.labels.items())
+    problem = f"has {unknown.total()} voxels of values that dataset.json does not name: {listed}"
+    return InputError(path, problem, f"correct them, or add them to the labels, which are {named}")
 
 
 def _mixed_dimensions(grids: Mapping[Case, Grid]) -> Iterator[InputError]:

@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from segmend.data.case import Case
-from segmend.data.folder import COLUMNS
+from segmend.core.case import Case
+from segmend.core.errors import InputError
+from segmend.data.cases_table import COLUMNS
 
 
-def copy_files(data: Path, copy: Path) -> None:
+def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
     """Puts the images and labels of a data folder into another one.
 
     Images become hard links where the file system allows it, and must never be opened for writing. Labels
@@ -21,6 +22,10 @@ def copy_files(data: Path, copy: Path) -> None:
     Args:
         data: the data folder.
         copy: an empty folder.
+        cases: those of the data folder, of which every file must arrive.
+
+    Raises:
+        InputError: a file of a case has gone since the folder was opened.
     """
     for source in sorted(data.iterdir()):
         if source.is_dir() and source.name.startswith(("imagesTr", "imagesTs", "labelsTr", "labelsTs")):
@@ -29,6 +34,9 @@ def copy_files(data: Path, copy: Path) -> None:
                 if file.is_file() and not file.name.startswith("."):
                     put = link if source.name.startswith("images") else shutil.copyfile
                     put(file, copy / source.name / file.name)
+    for file in (file for case in cases for file in (*case.images, case.label) if file):
+        if file.is_relative_to(data) and not (copy / file.relative_to(data)).is_file():
+            raise InputError(file, "is no longer there", "restore it, and leave the data alone while they are copied")
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:

@@ -10,14 +10,14 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Split
+from segmend.core.case import Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 from segmend.data.preprocess import Normalisation, Preprocessing
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.progress import track
 
 _SAMPLES_PER_CASE = 10_000
 _CUT_OUT_SHARE = 0.75
@@ -82,10 +82,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
         spacing=tuple(np.median(spacings, axis=0).tolist()),
         shape=tuple(int(side) for side in np.median(shapes, axis=0)),
         content=float(np.median(contents)),
-        foreground=tuple(
-            (*np.percentile(channel, [0.5, 99.5]).tolist(), float(channel.mean()), float(channel.std()))
-            for channel in values
-        ),
+        foreground=tuple(map(_statistics, values)),
     )
 
 
@@ -171,6 +168,16 @@ def _anatomical_order(grid: Grid) -> tuple[int, ...]:
         return (0, 1)
     towards = nibabel.orientations.io_orientation(grid.affine)[:, 0]
     return tuple(int(axis) for axis in np.argsort(towards))
+
+
+def _statistics(sample: NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
+    """0.5 and 99.5 percentile, mean and standard deviation; always finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = np.percentile(sample, [0.5, 99.5]).tolist()
+        statistics = (low, high, float(sample.mean()), float(sample.std()))
+    if np.isfinite(statistics).all() or sample.dtype == np.float64:
+        return statistics
+    return _statistics(sample.astype(np.float64))  # 32 bits hold the intensities, but not their squares
 
 
 def _foreground_sample(loaded: LoadedCase) -> NDArray[np.float32]:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality, Split
-from segmend.data.image import ENDINGS, case_name, is_image_file
-from segmend.errors import InputError, did_you_mean
-from segmend.functional.voxel import IGNORE
-
-COLUMNS = ("case", "split", "quality", "domain", "annotator")
-"""Columns of cases.csv; only the first must be there."""
-
-CLEAN = "labelsTr_clean"
-"""Folder of the true labels of cases whose labels were made noisy on purpose."""
-
-_IMAGE_NAME = re.compile(r"(.+)_([0-9]{4})")
+from segmend.core.case import Case, Quality, Split
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.core.paths import is_file, is_folder
+from segmend.data.cases_table import read_cases
+from segmend.data.description import read_description
+from segmend.data.finding import (
+    CLEAN,
+    find_labels,
+    find_scans,
+    misnamed_folders,
+    misnamed_tables,
+    rater_folders,
+    stray_labels,
+)
+from segmend.data.image import case_name
+from segmend.data.names import confusable
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class DataFolder:
         ignore: value of voxels that are not annotated (nnU-Net's ``ignore`` label), or None.
         file_ending: ending of all files.
         cases: all cases, by name.
+        description: dataset.json as it was read.
     """
 
     root: Path
@@ -48,6 +51,7 @@ class DataFolder:
     ignore: int | None
     file_ending: str
     cases: tuple[Case, ...]
+    description: bytes = b""
 
     @classmethod
     def open(cls, root: Path, cases: Path | None = None) -> DataFolder:
@@ -100,156 +104,100 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
         layout. Scans and labels are not opened; ``problems_of_case`` does that.
     """
     try:
-        folder = _read_description(root)
+        folder = _described(root)
     except InputError as error:
         return None, [error]
     problems: list[InputError] = []
+    with _listing(problems):
+        problems += misnamed_folders(root)
     found: dict[str, Case] = {}
+    training: dict[str, str] = {}
     for case in _find_cases(folder, problems):
-        if case.name in found:
-            problems.append(
-                InputError(case.images[0], f"has the name of the training case '{case.name}'", "rename one of the two")
-            )
+        form = confusable(case.name)
+        if case.split is Split.TRAIN:
+            training[form] = case.name
+        elif form in training:
+            problem = f"has the name of the training case '{training[form]}'"
+            problems.append(InputError(case.images[0], problem, "rename one of the two"))
         found[case.name] = case
+    labels = _labels_of_raters(folder, found, problems)
     table = cases or root / "cases.csv"
-    if table.is_file():
-        found |= _apply_table(table, folder, found, problems)
-    elif cases:
-        problems.append(InputError(cases, "does not exist", "give a table with a column 'case'"))
+    with _listing(problems):
+        if is_file(table):
+            found |= read_cases(table, found, labels, problems)
+        elif cases:
+            problems.append(InputError(cases, "does not exist", "give a table with a column 'case'"))
+        else:
+            problems += misnamed_tables(root)
     if not found and not problems:
         remedy = f"put CASE_0000{folder.file_ending} files there"
         problems.append(InputError(root / "imagesTr", "holds no images", remedy))
     return replace(folder, cases=tuple(found[name] for name in sorted(found))), problems
 
 
-def _read_description(root: Path) -> DataFolder:
-    path = root / "dataset.json"
-    if not root.is_dir():
+def _described(root: Path) -> DataFolder:
+    if not is_folder(root):
         raise InputError(root, "is not a folder", "give the folder that holds dataset.json and imagesTr")
-    if not path.is_file():
-        raise InputError(path, "does not exist", "write one with channel_names, labels and file_ending")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"is not valid JSON ({error})", "correct it") from error
-    if not isinstance(content, dict):
-        raise InputError(path, "is not a JSON object", "write {channel_names, labels, file_ending}")
-    ending = content.get("file_ending")
-    if ending not in ENDINGS:
-        raise InputError(path, f"file_ending is {ending!r}", f"give one of {', '.join(ENDINGS)}")
-    channels = content.get("channel_names", content.get("modality"))
-    if not isinstance(channels, dict) or not channels or not all(key.isdecimal() for key in channels):
-        raise InputError(path, "has no usable channel_names", 'write for example {"0": "CT"}')
-    labels, ignore = _read_labels(path, content.get("labels"))
+    found = read_description(root)
     return DataFolder(
         root=root,
-        name=str(content.get("name", root.resolve().name)),
-        channel_names=tuple(str(channels[key]) for key in sorted(channels, key=int)),
-        labels=labels,
-        ignore=ignore,
-        file_ending=ending,
+        name=found.name,
+        channel_names=found.channel_names,
+        labels=found.labels,
+        ignore=found.ignore,
+        file_ending=found.file_ending,
         cases=(),
+        description=found.content,
     )
-
-
-def _read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
-    """Class names to values; also accepts the Decathlon's inverse form {"0": "background"}."""
-    if not isinstance(given, dict) or not given:
-        raise InputError(path, "has no labels", 'write for example {"background": 0, "liver": 1}')
-    if all(key.isdecimal() for key in given):
-        if len({str(name) for name in given.values()}) < len(given):
-            raise InputError(path, f"two labels share a name in {given}", "give each its own")
-        given = {str(name): int(value) for value, name in given.items()}
-    if not all(type(value) is int and 0 <= value < 65536 for value in given.values()):
-        raise InputError(path, f"labels must map names to whole numbers, but are {given}", "regions are not supported")
-    by_value = dict(sorted(given.items(), key=lambda item: item[1]))
-    ignore = by_value.pop("ignore", None)
-    if len(set(by_value.values())) < len(by_value) or ignore in by_value.values():
-        raise InputError(path, f"two labels share a value in {given}", "give each its own")
-    if 0 not in by_value.values() or not 2 <= len(by_value) < IGNORE:
-        raise InputError(path, f"labels are {given}", "give background = 0 and 1 to 253 classes more")
-    return by_value, ignore
 
 
 def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case]:
-    for ending, split in (("Tr", Split.TRAIN), ("Ts", Split.TEST)):
-        images = folder.root / f"images{ending}"
-        if not images.is_dir():
-            if split is Split.TRAIN:
+    for part, split in (("Tr", Split.TRAIN), ("Ts", Split.TEST)):
+        images, labels = folder.root / f"images{part}", folder.root / f"labels{part}"
+        scans: dict[str, list[Path]] = {}
+        known: dict[str, Path] = {}
+        before = len(problems)
+        with _listing(problems):
+            scans = find_scans(images, folder.file_ending, problems)
+            if split is Split.TRAIN and not is_folder(images):
                 problems.append(InputError(images, "does not exist", "put the training images there"))
-            continue
-        by_case: dict[str, list[Path]] = {}
-        for path in sorted(images.iterdir()):
-            if not is_image_file(path):
-                continue
-            named = _IMAGE_NAME.fullmatch(case_name(path))
-            if named is None or not path.name.endswith(folder.file_ending):
-                problems.append(InputError(path, "is not named CASE_0000" + folder.file_ending, "rename it"))
-                continue
-            by_case.setdefault(named[1], []).append(path)
-        for name, paths in by_case.items():
-            label = folder.root / f"labels{ending}" / (name + folder.file_ending)
+        complete = len(problems) == before  # otherwise labels may be of scans that were not found
+        with _listing(problems):
+            known = find_labels(labels, folder.file_ending, problems)
+            if complete and scans:
+                problems += stray_labels(labels, folder.file_ending, scans)
+            elif complete and split is Split.TEST and known:
+                remedy = f"put the scans of these labels there, or remove {labels.name}"
+                problems.append(InputError(images, f"holds no images, but {labels.name} holds labels", remedy))
+        for name, paths in scans.items():
             if [int(case_name(path)[-4:]) for path in paths] != list(range(len(paths))):
                 files = ", ".join(path.name for path in paths)
                 problems.append(InputError(images / name, f"has the channels {files}", "number them 0000, 0001..."))
-            known = label if label.is_file() else None
-            quality = Quality.NONE if known is None else Quality.EXPERT if split is Split.TEST else Quality.NOISY
-            yield Case(name, tuple(paths), known, split, quality)
+            label = known.get(name)
+            quality = Quality.NONE if label is None else Quality.EXPERT if split is Split.TEST else Quality.NOISY
+            yield Case(name, tuple(paths), label, split, quality)
 
 
-def _apply_table(path: Path, folder: DataFolder, found: dict[str, Case], problems: list[InputError]) -> dict[str, Case]:
-    rows: dict[str, Case] = {}
+def _labels_of_raters(
+    folder: DataFolder, names: Collection[str], problems: list[InputError]
+) -> dict[str, dict[str, Path]]:
+    """Label files of each further rater by case."""
+    raters: dict[str, Path] = {}
+    with _listing(problems):
+        raters = rater_folders(folder.root)
+    found: dict[str, dict[str, Path]] = {}
+    for rater, place in [*raters.items(), (CLEAN, folder.root / CLEAN)]:
+        with _listing(problems):
+            found[rater] = find_labels(place, folder.file_ending, problems)
+            if names:
+                problems += stray_labels(place, folder.file_ending, names)
+    return {rater: found.get(rater, {}) for rater in raters}
+
+
+@contextmanager
+def _listing(problems: list[InputError]) -> Iterator[None]:
+    """Lists an error of the block among the problems, so that the next part is looked at too."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, line) for line in reader]
-            columns = reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(InputError(path, f"cannot be read as a table ({error})", "save it as UTF-8 CSV"))
-        return rows
-    for column in columns:
-        if column not in COLUMNS:
-            problems.append(InputError(path, f"has an unknown column '{column}'", did_you_mean(column, COLUMNS)))
-    if "case" not in columns:
-        problems.append(InputError(path, "has no column 'case'", f"its columns are {', '.join(COLUMNS)}"))
-        return rows
-    for number, line in lines:
-        where, name = f"{path} line {number}", (line["case"] or "").strip()
-        if None in line:
-            problems.append(InputError(where, "has more cells than there are columns", "quote cells that hold commas"))
-        elif name in rows:
-            problems.append(InputError(where, f"case '{name}' stands there twice", "keep one line"))
-        elif name not in found:
-            problems.append(InputError(where, f"case '{name}' has no image", did_you_mean(name, found)))
-        else:
-            try:
-                rows[name] = _describe(folder, found[name], line, where)
-            except InputError as error:
-                problems.append(error)
-    return rows
-
-
-def _describe(folder: DataFolder, case: Case, line: dict[str, str | None], where: str) -> Case:
-    """The case as one line of the table describes it."""
-    value = {column: (line.get(column) or "").strip() for column in COLUMNS}
-    split, quality = Split(case.split), Quality(case.quality)
-    if value["split"]:
-        if value["split"] not in set(Split):
-            raise InputError(where, f"split is '{value['split']}'", did_you_mean(value["split"], Split))
-        split = Split(value["split"])
-    label = case.label
-    of_rater = folder.root / f"labelsTr_{value['annotator']}"
-    if value["annotator"] and of_rater.is_dir():
-        label = of_rater / (case.name + folder.file_ending)
-        if not label.is_file():
-            raise InputError(where, f"annotator '{value['annotator']}' drew no label {label}", "name another annotator")
-        quality = Quality.NOISY if quality is Quality.NONE else quality
-    if value["quality"]:
-        if value["quality"] not in set(Quality):
-            raise InputError(where, f"quality is '{value['quality']}'", did_you_mean(value["quality"], Quality))
-        quality = Quality(value["quality"])
-        if quality is not Quality.NONE and label is None:
-            raise InputError(where, f"quality is '{quality}', but there is no label", "add the label, or write 'none'")
-    return replace(
-        case, label=label, split=split, quality=quality, domain=value["domain"], annotator=value["annotator"]
-    )
+        yield
+    except InputError as error:
+        problems.append(error)

@@ -1,26 +1,40 @@
-"""Reading and writing scans and labels: NIfTI by nibabel, everything else by SimpleITK.
+"""Reading and writing scans and labels, whatever their format.
 
-Arrays are in x, y, z order throughout, whatever the file's own order is.
+Arrays are in x, y, z order throughout and in the computer's byte order, whatever the file's own orders are.
 """
 
 from __future__ import annotations
 
-import gzip
-import itertools
-import zlib
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import SimpleITK
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from segmend.errors import InputError
-from segmend.outputs import whole_file
+from segmend.core.errors import InputError
+from segmend.core.grid import PLACE_TOLERANCE, Grid
+from segmend.core.io import whole_file
+from segmend.data import itk, nifti, png, tiff
+from segmend.data.container import explained, require_room
+
+__all__ = [
+    "ENDINGS",
+    "NIFTI",
+    "PICTURES",
+    "PLACE_TOLERANCE",
+    "Grid",
+    "case_name",
+    "is_image_file",
+    "read_grid",
+    "read_image",
+    "read_label",
+    "write_label",
+    "write_map",
+]
 
 NIFTI = (".nii.gz", ".nii")
 PICTURES = (".png", ".tif", ".tiff")
@@ -28,58 +42,13 @@ PICTURES = (".png", ".tif", ".tiff")
 ENDINGS = (*NIFTI, ".mha", ".nrrd", *PICTURES)
 """File endings that are read and written."""
 
-PLACE_TOLERANCE = 0.1
-"""How far, in voxels, two files may lie apart and still count as on the same grid.
+_ROUNDING = 1e-3
+"""How far from a whole number a label value may lie: formats with a scale or 32-bit floats miss it by rounding."""
 
-Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
-more than any of that and less than any misplacement that matters.
-"""
+_LARGEST_EXACT = 2**53
 
-_DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    MemoryError,  # a damaged header can claim any size
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-)
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Where the voxels of an array lie in the patient.
-
-    Attributes:
-        shape: voxels along x, y and, in 3D, z.
-        affine: ``[4, 4]``, voxel index to RAS millimetres; a 2D image lies in the plane z = 0.
-    """
-
-    shape: tuple[int, ...]
-    affine: NDArray[np.float64]
-
-    @property
-    def dimensions(self) -> int:
-        """2 or 3."""
-        return len(self.shape)
-
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Millimetres from voxel to voxel along each axis."""
-        columns = np.linalg.norm(self.affine[:3, : self.dimensions], axis=0)
-        return tuple(float(column) for column in columns)
-
-    def matches(self, other: Grid) -> bool:
-        """Whether both grids have the same shape and, within ``PLACE_TOLERANCE``, the same place."""
-        return self.shape == other.shape and self.distance(other) <= PLACE_TOLERANCE * min(self.spacing)
-
-    def distance(self, other: Grid) -> float:
-        """How far apart, in mm, the grids place the voxel on which they differ most; their shapes must agree."""
-        corners = np.array(list(itertools.product(*[(0, side) for side in self.shape])))
-        difference = (self.affine - other.affine)[:3]
-        apart = corners @ difference[:, : self.dimensions].T + difference[:, 3]
-        return float(np.linalg.norm(apart, axis=1).max())
+Pieces = Iterator[tuple[slice, NDArray[Any]]]
+"""Parts of a scan: the range along its last axis, and ``[channels, *spatial]`` of it."""
 
 
 def case_name(path: Path) -> str:
@@ -106,51 +75,67 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], Grid]:
         ``[channels in the file, *spatial]`` float32 and the grid.
 
     Raises:
-        InputError: missing, unreadable or truncated file, or more than three spatial dimensions.
+        InputError: missing, unreadable or truncated file, one that is not what its name or header says, more than
+            three spatial dimensions, or more voxels than there is memory for.
     """
-    array, grid = _read(path)
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the checks report
-        return np.ascontiguousarray(array, dtype=np.float32), grid
+    with explained(path):
+        grid, channels, _, pieces = _open(path, as_label=False)
+        require_room(path, 4 * channels * _voxels(grid))
+        # Memory that is never written to is never taken: a file of zeros, however large, costs none.
+        image = np.zeros((channels, *grid.shape), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the checks report
+            for where, piece in pieces:
+                values = np.asarray(piece, dtype=np.float32)
+                if values.view(np.uint32).any():
+                    image[..., where] = values
+        return image, grid
 
 
 def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
     """Reads label values as they are in the file.
 
     Returns:
-        ``[*spatial]`` of an integer type and the grid.
+        ``[*spatial]`` of an integer type and the grid. Values within 0.001 of whole numbers are rounded.
 
     Raises:
         InputError: as in ``read_image``; several channels; values that are not whole numbers.
     """
-    array, grid = _read(path)
-    if len(array) != 1:
-        raise InputError(path, f"has {len(array)} channels, a label has one", "save it as a single-channel image")
-    label = array[0]
-    if not np.issubdtype(label.dtype, np.integer):
-        with np.errstate(invalid="ignore"):
-            whole = label.astype(np.int64)
-        if not np.array_equal(whole, label):
-            raise InputError(path, "holds values that are not whole numbers", "save the label as integers")
-        label = whole
-    return label, grid
+    with explained(path):
+        grid, channels, dtype, pieces = _open(path, as_label=True)
+        if channels != 1:
+            raise InputError(path, f"has {channels} channels, a label has one", "save it as a single-channel image")
+        require_room(path, dtype.itemsize * _voxels(grid))
+        label: NDArray[np.integer] | None = None
+        has_content = False
+        for where, piece in pieces:
+            values = _whole(path, piece[0], where.start)
+            has_content = has_content or bool(piece.any())
+            if label is None:
+                label = np.zeros(grid.shape, dtype=values.dtype)
+            if values.any():
+                label[..., where] = values
+        assert label is not None, "every grid has a voxel"
+        if has_content and not label.any():  # a scale that is too small, or a map of low probabilities
+            problem = f"holds values that are not whole numbers, but fractions below {_ROUNDING:g} only"
+            raise InputError(path, problem, "save the label as integers")
+        return label, grid
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header only.
+    """Reads the header only, and compares it with the size of the file.
 
     Raises:
-        InputError: missing or unreadable file, or more than three spatial dimensions.
+        InputError: missing or unreadable file, one that cannot hold what its header claims, or more than three
+            spatial dimensions.
     """
-    _check_exists(path)
-    if path.name.lower().endswith(NIFTI):
-        return _nifti_grid(path, _load_nifti(path))
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path) from error
-    return _itk_grid(path, reader, reader.GetSize())
+    case_name(path)
+    name = path.name.lower()
+    with explained(path):
+        if name.endswith(NIFTI):
+            return nifti.read_header(path).grid
+        if name.endswith(".png"):
+            return png.read_grid(path)
+        return tiff.read_grid(path) if name.endswith(PICTURES) else itk.read_grid(path)
 
 
 def write_label(path: Path, label: NDArray[np.integer], like: Path) -> None:
@@ -158,11 +143,13 @@ def write_label(path: Path, label: NDArray[np.integer], like: Path) -> None:
 
     Args:
         path: the file to write; its ending chooses the format.
-        label: ``[*spatial]``, on the grid of ``like``; written as uint8, or uint16 if a value needs it.
+        label: ``[*spatial]``, on the grid of ``like``; written as uint8, or as the smallest type that holds all values.
         like: the file whose geometry is kept.
+
+    Raises:
+        InputError: the file cannot be written, or the format holds no such values.
     """
-    kind = np.uint8 if int(label.max(initial=0)) < 256 else np.uint16
-    _write(path, label.astype(kind), like)
+    _write(path, label.astype(_label_type(int(label.min(initial=0)), int(label.max(initial=0)))), like)
 
 
 def write_map(path: Path, values: NDArray[np.floating[Any]], like: Path) -> None:
@@ -170,39 +157,57 @@ def write_map(path: Path, values: NDArray[np.floating[Any]], like: Path) -> None
     _write(path, values.astype(np.float32), like)
 
 
-def _read(path: Path) -> tuple[NDArray[Any], Grid]:
-    _check_exists(path)
-    array, grid = _read_nifti(path) if path.name.lower().endswith(NIFTI) else _read_itk(path)
-    if array.dtype.kind not in "biuf":
+def _open(path: Path, *, as_label: bool) -> tuple[Grid, int, np.dtype[Any], Pieces]:
+    """Grid, channels, type in the file, and the voxels."""
+    case_name(path)
+    name = path.name.lower()
+    if name.endswith(NIFTI):
+        header = nifti.read_header(path)
+        _require_numbers(path, header.dtype)
+        return header.grid, 1, header.dtype, ((where, piece[None]) for where, piece in nifti.pieces(header))
+    if name.endswith(PICTURES):
+        read = png.read if name.endswith(".png") else tiff.read
+        array, grid = read(path, as_label=as_label)
+        return grid, len(array), array.dtype, itk.planes_of(array)
+    require_room(path, _voxels(itk.read_grid(path)))
+    grid, channels, dtype, pieces = itk.read(path)
+    _require_numbers(path, dtype)
+    return grid, channels, dtype, pieces
+
+
+def _require_numbers(path: Path, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf":
         raise InputError(path, "holds colours or complex numbers", "save it with one plain number per voxel")
-    return array, grid
 
 
-def _read_nifti(path: Path) -> tuple[NDArray[Any], Grid]:
-    nifti = _load_nifti(path)
-    grid = _nifti_grid(path, nifti)
-    try:
-        if path.name.lower().endswith(".gz"):
-            with gzip.open(path) as stream:
-                array = np.asarray(type(nifti).from_stream(stream).dataobj)
-                stream.read()  # the checksum stands behind the last voxel
-        else:
-            array = np.asarray(nifti.dataobj)
-    except _DAMAGED as error:
-        raise _unreadable(path) from error
-    return array.reshape(1, *grid.shape), grid
+def _voxels(grid: Grid) -> int:
+    return math.prod(grid.shape)
 
 
-def _read_itk(path: Path) -> tuple[NDArray[Any], Grid]:
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path) from error
-    grid = _itk_grid(path, image, image.GetSize())
-    array = SimpleITK.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() == 1:
-        array = array[..., None]
-    return np.transpose(array.reshape(*grid.shape[::-1], -1)), grid
+def _whole(path: Path, values: NDArray[Any], first: int) -> NDArray[np.integer]:
+    """Values as integers; ``first`` is the plane at which they start, for the message."""
+    if values.dtype.kind in "biu":
+        return values.astype(np.uint8) if values.dtype.kind == "b" else values
+    with np.errstate(invalid="ignore"):
+        rounded = np.rint(values)
+        wrong = ~((np.abs(values - rounded) <= _ROUNDING) & (np.abs(values) < _LARGEST_EXACT))
+    if wrong.any():
+        voxel = np.array(np.unravel_index(int(np.argmax(wrong)), values.shape))
+        value = values[tuple(voxel)]
+        voxel[-1] += first
+        raise InputError(
+            path,
+            f"holds values that are not whole numbers, such as {value:g} at voxel {tuple(voxel.tolist())}",
+            "save the label as integers",
+        )
+    whole: NDArray[np.int64] = rounded.astype(np.int64)
+    return whole
+
+
+def _label_type(low: int, high: int) -> type[np.integer]:
+    """The smallest type that every format may know: unsigned ones of more than 16 bits are rare."""
+    kinds = (np.uint8, np.uint16, np.int32, np.int64) if low >= 0 else (np.int16, np.int32, np.int64)
+    return next((kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max), np.uint64)
 
 
 def _write(path: Path, array: NDArray[Any], like: Path) -> None:
@@ -213,7 +218,13 @@ def _write(path: Path, array: NDArray[Any], like: Path) -> None:
         if path.name.lower().endswith(NIFTI):
             nibabel.save(_nifti_like(array, like, grid), temporary)
         else:
-            _save_itk(_itk_like(array, grid), temporary, path)
+            _save_itk(itk.image_like(array, grid), temporary, path)
+
+
+def _nifti_like(array: NDArray[Any], like: Path, grid: Grid) -> nibabel.Nifti1Image:
+    if not like.name.lower().endswith(NIFTI):
+        return nibabel.Nifti1Image(array, grid.affine)
+    return nifti.image_like(array, nifti.header_like(like))
 
 
 def _save_itk(image: SimpleITK.Image, temporary: Path, path: Path) -> None:
@@ -223,74 +234,3 @@ def _save_itk(image: SimpleITK.Image, temporary: Path, path: Path) -> None:
         reason = str(error).strip().splitlines()[-1]
         remedy = "make sure that there is space, that you may write there, and that the format holds such values"
         raise InputError(path, f"cannot be written ({reason})", remedy) from error
-
-
-def _nifti_like(array: NDArray[Any], like: Path, grid: Grid) -> nibabel.Nifti1Image:
-    if not like.name.lower().endswith(NIFTI):
-        return nibabel.Nifti1Image(array, grid.affine)
-    header = _load_nifti(like).header.copy()
-    array = array.reshape(header.get_data_shape())
-    header.set_data_dtype(array.dtype)
-    header["cal_min"], header["cal_max"] = 0, 0  # the scan's display window would hide the labels
-    return nibabel.Nifti1Image(array, None, header)
-
-
-def _itk_like(array: NDArray[Any], grid: Grid) -> SimpleITK.Image:
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(np.transpose(array)))
-    lps = _LPS_TO_RAS @ grid.affine
-    n = grid.dimensions
-    image.SetSpacing(grid.spacing)
-    image.SetOrigin(lps[:n, 3].tolist())
-    image.SetDirection((lps[:n, :n] / grid.spacing).ravel().tolist())
-    return image
-
-
-def _load_nifti(path: Path) -> nibabel.Nifti1Image:
-    try:
-        nifti = nibabel.load(path)
-    except _DAMAGED as error:
-        raise _unreadable(path) from error
-    assert isinstance(nifti, nibabel.Nifti1Image)
-    return nifti
-
-
-def _nifti_grid(path: Path, nifti: nibabel.Nifti1Image) -> Grid:
-    shape = tuple(int(side) for side in nifti.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    affine = np.asarray(nifti.affine, dtype=np.float64)
-    return _checked_grid(path, shape, affine)
-
-
-def _itk_grid(path: Path, header: Any, size: tuple[int, ...]) -> Grid:  # an image or a reader: same methods
-    n = len(size)
-    if n == 3 and path.name.lower().endswith(PICTURES):
-        raise InputError(path, "is a stack of pictures, which tells no spacing", "convert it to .nii.gz, .mha or .nrrd")
-    if n not in (2, 3):
-        return _checked_grid(path, size, np.eye(4))
-    lps = np.eye(4)
-    if path.name.lower().endswith(PICTURES):
-        return _checked_grid(path, tuple(size), _LPS_TO_RAS @ lps)
-    lps[:n, :n] = np.reshape(header.GetDirection(), (n, n)) * header.GetSpacing()
-    lps[:n, 3] = header.GetOrigin()
-    return _checked_grid(path, tuple(size), _LPS_TO_RAS @ lps)
-
-
-def _checked_grid(path: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> Grid:
-    if len(shape) not in (2, 3):
-        raise InputError(
-            path, f"has {len(shape)} dimensions {shape}", "split it into one 3D (or 2D) file per channel or time point"
-        )
-    if min(shape) < 1 or not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
-    return Grid(shape, affine)
-
-
-def _check_exists(path: Path) -> None:
-    case_name(path)
-    if not path.is_file():
-        raise InputError(path, "does not exist", "check the name and the folder")
-
-
-def _unreadable(path: Path) -> InputError:
-    return InputError(path, "cannot be read; it is damaged, truncated or of another format", "copy or export it again")

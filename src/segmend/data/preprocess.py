@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
+from segmend.core.errors import InputError
+from segmend.core.masks import bounding_box
 from segmend.data.image import Grid
 from segmend.data.resample import resample_image, resample_label
-from segmend.masks import bounding_box
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,14 @@ class Normalisation:
     sd: float | None = None
 
     def apply(self, channel: NDArray[np.float32], counted: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels."""
+        """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels.
+
+        Where none are counted, all become 0, and where all have one value, this becomes 0.
+        """
         channel = channel if self.low is None and self.high is None else np.clip(channel, self.low, self.high)
         sample = channel if counted is None else channel[counted]
+        if not sample.size:
+            return np.zeros_like(channel)
         mean = sample.mean(dtype=np.float64) if self.mean is None else self.mean
         sd = sample.std(dtype=np.float64) if self.sd is None else self.sd
         result = ((channel - mean) / max(sd, 1e-8)).astype(np.float32)
@@ -114,6 +122,32 @@ class Preprocessing:
         return tuple(
             grid.spacing[axis] if wanted is None else wanted for axis, wanted in zip(order, self.spacing, strict=True)
         )
+
+    def require_room(self, path: Path, grid: Grid, channels: int) -> None:
+        """Makes sure that a scan does not become larger than the memory: a spacing of metres makes it so.
+
+        Args:
+            path: the scan, for the message.
+            grid: of the scan.
+            channels: of the scan.
+
+        Raises:
+            InputError: the prepared image would take more memory than is free.
+        """
+        order = list(_orientation(grid, self.slice_axis)[0])
+        own, wanted = np.array(grid.spacing)[order], np.array(self.spacing_on(grid))
+        voxels = float(np.prod(np.array(grid.shape)[order] * own / wanted))
+        needed, free = 4 * channels * voxels, psutil.virtual_memory().available
+        if needed > free:
+            spacings = " to ".join(
+                " x ".join(f"{side:.3g}" for side in spacing) for spacing in (own[list(order)], wanted)
+            )
+            raise InputError(
+                path,
+                f"takes {needed / 2**30:.3g} GiB of memory once it is resampled from {spacings} mm, "
+                f"and {free / 2**30:.1f} GiB are free",
+                "correct the spacing in its header, or train with a larger --spacing",
+            )
 
     def image(self, image: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:
         """The prepared image ``[channels, *target_shape]``."""

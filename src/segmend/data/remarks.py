@@ -10,23 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case
+from segmend.core.case import Case
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.data.finding import rater_folders
 from segmend.data.folder import DataFolder
-from segmend.data.image import Grid, is_image_file
-from segmend.errors import InputError, did_you_mean
-from segmend.functional.voxel import IGNORE
+from segmend.data.image import Grid
 
 ODD_SPACING = 2.0
 """A spacing is odd if it is so many times larger or smaller than the median one."""
 
 
-def stray_labels(folder: DataFolder) -> Iterator[InputError]:
-    """Label files that are used for no case."""
-    names = {case.name + folder.file_ending for case in folder.cases}
-    for labels in sorted(folder.root.glob("labelsT[rs]*")):
-        for path in sorted(labels.iterdir()) if labels.is_dir() else ():
-            if is_image_file(path) and path.name not in names:
-                yield InputError(path, "is the label of no case, so it is not used", did_you_mean(path.name, names))
+def unlabelled(cases: Sequence[Case]) -> str:
+    """How many training cases have no label, and which is the first; "" if all have one."""
+    without = [case for case in cases if case.label is None]
+    if not without:
+        return ""
+    have = "has" if len(without) == 1 else "have"
+    return f"{len(without)} of {len(cases)} training cases {have} no label (first: {without[0].name})"
 
 
 def unused_raters(folder: DataFolder) -> Iterator[InputError]:
@@ -34,8 +35,7 @@ def unused_raters(folder: DataFolder) -> Iterator[InputError]:
     if all(case.label for case in folder.cases):
         return
     used = {case.annotator for case in folder.cases}
-    raters = [path.name.removeprefix("labelsTr_") for path in sorted(folder.root.glob("labelsTr_*")) if path.is_dir()]
-    unused = [rater for rater in raters if rater not in used]
+    unused = [rater for rater in rater_folders(folder.root) if rater not in used]
     if unused:
         few = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         remedy = "name the rater to use for each case in the column 'annotator' of cases.csv"
@@ -53,9 +53,23 @@ def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[n
 
 def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputError]:
     """A label without foreground."""
-    if label is not None and not ((label > 0) & (label != IGNORE)).any():
+    if label is not None and (label == IGNORE).all():
+        remedy = f"make sure that nothing was annotated, or give case '{case.name}' the quality 'none'"
+        yield InputError(case.label, "marks every voxel as not annotated", remedy)
+    elif label is not None and not ((label > 0) & (label != IGNORE)).any():
         remedy = f"make sure that nothing is there, or give case '{case.name}' the quality 'none'"
         yield InputError(case.label, "marks nothing but background", remedy)
+
+
+def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
+    """What was assumed or converted to read headers, once for all scans with the same."""
+    scans: dict[str, list[Case]] = {}
+    for case, grid in grids.items():
+        for assumption in grid.assumptions:
+            scans.setdefault(assumption, []).append(case)
+    for assumption, cases in scans.items():
+        more = f"; the same holds for {len(cases) - 1} more scans" if len(cases) > 1 else ""
+        yield InputError(cases[0].images[0], assumption + more, "make sure that this is right, or correct the header")
 
 
 def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:

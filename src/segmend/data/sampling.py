@@ -9,34 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.data.case import Case, Quality
-from segmend.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """How many samples of each quality a batch holds.
-
-    Attributes:
-        expert: samples with expert labels.
-        noisy: samples with labels of unknown or low quality.
-        unlabelled: samples of cases without a label.
-        mixed: samples drawn alike from all labelled cases, expert or not.
-    """
-
-    expert: int = 0
-    noisy: int = 0
-    unlabelled: int = 0
-    mixed: int = 0
-
-    @property
-    def size(self) -> int:
-        """Samples in a batch."""
-        return self.expert + self.noisy + self.unlabelled + self.mixed
-
-    def __str__(self) -> str:
-        parts = {"expert": self.expert, "noisy": self.noisy, "unlabelled": self.unlabelled, "labelled": self.mixed}
-        return " + ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing"
+from segmend.core.batch import Composition
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.masks import Mask
+from segmend.core.masks import Mask
 
 
 def signed_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float32]:

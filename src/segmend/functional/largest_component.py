@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import measure
 
-from segmend.functional.voxel import IGNORE
+from segmend.core.masks import IGNORE
 
 
 def largest_component(label: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.core.masks import IGNORE
+from segmend.functional.voxel import one_hot
 
 
 def agreement(logits: Tensor, drift: Tensor, label: Tensor) -> Tensor:

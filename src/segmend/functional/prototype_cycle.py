@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.prototypes import class_prototypes, cosine_similarities
 from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import IGNORE, cross_entropy, one_hot
+from segmend.functional.voxel import cross_entropy, one_hot
 
 _SHARPNESS = 20.0
 _OUT_OF_REACH = -1e4

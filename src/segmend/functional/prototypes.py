@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segmend.core.masks import IGNORE
 from segmend.functional.upsampling import upsample, upsample_transposed
-from segmend.functional.voxel import IGNORE
 
 
 def class_prototypes(features: Tensor, weights: Tensor) -> Tensor:

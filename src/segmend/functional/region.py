@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segmend.functional.voxel import IGNORE
+from segmend.core.masks import IGNORE
 
 
 def squared_dice_loss(probabilities: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:

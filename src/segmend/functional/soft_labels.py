@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.core.masks import IGNORE
+from segmend.functional.voxel import one_hot
 
 
 def evenly_smoothed(label: Tensor, classes: int, share: float) -> Tensor:

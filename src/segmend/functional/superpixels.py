@@ -8,7 +8,7 @@ import torch
 from skimage.segmentation import slic
 from torch import Tensor
 
-from segmend.functional.voxel import IGNORE
+from segmend.core.masks import IGNORE
 
 MOST = 32_000
 """SLIC may make pieces of superpixels, at most twice as many, which two digits below 255 can still number."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from segmend.core.masks import IGNORE
 from segmend.functional.reduce import masked_mean
 from segmend.functional.region import dice_loss_by_sample, squared_dice_loss
-from segmend.functional.voxel import IGNORE, cross_entropy, one_hot, soft_cross_entropy
+from segmend.functional.voxel import cross_entropy, one_hot, soft_cross_entropy
 
 
 def cross_entropy_dice(

@@ -8,10 +8,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.geometry import Compose, Flip, Mode, Warp, Zoom
 from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import IGNORE
 
 _MARGINS = (4 / 144, 30 / 144)
 """Least and largest margin that a zoom cuts off or adds at each side, as a share of the side."""

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE = 255
-"""Label value of a voxel about which nothing is known; it never contributes to a loss."""
+from segmend.core.masks import IGNORE
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

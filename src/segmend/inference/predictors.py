@@ -8,7 +8,7 @@ from itertools import combinations
 from torch import Tensor
 from torch.nn import functional as F
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 
 Predictor = Callable[[Tensor], Tensor]
 """Maps images ``[B, channels, *spatial]`` to class probabilities ``[B, C, *spatial]``, each image on its own."""

@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from segmend.errors import InputError, did_you_mean
+from segmend.core.errors import InputError, did_you_mean
 from segmend.inference.predictors import Predictor, zero_padded
 from segmend.inference.slabs import Slab, SlabSums
 from segmend.inference.windows import Weighting, WindowGrid

@@ -9,10 +9,9 @@ from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
-from segmend.configured import Configured
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.configured import Configured
 from segmend.networks import Network
 
 Kind = Literal["supervised", "semi", "noisy", "mixed"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.errors import InputError
-from segmend.masks import Mask, check_masks
+from segmend.core.errors import InputError
+from segmend.core.masks import Mask, check_masks
 from segmend.metrics.overlap import dice
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))

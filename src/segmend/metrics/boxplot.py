@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from segmend.core.errors import printable
+from segmend.core.figures import legend_name, save_picture
 from segmend.metrics.results import DISTANCES
-from segmend.outputs import whole_file
 
 _PANELS: Final = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95", "assd": "ASSD"}
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -45,12 +46,9 @@ def draw_boxplot(path: Path, tables: Mapping[str, pd.DataFrame], unit: str) -> N
             _draw_boxes(axes, [table.loc[table["label"] == label, metric] for label in labels], index, len(tables))
         _tidy(axes, labels)
     if len(tables) > 1:
-        patches = [Patch(label=name, **_style(index)) for index, name in enumerate(tables)]
-        legend = figure.legend(handles=patches, loc="outside upper center", ncols=min(len(tables), 4), frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        patches = [Patch(label=legend_name(name), **_style(index)) for index, name in enumerate(tables)]
+        figure.legend(handles=patches, loc="outside upper center", ncols=min(len(tables), 4), frameon=False)
+    save_picture(figure, path, 150)
 
 
 def _draw_boxes(axes: Axes, values: list[pd.Series[float]], index: int, count: int) -> None:
@@ -79,7 +77,7 @@ def _draw_boxes(axes: Axes, values: list[pd.Series[float]], index: int, count: i
 def _tidy(axes: Axes, labels: list[str]) -> None:
     crowded = sum(map(len, labels)) > 30
     rotation, alignment = (40, "right") if crowded else (0, "center")
-    axes.set_xticks(range(len(labels)), labels, parse_math=False, rotation=rotation, ha=alignment)
+    axes.set_xticks(range(len(labels)), list(map(printable, labels)), rotation=rotation, ha=alignment)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.masks import Mask
+from segmend.core.masks import Mask
 from segmend.metrics.overlap import dice, jaccard, ravd
 from segmend.metrics.surface import asd, assd, hd95, mssd, nsd, surface_distances
 

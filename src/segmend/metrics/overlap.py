@@ -7,9 +7,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
-from segmend.masks import Mask, check_masks
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE, Mask, check_masks
 
 
 def dice(prediction: Mask, reference: Mask) -> float:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmend.data.image import case_name, is_image_file, read_grid
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.paths import is_folder
+from segmend.data.finding import image_files
+from segmend.data.image import case_name, read_grid
+from segmend.data.names import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,10 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     missing = [case for case in true if case not in predicted]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            predictions,
-            f"holds no prediction for {', '.join(missing[:3])}{more}",
-            f"predict every case of {references}, or give a folder with only the references to score",
-        )
+        remedy = f"predict every case of {references}, or give a folder with only the references to score"
+        if all(f"{case}_0000" in predicted for case in missing):
+            remedy = "files of labels are named CASE, without the _0000 of scans; rename them if they are predictions"
+        raise InputError(predictions, f"holds no prediction for {', '.join(missing[:3])}{more}", remedy)
     pairs = [Pair(case, predicted[case], true[case]) for case in sorted(true)]
     for pair in pairs:
         _check_grids(pair)
@@ -50,14 +52,16 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(folder, "is not a folder", "give a folder of label files")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if is_image_file(path):
-            other = files.setdefault(case_name(path), path)
-            if other != path:
-                raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+    problems: list[InputError] = []
+    for path in image_files(folder, problems, nested=False):
+        other = files.setdefault(canonical(case_name(path)), path)
+        if other != path:
+            raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+    if problems:
+        raise problems[0]
     if not files:
         raise InputError(folder, "holds no label files", "give a folder of files such as CASE.nii.gz")
     return files

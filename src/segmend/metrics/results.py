@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
+from segmend.core.paths import check_file
+from segmend.data import tables
 from segmend.metrics.evaluation import Score, Status
-from segmend.outputs import whole_file
 
 COLUMNS: Final = tuple(field.name for field in fields(Score))
 """Columns of a result table, in order."""
@@ -23,13 +25,14 @@ METRICS: Final = ("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd
 DISTANCES: Final = ("hd95", "asd", "assd", "mssd")
 """The metrics that have a unit."""
 
-_TEXT: Final = ("case", "label", "status")
+TEXT: Final = ("case", "label", "status")
+"""The columns that are no numbers."""
 
 
 def to_table(scores: Iterable[Score]) -> pd.DataFrame:
     """The scores as a table, one row each; undefined values are NaN."""
     table = pd.DataFrame([asdict(score) for score in scores], columns=list(COLUMNS))
-    return table.astype({column: str if column in _TEXT else float for column in COLUMNS})
+    return table.astype({column: str if column in TEXT else float for column in COLUMNS})
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
@@ -60,23 +63,33 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         InputError: there is no such file, or it is not a table that ``segmend evaluate`` wrote.
     """
-    if not path.is_file():
-        raise InputError(path, "does not exist", "give the CSV file that 'segmend evaluate' wrote")
-    remedy = "write it again with 'segmend evaluate'"
-    try:
-        # A case or class may be called 'NA' or '007': only empty cells of the numbers mean 'undefined'.
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        missing = [column for column in COLUMNS if column not in text]
-        if missing:
-            raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
-        numbers = [column for column in COLUMNS if column not in _TEXT]
-        table = text.assign(**{column: pd.to_numeric(text[column]).astype(float) for column in numbers})
-    except (ValueError, OSError) as error:
-        raise InputError(path, f"cannot be read as a result table ({error})", remedy) from error
+    remedy = "give the CSV file that 'segmend evaluate' wrote"
+    # A case or class may be called 'NA' or '007': only empty cells of the numbers mean 'undefined'.
+    check_file(path, remedy)
+    given = tables.read_table(path, COLUMNS)
+    if not given.columns:
+        raise InputError(path, "cannot be read as a result table, as it is empty", remedy)
+    missing = [column for column in COLUMNS if column not in given.columns]
+    if missing:
+        raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
+    rows = [{column: _value(row, column) for column in COLUMNS} for row in given.rows]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.astype({column: str if column in TEXT else float for column in COLUMNS})
     twice = table.loc[table.duplicated(["case", "label"]), ["case", "label"]].to_numpy().tolist()
     if twice:
         raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy)
     return table[list(COLUMNS)]
+
+
+def _value(row: tables.Row, column: str) -> str | float:
+    try:
+        return row.cells[column] if column in TEXT else row.number(column)
+    except InputError as error:
+        raise InputError(
+            row.where,
+            f"cannot be read as a result table ({error.problem})",
+            f"{error.remedy}, or run 'segmend evaluate' again",
+        ) from error
 
 
 def _statistics(rows: pd.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.metrics.results import METRICS, read_table
 
 OVERALL: Final = "overall"

@@ -9,8 +9,8 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.errors import InputError
-from segmend.masks import Mask, bounding_box, check_masks
+from segmend.core.errors import InputError
+from segmend.core.masks import Mask, bounding_box, check_masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)

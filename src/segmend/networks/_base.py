@@ -6,7 +6,27 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from segmend.configured import Configured
+from segmend.core.configured import Configured
+from segmend.core.errors import InputError
+
+_MOST_STAGES = 10
+
+
+def check_sizes(network: Network, width: int, stages: int = 1) -> None:
+    """Makes sure that a network of this width and depth can be built.
+
+    Args:
+        network: for the error.
+        width: channels of the first stage.
+        stages: number of resolutions, each half of the one before.
+
+    Raises:
+        InputError: one of them is not a whole number, or not in its range.
+    """
+    for name, value, most in (("width", width, 2**16), ("stages", stages, _MOST_STAGES)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            problem = f"{name} must be a whole number from 1 to {most}, got {value!r}"
+            raise InputError(f"network {type(network).__name__}", problem, f"give another --network.{name}")
 
 
 class Network(Configured, nn.Module, ABC):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
+import psutil
 import torch
 from torch import Tensor, nn
 
-from segmend.errors import InputError
+from segmend.core.errors import InputError
 from segmend.networks._base import Network
 
 _LARGEST_MULTIPLE = 128
@@ -26,6 +28,22 @@ def check_patch(network: Network, in_channels: int, patch: Sequence[int]) -> Non
         near = nearest_patch(network, in_channels, patch)
         advice = f"the nearest that fits is --patch {' '.join(map(str, near))}" if near else "try a larger patch"
         raise InputError(f"--patch {' '.join(map(str, patch))}", f"does not fit {type(network).__name__}", advice)
+
+
+def check_window(network: Network, in_channels: int, classes: int, patch: Sequence[int]) -> None:
+    """Makes sure that a network can predict windows of these sides, and that one fits into memory.
+
+    Raises:
+        InputError: it cannot, or it does not.
+    """
+    trial = copy.deepcopy(network).to("meta").eval()
+    sides = " x ".join(map(str, patch))
+    if not _accepts(trial, in_channels, patch):
+        raise InputError("patch", f"a window of {sides} voxels does not fit {type(network).__name__}", "train again")
+    needed, free = 4 * (in_channels + classes) * math.prod(patch), psutil.virtual_memory().available
+    if needed > free:
+        problem = f"a window of {sides} voxels needs {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free"
+        raise InputError("patch", problem, "train with a smaller --patch")
 
 
 def nearest_patch(network: Network, in_channels: int, wanted: Sequence[int]) -> tuple[int, ...] | None:
@@ -88,6 +106,6 @@ def training_bytes(network: Network, in_channels: int, patch: Sequence[int], bat
 def _accepts(trial: Network, in_channels: int, patch: Sequence[int]) -> bool:
     try:
         logits = trial(torch.empty(2, in_channels, *patch, device="meta"))
-    except (RuntimeError, ValueError):
+    except Exception:  # networks refuse a size by errors of many kinds
         return False
     return tuple(logits.shape[2:]) == tuple(patch)

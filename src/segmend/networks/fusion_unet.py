@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from segmend.errors import InputError
-from segmend.networks._base import Network
+from segmend.core.errors import InputError
+from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, max_pool
 from segmend.networks.unet_decoder import UNetDecoder
 
@@ -43,6 +43,7 @@ class FusionUNet(Network):
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 32, stages: int = 5
     ) -> None:
         super().__init__()
+        check_sizes(self, width, stages)
         if in_channels % 2:
             raise InputError(
                 "network FusionUNet",

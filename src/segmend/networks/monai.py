@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections.abc
+import functools
 import inspect
-from typing import Any, get_type_hints
+import operator
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from monai.networks import nets
 from torch import Tensor, nn
@@ -34,12 +38,13 @@ class _MonaiNetwork(Network):
 def _adapted(monai_name: str, name: str = "") -> type[Network]:
     """A Network class whose constructor has MONAI's own arguments behind the three that the data decide.
 
-    Arguments whose default is a class are left out: no configuration could hold them.
+    Arguments whose default is a class are left out, and modules and functions are not taken: no configuration could
+    hold them, and one that names a function would have it called.
     """
     original = getattr(nets, monai_name)
     hints = get_type_hints(original.__init__)
     own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(parameter.name, Any))
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=_plain(hints.get(parameter.name, Any)))
         for parameter in inspect.signature(original).parameters.values()
         if parameter.name not in _FROM_DATA and (parameter.default is _NONE or not isinstance(parameter.default, type))
     ]
@@ -59,6 +64,16 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
     __init__.__annotations__ = {parameter.name: parameter.annotation for parameter in [*leading[1:], *own]}
     content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__}
     return type(name or monai_name, (_MonaiNetwork,), content)
+
+
+def _plain(hint: Any) -> Any:
+    """The hint without the alternatives that are modules or functions."""
+    alternatives = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    if not alternatives:
+        return hint
+    kept = [each for each in alternatives if each not in (collections.abc.Callable, nn.Module)]
+    # jsonargparse takes a type of None alone for one that is not known.
+    return Literal[None] if kept == [type(None)] else functools.reduce(operator.or_, kept)
 
 
 AttentionUnet = _adapted("AttentionUnet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segmend.networks._base import Network
+from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, convolution, doubling, halving
 
 
@@ -34,6 +34,7 @@ class ResUNet(Network):
 
     def __init__(self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 16) -> None:
         super().__init__()
+        check_sizes(self, width)
         w, d = width, dimensions
         self.first = conv_blocks(in_channels, w, 1, d)
         self.down1, self.res1 = halving(w, 2 * w, d), _Residual(2 * w, 1, d)

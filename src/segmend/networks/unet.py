@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from segmend.networks._base import Network
+from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, max_pool
 from segmend.networks.unet_decoder import UNetDecoder
 
@@ -36,6 +36,7 @@ class UNet(Network):
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 32, stages: int = 5
     ) -> None:
         super().__init__()
+        check_sizes(self, width, stages)
         widths = [width * 2**stage for stage in range(stages)]
         self.pool = max_pool(dimensions)
         self.encoder = nn.ModuleList(

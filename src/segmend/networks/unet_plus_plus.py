@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segmend.networks._base import Network
+from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, convolution, max_pool
 
 
@@ -36,6 +36,7 @@ class UNetPlusPlus(Network):
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 32, stages: int = 5
     ) -> None:
         super().__init__()
+        check_sizes(self, width, stages)
         self.stages = stages
         self.pool = max_pool(dimensions)
         widths = [width * 2**row for row in range(stages)]

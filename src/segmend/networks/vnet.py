@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from segmend.networks._base import Network
+from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import channel_dropout, conv_blocks, convolution, doubling, halving
 
 
@@ -34,6 +34,7 @@ class VNet(Network):
         self, in_channels: int, classes: int, dimensions: int = 3, *, width: int = 16, dropout_rate: float = 0.5
     ) -> None:
         super().__init__()
+        check_sizes(self, width)
         w, d = width, dimensions
         self.x1 = conv_blocks(in_channels, w, 1, d)
         self.x2 = nn.Sequential(halving(w, 2 * w, d), conv_blocks(2 * w, 2 * w, 2, d))

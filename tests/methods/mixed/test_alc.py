@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
 from segmend.methods import ALC, Step
+from segmend.methods.components import ema
 from segmend.methods.mixed.alc import Refined
 from segmend.networks import Network, UNet, VNet
-from segmend.parts import ema
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, MIDDLE, LAST = Step(0, 100), Step(50, 100), Step(100, 100)

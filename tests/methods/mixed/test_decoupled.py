@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.errors import InputError
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods import Decoupled, Step
 from segmend.networks import SegResNet, UNet

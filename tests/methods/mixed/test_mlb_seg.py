@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.geometry import Flip, Zoom
 from segmend.functional.views import Views
-from segmend.functional.voxel import IGNORE
 from segmend.methods import MLBSeg, Step
 from segmend.methods.mixed import mlb_seg
 from segmend.networks import Network, UNet

@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
 from segmend.methods.mixed.offset_correction import MENDED
 from segmend.networks import UNet

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.functional.voxel import IGNORE
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.methods import Reweighting, Step
 from segmend.networks import Network, UNet
 

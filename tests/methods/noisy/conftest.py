@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
 from segmend.methods import Method, Step
 from segmend.networks import Network
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.supervision import dice_cross_entropy_by_sample
-from segmend.functional.voxel import IGNORE
 from segmend.methods import AIDE, Step
 from segmend.networks import Network, UNet
 

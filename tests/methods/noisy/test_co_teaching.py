@@ -8,10 +8,11 @@ from paired_readout import paired, scans
 from torch import Tensor
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.functional.voxel import cross_entropy
 from segmend.methods import CoTeaching, Step
 from segmend.networks import UNet
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning import label_issues
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.functional.voxel import cross_entropy
 from segmend.methods import ConfidentLearning, Step
 from segmend.networks import Network, UNet
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.robust_losses import early_learning
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.functional.voxel import cross_entropy
 from segmend.methods import ELR, Step
 from segmend.networks import Network
 

@@ -8,9 +8,10 @@ from paired_readout import paired, scans
 from torch import Tensor
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
+from segmend.functional.voxel import cross_entropy
 from segmend.methods import JoCoR, Step
 
 LAST = Step(99, 100)

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
-from segmend.functional.voxel import IGNORE
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.methods import SelfCleansing, Step
 from segmend.networks import Network, ResUNet, SegResNet
 

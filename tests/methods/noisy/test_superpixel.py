@@ -9,12 +9,12 @@ from paired_readout import Readout, paired
 from torch import Tensor
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.errors import InputError
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.co_regularisation import joint_loss
 from segmend.functional.superpixels import as_digits, from_digits
-from segmend.functional.voxel import IGNORE
 from segmend.methods import JoCoR, Step, Superpixel
 
 NOISY, NONE = Quality.NOISY, Quality.NONE

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
+from segmend.core.batch import Batch
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.evidential import dirichlet, expected_cross_entropy, misleading_evidence
 from segmend.functional.region import squared_dice_loss
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 from segmend.methods import Step, TBraTS
 from segmend.networks import Network
 

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.prototype_cycle import backward_loss, forward_loss
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.upsampling import upsample
-from segmend.functional.voxel import IGNORE
 from segmend.methods import CPCL, Step
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network, SegResNet
-from segmend.parts.feature_taps import FeatureTaps
 
 LAST = Step(10, 10)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
 from segmend.methods import MeanTeacher, Step
 from segmend.networks import UNet
 

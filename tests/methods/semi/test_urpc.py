@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.pyramid import rectified_discrepancy
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.upsampling import upsample
-from segmend.functional.voxel import IGNORE
 from segmend.methods import URPC, Step
 from segmend.networks import Network, SegResNet, VNet
 

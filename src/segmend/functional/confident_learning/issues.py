@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning.histograms import ScoreHistograms, scores
 from segmend.functional.confident_learning.joint import (
     TOLERANCE,
@@ -15,7 +16,6 @@ from segmend.functional.confident_learning.joint import (
     confident_class,
     known_voxels,
 )
-from segmend.functional.voxel import IGNORE
 
 PruningRule = Literal["prune_by_class", "prune_by_noise_rate", "both"]
 IssueRule = Literal[PruningRule, "confident_learning"]

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from segmend.functional.voxel import IGNORE
+from segmend.core.masks import IGNORE
 
 TOLERANCE = 1e-6
 """Probabilities this close count as equal, as in cleanlab."""

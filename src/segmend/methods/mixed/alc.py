@@ -7,9 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.fusion import divergence_weighted_mean
 from segmend.functional.ramps import sigmoid_ramp
@@ -17,9 +16,9 @@ from segmend.functional.selection import smallest
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import variance_of_passes
 from segmend.methods._base import Method, Step
+from segmend.methods.components.chunks import chunks_of, pass_in_chunks
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
-from segmend.parts.chunks import chunks_of, pass_in_chunks
-from segmend.parts.ema import EMATeacher
 
 
 class Refined(NamedTuple):

@@ -7,16 +7,15 @@ from typing import Literal
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.consistency import kl_divergence
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import entropy
 from segmend.methods._base import Method, Step
+from segmend.methods.components.branches import branch_of
 from segmend.networks import Network
-from segmend.parts.branches import branch_of
 
 
 class KDEM(Method):

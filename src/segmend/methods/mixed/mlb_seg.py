@@ -7,19 +7,19 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.meta import agreement, share_of_positive
 from segmend.functional.noise import clipped_gaussian
 from segmend.functional.reduce import masked_mean
 from segmend.functional.views import Views, random_views
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.virtual import drifting_logits, loss_gradient, virtual_logits
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
-from segmend.parts.virtual import drifting_logits, loss_gradient, virtual_logits
 
 
 class WeightMaps(NamedTuple):

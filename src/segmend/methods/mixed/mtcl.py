@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.confident_learning import IssueRule, label_issues
 from segmend.functional.consistency import squared_difference
 from segmend.functional.noise import clipped_gaussian
@@ -18,8 +17,8 @@ from segmend.functional.supervision import cross_entropy_dice, soft_cross_entrop
 from segmend.functional.uncertainty import normalised_entropy
 from segmend.functional.voxel import moved_towards
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
 
 
 class MTCL(Method):

@@ -10,22 +10,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
-from segmend.functional.offset_estimate import REACH, Criterion, estimate_offset
-from segmend.functional.offset_hierarchy import Corrected, Measured, corrected
-from segmend.functional.surface_offset import directions
-from segmend.functional.surfaces import Surface, surfaces_of, with_moved_surfaces
-from segmend.functional.voxel import IGNORE
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
+from segmend.functional.offsets.estimate import REACH, Criterion, estimate_offset
+from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
+from segmend.functional.offsets.profile import directions
+from segmend.functional.offsets.surfaces import Surface, surfaces_of, with_moved_surfaces
 from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.first_look import FirstLook
 from segmend.methods.mixed.alc import ALC
 from segmend.methods.mixed.plil import PLIL
 from segmend.methods.supervised.supervised import Supervised
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
-from segmend.parts.first_look import FirstLook
 
 MENDED = "mended"
 _FAR = 1e4

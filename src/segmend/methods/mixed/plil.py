@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.noise import clipped_gaussian
 from segmend.functional.prototypes import (
@@ -25,9 +24,9 @@ from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
 from segmend.functional.voxel import one_hot
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
-from segmend.parts.feature_taps import FeatureTaps
 
 _LEAST_WEIGHT = 1.0
 """A prototype needs at least this sum of probabilities, about one sure voxel, to mean anything."""

@@ -9,9 +9,9 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.geometry import random_turn
 from segmend.functional.largest_component import largest_component
@@ -21,11 +21,10 @@ from segmend.functional.region import label_dice
 from segmend.functional.selection import smallest
 from segmend.functional.supervision import dice_cross_entropy_by_sample
 from segmend.functional.uncertainty import confidence
-from segmend.functional.voxel import IGNORE
 from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.components.modes import evaluating
+from segmend.methods.components.peers import Predictor, peer_of, predict_by
 from segmend.networks import Network
-from segmend.parts.modes import evaluating
-from segmend.parts.peers import Predictor, peer_of, predict_by
 
 
 class AIDE(Method):

@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.ramps import linear_ramp
 from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import IGNORE, one_hot, soft_cross_entropy
+from segmend.functional.voxel import one_hot, soft_cross_entropy
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

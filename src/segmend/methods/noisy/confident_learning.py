@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning import (
     ConfidentJoint,
     PruningRule,
@@ -18,10 +18,10 @@ from segmend.functional.confident_learning import (
     pruned_issues,
 )
 from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import IGNORE, moved_towards, soft_cross_entropy
+from segmend.functional.voxel import moved_towards, soft_cross_entropy
 from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.components.peers import peer_of
 from segmend.networks import Network
-from segmend.parts.peers import peer_of
 
 _LAYER = "corrected"
 """The given labels, but for the doubtful voxels, where it is the class that the teacher predicts."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.mixing import beta_shares, mixed, mixed_targets
 from segmend.functional.mixture import low_loss_chances
@@ -19,10 +19,10 @@ from segmend.functional.ramps import linear_ramp, rounds
 from segmend.functional.reduce import masked_mean
 from segmend.functional.region import label_dice
 from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.components.peers import Predictor, peer_of, predict_by
 from segmend.networks import Network
-from segmend.parts.peers import Predictor, peer_of, predict_by
 
 _PERCENT = 100
 _VIEWS = 2

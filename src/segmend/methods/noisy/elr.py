@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.reduce import masked_mean
 from segmend.functional.robust_losses import early_learning
-from segmend.functional.voxel import IGNORE, cross_entropy
+from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
 
 
 class ELR(Method):

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.co_regularisation import joint_loss
 from segmend.functional.reduce import masked_mean
 from segmend.functional.selection import Scope
-from segmend.functional.voxel import IGNORE
 from segmend.methods._base import Method, Step
+from segmend.methods.components.peers import Predictor, peer_of, predict_by
+from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
-from segmend.parts.peers import Predictor, peer_of, predict_by
-from segmend.parts.small_loss import SmallLossSelection
 
 
 class JoCoR(Method):

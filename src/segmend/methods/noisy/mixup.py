@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.mixing import beta_shares, mixed, mixed_targets
 from segmend.functional.supervision import soft_cross_entropy_dice
 from segmend.functional.voxel import one_hot

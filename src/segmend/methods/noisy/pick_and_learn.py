@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE
 from segmend.functional.weighting import bounded_softmax
 from segmend.methods._base import Method, Step
+from segmend.methods.components.quality_network import QualityNetwork
 from segmend.networks import Network
-from segmend.parts.quality_network import QualityNetwork
 
 
 class PickAndLearn(Method):

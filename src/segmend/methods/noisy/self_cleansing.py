@@ -7,19 +7,19 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.components import without_small_holes, without_small_regions
 from segmend.functional.mixture import low_losses
 from segmend.functional.ramps import linear_ramp, rounds
 from segmend.functional.region import dice_loss_by_sample
 from segmend.functional.representatives import likeness
 from segmend.functional.upsampling import upsample
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
-from segmend.parts.feature_taps import FeatureTaps
 
 PSEUDO = "pseudo"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.masks import IGNORE
 from segmend.functional.evidential import dirichlet, expected_cross_entropy, misleading_evidence, vacuity
 from segmend.functional.ramps import linear_ramp
 from segmend.functional.reduce import masked_mean
 from segmend.functional.region import squared_dice_loss
-from segmend.functional.voxel import IGNORE, one_hot
+from segmend.functional.voxel import one_hot
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.noise import clipped_gaussian
 from segmend.functional.prototype_cycle import backward_loss, forward_loss
@@ -17,9 +16,9 @@ from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.upsampling import upsample
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
-from segmend.parts.feature_taps import FeatureTaps
 
 
 class CPCL(Method):

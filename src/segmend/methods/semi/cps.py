@@ -6,15 +6,14 @@ from typing import Literal
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
+from segmend.methods.components.peers import Predictor, peer_of, predict_by
 from segmend.networks import Network
-from segmend.parts.peers import Predictor, peer_of, predict_by
 
 
 class CPS(Method):

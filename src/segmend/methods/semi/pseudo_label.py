@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.ramps import linear_ramp
 from segmend.functional.reduce import masked_mean
 from segmend.functional.supervision import cross_entropy_dice

@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.noise import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
@@ -17,8 +16,8 @@ from segmend.functional.reduce import masked_mean
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import entropy
 from segmend.methods._base import Method, Step
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network
-from segmend.parts.ema import EMATeacher
 
 
 class UAMT(Method):

@@ -8,16 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
 from segmend.functional.pyramid import rectified_discrepancy
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods._base import Method, Step
+from segmend.methods.components.feature_taps import FeatureTaps
+from segmend.methods.components.side_heads import SideHeads
 from segmend.networks import Network
-from segmend.parts.feature_taps import FeatureTaps
-from segmend.parts.side_heads import SideHeads
 
 
 class URPC(Method):

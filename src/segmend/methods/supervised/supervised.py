@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from segmend.data.batch import Batch
-from segmend.data.case import Quality
-from segmend.data.sampling import Composition
-from segmend.errors import InputError
+from segmend.core.batch import Batch, Composition
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE
 from segmend.functional.reduce import masked_mean
 from segmend.functional.region import noise_robust_dice_loss
 from segmend.functional.robust_losses import (
@@ -19,7 +19,7 @@ from segmend.functional.robust_losses import (
 )
 from segmend.functional.soft_labels import evenly_smoothed, smoothed_at_borders
 from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import IGNORE, one_hot, soft_cross_entropy
+from segmend.functional.voxel import one_hot, soft_cross_entropy
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

@@ -1,0 +1,200 @@
+"""Goes through all cases: calibrates, measures, compares, and writes what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.audit.annotators import Bias
+from segmend.audit.calibration import Calibration, Sample
+from segmend.audit.checks import Finding, mirrored, slice_axis
+from segmend.audit.comparison import Comparison
+from segmend.audit.evidence import Evidence
+from segmend.audit.examination import Examination
+from segmend.audit.folder import AuditFolder
+from segmend.audit.measurement import Measurement, measure_label
+from segmend.audit.proposal import propose, unchanged
+from segmend.audit.region_rows import RegionRow, region_rows
+from segmend.audit.regions import find_regions, issue_map
+from segmend.audit.rows import LabelRow, Origin, label_row, ranked
+from segmend.audit.scores import Usual
+from segmend.core.case import Case, Quality
+from segmend.core.progress import track
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid, read_grid, write_label
+from segmend.data.raters import read_drawing
+from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
+
+_SAMPLED = 2**24
+"""Probabilities of all cases together that are looked at to calibrate."""
+
+
+@dataclass(frozen=True)
+class AuditedCase:
+    """A case with its evidence.
+
+    Attributes:
+        case: with a label that is shown.
+        evidence: on the label's own grid.
+        fold: of the model that gave the evidence; 0 if it is that of a given run.
+        seen: whether that model was trained on this very label.
+        corrected: by label, rounds of correction that changed it before.
+        doubtful: whether the evidence may not lie on the label; then no change is proposed.
+    """
+
+    case: Case
+    evidence: Evidence
+    fold: int = 0
+    seen: bool = False
+    corrected: Mapping[str, int] = field(default_factory=dict)
+    doubtful: bool = False
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        calibration: of the evidence.
+        usual: of each foreground class.
+        labels: rows of ``audit.csv``, ranked.
+        regions: rows of ``regions.csv``.
+        biases: rows of ``annotators.csv``.
+        findings: labels that fit better when mirrored.
+    """
+
+    calibration: Calibration
+    usual: Mapping[int, Usual]
+    labels: Sequence[LabelRow]
+    regions: Sequence[RegionRow]
+    biases: Sequence[Bias]
+    findings: Sequence[Finding]
+
+
+class Auditor:
+    """Audits the labels of a data folder; holds one case in memory at a time.
+
+    Args:
+        folder: the data folder.
+        cases: those to judge.
+        raters: folders of further labels of the same cases, by rater.
+        out: where proposals and issues are written.
+    """
+
+    def __init__(
+        self, folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], out: AuditFolder
+    ) -> None:
+        self.folder, self.cases, self.out = folder, cases, out
+        self.names = list(folder.labels)
+        # What models have learned by heart looks better than it is, and must not set the standard.
+        self._unseen = {case.case.name for case in cases if not case.seen} or {case.case.name for case in cases}
+        self._comparison = Comparison(folder, raters)
+        self._findings: list[Finding] = []
+
+    def run(self) -> Audit:
+        """Does all of it."""
+        calibration = self._calibrate()
+        measured = {
+            audited.case.name: self._measure(audited, calibration) for audited in track(self.cases, "measuring labels")
+        }
+        usual, undo = self._usual(measured), self._undo(measured)
+        rows: list[LabelRow] = []
+        regions: list[RegionRow] = []
+        for audited in track(self.cases, "finding regions"):
+            of_labels, of_regions = self._judge(audited, calibration, measured[audited.case.name], undo, usual)
+            rows += of_labels
+            regions += of_regions
+        return Audit(calibration, usual, ranked(rows), regions, self._comparison.biases(), self._findings)
+
+    def _calibrate(self) -> Calibration:
+        classes = len(self.names)
+        most = max(20, min(5000, _SAMPLED // (len(self._unseen) * classes**2)))
+        chosen = [audited for audited in self.cases if audited.case.name in self._unseen]
+        samples = [
+            Sample.of(self._label(audited)[0], audited.evidence, most) for audited in track(chosen, "calibrating")
+        ]
+        return Calibration.of(samples, classes)
+
+    def _measure(self, audited: AuditedCase, calibration: Calibration) -> dict[int, Measurement]:
+        label, grid = self._label(audited)
+        examination = Examination.of(label, audited.evidence, calibration)
+        measured = measure_label(examination, grid.spacing)
+        for axis, before, after in mirrored(label, examination.predicted):
+            detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
+            self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
+        self._comparison.add(audited.case, examination, grid, measured)
+        return measured
+
+    def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, Usual]:
+        voxel = float(np.median([min(read_grid(a.case.label).spacing) for a in self.cases if a.case.label is not None]))
+        usual = {}
+        for index in range(1, len(self.names)):
+            of_class = [
+                classes[index] for name, classes in measured.items() if name in self._unseen and index in classes
+            ]
+            usual[index] = Usual.of(
+                [measurement.expectation for measurement in of_class],
+                [measurement.distance for measurement in of_class],
+                voxel,
+            )
+        return usual
+
+    def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
+        """By case and class, what OffsetCorrection would make of the offsets."""
+        offsets = [
+            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
+            for case in (audited.case for audited in self.cases if not audited.doubtful)
+            for index, of_class in measured[case.name].items()
+            if of_class.faint
+        ]
+        found = corrected(offsets, hierarchical=True)
+        return {(each.measured.case, each.measured.cls): each for each in found}
+
+    def _judge(
+        self,
+        audited: AuditedCase,
+        calibration: Calibration,
+        measured: Mapping[int, Measurement],
+        undo: Mapping[tuple[str, int], Corrected],
+        usual: Mapping[int, Usual],
+    ) -> tuple[list[LabelRow], list[RegionRow]]:
+        label, grid = self._label(audited)
+        examination = Examination.of(label, audited.evidence, calibration)
+        tolerances = {index: of_class.tolerance for index, of_class in usual.items()}
+        offsets = {index: of_class.offset for index, of_class in measured.items() if of_class.offset}
+        regions = find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
+        proposal = (
+            unchanged(examination)
+            if audited.doubtful
+            else propose(examination, regions, offsets, tolerances, grid.spacing)
+        )
+        case = audited.case
+        assert case.label is not None
+        ending = self.folder.file_ending
+        write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal.label), like=case.label)
+        write_label(self.out.issues(case.name, ending), issue_map(examination, regions), like=case.label)
+        origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.seen)
+        rows = [
+            label_row(
+                origin,
+                self.names,
+                index,
+                measured.get(index),
+                undo.get((case.name, index)),
+                usual[index],
+                regions,
+                proposal,
+                audited.corrected.get(self.names[index], 0),
+            )
+            for index in usual
+        ]
+        return rows, region_rows(case.name, self.names, regions, grid)
+
+    def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
+        assert audited.case.label is not None
+        grid = read_grid(audited.case.label)
+        return read_drawing(audited.case.label, self.folder, grid), grid

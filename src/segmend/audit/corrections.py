@@ -1,0 +1,118 @@
+"""What was changed in the labels of a data folder, round by round."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.core.errors import InputError
+from segmend.core.masks import IGNORE, bounding_box
+from segmend.core.paths import is_file
+from segmend.data.tables import Row, read_table
+
+FILE = "corrections.csv"
+
+_REMEDY = "restore it, or delete it to forget them"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A row of ``corrections.csv``: one class of one label.
+
+    Attributes:
+        round: 1 for the first time that a data folder was corrected.
+        case: the case's name.
+        label: name of the class.
+        kind: what was wrong.
+        reason: why it was changed: "accepted" by a person, its "score", or the "offset" that it was drawn by.
+        score: of the label, as of ``audit.csv``.
+        proposal: how it was changed, as of ``audit.csv``, or how far its surface was moved.
+        proposal_score: how sure the proposal was; "" if its surface was moved.
+        added_voxels: that the class won.
+        removed_voxels: that it lost.
+        box: first and last voxel index of the change along each axis, ``first-last`` with blanks between the axes.
+    """
+
+    round: int
+    case: str
+    label: str
+    kind: str
+    reason: str
+    score: str
+    proposal: str
+    proposal_score: str
+    added_voxels: int
+    removed_voxels: int
+    box: str
+
+
+def merged(
+    given: NDArray[np.uint8], proposed: NDArray[np.uint8], wanted: Collection[int], refused: Collection[int]
+) -> NDArray[np.uint8]:
+    """A label with the changes that concern wanted classes and no refused one.
+
+    A voxel that goes from one class to another concerns both; background is never asked. What is ignored in
+    either label stays as it is given.
+
+    Args:
+        given: ``[*spatial]`` class indices.
+        proposed: the same shape.
+        wanted: classes whose changes are accepted.
+        refused: classes that must stay as they are.
+    """
+    concerned = np.isin(given, list(wanted)) | np.isin(proposed, list(wanted))
+    spared = np.isin(given, [IGNORE, *refused]) | np.isin(proposed, [IGNORE, *refused])
+    return np.where(concerned & ~spared, proposed, given)
+
+
+def extent(changed: NDArray[np.bool_]) -> str:
+    """The box around some voxels, as in the column ``box``."""
+    return " ".join(f"{side.start}-{side.stop - 1}" for side in bounding_box(changed))
+
+
+def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
+    """Writes the table."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Correction)])
+        writer.writeheader()
+        writer.writerows(asdict(correction) for correction in corrections)
+
+
+def read_corrections(root: Path) -> list[Correction]:
+    """What was corrected in a data folder before; nothing, where there is no table.
+
+    Raises:
+        InputError: the table cannot be read.
+    """
+    path = root / FILE
+    if not is_file(path):
+        return []
+    columns = [field.name for field in fields(Correction)]
+    table = read_table(path, columns)
+    missing = next((column for column in columns if column not in table.columns), None)
+    if missing:
+        raise InputError(path, f"cannot be read (it has no column '{missing}')", _REMEDY)
+    return [_correction(row) for row in table.rows]
+
+
+def _correction(row: Row) -> Correction:
+    values: dict[str, Any] = {field.name: row.cells[field.name] for field in fields(Correction)}
+    for column in ("round", "added_voxels", "removed_voxels"):
+        number = row.number(column)
+        if not (number.is_integer() and number >= 0):
+            problem = f"cannot be read ({column} is '{values[column]}', which is not a whole number)"
+            raise InputError(row.where, problem, _REMEDY)
+        values[column] = int(number)
+    return Correction(**values)
+
+
+def rounds_of(corrections: Sequence[Correction], case: str) -> dict[str, int]:
+    """In how many rounds each class of a case was changed, by its name."""
+    seen = {(correction.label, correction.round) for correction in corrections if correction.case == case}
+    return {label: sum(other == label for other, _ in seen) for label, _ in seen}

@@ -1,0 +1,131 @@
+"""Evidence for ``segmend audit``: probabilities from models, by folds or from given runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.audit.evidence import is_evidence, write_evidence
+from segmend.audit.folder import AuditFolder
+from segmend.audit.folds import with_fold_hidden
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.io import whole_file
+from segmend.core.precision import Precision, best_device
+from segmend.core.progress import say, track
+from segmend.data.check import load_case
+from segmend.data.copying import write_cases
+from segmend.data.folder import DataFolder, read_folder
+from segmend.data.image import read_grid
+from segmend.engine.run import Run
+from segmend.engine.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Models of which each judges the labels that were hidden from it.
+
+    Attributes:
+        folder: the data folder.
+        dealt: fold of each held-out case, from 1.
+        twins: first case with the same scan, of every case that is not the first.
+        training: ``train`` with all its arguments but ``out`` and ``cases``.
+        precision: of the networks.
+    """
+
+    folder: DataFolder
+    dealt: Mapping[str, int]
+    twins: Mapping[str, str]
+    training: partial[Run]
+    precision: Precision
+
+    def collect(self, cases: Sequence[Case], out: AuditFolder) -> dict[str, int]:
+        """Writes the evidence that is missing, and trains the models that it takes.
+
+        Args:
+            cases: to be judged; those that were dealt to no fold have been seen by all models.
+            out: where tables, runs and evidence are.
+
+        Returns:
+            Fold of the model that judged each case.
+        """
+        count = max(self.dealt.values())
+        judged_by = {case.name: self.dealt.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
+        for fold in range(1, count + 1):
+            missing = lacking([case for case in cases if judged_by[case.name] == fold], self.folder, out)
+            if not missing and not out.fold(fold).exists():
+                continue
+            say(f"fold {fold} of {count}")
+            # A finished run is not repeated; but it is made sure that it is one of these arguments.
+            run = self._train(fold, out)
+            if missing:
+                infer(missing, self.folder, [run], self.precision, out)
+        return judged_by
+
+    def _train(self, fold: int, out: AuditFolder) -> Run:
+        table = out.fold_cases(fold)
+        with whole_file(table) as temporary:
+            write_cases(temporary, with_fold_hidden(self.folder.cases, self.dealt, fold, self.twins))
+        return self.training(out=out.fold(fold), cases=table)
+
+
+def infer(
+    cases: Sequence[Case], folder: DataFolder, runs: Sequence[Run], precision: Precision, out: AuditFolder
+) -> None:
+    """Writes the mean probabilities of some runs as the evidence of the cases."""
+    segmenters = [Segmenter(run.method().to(best_device()), run.task, precision=precision) for run in runs]
+    for case in track(cases, "predicting"):
+        loaded = load_case(case, folder)
+        maps = [segmenter.probabilities(loaded.image, loaded.grid) for segmenter in segmenters]
+        write_evidence(out.evidence(case.name), _means(maps))
+
+
+def lacking(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
+    """The cases without evidence; a damaged file is none, and is made anew."""
+    return [
+        case
+        for case in cases
+        if not is_evidence(out.evidence(case.name), read_grid(case.images[0]).shape, folder.classes)
+    ]
+
+
+def check_runs(runs: Sequence[Run], folder: DataFolder) -> None:
+    """Makes sure that runs can judge a data folder.
+
+    Raises:
+        InputError: a run has other classes or channels, or is damaged.
+    """
+    for run in runs:
+        run.method()
+        if run.task.labels != folder.labels:
+            problem = f"was trained for the labels {run.task.labels}, but the data have {folder.labels}"
+            raise InputError(run.path, problem, "give a run of these classes")
+        if run.task.channel_names != folder.channel_names:
+            problem = f"was trained on {', '.join(run.task.channel_names)}, not {', '.join(folder.channel_names)}"
+            raise InputError(run.path, problem, "give a run of these channels")
+
+
+def trained_on(run: Run) -> set[str] | None:
+    """Names of the cases whose labels a run was trained on; None if its data folder is no longer there.
+
+    What the run has written down counts more than what the folder holds by now.
+    """
+    data, table = run.config.get("data"), run.config.get("cases")
+    folder, _ = read_folder(Path(str(data)), Path(table) if table else None)
+    if folder is None:
+        return None
+    if run.data_state:
+        cases = run.data_state.cases
+        return {name for name, case in cases.items() if case["label"] and case["split"] == Split.TRAIN}
+    return {case.name for case in folder.select(Split.TRAIN) if case.shown_label}
+
+
+def _means(maps: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:
+    for of_class in zip(*maps, strict=True):
+        mean: NDArray[np.float32] = sum(of_class) / np.float32(len(of_class))
+        yield mean

@@ -1,0 +1,32 @@
+"""All that can be found without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segmend.audit.checks import Finding, check_label
+from segmend.audit.cohort import Portrait, check_cohort
+from segmend.core.case import Case
+from segmend.core.progress import track
+from segmend.data.check import load_case
+from segmend.data.folder import DataFolder
+
+
+def first_look(folder: DataFolder, cases: Sequence[Case]) -> tuple[list[Finding], dict[str, Portrait]]:
+    """Reads every case once.
+
+    Returns:
+        The hints, and a portrait of each case by name.
+
+    Raises:
+        InputError: a case cannot be used.
+    """
+    names = list(folder.labels)
+    findings: list[Finding] = []
+    portraits: dict[str, Portrait] = {}
+    for case in track(cases, "checking labels"):
+        loaded = load_case(case, folder)
+        assert loaded.label is not None
+        findings += check_label(case.name, names, loaded.image, loaded.label, loaded.grid)
+        portraits[case.name] = Portrait.of(loaded.image, loaded.label, loaded.grid)
+    return [*findings, *check_cohort(names, portraits)], portraits

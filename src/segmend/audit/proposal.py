@@ -1,0 +1,110 @@
+"""What a label should be: given where nothing speaks against it, mended where something does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.audit.examination import Examination, Part
+from segmend.audit.expectation import Expectation
+from segmend.audit.offset import Offset
+from segmend.audit.regions import Region
+from segmend.core.masks import IGNORE
+from segmend.functional.distance import signed_distance
+
+_NEARLY_AS_LIKELY = 0.6
+"""Share of the likelihood won by redrawing a boundary that moving it must win to be preferred: it keeps its detail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A label that fits the evidence better.
+
+    Attributes:
+        label: ``[*spatial]`` class indices, ``IGNORE`` where the given label has it.
+        moved: classes whose whole boundary was moved.
+        changed: voxels that it gives to a class or takes from it, for each class with such voxels.
+        expected: the Dice that the model expects of each of these classes then, as sums.
+    """
+
+    label: NDArray[np.uint8]
+    moved: frozenset[int]
+    changed: Mapping[int, int]
+    expected: Mapping[int, Expectation]
+
+
+def unchanged(examination: Examination) -> Proposal:
+    """The given label, for evidence that cannot be relied on."""
+    return Proposal(examination.label, frozenset(), {}, {})
+
+
+def propose(
+    examination: Examination,
+    regions: Sequence[Region],
+    offsets: Mapping[int, Offset],
+    tolerances: Mapping[int, float],
+    spacing: Sequence[float],
+) -> Proposal:
+    """Mends a label.
+
+    In each region the voxels get the suggested class. Where a boundary is off all round, beyond the tolerance,
+    it is moved along its own distance map instead, if that wins nearly as much likelihood as redrawing it.
+
+    Args:
+        examination: a label beside its evidence.
+        regions: of it.
+        offsets: of the classes that the label holds.
+        tolerances: of all classes in mm.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    label = examination.label.copy()
+    of_boundary = {
+        index: [region for region in regions if region.label == index and region.kind.of_boundary] for index in offsets
+    }
+    moved = {
+        index
+        for index, offset in offsets.items()
+        if offset.clear
+        and abs(offset.mm) > tolerances[index]
+        and offset.gain >= _NEARLY_AS_LIKELY * sum(_gain(examination, region) for region in of_boundary[index])
+    }
+    for region in regions:
+        if region.label not in moved or not region.kind.of_boundary:
+            label[region.box][region.mask] = region.suggested
+    if moved:
+        for part in examination.parts():
+            if part.index in moved:
+                _move(label, examination, part, offsets[part.index].mm, spacing)
+    changed, expected = {}, {}
+    if (label != examination.label).any():
+        for part in examination.parts():
+            mask = label[part.box] == part.index
+            differing = int(np.count_nonzero(mask != part.given))
+            if differing:
+                changed[part.index], expected[part.index] = differing, part.expectation(mask)
+    return Proposal(label, frozenset(moved), changed, expected)
+
+
+def _gain(examination: Examination, region: Region) -> float:
+    """Log-likelihood won by giving the voxels of a region their suggested class."""
+    gain = 0.0
+    for index, sign in ((region.suggested, 1), (region.given, -1)):
+        gain += sign * float(np.log(examination.probability(index, region.box)[region.mask]).sum())
+    return gain
+
+
+def _move(
+    label: NDArray[np.uint8], examination: Examination, part: Part, offset: float, spacing: Sequence[float]
+) -> None:
+    """Moves the boundary of a class back by its offset."""
+    wanted = signed_distance(part.given, spacing) <= -offset
+    inside = label[part.box]
+    predicted = examination.predicted[part.box]
+    free = (inside == 0) | ((predicted == part.index) & (inside != IGNORE))
+    gained = wanted & ~part.given & free
+    lost = part.given & ~wanted & (inside == part.index)
+    inside[gained] = part.index
+    inside[lost] = np.where(predicted[lost] == part.index, 0, predicted[lost])

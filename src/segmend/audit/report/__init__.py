@@ -1,0 +1,1 @@
+"""The page of an audit: one file, no network."""

@@ -1,0 +1,150 @@
+"""The tables of an audit as its page tells them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segmend.audit.folder import AuditFolder
+from segmend.audit.rows import SUSPECT, is_moved
+from segmend.audit.tables import unit_of
+from segmend.core.errors import InputError
+from segmend.data.folder import DataFolder
+
+Row = Mapping[str, str]
+"""A row of a table, by column."""
+
+_BINS = 20
+_ANNOTATORS = {
+    "annotator": "annotator",
+    "label": "label",
+    "cases": "cases",
+    "volume_ratio": "volume drawn / expected",
+    "offset_mm": "boundary too wide by (mm)",
+    "offset_se_mm": "± (mm)",
+    "all_round": "share all round",
+    "dice_to_prediction": "Dice to prediction",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "verdict": "in words",
+}
+"""Columns of ``annotators.csv`` that are shown, and what they are called."""
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Reads a table of an audit. All is text: a case may be called 'NA' or '007'.
+
+    Raises:
+        InputError: it is not there or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problem = "cannot be read" if path.exists() else "does not exist"
+        raise InputError(path, problem, "give the --out of 'segmend audit', and let that finish") from error
+
+
+def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) -> dict[str, Any]:
+    """All that the page says, but for what is seen in pictures.
+
+    Args:
+        place: the audit.
+        folder: the data folder that was audited.
+        rows: of ``audit.csv``, the most suspect first.
+    """
+    scores = [float(row["score"]) for row in rows]
+    suspects = sum(score < SUSPECT for score in scores)
+    cases = len({row["case"] for row in rows})
+    kinds = Counter(row["kind"] for row in rows)
+    return {
+        "dataset": folder.name,
+        "lead": f"{suspects} of {len(rows)} labels of {cases} cases look suspect.",
+        "remarks": place.read_summary()["remarks"],
+        "rows": len(rows),
+        "suspects": suspects,
+        "threshold": SUSPECT,
+        "bars": _bars(scores),
+        "kinds": kinds.most_common(),
+        "annotators": _annotators(read_rows(place.annotators)),
+        "footer": "Written by 'segmend audit'. Scores and proposals are a model's hints; people decide.",
+        "content": {
+            "key": place.mark,
+            "rows": [_row(row) for row in rows],
+            "findings": _findings(read_rows(place.checks)),
+            "unit": unit_of(folder),
+        },
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """What the script needs of a row."""
+    undo, undo_error = _known(row["undo_mm"]) or 0.0, _known(row["undo_se_mm"]) or 0.0
+    return {
+        "rank": int(row["rank"]),
+        "case": row["case"],
+        "label": row["label"],
+        "kind": row["kind"],
+        "score": float(row["score"]),
+        "dice": float(row["dice_to_prediction"]),
+        "flagged": int(row["flagged_voxels"]),
+        "offset": _known(row["offset_mm"]),
+        "undo": undo if is_moved(undo, undo_error) else None,
+        "undo_error": undo_error,
+        "proposal": row["proposal"],
+        "changed": int(row["changed_voxels"]),
+        "sure": _known(row["proposal_score"]),
+        "quality": row["quality"],
+        "annotator": row["annotator"],
+        "seen": row["seen"] == "True",
+    }
+
+
+def _known(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def _findings(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """In words, by case."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        subject = " of ".join(part for part in (row["check"].replace("_", " "), row["label"]) if part)
+        found.setdefault(row["case"], []).append(f"{subject}: {row['detail']}")
+    return found
+
+
+def _bars(scores: Sequence[float]) -> list[dict[str, Any]]:
+    """The histogram, in the coordinates of the template's picture."""
+    counts, edges = np.histogram(scores, _BINS, (0, 1))
+    heights = 105 * counts / max(counts.max(), 1)
+    return [
+        {
+            "x": 10 + 400 * low + 1,
+            "width": 400 / _BINS - 2,
+            "y": round(125 - height, 1),
+            "height": round(height, 1),
+            "suspect": low < SUSPECT,
+            "count": int(count),
+            "title": f"{count} from {low:.2f} to {high:.2f}",
+        }
+        for count, height, low, high in zip(counts, heights, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def _annotators(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]] | None:
+    """Headings of the columns that say something, and the cells of each row."""
+    columns = [column for column in _ANNOTATORS if any(row[column] for row in rows)]
+    if not columns:
+        return None
+    return [_ANNOTATORS[column] for column in columns], [[_short(row[column]) for column in columns] for row in rows]
+
+
+def _short(cell: str) -> str:
+    """A cell; of a long number the first digits."""
+    return f"{float(cell):.3g}" if re.fullmatch(r"-?\d+\.\d+(e[-+]\d+)?", cell) else cell

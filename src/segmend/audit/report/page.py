@@ -1,0 +1,126 @@
+"""The page of an audit: one HTML file to look through suspect labels and decide what becomes of each.
+
+How far a page of thousands of labels stays quick: all are rows of a table that shows a few at a time; only the most
+suspect have pictures, of at most ``close_up.BUDGET`` bytes each, which are unpacked when they are looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from segmend.audit.folder import AuditFolder
+from segmend.audit.report.close_up import CloseUp, close_up
+from segmend.audit.report.content import Row, page_content, read_rows
+from segmend.audit.report.scenes import audited_scans, worst_region
+from segmend.core.errors import InputError, did_you_mean
+from segmend.core.html import template
+from segmend.core.io import whole_file
+from segmend.core.progress import track
+from segmend.data.folder import DataFolder
+
+MOST_PICTURES = 100
+"""Labels that have pictures, the most suspect first: a page of at most 10 MB."""
+
+Regions = Mapping[tuple[str, str], Sequence[Row]]
+"""Regions by case and label, the most important first."""
+
+_SCRIPTS = ("pixels.js", "viewer.js", "page.js")
+_MOST_REGIONS = 8
+
+
+def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_PICTURES, channel: int = 0) -> Path:
+    """Writes ``report.html`` into the folder of an audit, from the other files there and the scans.
+
+    The page needs nothing else and fetches nothing. Names are escaped wherever they appear.
+
+    Args:
+        audit: the folder that 'segmend audit' wrote.
+        folder: the data folder that was audited.
+        pictures: how many labels are shown in pictures, the most suspect first.
+        channel: of the scans, to show.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the audit is not complete, or not of this data folder.
+    """
+    try:
+        text = _page(AuditFolder(audit), folder, pictures, channel)
+    except (KeyError, ValueError, TypeError, IndexError) as error:  # cells that are no numbers, columns that lack
+        problem = f"holds a table that is damaged ({error!r})"
+        raise InputError(audit, problem, "run the same 'segmend audit' again") from error
+    report = audit / "report.html"
+    with whole_file(report) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    return report
+
+
+def _page(place: AuditFolder, folder: DataFolder, pictures: int, channel: int) -> str:
+    rows = sorted(read_rows(place.labels), key=lambda row: int(row["rank"]))
+    regions = _regions_by_label(read_rows(place.regions))
+    unknown = sorted({row["label"] for row in rows} - set(folder.labels))
+    if unknown:
+        raise InputError(place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels))
+    script, style = "\n".join(map(_part, _SCRIPTS)), _part("page.css")
+    return template("segmend.audit.report", "page.html").render(
+        page=page_content(place, folder, rows),
+        pictured=min(pictures, len(rows)),
+        close_ups=_close_ups(place, folder, rows[:pictures], regions, channel),
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+
+
+def _regions_by_label(regions: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Regions by case and label; of two classes that were mixed up, both have it."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for region in regions:
+        for label in {region["given"], region["suggested"]}:
+            found.setdefault((region["case"], label), []).append(region)
+    return found
+
+
+def _close_ups(
+    place: AuditFolder, folder: DataFolder, rows: Sequence[Row], regions: Regions, channel: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """For each row, its number and what the viewer shows. Each case is read once."""
+    names = list(folder.labels)
+    by_case: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_case.setdefault(row["case"], []).append(number)
+    scans = audited_scans(place, folder, list(by_case), channel)
+    for case, scan in track(scans, "drawing suspects", len(by_case)):
+        for number in by_case[case]:
+            row = rows[number]
+            of_row = regions.get((case, row["label"]), [])
+            shown = close_up(scan.scene(names.index(row["label"]), worst_region(row, of_row)))
+            listed = [_region(region, shown) for region in of_row[:_MOST_REGIONS]]
+            yield number, asdict(shown) | {"regions": listed}
+
+
+def _region(region: Row, shown: CloseUp) -> dict[str, Any]:
+    centre = [float(region[f"centre_{axis}_mm"]) for axis in "xyz"]
+    size = f"{region['voxels']} voxels, {float(region['thickness_mm']):.1f} mm thick"
+    return {
+        "kind": region["kind"],
+        "text": f"{size}, {100 * float(region['score']):.0f} % sure",
+        "at": [round(position) for position in shown.voxel_at(centre)],
+    }
+
+
+def _part(name: str) -> str:
+    return files("segmend.audit.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """What a content security policy knows a script or style by."""
+    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,98 @@
+"""What an audit is made from, written down to notice later that it has changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any, Literal
+
+from segmend.audit.folder import AuditFolder
+from segmend.core.case import Case, Split
+from segmend.core.errors import InputError
+from segmend.core.io import check_free
+from segmend.data.cache import digest_of
+from segmend.data.folder import DataFolder
+from segmend.data.state import DataState
+from segmend.engine.arguments import built, dimensions_of
+from segmend.engine.default_method import built_method
+from segmend.engine.run import configuration_of
+from segmend.methods import Method
+from segmend.metrics.results import write_json
+from segmend.networks import Network
+
+
+def audit_settings(folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> dict[str, Any]:
+    """What an audit is made from.
+
+    Args:
+        folder: the data folder.
+        judged: cases whose labels are judged.
+        evidence: where the probabilities come from.
+    """
+    return {
+        "data": str(folder.root.resolve()),
+        "evidence": evidence,
+        "classes": {**folder.labels, "ignore": folder.ignore},
+        "labels": {case.name: digest_of(case.label) for case in judged},
+        "images": {case.name: digest_of(*case.images) for case in judged},
+    }
+
+
+def training_settings(
+    folder: DataFolder,
+    method: Callable[[Network], Method],
+    network: Callable[[int, int, int], Network],
+    dimensions: Literal[2, 3] | None,
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the models of the folds are made from: arguments of the training, and all training cases.
+
+    The runs of the folds know it, too, but may be deleted once they have given their evidence.
+
+    Args:
+        folder: the data folder.
+        method: of the folds.
+        network: of the folds.
+        dimensions: of the network; by default those of the scans.
+        arguments: all others that decide the result, by name.
+    """
+    cases = folder.select(Split.TRAIN)
+    axes = dimensions or dimensions_of(cases)
+    of_network = built(network, len(folder.channel_names), folder.classes, axes)
+    plain = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in arguments.items()
+    }
+    described = {**configuration_of(built_method(method, cases, of_network), of_network), **plain}
+    # As it will be once it was written and read again.
+    training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
+    return training
+
+
+def claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
+    """Writes down what is asked for, or makes sure that the folder holds an audit of just this.
+
+    Raises:
+        InputError: it holds an audit of something else, which the message names, or something that is no audit.
+    """
+    if not place.settings.is_file():
+        check_free(place.root)
+        write_json(place.settings, dict(settings))
+        return
+    before = place.read_settings()
+    differing = [
+        _difference(name, before.get(name), value) for name, value in settings.items() if before.get(name) != value
+    ]
+    if differing:
+        problem = f"holds an audit of other {' and '.join(differing)}"
+        raise InputError(place.root, problem, "choose another --out, or delete this one")
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What differs, with the first of the cases or arguments that it differs in."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return name
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f"{name} ({', '.join(changed[:3])}{more})"

@@ -1,0 +1,35 @@
+"""A label whose surfaces are moved back by what was measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segmend.core.masks import IGNORE, bounding_box
+from segmend.functional.offsets.surfaces import with_moved_surfaces
+
+
+def undone(label: NDArray[np.uint8], offsets: Mapping[int, float], spacing: Sequence[float]) -> NDArray[np.uint8]:
+    """The label with the surfaces of some classes moved; the others stay, but where moved ones meet them.
+
+    Args:
+        label: ``[*spatial]`` class indices; ``IGNORE`` stays.
+        offsets: in mm by class, outward positive.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    drawn = (label > 0) & (label != IGNORE)
+    if not drawn.any() or not offsets:
+        return label.copy()
+    margin = 2 + int(np.ceil(max(map(abs, offsets.values())) / min(spacing)))
+    box = bounding_box(drawn, margin)
+    new = label.copy()
+    new[box] = with_moved_surfaces(
+        torch.tensor(label[box]),
+        lambda surface: torch.tensor(offsets.get(surface.cls, 0.0)),
+        int(label[drawn].max()),
+        spacing,
+    ).numpy()
+    return new

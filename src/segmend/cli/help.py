@@ -1,0 +1,235 @@
+"""The texts of ``--help``, read from the source of the commands without importing them.
+
+Torch, Lightning and MONAI take seconds to import; what a command does and takes stands in its signature and docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from docstring_parser import Docstring
+from docstring_parser import parse as parse_docstring
+
+_ROOT = Path(__file__).parent.parent
+_INDENT = 26
+_VALUES = {
+    "Path": "PATH",
+    "int": "N",
+    "float": "X",
+    "bool": "true|false",
+    "str": "TEXT",
+    "object": "VALUE",
+    "Any": "VALUE",
+}
+_CHOSEN = {"Method": ("METHOD", "methods"), "Network": ("NETWORK", "networks"), "Recipe": ("RECIPE", "noise")}
+"""Types of which one is chosen by name: what stands for the name, and the package that has them."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        name: with dashes.
+        value: what stands for its value.
+        text: what it means.
+        default: as it is written on the command line; None if the option must be given, "" if it needs no mention.
+    """
+
+    name: str
+    value: str
+    text: str
+    default: str | None
+
+
+def overview(commands: Mapping[str, str]) -> str:
+    """The list of all commands.
+
+    Args:
+        commands: modules by the names of the commands.
+    """
+    summaries = {name: _docstring(_function(module, name)).short_description or "" for name, module in commands.items()}
+    width = max(map(len, commands)) + 2
+    package = ast.get_docstring(_module("segmend")) or ""
+    return "\n".join(
+        [
+            "usage: segmend COMMAND [options]",
+            "",
+            package.splitlines()[0],
+            "",
+            *[f"  {name:<{width}}{summary}" for name, summary in summaries.items()],
+            "",
+            "'segmend COMMAND --help' explains a command, with an example.",
+        ]
+    )
+
+
+def explanation(name: str, module: str) -> str:
+    """What a command does, its options, and an example.
+
+    Args:
+        name: of the command.
+        module: that holds its function.
+    """
+    function = _function(module, name)
+    text = _docstring(function)
+    options = list(_options(function, module))
+    required = [option for option in options if option.default is None]
+    usage = " ".join([f"segmend {name}", *[f"{option.name} {option.value}" for option in required], "[options]"])
+    parts = [f"usage: {usage}", _paragraphs(text)]
+    for title, chosen in (("required", required), ("options", [each for each in options if each.default is not None])):
+        if chosen:
+            parts.append("\n".join([f"{title}:", *map(_shown, chosen)]))
+    parts += [_names(option, package) for option, package in _choices(function)]
+    example = next((meta.description for meta in text.meta if meta.args[:1] == ["examples"]), None)
+    if example:
+        parts.append(f"example:\n{textwrap.indent(textwrap.dedent(example), '  ')}")
+    return "\n\n".join(parts)
+
+
+def _paragraphs(text: Docstring) -> str:
+    blocks = [text.short_description or "", *(text.long_description or "").split("\n\n")]
+    return "\n\n".join(textwrap.fill(" ".join(block.split()), _width()) for block in blocks if block.strip())
+
+
+def _options(function: ast.FunctionDef, module: str) -> Iterator[Option]:
+    meanings = {each.arg_name: each.description or "" for each in _docstring(function).params}
+    positional = function.args.args
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(function.args.defaults)) + function.args.defaults
+    for argument, default in [
+        *zip(positional, defaults, strict=True),
+        *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
+    ]:
+        assert argument.annotation
+        group = _dataclass(argument.annotation, module)
+        if group:
+            yield from _fields(argument.arg, group, module)
+        else:
+            value = _value(argument.annotation, module)
+            yield Option(f"--{argument.arg}", value, meanings.get(argument.arg, ""), _default(default, module))
+
+
+def _fields(prefix: str, group: ast.ClassDef, module: str) -> Iterator[Option]:
+    meanings = {each.arg_name: each.description or "" for each in _docstring(group).params}
+    for field in group.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            name = field.target.id
+            value = _value(field.annotation, module)
+            yield Option(f"--{prefix}.{name}", value, meanings.get(name, ""), _default(field.value, module))
+
+
+def _default(value: ast.expr | None, module: str) -> str | None:
+    if value is None:
+        return None
+    named = _definition(value.id, module) if isinstance(value, ast.Name) else None
+    if isinstance(named, ast.Assign):
+        return _default(named.value, module)
+    if isinstance(value, ast.Constant):
+        shown = "" if value.value is None else str(value.value)
+        return shown.lower() if isinstance(value.value, bool) else shown
+    shown = ast.unparse(value).removesuffix("()")
+    return "" if shown == "math.inf" else shown
+
+
+def _value(annotation: ast.expr, module: str) -> str:
+    """What stands for a value of a type."""
+    if isinstance(annotation, ast.BinOp):
+        sides = [_value(side, module) for side in (annotation.left, annotation.right)]
+        return "|".join(dict.fromkeys(side for side in sides if side))
+    if isinstance(annotation, ast.Constant):
+        return "" if annotation.value is None else str(annotation.value)
+    if isinstance(annotation, ast.Subscript):
+        kind = ast.unparse(annotation.value)
+        inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        if kind == "Callable":
+            return _value(inner[-1], module)
+        if kind == "Literal":
+            return "|".join(_value(each, module) for each in inner)
+        return f"{_value(inner[0], module)} [{_value(inner[0], module)} ...]"
+    name = ast.unparse(annotation)
+    if name in _CHOSEN:
+        return _CHOSEN[name][0]
+    alias = _definition(name, module)
+    if isinstance(alias, ast.Assign):
+        return _value(alias.value, module)
+    return _VALUES.get(name, name.upper())
+
+
+def _shown(option: Option) -> str:
+    head = f"  {option.name} {option.value}".rstrip()
+    default = f" (default: {option.default})" if option.default else ""
+    lines = textwrap.wrap(" ".join(option.text.split()) + default, max(_width() - _INDENT, 30)) or [""]
+    if len(head) < _INDENT - 1:
+        lines[0] = f"{head:<{_INDENT}}{lines[0]}"
+    else:
+        lines.insert(0, head)
+    return "\n".join([lines[0], *[" " * _INDENT + line for line in lines[1:]]]).rstrip()
+
+
+def _choices(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    """Arguments that choose a class by its name, and the package of the classes."""
+    for argument in (*function.args.args, *function.args.kwonlyargs):
+        for _, package in _CHOSEN.values():
+            if argument.arg == package.removesuffix("s") or (argument.arg, package) == ("recipe", "noise"):
+                yield argument.arg, package
+
+
+def _names(option: str, package: str) -> str:
+    base = {"_base", "_label"}
+    known = sorted(
+        alias.name
+        for node in _module(f"segmend.{package}").body
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[-1] not in base
+        for alias in node.names
+        if alias.name[0].isupper()
+    )
+    title = f"{option}s (--{option}.help NAME lists the options of one):"
+    return f"{title}\n{textwrap.fill(' '.join(known), _width(), initial_indent='  ', subsequent_indent='  ')}"
+
+
+def _docstring(node: ast.FunctionDef | ast.ClassDef) -> Docstring:
+    return parse_docstring(ast.get_docstring(node) or "")
+
+
+def _function(module: str, name: str) -> ast.FunctionDef:
+    return next(node for node in _module(module).body if isinstance(node, ast.FunctionDef) and node.name == name)
+
+
+def _dataclass(annotation: ast.expr, module: str) -> ast.ClassDef | None:
+    """The options of a group, if the type of an argument is one: a dataclass of this package."""
+    if not isinstance(annotation, ast.Name):
+        return None
+    found = _definition(annotation.id, module)
+    if isinstance(found, ast.ClassDef) and any("dataclass" in ast.unparse(each) for each in found.decorator_list):
+        return found
+    return None
+
+
+def _definition(name: str, module: str) -> ast.stmt | None:
+    """Where a module, or the one that it imports the name from, defines a class or type alias."""
+    for node in _module(module).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return node
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("segmend."):
+            if name in {alias.name for alias in node.names}:
+                return _definition(name, node.module)
+    return None
+
+
+@cache
+def _module(name: str) -> ast.Module:
+    path = _ROOT.joinpath(*name.split(".")[1:])
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, 110)

@@ -1,0 +1,1 @@
+"""What every other package stands on: cases, masks, grids, configuration, errors, files and progress."""

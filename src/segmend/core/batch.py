@@ -1,0 +1,73 @@
+"""What one training step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from segmend.core.case import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one step, all crops of the same size.
+
+    Attributes:
+        image: ``[B, channels, *spatial]`` float.
+        label: ``[B, *spatial]`` int64 class indices, ``IGNORE`` where unknown: everywhere in unlabelled samples.
+        quality: how far each label can be trusted.
+        cases: name of each sample's case.
+        layers: labels as rewritten so far, by layer, in the form of ``label``; for methods that rewrite labels.
+    """
+
+    image: Tensor
+    label: Tensor
+    quality: tuple[Quality, ...]
+    cases: tuple[str, ...]
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def rows(self, *qualities: Quality) -> list[int]:
+        """Indices of the samples of these qualities."""
+        return [row for row, quality in enumerate(self.quality) if quality in qualities]
+
+    def to(self, device: torch.device, **options: Any) -> Self:
+        """The same batch on another device."""
+        return self._each(lambda tensor: tensor.to(device, **options))
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory, from which copying to a GPU is faster."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        layers = {name: change(layer) for name, layer in self.layers.items()}
+        return replace(self, image=change(self.image), label=change(self.label), layers=layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How many samples of each quality a batch holds.
+
+    Attributes:
+        expert: samples with expert labels.
+        noisy: samples with labels of unknown or low quality.
+        unlabelled: samples of cases without a label.
+        mixed: samples drawn alike from all labelled cases, expert or not.
+    """
+
+    expert: int = 0
+    noisy: int = 0
+    unlabelled: int = 0
+    mixed: int = 0
+
+    @property
+    def size(self) -> int:
+        """Samples in a batch."""
+        return self.expert + self.noisy + self.unlabelled + self.mixed
+
+    def __str__(self) -> str:
+        parts = {"expert": self.expert, "noisy": self.noisy, "unlabelled": self.unlabelled, "labelled": self.mixed}
+        return " + ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing"

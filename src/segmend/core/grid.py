@@ -1,0 +1,98 @@
+"""Where voxels lie in the patient."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.core.errors import InputError
+
+PLACE_TOLERANCE = 0.1
+"""How far, in voxels, two files may lie apart and still count as on the same grid.
+
+Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
+more than any of that and less than any misplacement that matters.
+"""
+
+_SHEAR_TOLERANCE = 0.01
+"""Largest cosine between two axes that still counts as a right angle: 0.6 degrees, which rounding never reaches."""
+
+_SPACING_LIMITS_MM = (1e-6, 1e4)
+"""Spacings outside are mistakes of a header: electron microscopes resolve 1e-6 mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the voxels of an array lie in the patient.
+
+    Attributes:
+        shape: voxels along x, y and, in 3D, z.
+        affine: ``[4, 4]``, voxel index to RAS millimetres; a 2D image lies in the plane z = 0.
+        assumptions: what was assumed or converted to read the affine from the file's header, in words.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.shape)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres from voxel to voxel along each axis."""
+        columns = np.linalg.norm(self.affine[:3, : self.dimensions], axis=0)
+        return tuple(float(column) for column in columns)
+
+    def matches(self, other: Grid) -> bool:
+        """Whether both grids have the same shape and, within ``PLACE_TOLERANCE``, the same place."""
+        return self.shape == other.shape and self.distance(other) <= PLACE_TOLERANCE * min(self.spacing)
+
+    def distance(self, other: Grid) -> float:
+        """How far apart, in mm, the grids place the voxel on which they differ most; their shapes must agree."""
+        corners = np.array(list(itertools.product(*[(0, side) for side in self.shape])))
+        difference = (self.affine - other.affine)[:3]
+        apart = corners @ difference[:, : self.dimensions].T + difference[:, 3]
+        return float(np.linalg.norm(apart, axis=1).max())
+
+
+def checked_grid(
+    path: Path, shape: tuple[int, ...], affine: NDArray[np.float64], assumptions: tuple[str, ...] = ()
+) -> Grid:
+    """The grid of a file, if its header makes sense.
+
+    Raises:
+        InputError: not two or three dimensions, or an affine that is not finite, singular or of impossible spacing.
+    """
+    if len(shape) not in (2, 3):
+        raise InputError(
+            path, f"has {len(shape)} dimensions {shape}", "split it into one 3D (or 2D) file per channel or time point"
+        )
+    if min(shape) < 1 or not is_usable(affine):
+        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+    if _is_sheared(affine):
+        assumptions = (
+            *assumptions,
+            "has axes that are not at right angles, but distances in mm are measured as if they were",
+        )
+    grid = Grid(shape, affine, assumptions)
+    if not (min(grid.spacing) >= _SPACING_LIMITS_MM[0] and max(grid.spacing) <= _SPACING_LIMITS_MM[1]):
+        spacing = " x ".join(f"{side:.3g}" for side in grid.spacing)
+        raise InputError(path, f"has a voxel spacing of {spacing} mm", "correct the spacing or its unit in the header")
+    return grid
+
+
+def is_usable(affine: NDArray[np.float64]) -> bool:
+    """Whether an affine is finite and not singular."""
+    return bool(np.isfinite(affine).all()) and int(np.linalg.matrix_rank(affine[:3, :3])) == 3
+
+
+def _is_sheared(affine: NDArray[np.float64]) -> bool:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE)

@@ -1,0 +1,45 @@
+"""The label convention, and masks of single objects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.core.errors import InputError
+
+IGNORE = 255
+"""Label value of a voxel about which nothing is known; it never contributes to a loss."""
+
+Mask = NDArray[np.bool_]
+"""One object: true inside, ``[*spatial]``."""
+
+
+def check_masks(prediction: Mask, reference: Mask) -> None:
+    """Makes sure that two masks can be compared voxel by voxel.
+
+    Without it, NumPy would broadcast unequal shapes and read integer labels bit by bit, both silently.
+
+    Raises:
+        InputError: they are not boolean or not of one shape.
+    """
+    for name, mask in (("prediction", prediction), ("reference", reference)):
+        if mask.dtype != np.bool_:
+            raise InputError(name, f"is of type {mask.dtype}, not bool", "give a mask, such as label == 1")
+    if prediction.shape != reference.shape:
+        raise InputError(
+            "prediction",
+            f"has shape {prediction.shape}, but the reference has {reference.shape}",
+            "give both on one grid",
+        )
+
+
+def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box around all voxels of a mask that is not empty.
+
+    Args:
+        mask: ``[*spatial]``.
+        margin: voxels by which the box is enlarged on every side, as far as the array reaches.
+    """
+    filled = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
+    own = slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, len(mask)))
+    return (own, *bounding_box(np.logical_or.reduce(mask[own]), margin)) if mask.ndim > 1 else (own,)

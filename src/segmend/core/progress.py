@@ -1,0 +1,112 @@
+"""Progress that suits where it is shown: a bar on a terminal, a line now and then anywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
+from typing import Any, Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from segmend.core.errors import printable
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 15.0
+"""How often a line is printed where there is no terminal."""
+
+
+class _Console(Console):
+    """Says what is going on; that nobody listens any more is no reason to end the work."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, with control characters of names as escapes."""
+        super().print(*[printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects], **options)
+
+    def on_broken_pipe(self) -> None:
+        """Goes silent."""
+        self.quiet = True
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
+
+
+console = _Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Prints a line for people. Names in it are shown as they are: no markup, no control characters."""
+    console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
+
+
+class Reporter:
+    """Shows how far some long work has come; use it as a context manager.
+
+    Args:
+        description: what is being done, in two or three words.
+        total: number of items, if known.
+        done: items that were finished before, in a resumed run.
+    """
+
+    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
+        self.description, self.total, self.done, self.note = description, total, done, ""
+        self._told, self._start, self._last_line = done, time.monotonic(), -float("inf")
+        self._bar = _bar() if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._task = self._bar.add_task(self.description, total=self.total, completed=self.done, note="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+        elif error[0] is None and self.done > self._told:
+            self._print_line()
+
+    def advance(self, note: str = "") -> None:
+        """Counts one more finished item; ``note`` is shown behind it."""
+        self.done, self.note = self.done + 1, printable(note)
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, note=self.note)
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._told, self._last_line = self.done, time.monotonic()
+        of_total = f"/{self.total}" if self.total is not None else ""
+        say(f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip())
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
+    """Yields the items and shows how many are done.
+
+    Args:
+        items: anything to go through.
+        description: what is being done, in two or three words.
+        total: number of items, where ``len(items)`` cannot tell.
+        done: items that were finished before, and are counted too.
+    """
+    count = total if total is not None else len(items) + done if isinstance(items, Sized) else None
+    with Reporter(description, count, done) as reporter:
+        for item in items:
+            yield item
+            reporter.advance()
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=console,
+    )

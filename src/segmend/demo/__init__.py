@@ -1,0 +1,1 @@
+"""Synthetic phantoms and the end-to-end demonstration."""

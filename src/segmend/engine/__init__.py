@@ -1,0 +1,1 @@
+"""Training: batches, the driver of every method, checkpoints, label revisions, run folders, whole scans."""

@@ -1,0 +1,150 @@
+"""Random crops of prepared cases, composed into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from segmend.core.batch import Batch
+from segmend.core.masks import IGNORE
+from segmend.data.augment import Augmentation
+from segmend.data.cache import PreparedCase
+from segmend.data.sampling import BatchPlan
+from segmend.engine.label_store import LabelStore
+
+
+@dataclass(frozen=True)
+class CropBatches(Dataset[Batch]):
+    """Item ``step`` is the whole batch of that step: a function of seed, step and process alone.
+
+    Attributes:
+        cases: prepared training cases.
+        plan: which of them make up each batch.
+        patch: sides of a crop; one fewer than the cases' sides for 2D crops of volumes, taken across the last axis.
+        augmentation: random geometry and intensity.
+        foreground: share of the labelled samples whose crop is centred, as far as the scan allows, on a
+            foreground voxel of the label; the others lie anywhere with equal chance.
+        rank: number of this process.
+        processes: how many processes share the batches.
+        labels: of methods that rewrite labels; batches then carry every layer as the step sees it.
+    """
+
+    cases: Sequence[PreparedCase]
+    plan: BatchPlan
+    patch: tuple[int, ...]
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    foreground: float = 0.0
+    rank: int = 0
+    processes: int = 1
+    labels: LabelStore | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
+        rng = np.random.default_rng((self.plan.seed, step, self.rank, 1))
+        revision = self._revision(step)
+        positions = self.plan.cases_at(step, self.rank, self.processes, self._weights(revision))
+        chosen = [self.cases[position] for position in positions]
+        crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
+        image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
+        label = _stacked([crop.of_label(crop.case.given) for crop in crops])
+        warp = self.augmentation.draw(rng, len(crops), self.patch)
+        image, label = self.augmentation.apply(image, label, warp, rng)
+        layers = self._layers(crops, revision)
+        return Batch(
+            image=image,
+            label=label,
+            quality=tuple(case.case.quality for case in chosen),
+            cases=tuple(case.case.name for case in chosen),
+            layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
+        )
+
+    def _revision(self, step: int) -> int:
+        """Number of the revision of the labels that a step sees, once it is there."""
+        if self.labels is None:
+            return 0
+        revision = self.labels.due(step)
+        self.labels.wait_for(revision)
+        return revision
+
+    def _weights(self, revision: int) -> list[float] | None:
+        """How often each case is drawn, compared with the others; None if all are drawn alike."""
+        told = self.labels.sampling_weights(revision) if self.labels else {}
+        return [told.get(case.case.name, 1.0) for case in self.cases] if told else None
+
+    def _layers(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
+        if self.labels is None:
+            return {}
+        return {
+            layer: _stacked([crop.of_label(self.labels.label(crop.case.case.name, layer, revision)) for crop in crops])
+            for layer in self.labels.layers
+        }
+
+    def _start(self, case: PreparedCase, rng: np.random.Generator) -> list[int]:
+        sides = case.image.shape[1:]
+        patch = (*self.patch, 1)[: len(sides)]
+        room = [max(side - wanted, 0) for side, wanted in zip(sides, patch, strict=True)]
+        anywhere = [int(rng.integers(0, free + 1)) for free in room]
+        centred, voxel = rng.random() < self.foreground, rng.random()
+        if not centred or case.foreground is None or not len(case.foreground):
+            return anywhere
+        centre = case.foreground[int(voxel * len(case.foreground))]
+        return [int(np.clip(at - wanted // 2, 0, free)) for at, wanted, free in zip(centre, patch, room, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """A place in a case: first voxel along each axis, and the sides of the patch."""
+
+    case: PreparedCase
+    start: Sequence[int]
+    patch: tuple[int, ...]
+
+    def of_image(self) -> NDArray[np.float32]:
+        """``[channels, *patch]``; 0 beyond the scan."""
+        return self._cut(self.case.image, fill=0)
+
+    def of_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``[*patch]`` of any label of the case; background beyond the scan, unless the case is unlabelled."""
+        crop: NDArray[np.uint8] = self._cut(label[None], fill=IGNORE if self.case.label is None else 0)[0]
+        return crop
+
+    def _cut(self, array: NDArray[Any], fill: int) -> NDArray[Any]:
+        """A crop of ``[channels, *spatial]``; an array smaller than the patch is padded on both sides."""
+        patch = (*self.patch, 1)[: array.ndim - 1]
+        inside = tuple(slice(first, first + wanted) for first, wanted in zip(self.start, patch, strict=True))
+        crop = array[(slice(None), *inside)]
+        missing = [wanted - side for wanted, side in zip(patch, crop.shape[1:], strict=True)]
+        if any(missing):
+            crop = np.pad(crop, [(0, 0), *[(gap // 2, gap - gap // 2) for gap in missing]], constant_values=fill)
+        return crop.reshape(len(crop), *self.patch)
+
+
+class StepSampler(Sampler[int]):
+    """Yields the steps that are still to be done.
+
+    Its length stays that of the whole run, since the trainer counts the steps of a resumed run from 0 too.
+
+    Args:
+        total: steps of the run.
+        done: steps that were done before.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done = total, done
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.done, self.total))
+
+    def __len__(self) -> int:
+        return self.total
+
+
+def _stacked(labels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.stack(labels)).long()

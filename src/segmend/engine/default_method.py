@@ -1,0 +1,68 @@
+"""The method that ``segmend train`` takes if none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from segmend.core.case import Case, Quality
+from segmend.core.errors import InputError
+from segmend.core.progress import say
+from segmend.methods import Method, OffsetCorrection, Supervised
+from segmend.networks import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What the evidence so far says is best for some labels (``docs/decisions/014-default-method.md``).
+
+    Attributes:
+        method: the method, with its own defaults and batches.
+        reason: in words, for the user.
+    """
+
+    method: type[Method]
+    reason: str
+
+
+EXPERT_ONLY = Recommendation(Supervised, "all labels are expert ones")
+NOISY_ONLY = Recommendation(
+    OffsetCorrection,
+    "no label is known to be right (a few marked 'expert' in cases.csv would tell how far to believe it)",
+)
+BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are noisy")
+
+
+def recommended(cases: Sequence[Case]) -> Recommendation:
+    """For training cases with labels of these qualities; cases without a label change nothing."""
+    present = {case.quality for case in cases}
+    if Quality.NOISY not in present:
+        return EXPERT_ONLY
+    return BOTH if Quality.EXPERT in present else NOISY_ONLY
+
+
+def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network) -> Method:
+    """A method around its network.
+
+    Args:
+        method: as the user has chosen it; None takes the recommended one, and tells so.
+        cases: the training cases.
+        network: to be trained.
+
+    Raises:
+        InputError: the method does not take its arguments, or is none.
+    """
+    if method is None:
+        best = recommended(cases)
+        say(f"method: {best.method.__name__}, as {best.reason}")
+        method = best.method
+    try:
+        made: object = method(network)
+    except InputError:
+        raise
+    except Exception as error:  # constructors refuse an argument by errors of many kinds
+        problem = f"cannot be built ({' '.join(str(error).split())})"
+        raise InputError("--method", problem, "correct its arguments; --method.help NAME explains them") from error
+    if not isinstance(made, Method):
+        raise InputError("--method", f"gives {made!r}, which is not a Method", "give the class of a method")
+    return made

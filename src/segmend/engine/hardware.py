@@ -1,0 +1,77 @@
+"""What a training computes on, and whether it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+import torch
+
+from segmend.core.errors import InputError
+from segmend.core.precision import Precision, best_device, resolved
+from segmend.networks import Network
+from segmend.networks.fitting import training_bytes
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What to compute on; nothing here changes what is learned, up to rounding and the number of processes.
+
+    Attributes:
+        precision: number format of the network.
+        devices: GPUs, or processes on a CPU.
+        nodes: machines.
+        workers: processes that load data for each device; None chooses.
+        compile: compile the network first.
+    """
+
+    precision: Precision = "auto"
+    devices: int | Literal["auto"] = "auto"
+    nodes: int = 1
+    workers: int | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, count, least in (
+            ("devices", self.devices, 1),
+            ("nodes", self.nodes, 1),
+            ("workers", self.workers, 0),
+        ):
+            if isinstance(count, int) and count < least:
+                raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
+        present = torch.cuda.device_count()
+        if present and isinstance(self.devices, int) and self.devices > present:
+            raise InputError("--devices", f"is {self.devices}, but there are {present}", "give at most so many")
+
+    @property
+    def processes_on_a_node(self) -> int:
+        """One for each device."""
+        if self.devices != "auto":
+            return self.devices
+        return torch.cuda.device_count() if best_device().type == "cuda" else 1
+
+    @property
+    def processes(self) -> int:
+        """Of all nodes together."""
+        return self.nodes * self.processes_on_a_node
+
+
+def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> None:
+    """Makes sure that a training step has a chance to fit into memory.
+
+    Raises:
+        InputError: it has none.
+    """
+    device = best_device()
+    size = 2 if resolved(hardware.precision, device) == "bf16" else 4
+    needed = training_bytes(network, in_channels, patch, batch, size)
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"--patch {' '.join(map(str, patch))}",
+            f"with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
+            "take a smaller patch, fewer samples or a smaller network",
+        )

@@ -1,0 +1,166 @@
+"""Has a method rewrite labels between the steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segmend.core import signals as stopping
+from segmend.core.case import Quality
+from segmend.data.cache import PreparedCase
+from segmend.engine.callbacks import REVISION, VALIDATION, Checkpoints
+from segmend.engine.label_history import LabelHistory
+from segmend.engine.label_store import LabelStore
+from segmend.engine.segmenter import Segmenter
+from segmend.methods import Method, Step
+
+
+def label_store(path: Path, method: Method, cases: Sequence[PreparedCase], iterations: int) -> LabelStore:
+    """The labels of a run of so many iterations, with the steps at which the method rewrites them."""
+    steps = [step for step in range(iterations) if method.revises(Step(step, iterations))]
+    return LabelStore(path, method.layers, {case.case.name: case.given for case in cases}, steps)
+
+
+@dataclass(frozen=True)
+class CaseOfRun:
+    """A training case as a method sees it that rewrites labels: a ``LabelledCase``.
+
+    Nothing stays in memory but what the method keeps.
+
+    Attributes:
+        prepared: the case.
+        labels: of the run.
+        revision: the newest of them.
+        segmenter: with the method as it is.
+    """
+
+    prepared: PreparedCase
+    labels: LabelStore
+    revision: int
+    segmenter: Segmenter
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.prepared.case.name
+
+    @property
+    def quality(self) -> Quality:
+        """How far its given label can be trusted."""
+        return self.prepared.case.quality
+
+    @property
+    def annotator(self) -> str:
+        """Who drew the given label."""
+        return self.prepared.case.annotator
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres from voxel to voxel along each axis."""
+        return self.prepared.spacing
+
+    @property
+    def sliced(self) -> bool:
+        """Whether the network sees 2D slices of a 3D scan."""
+        return self.prepared.image.ndim - 1 > len(self.segmenter.task.patch)
+
+    @property
+    def given(self) -> Tensor:
+        """The given label ``[*spatial]``; all ``IGNORE`` without one."""
+        return torch.tensor(self.prepared.given)
+
+    def layer(self, name: str) -> Tensor:
+        """The newest labels ``[*spatial]`` of a layer."""
+        return torch.tensor(self.labels.label(self.name, name, self.revision))
+
+    def rewritten(self, name: str) -> bool:
+        """Whether the layer was rewritten before."""
+        return self.labels.holder(self.name, name, self.revision) > 0
+
+    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a function of images makes of the whole scan, ``[K, *spatial]``, by the sliding window."""
+        return torch.from_numpy(self.segmenter.maps(self.prepared.image, function))
+
+
+class Relabelling(Callback):
+    """Has the first process rewrite labels before the steps at which the method wants it; the others wait.
+
+    It comes before the checkpoint of the same step is saved: whatever the method learns in rewriting is in
+    it, and a run that is killed between the two drops the revision and writes it again. A run that is stopped
+    meanwhile saves its state before the revision, and loses no step.
+
+    Args:
+        labels: of the run.
+        checkpoints: of the run.
+        cases: all training cases.
+        segmenter: with the method that is trained.
+        seed: decides all chance in rewriting, together with the step.
+        history: writes down what was changed.
+    """
+
+    def __init__(
+        self,
+        labels: LabelStore,
+        checkpoints: Checkpoints,
+        cases: Sequence[PreparedCase],
+        segmenter: Segmenter,
+        seed: int,
+        history: LabelHistory,
+    ) -> None:
+        self.labels, self.checkpoints = labels, checkpoints
+        self.cases, self.segmenter, self.seed, self.history = cases, segmenter, seed, history
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Rewrites labels before the first step, and takes up the history of a resumed run."""
+        self._rewrite_if_due(trainer)
+        if trainer.is_global_zero:
+            with stopping.interruptible():
+                self.history.update()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Rewrites labels before the next step."""
+        if trainer.global_step not in self.labels.steps:
+            return
+        with self.checkpoints.reserve(trainer, [REVISION, VALIDATION]):
+            self._rewrite_if_due(trainer)
+
+    def _rewrite_if_due(self, trainer: Trainer) -> None:
+        step, revision = trainer.global_step, self.labels.due(trainer.global_step)
+        if step not in self.labels.steps:
+            return
+        with stopping.interruptible():
+            if trainer.is_global_zero and self.labels.count < revision:
+                self._rewrite(Step(step, int(trainer.max_steps)), revision)
+                self.history.update()
+            # A barrier alone would not do: it gives up long before the labels of many scans are rewritten.
+            self.labels.wait_for(revision)
+        trainer.strategy.barrier()
+
+    @torch.no_grad()
+    def _rewrite(self, step: Step, revision: int) -> None:
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, step.index), spawn_key=(1,)).generate_state(1)[0]))
+        method = self.segmenter.method.eval()
+        cases = [CaseOfRun(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
+
+        offsets: list[dict[str, str | float]] = []
+        weights: dict[str, float] = {}
+
+        def rewritten() -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+            for new in method.revise(cases, step):
+                offsets.extend({"case": new.case, **row} for row in new.offsets)
+                if new.sampling_weight is not None:
+                    weights[new.case] = new.sampling_weight
+                yield new.case, new.layer, new.label.cpu().numpy()
+
+        self.labels.append(type(method).__name__, rewritten(), offsets, weights)
+        method.train()

@@ -1,0 +1,163 @@
+"""The one driver of every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from segmend.core.batch import Batch
+from segmend.core.errors import InputError
+from segmend.core.precision import trustworthy_gradients
+from segmend.methods import Method, Step
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Memory layout by number of axes; convolutions are fastest in it."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Optimiser settings.
+
+    Attributes:
+        optimiser: AdamW, or stochastic gradient descent with momentum, which most of the papers use.
+        learning_rate: at the first step; the usual value of the optimiser (0.01 or 0.001) by default.
+        momentum: of SGD.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        schedule: poly (1 - progress)^0.9, step (a tenth after every third of the run), or constant.
+        clip: largest norm of the gradient; None does not clip.
+    """
+
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["poly", "step", "constant"] = "poly"
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        positive = {"learning_rate": self.learning_rate, "clip": self.clip}
+        for name, value in positive.items():
+            if value is not None and value <= 0:
+                raise InputError(f"optimisation.{name}", f"{value} is not usable", "give a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise InputError(
+                "optimisation.momentum", f"{self.momentum} is not usable", "give a number from 0 to below 1"
+            )
+        if self.weight_decay < 0:
+            raise InputError("optimisation.weight_decay", f"{self.weight_decay} is not usable", "give 0 or more")
+
+    def optimiser_of(self, module: nn.Module) -> Optimizer:
+        """The optimiser of all trainable parameters of a module."""
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if self.optimiser == "sgd":
+            rate = 0.01 if self.learning_rate is None else self.learning_rate
+            return SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay)
+        rate = 1e-3 if self.learning_rate is None else self.learning_rate
+        return AdamW(parameters, lr=rate, weight_decay=self.weight_decay)
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by when this share of the run is done."""
+        if self.schedule == "poly":
+            return float(max(1 - progress, 0) ** 0.9)
+        return 0.1 ** min(int(3 * progress), 2) if self.schedule == "step" else 1.0
+
+
+class Learner(LightningModule):
+    """Drives a method: adds up its loss terms, moves the weights, keeps every step reproducible.
+
+    All randomness of a step comes from (seed, step, process), so a run that was killed and resumed
+    draws what it would have drawn. Networks run channels last, which is faster wherever it matters.
+
+    Args:
+        method: what to train.
+        optimisation: how to move the weights.
+        iterations: optimiser steps of the whole run.
+        seed: decides all randomness.
+
+    Attributes:
+        last_terms: loss terms of the last step by name.
+        make_loader: gives the loader of one of several processes, by its rank and their number.
+    """
+
+    def __init__(self, method: Method, optimisation: Optimisation, iterations: int, seed: int) -> None:
+        super().__init__()
+        self.method = channels_last(method)
+        self.optimisation = optimisation
+        self.iterations = iterations
+        self.seed = seed
+        self.last_terms: dict[str, Tensor] = {}
+        self.make_loader: Callable[[int, int], DataLoader[Batch]] | None = None
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The loader of this process."""
+        assert self.make_loader, "the trainer's caller says where the batches come from"
+        return self.make_loader(self.global_rank, self.trainer.world_size)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of the method's loss terms."""
+        step = Step(self.global_step, self.iterations)
+        sequence = np.random.SeedSequence((self.seed, step.index, self.global_rank))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        with trustworthy_gradients(self.device):
+            terms = self.method.loss(channels_last_batch(batch), step)
+        if not terms:
+            held = " and ".join(sorted({f"{quality} samples" for quality in batch.quality}))
+            raise InputError(
+                f"method {type(self.method).__name__}",
+                f"has nothing to learn from in a batch of {held}",
+                f"compose batches as it needs: {self.method.needs}",
+            )
+        self.last_terms = {name: term.detach() for name, term in terms.items()}
+        return torch.stack([term.float() for term in terms.values()]).sum()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stops before weights are spoilt by a loss that is not a number."""
+        broken = [name for name, term in self.last_terms.items() if not torch.isfinite(term)]
+        if broken:
+            raise InputError(
+                f"training step {self.global_step}",
+                f"the loss term {' and '.join(broken)} is not finite",
+                "lower --optimisation.learning_rate, set --optimisation.clip 1, or use --precision 32",
+            )
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Moves the weights and lets the method follow, before any callback validates or saves them."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.method.after_step(Step(self.global_step, self.iterations))
+
+    def configure_optimizers(self) -> Any:
+        """One optimiser with one schedule, stepped with every batch."""
+        optimiser = self.optimisation.optimiser_of(self.method)
+        schedule = LambdaLR(optimiser, lambda step: self.optimisation.factor(step / self.iterations))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def channels_last(module: Method) -> Method:
+    """The method with its convolution weights laid out channels last; numbers and names stay the same."""
+    for dimensions, layout in CHANNELS_LAST.items():
+        for parameter in module.parameters():
+            if parameter.ndim == dimensions:
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+    return module
+
+
+def channels_last_batch(batch: Batch) -> Batch:
+    """The batch with its images laid out channels last."""
+    layout = CHANNELS_LAST[batch.image.ndim]
+    return replace(batch, image=batch.image.contiguous(memory_format=layout))

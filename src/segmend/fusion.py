@@ -1,0 +1,100 @@
+"""Several drawings of one case made into one label. ``IGNORE`` in a drawing is no vote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from segmend.core.masks import IGNORE, Mask, bounding_box
+
+Drawing = NDArray[np.uint8]
+"""Class indices ``[*spatial]`` by one rater, ``IGNORE`` where nothing is said."""
+
+_MARGIN = 10
+"""Voxels around all drawings over which STAPLE is computed; specificity counts the background within."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Staple:
+    """What STAPLE makes of several masks (Warfield et al., IEEE TMI 2004).
+
+    Attributes:
+        probability: of the object, ``[*spatial]``.
+        sensitivity: of each rater: share of the object that is drawn. NaN where nobody drew anything.
+        specificity: of each rater: share of the background near all drawings that is left free. NaN likewise.
+    """
+
+    probability: NDArray[np.float32]
+    sensitivity: tuple[float, ...]
+    specificity: tuple[float, ...]
+
+
+def votes(drawings: Sequence[Drawing], index: int) -> NDArray[np.float32]:
+    """Share of the raters ``[*spatial]`` that chose a class, of those who said anything; the soft mean of their labels.
+
+    Args:
+        drawings: one of each rater.
+        index: the class.
+    """
+    speaking = sum((drawing != IGNORE).astype(np.float32) for drawing in drawings)
+    choosing = sum((drawing == index).astype(np.float32) for drawing in drawings)
+    share: NDArray[np.float32] = choosing / np.maximum(speaking, 1)
+    return share
+
+
+def majority(drawings: Sequence[Drawing], classes: int) -> Drawing:
+    """The class with most votes, the first of several, so background before all; ``IGNORE`` where nobody votes."""
+    return _most(drawings, (votes(drawings, index) for index in range(classes)))
+
+
+def staple(masks: Sequence[Mask]) -> Staple:
+    """Estimates the object behind several masks and how well each rater drew it.
+
+    Args:
+        masks: ``[*spatial]``, one of each rater, at least two.
+    """
+    union = np.logical_or.reduce(masks)
+    if not union.any():
+        unknown = (float("nan"),) * len(masks)
+        return Staple(np.zeros(union.shape, np.float32), unknown, unknown)
+    box = bounding_box(union, _MARGIN)
+    estimate = SimpleITK.STAPLEImageFilter()
+    estimate.SetForegroundValue(1)
+    images = [SimpleITK.GetImageFromArray(np.ascontiguousarray(mask[box]).astype(np.uint8)) for mask in masks]
+    result = estimate.Execute(images)
+    probability = np.zeros(union.shape, np.float32)
+    probability[box] = SimpleITK.GetArrayFromImage(result)
+    return Staple(probability, tuple(estimate.GetSensitivity()), tuple(estimate.GetSpecificity()))
+
+
+def staple_label(drawings: Sequence[Drawing], classes: int) -> Drawing:
+    """The class that is most probable by STAPLE, each class against all others; ``IGNORE`` where nobody votes.
+
+    Args:
+        drawings: one of each rater, at least two.
+        classes: number of classes, background included.
+    """
+    estimates = (staple([drawing == index for drawing in drawings]) for index in range(classes))
+    return _most(drawings, (estimate.probability for estimate in estimates))
+
+
+def disagreement(drawings: Sequence[Drawing], fused: Drawing) -> NDArray[np.float32]:
+    """Share of the raters ``[*spatial]`` who chose another class than the fused label, of those who said anything."""
+    speaking = sum((drawing != IGNORE).astype(np.float32) for drawing in drawings)
+    others = sum(((drawing != IGNORE) & (drawing != fused)).astype(np.float32) for drawing in drawings)
+    share: NDArray[np.float32] = others / np.maximum(speaking, 1)
+    return share
+
+
+def _most(drawings: Sequence[Drawing], shares: Iterable[NDArray[np.float32]]) -> Drawing:
+    best = np.full(drawings[0].shape, -1, np.float32)
+    label = np.zeros(drawings[0].shape, np.uint8)
+    for index, share in enumerate(shares):
+        label[share > best] = index
+        np.maximum(best, share, out=best)
+    label[np.logical_and.reduce([drawing == IGNORE for drawing in drawings])] = IGNORE
+    return label

@@ -1,0 +1,29 @@
+"""Networks that share a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segmend.methods.components.peers import peer_of
+from segmend.methods.components.sub_modules import sub_modules
+from segmend.networks import Network
+
+
+def branch_of(network: Network, shared: Sequence[str]) -> Network:
+    """A second decoder on a network's encoder: the named sub-modules are the first network's own.
+
+    Everything else has the same architecture and its own random start. What is shared is trained by both and
+    passed by both: a batch that goes through each network goes through the encoder twice, with equal features
+    unless dropout lies in between.
+
+    Args:
+        network: the first.
+        shared: names of the shared sub-modules, as in ``network.named_modules()``.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
+    branch = peer_of(network)
+    for name, module in zip(shared, sub_modules(network, shared, "encoder stage", "shared"), strict=True):
+        branch.set_submodule(name, module)
+    return branch

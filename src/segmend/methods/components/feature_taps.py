@@ -1,0 +1,51 @@
+"""Features from inside a network, by the names of its sub-modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from segmend.methods.components.sub_modules import sub_modules
+
+
+class FeatureTaps:
+    """Records the outputs of named sub-modules while the network runs.
+
+    Holds no reference to the network's tensors outside ``recording``.
+
+    Args:
+        network: any module.
+        names: names as in ``network.named_modules()``, in the order wanted.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        self._modules = sub_modules(network, names, "decoder feature", "features")
+
+    @contextmanager
+    def recording(self, *, attached: bool = False) -> Iterator[list[Tensor]]:
+        """Inside the block, a pass through the network puts the tapped outputs into the list, in order of ``names``.
+
+        Args:
+            attached: gradients flow from the outputs back into the network.
+        """
+        outputs: list[Tensor] = [Tensor()] * len(self._modules)
+
+        def keep(position: int) -> RemovableHandle:
+            def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+                outputs[position] = output if attached else output.detach()
+
+            handle: RemovableHandle = self._modules[position].register_forward_hook(hook)
+            return handle
+
+        handles = [keep(position) for position in range(len(self._modules))]
+        try:
+            yield outputs
+        finally:
+            for handle in handles:
+                handle.remove()

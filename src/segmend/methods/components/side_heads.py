@@ -1,0 +1,58 @@
+"""Segmentation heads on the features of coarser scales."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segmend.functional.upsampling import upsample
+from segmend.methods.components.feature_taps import FeatureTaps
+from segmend.networks import Network
+from segmend.networks.blocks import convolution
+from segmend.networks.fitting import choose_patch
+
+_TRIAL_SIDE = 96
+
+
+class SideHeads(nn.Module):
+    """A 1-voxel convolution to class logits on each of several features of a network, which is not changed by it.
+
+    Args:
+        network: whose features they are.
+        names: sub-modules whose outputs get a head.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
+
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        super().__init__()
+        classes, dimensions = network.arguments["classes"], network.arguments["dimensions"]
+        self.heads = nn.ModuleList(convolution(width, classes, 1, dimensions) for width in _widths(network, names))
+
+    def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
+        """Logits on the grid of the image.
+
+        Args:
+            features: ``[B, channels, *coarse]`` of each name.
+            size: that grid.
+
+        Returns:
+            ``[B, classes, *size]`` float32 of each name; upsampled linearly.
+        """
+        pairs = zip(self.heads, features, strict=True)
+        return [upsample(head(feature).float(), size) for head, feature in pairs]
+
+
+def _widths(network: Network, names: Sequence[str]) -> list[int]:
+    """Channels of the features, found by a pass of shapes alone."""
+    trial = copy.deepcopy(network).to("meta").eval()
+    taps = FeatureTaps(trial, names)
+    channels, dimensions = network.arguments["in_channels"], network.arguments["dimensions"]
+    patch = choose_patch(network, channels, [_TRIAL_SIDE] * dimensions)
+    with taps.recording() as features:
+        trial(torch.empty(1, channels, *patch, device="meta"))
+    return [feature.shape[1] for feature in features]

@@ -1,0 +1,39 @@
+"""Parts of a network by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from segmend.core.errors import InputError, did_you_mean
+
+
+def sub_modules(network: nn.Module, names: Sequence[str], role: str, argument: str) -> list[nn.Module]:
+    """The sub-modules of these names, in their order.
+
+    Args:
+        network: any module.
+        names: names as in ``network.named_modules()``.
+        role: what a method wants of one, for the message: 'decoder feature', say.
+        argument: the method's argument that names them, for the message.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
+    modules = dict(network.named_modules())
+    if not names:
+        raise InputError(
+            f"network {type(network).__name__}",
+            f"names no {role}s of its own",
+            f"name them by the method's '{argument}' argument; the sub-modules are "
+            + ", ".join(sorted(name for name in modules if name and name.count(".") < 2)),
+        )
+    for name in names:
+        if name not in modules:
+            raise InputError(
+                f"{role} '{name}'",
+                f"is not a sub-module of {type(network).__name__}",
+                did_you_mean(name, modules),
+            )
+    return [modules[name] for name in names]

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import numpy as np
+
+from segmend.audit.cross_validation import lacking
+from segmend.audit.evidence import write_evidence
+from segmend.audit.folder import AuditFolder
+from segmend.core.case import Split
+from segmend.data.folder import DataFolder
+
+
+def test_damaged_evidence_and_that_of_another_grid_is_made_anew(make_folder, tmp_path):
+    folder = DataFolder.open(make_folder(cases=("a", "b", "c", "d"), shape=(6, 5, 4)))
+    cases, place = folder.select(Split.TRAIN), AuditFolder(tmp_path / "audit")
+    for case, shape in zip(cases, [(6, 5, 4), (6, 5, 4), (5, 6, 4)], strict=False):
+        write_evidence(place.evidence(case.name), [np.full(shape, 0.5)] * folder.classes)
+    content = place.evidence("b").read_bytes()
+    place.evidence("b").write_bytes(content[:-30])
+    assert [case.name for case in lacking(cases, folder, place)] == ["b", "c", "d"]

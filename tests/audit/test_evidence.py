@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segmend.audit.evidence import Evidence, encoded, is_evidence, write_evidence
+from segmend.core.errors import InputError
+
+
+def test_probabilities_come_back_within_a_percent_and_in_their_order(tmp_path):
+    maps = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], (5, 4, 3)).transpose(3, 0, 1, 2).astype(np.float32)
+    write_evidence(tmp_path / "deep" / "a.npz", iter(maps))
+    evidence = Evidence(tmp_path / "deep" / "a.npz")
+    assert evidence.classes == 3
+    for index in range(3):
+        back = evidence.probability(index)
+        assert back.dtype == np.float32
+        np.testing.assert_allclose(back, maps[index], atol=0.0085)
+
+
+def test_certainty_is_stored_as_nearly_certain():
+    assert encoded(np.array([0.0, 0.0003, 0.5, 0.9997, 1.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_log_odds_are_kept_evenly(tmp_path):
+    write_evidence(tmp_path / "a.npz", [np.array([0.001, 0.01, 0.99, 0.999])])
+    back = Evidence(tmp_path / "a.npz").probability(0)
+    assert np.log(back / (1 - back)) == pytest.approx([-6.907, -4.595, 4.595, 6.907], abs=0.032)
+
+
+def test_a_crash_leaves_no_file(tmp_path):
+    def maps():
+        yield np.zeros((2, 2))
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_evidence(tmp_path / "a.npz", maps())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", [0, 60, 300])
+def test_a_damaged_file_is_named(tmp_path, keep):
+    path = tmp_path / "a.npz"
+    write_evidence(path, [np.random.default_rng(0).random((20, 20)) for _ in range(2)])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"a\.npz: is damaged\. Delete it"):
+        Evidence(path).probability(1)
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    write_evidence(path, [np.random.default_rng(0).random((40, 40))])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        Evidence(path).probability(0)
+
+
+class TestIsEvidence:
+    @pytest.fixture
+    def path(self, tmp_path):
+        write_evidence(tmp_path / "a.npz", [np.random.default_rng(0).random((20, 18)) for _ in range(2)])
+        return tmp_path / "a.npz"
+
+    def test_of_the_scan_and_its_classes(self, path):
+        assert is_evidence(path, (20, 18), 2)
+        assert not is_evidence(path, (20, 19), 2)
+        assert not is_evidence(path, (360,), 2)
+        assert not is_evidence(path, (20, 18), 3)
+
+    @pytest.mark.parametrize("keep", [0, 60, 300])
+    def test_not_if_it_is_cut(self, path, keep):
+        path.write_bytes(path.read_bytes()[:keep])
+        assert not is_evidence(path, (20, 18), 2)
+
+    def test_not_if_a_byte_is_flipped(self, path):
+        content = bytearray(path.read_bytes())
+        content[200] ^= 0xFF
+        path.write_bytes(content)
+        assert not is_evidence(path, (20, 18), 2)
+
+    @pytest.mark.parametrize(
+        "content",
+        [np.zeros((20, 18)), np.zeros((20, 18), object), np.zeros((20, 18), "U4"), np.zeros((2000, 1800), np.uint8)],
+    )
+    def test_not_of_other_arrays(self, tmp_path, content):
+        np.savez_compressed(tmp_path / "b.npz", **{"0": content, "1": content})
+        assert not is_evidence(tmp_path / "b.npz", (20, 18), 2)
+
+    def test_not_what_is_no_file(self, tmp_path):
+        assert not is_evidence(tmp_path, (20, 18), 2)
+        assert not is_evidence(tmp_path / "none.npz", (20, 18), 2)
+
+    def test_pickles_are_never_read(self, tmp_path):
+        np.savez(tmp_path / "b.npz", **{"0": np.array([{"a": 1}], object)})
+        with pytest.raises(InputError, match="is damaged"):
+            Evidence(tmp_path / "b.npz").probability(0)

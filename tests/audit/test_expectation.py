@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from segmend.audit.expectation import Expectation
+
+PROBABILITIES = arrays(
+    np.float32, array_shapes(min_dims=1, max_dims=3), elements=st.floats(2**-20, 1 - 2**-20, width=32)
+)
+
+
+def test_by_hand():
+    """Two voxels of three drawn, one of them rightly; the best outline is the other two."""
+    found = Expectation.of(np.array([True, True, False]), np.array([0.9, 0.1, 0.6]))
+    assert (found.voxels, found.within, found.total) == (2, pytest.approx(1.0), pytest.approx(1.6))
+    assert found.dice(0.4) == pytest.approx((2 + 0.4) / (2 + 1.6 + 0.4))
+    assert found.best_dice(0.4) == pytest.approx((3 + 0.4) / (2 + 1.6 + 0.4))
+    assert found.excess(0.4) == pytest.approx(math.log(0.4 / 0.15))
+
+
+def test_the_best_outline_of_an_unsure_model_is_wider_than_what_it_predicts():
+    """Half of the optimal Dice is the threshold, not 0.5."""
+    probability = np.array([0.9] + [0.4] * 6)
+    found = Expectation.of(probability > 0.5, probability)
+    assert found.best_dice(0.01) == pytest.approx(2 * 3.3 / (7 + 3.3), abs=1e-3)
+    assert found.best_dice(0.01) > found.dice(0.01) + 0.1
+
+
+@given(PROBABILITIES, st.data())
+def test_no_mask_is_better_than_the_best(probability, data):
+    """Up to what the steps of 0.025 between thresholds may cost."""
+    mask = data.draw(arrays(np.bool_, probability.shape))
+    slack = data.draw(st.floats(0.01, 10))
+    found = Expectation.of(mask, probability)
+    assert 0 < found.dice(slack) <= 1
+    assert found.best_dice(slack) >= found.dice(slack) - 0.026
+    assert found.best_dice(slack) >= Expectation.of(probability > 0.5, probability).dice(slack) - 1e-6
+    assert math.isfinite(found.excess(slack))
+
+
+def test_nothing_is_right_where_nothing_is_expected():
+    probability, empty = np.full(100, 1e-4), np.zeros(100, dtype=bool)
+    nothing, something = Expectation.of(empty, probability), Expectation.of(~empty, probability)
+    assert nothing.dice(5.0) == nothing.best_dice(5.0) > 0.99
+    assert nothing.excess(5.0) == 0
+    assert something.dice(5.0) < 0.06
+    assert something.excess(5.0) > 5
+
+
+def test_something_is_right_where_something_is_expected():
+    probability = np.array([0.97] * 50 + [1e-4] * 50)
+    assert Expectation.of(np.zeros(100, dtype=bool), probability).excess(5.0) > 2.5
+    assert Expectation.of(probability > 0.5, probability).excess(5.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_error_counts_less_where_the_model_is_unsure():
+    mask = np.array([True] * 30 + [False] * 70)
+    sure, unsure = (np.where(np.arange(100) < 50, p, 1 - p) for p in (0.99, 0.7))
+    assert Expectation.of(mask, sure).excess(1.0) > 5 * Expectation.of(mask, unsure).excess(1.0) > 0

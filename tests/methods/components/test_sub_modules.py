@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.core.errors import InputError
+from segmend.methods.components.sub_modules import sub_modules
+from segmend.networks import VNet
+
+NETWORK = VNet(1, 2, 2, width=2)
+
+
+def test_come_in_the_order_of_their_names():
+    assert sub_modules(NETWORK, ["x9.1", "x1"], "part", "parts") == [NETWORK.x9[1], NETWORK.x1]
+
+
+def test_a_wrong_name_brings_the_nearest():
+    with pytest.raises(InputError, match=r"part 'heads': is not a sub-module of VNet\. Did you mean head\?"):
+        sub_modules(NETWORK, ["x1", "heads"], "part", "parts")
+
+
+def test_no_name_brings_those_that_there_are():
+    with pytest.raises(InputError) as error:
+        sub_modules(NETWORK, [], "part", "pieces")
+    assert str(error.value).startswith("network VNet: names no parts of its own. Name them by the method's 'pieces'")
+    assert "x9, x9.0, x9.1" in error.value.remedy
+    assert "x9.0.0" not in error.value.remedy

@@ -1,0 +1,113 @@
+"""Every command that writes, on scans so small that it takes a second or two."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import yaml
+from kills import Scene
+
+from segmend.cli import main
+from segmend.demo import command as demo
+from segmend.demo.phantom import write_phantoms
+from segmend.networks import VNet
+
+NETWORK = "--network UNet --network.width 2 --network.stages 2 --patch 8 8 8"
+TRAINING = f"{NETWORK} --iterations 6 --checkpoint_every 2 --mixed 2"
+PLAN = {
+    "title": "Small",
+    "labels": {"some noisy": {"recipe": "CubeMorphology", "arguments": {"side_max": 5}, "expert": 1}},
+    "train": {"network": {"name": "UNet", "width": 2, "stages": 2}, "iterations": 2, "patch": [8, 8, 8]},
+    "metrics": ["dice"],
+    "baseline": "Mixed",
+    "rows": {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}},
+}
+
+
+def build_data(root: Path, test: int = 2) -> None:
+    write_phantoms(root / "given" / "data", train=4, test=test, seed=1, shape=(20, 24, 16), spacing=(4.0, 4.0, 5.0))
+
+
+def build_noisy(root: Path) -> None:
+    build_data(root)
+    run("corrupt --data given/data --out given/noisy --expert 1 --recipe CubeMorphology --recipe.side_max 5")
+
+
+def build_run(root: Path, method: str = "Supervised") -> None:
+    build_noisy(root)
+    run(f"train --data given/noisy --out given/run --method {method} {TRAINING}")
+
+
+def build_predictions(root: Path) -> None:
+    build_run(root)
+    run("predict --run given/run --images given/data/imagesTs --out given/predictions")
+
+
+def build_audit(root: Path) -> None:
+    build_run(root)
+    run("audit --data given/noisy --run given/run --out given/audit")
+
+
+def build_raters(root: Path) -> None:
+    build_data(root)
+    for number, rater in enumerate(("anna", "ben"), start=1):
+        run(f"corrupt --data given/data --out of_{rater} --recipe CubeMorphology --recipe.side_max 5 --seed {number}")
+        (root / f"of_{rater}" / "labelsTr").rename(root / "given" / "data" / f"labelsTr_{rater}")
+        shutil.rmtree(root / f"of_{rater}")
+
+
+def build_plan(root: Path) -> None:
+    build_data(root)
+    (root / "given" / "plan.yaml").write_text(yaml.safe_dump(PLAN))
+
+
+def shrink_demo(_: Path) -> None:
+    """Leaves next to nothing to compute, here and in all processes forked from this one."""
+    demo.SHAPE, demo.SPACING, demo.PATCH = (24, 24, 16), (4.0, 4.0, 5.0), (48, 48, 16)
+    demo.NETWORK = partial(VNet, width=2)
+
+
+def run(words: str) -> None:
+    """Runs a command as a part of building a scene."""
+    if main(words.split()):
+        os._exit(1)
+
+
+CORRUPT = "--recipe CubeMorphology --recipe.side_max 5 --expert 1"
+FOLDS = f"--folds 2 --method Supervised {NETWORK} --iterations 2 --mixed 2"
+SCENES = {
+    "check": Scene("check", build_data, "--data given/data", ()),
+    "corrupt": Scene("corrupt", build_data, f"--data given/data --out noisy {CORRUPT}", ("noisy",)),
+    "train": Scene(
+        "train", build_noisy, f"--data given/noisy --out run --method OffsetCorrection {TRAINING}", ("run",)
+    ),
+    "predict": Scene("predict", build_run, "--run given/run --images given/data/imagesTs --out new/p", ("new",)),
+    "evaluate": Scene(
+        "evaluate",
+        build_predictions,
+        "--predictions given/predictions --references given/data/labelsTs --out scores.csv",
+        ("scores.csv", "scores.json", "scores_boxplot.png"),
+    ),
+    "audit": Scene("audit", build_run, "--data given/noisy --run given/run --out audit", ("audit",)),
+    "audit by folds": Scene("audit", build_noisy, f"--data given/noisy --out audit {FOLDS}", ("audit",)),
+    "correct": Scene(
+        "correct",
+        build_audit,
+        "--data given/noisy --audit given/audit --out corrected --minimum_score 0",
+        ("corrected",),
+    ),
+    "fuse": Scene("fuse", build_raters, "--data given/data --out fused --soft true", ("fused",)),
+    "labels": Scene(
+        "labels", partial(build_run, method="OffsetCorrection"), "--run given/run --out labels", ("labels",)
+    ),
+    "bench": Scene("bench", build_plan, "--plan given/plan.yaml --data given/data --out bench --jobs 1", ("bench",)),
+    "demo": Scene(
+        "demo",
+        shrink_demo,
+        "--out demo --seed 1 --iterations 2 --train_cases 3 --expert_cases 1 --test_cases 2",
+        ("demo",),
+    ),
+}
