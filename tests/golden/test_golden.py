@@ -127,7 +127,7 @@ def test_two_commits_can_be_compared():
     root = Path(__file__).parents[2]
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, check=False).returncode:
         pytest.skip("there is no repository")
-    command = [sys.executable, str(Path(__file__).with_name("against.py")), "HEAD", "--inject", "--only", "recipe/"]
+    command = [sys.executable, str(Path(__file__).with_name("against.py")), "HEAD", "--only", "recipe/"]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     number = sum(name.startswith("recipe/") for name in GOLDEN)
