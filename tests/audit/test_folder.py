@@ -7,7 +7,7 @@ import pytest
 from segmend.audit.folder import AuditFolder
 from segmend.core.errors import InputError
 
-COLUMNS = "case,label,score,kind,quality,proposal,proposal_score,correction_mm,correction_se_mm,seen"
+COLUMNS = "case,label,score,kind,quality,proposal,proposal_score,correction_mm,correction_se_mm,in_training_set"
 ROW = "007,NA,0.25,extra,noisy,regions,0.5,-1.5,,False"
 
 
