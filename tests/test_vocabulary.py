@@ -14,7 +14,7 @@ WORDS = (
 )
 AVOIDED = re.compile(rf"(?<![\w-])({WORDS})(?![\w-])", re.IGNORECASE)
 LEFT = {"src": 313, "docs": 121, "README.md": 0, "CONTRIBUTING.md": 1}
-"""How often they occur. Lower a number when you have replaced some; the glossary in docs/glossary.md has better words."""
+"""How often they occur. Lower a number when you have replaced some; docs/glossary.md has better words."""
 
 
 def files(place: str) -> list[Path]:
