@@ -10,13 +10,17 @@ BENCH_DATA ?= $(wildcard ../shared/data/left_atrium)
 # One thread a test process: the processes themselves fill the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-slow fuzz kills check coverage golden golden-against refingerprint bench bundle format clean
+.PHONY: demo test quick test-slow fuzz kills check coverage golden golden-against refingerprint bench bundle format clean
 
 demo: .venv/ready
 	$(BIN)/segmend demo --out $(DEMO)
 
 test: .venv/ready
 	$(TEST) -m "not slow"
+
+# What a change of mathematics or names most often breaks, in under a minute.
+quick: .venv/ready
+	$(TEST) -m "not slow" tests/functional tests/methods tests/core tests/networks tests/test_source.py tests/test_readme.py
 
 test-slow: .venv/ready
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,ray]"
