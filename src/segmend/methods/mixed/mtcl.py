@@ -39,8 +39,8 @@ class MTCL(Method):
     Readings and deviations. Values are those of the public code for the left atrium; the paper's were not at hand.
     The code casts corrected labels to integers. Then a soft label is background wherever it is doubtful, and FS and UDS
     can only remove the object; here labels stay soft, and ``truncate`` gives the code's. The paper is binary; with
-    more classes a label moves towards the most probable one. The teacher's passes have dropout if the network has.
-    Samples without a label enter the consistency only. The student predicts.
+    more classes a label moves towards the most probable one. The teacher's passes have dropout if the network has, as
+    in the code. Samples without a label enter the consistency only. The student predicts.
 
     Args:
         network: the student; the teacher starts as its copy.

@@ -48,11 +48,12 @@ class PLIL(Method):
     Readings and deviations. The paper's masked loss is an unnormalised sum with a per-voxel Dice that does
     not exist; this is the mean that its code computes, but with the Dice target masked like the
     prediction. The squared difference is of probabilities, as in the code; the paper's is of logits.
-    Prediction and features of the prototypes are means over the K passes; the code takes the
-    prediction from one more pass. A class without a trusted voxel falls back to all voxels predicted as
-    that class, and a sample where fewer than two classes are found counts as noisy throughout. The
-    paper is binary; with more classes each has its prototype and competes. Defaults follow the paper; its
-    public code is ``uncertainty=spread passes=10 ramp_length=0.75 ramp_stairs=40 mask_dice_target=false``.
+    Prediction and features of the prototypes are means over the K passes; with ``uncertainty=spread`` the
+    prediction is that of the first pass, where the code runs one more for it. A class whose confident voxels
+    have a total probability below 1 takes its prototype from all voxels predicted as that class, and a sample
+    where fewer than two classes are found counts as noisy throughout. The paper is binary; with more classes
+    each has its prototype and competes. Defaults follow the paper; its public code is
+    ``uncertainty=spread passes=10 ramp_length=0.75 ramp_stairs=40 mask_dice_target=false``.
 
     Args:
         network: the student; the teacher starts as its copy.
