@@ -11,6 +11,7 @@ from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
+from segmend.data.maps import MapNames
 from segmend.fusion import majority, staple_label
 
 
@@ -132,12 +133,15 @@ class TestRefusals:
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
 
 
-def test_soft_maps_that_would_share_a_file_are_refused_before_work(make_folder, tmp_path):
+def test_soft_maps_that_would_share_a_file_have_files_of_their_own(make_folder, tmp_path):
     labels = {"background": 0, "kidney": 1, "left_kidney": 2}
     root = make_folder("pairs", cases=("p1", "p1_left"), labels=labels, raters=("ann",))
-    with pytest.raises(InputError, match=r"case 'p1' with class 'left_kidney' .* need maps of one file name"):
-        segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
-    assert not (tmp_path / "fused").exists()
+    segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
+    names = MapNames(("p1", "p1_left"), labels)
+    assert len(list((tmp_path / "fused" / "soft").iterdir())) == 6
+    for case in names.cases:
+        maps = [read_image(tmp_path / "fused" / "soft" / names.name(case, label))[0] for label in labels]
+        np.testing.assert_allclose(sum(maps), 1, atol=1e-6)
 
 
 def test_soft_maps_of_cases_that_differ_in_capitals_are_refused(make_folder, tmp_path):

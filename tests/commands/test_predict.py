@@ -17,6 +17,7 @@ import torch
 import segmend
 from segmend.cli import main
 from segmend.data.image import read_image, read_label
+from segmend.data.maps import MapNames
 from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.engine.run import Run, Task, configuration_of
 from segmend.engine.segmenter import Segmenter
@@ -222,12 +223,16 @@ class TestProbabilities:
         label = values_of(out / "a.nii.gz")
         np.testing.assert_array_equal(label, np.array([0, 7, 300])[values.argmax(0)])
 
-    def test_names_that_would_share_a_file_are_refused_before_work(self, make_run, images, refused):
-        make_run(labels=("background", "kidney", "left_kidney"))
+    def test_names_that_would_share_a_file_have_files_of_their_own(self, make_run, images, predict):
+        labels = ("background", "kidney", "left_kidney")
+        make_run(labels=labels)
         shutil.copy(images / "a_0000.nii.gz", images / "a_left_0000.nii.gz")
-        message = refused(images, "--probabilities")
-        clash = "case 'a' with class 'left_kidney' and case 'a_left' with class 'kidney' need maps of one file"
-        assert clash in message
+        out = predict(images, "--probabilities")
+        assert len(list((out / "probabilities").iterdir())) == 6
+        names = MapNames(("a", "a_left"), labels)
+        for case in names.cases:
+            maps = [nibabel.load(out / "probabilities" / names.name(case, label)).dataobj for label in labels]
+            np.testing.assert_allclose(np.stack([np.asarray(each) for each in maps]).sum(0), 1, atol=1e-5)
 
     def test_cases_that_differ_in_capitals_only_are_refused(self, make_run, images, refused):
         make_run()

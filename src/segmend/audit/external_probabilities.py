@@ -22,7 +22,7 @@ from segmend.core.errors import InputError
 from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, read_image
-from segmend.data.maps import check_map_names, map_name
+from segmend.data.maps import MapNames
 from segmend.data.nnunet import Declared, declared_classes, declared_reader
 from segmend.data.raters import read_drawing
 
@@ -70,7 +70,7 @@ class GivenProbabilities:
         packed = self.arrays / f"{case.name}.npz"
         if packed.is_file():
             return [packed]
-        return [self.arrays / map_name(case.name, label) for label in self.folder.labels]
+        return [self._names.file(self.arrays, case.name, label) for label in self.folder.labels]
 
     @property
     def declared(self) -> dict[str, object]:
@@ -98,7 +98,7 @@ class GivenProbabilities:
             problem = f"holds {packed[0].name}.npz, but maps of case '{other.name}'"
             raise InputError(self.root, problem, "give all cases in one form")
         if not packed:
-            check_map_names(self.root, [case.name for case in cases], self.folder.labels)
+            self._names.check(self.root)
         for case in cases:
             assert case.label is not None
             grid = read_grid(case.label)
@@ -151,6 +151,10 @@ class GivenProbabilities:
                 for index, of_class in enumerate(array)
             )
             write_evidence(out.evidence(case.name), maps)
+
+    @cached_property
+    def _names(self) -> MapNames:
+        return MapNames([case.name for case in self.folder.cases], self.folder.labels)
 
     @cached_property
     def _reader(self) -> Declared | None:

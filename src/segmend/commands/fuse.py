@@ -20,7 +20,7 @@ from segmend.data.copying import copy_files, write_cases
 from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
-from segmend.data.maps import check_map_names, map_name
+from segmend.data.maps import MapNames
 from segmend.data.raters import choose_raters, drawings_of, read_drawing
 from segmend.fusion import disagreement, majority, staple, staple_label, votes
 from segmend.metrics.overlap import dice
@@ -91,8 +91,9 @@ def fuse(
         raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
     require_empty(out)
     drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
+    names = MapNames([case.name for case in folder.cases if drawn[case.name]], folder.labels)
     if soft:
-        check_map_names(data, [case.name for case in folder.cases if drawn[case.name]], folder.labels)
+        names.check(data)
     rows: list[Row] = []
     with atomic_folder(out) as copy:
         copy_files(data, copy, folder.cases)
@@ -110,7 +111,7 @@ def fuse(
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
-                    write_map(copy / "soft" / map_name(case.name, label), share, like=case.images[0])
+                    write_map(copy / "soft" / names.name(case.name, label), share, like=case.images[0])
         write_cases(
             copy / "cases.csv",
             [

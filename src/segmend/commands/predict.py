@@ -23,7 +23,7 @@ from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_grids, check_scan, collected, raise_all
 from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
-from segmend.data.maps import check_map_names, map_name
+from segmend.data.maps import MapNames
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.inference import Weighting
@@ -55,7 +55,8 @@ def predict(
         run: a run folder.
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
-        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'.
+        probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; where
+            two of these would be the same, underscores of the longer class name become %5F.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: share of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -104,8 +105,9 @@ def predict(
     }
     check_continuable(out, identity)
     _check_scans(images, scans, source.task)
-    if probabilities:
-        check_map_names(images, scans, list(source.task.labels))
+    maps = MapNames(scans, source.task.labels) if probabilities else None
+    if maps:
+        maps.check(images)
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
         finished = _Finished(folder)
@@ -121,7 +123,7 @@ def predict(
             except InputError as error:
                 problems.append(error)
                 continue
-            written = _write_prediction(segmenter, image, grid, folder, name, files[0], probabilities)
+            written = _write_prediction(segmenter, image, grid, folder, name, files[0], maps)
             finished.add(name, digest, written)
         raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
         finished.close()
@@ -136,16 +138,16 @@ def _write_prediction(
     folder: Path,
     name: str,
     like: Path,
-    probabilities: bool,
+    maps: MapNames | None,
 ) -> list[Path]:
     """Predicts a scan, and writes its label and, if wanted, its probability maps over the file ``like``."""
     values, names = np.array(list(segmenter.task.labels.values())), list(segmenter.task.labels)
     ending = like.name[len(case_name(like)) :]
     written = [folder / f"{name}{ending}"]
     write_label(written[0], values[segmenter.classes(image, grid)], like=like)
-    if probabilities:
+    if maps:
         for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-            written.append(folder / "probabilities" / map_name(name, label))
+            written.append(folder / "probabilities" / maps.name(name, label))
             write_map(written[-1], of_class, like=like)
     return written
 
