@@ -151,17 +151,19 @@ class TestFindings:
             write_scan(path, (values == 1 if case == "c" else dilate(values == 1, 7)).astype(np.uint8), grid.affine)
         audit(data=data, out=tmp_path / "again", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert re.search(r"[45] of 5 noisy labels seem to be drawn too wide or too tight, by \d\.\d mm as a rule", said)
+        assert re.search(
+            r"[45] of 5 noisy labels seem to be over- or under-segmented, with a median offset of \d\.\d mm", said
+        )
         assert "'segmend correct --offsets true' moves each back" in said
 
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "knows little" not in capsys.readouterr().err
+        assert "Low model confidence" not in capsys.readouterr().err
         monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
-        assert "How far each outline is to be moved back takes less" in said
+        assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
+        assert "Boundary offsets need less, and are reported" in said
 
     def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
         self, data, knowing, tmp_path, monkeypatch, capsys
@@ -170,7 +172,7 @@ class TestFindings:
         monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "knows little" in said
+        assert "Low model confidence" in said
         assert "How far" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
