@@ -79,7 +79,7 @@ class TestEndToEnd:
         words += ["--network.width", 2, "--network.stages", 2, "--precision", 32, "--patch", 16, 16, 16, "--mixed", 1]
         assert main(["audit", *map(str, words)]) == 0
         assert contents(data) == before
-        assert "Look at them:" in capsys.readouterr().err
+        assert "Review them in" in capsys.readouterr().err
         out = tmp_path / "audit"
         table = pd.read_csv(out / "audit.csv")
         assert sorted(table["case"]) == list(CASES)
@@ -140,7 +140,7 @@ class TestFindings:
         assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
         assert len(knowing) == 2
-        assert "1 of 6 labels stand out" in capsys.readouterr().err
+        assert "1 of 6 labels flagged" in capsys.readouterr().err
 
     def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -154,7 +154,7 @@ class TestFindings:
         assert re.search(
             r"[45] of 5 noisy labels seem to be over- or under-segmented, with a median offset of \d\.\d mm", said
         )
-        assert "'segmend correct --offsets true' moves each back" in said
+        assert "'segmend correct --offsets true' shifts the boundary of each" in said
 
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
