@@ -22,7 +22,9 @@ def usual(best_dice):
 
 def test_where_most_are_surely_off_it_says_how_many_and_by_how_much():
     (said,) = remarks(rows((2.0, 0.5), (-3.0, 0.5), (4.0, 0.5), (0.9, 0.5), EXPERT), {}, "pixels")
-    assert said.startswith("3 of 4 noisy labels seem to be drawn too wide or too tight, by 3.0 pixels as a rule.")
+    assert said.startswith(
+        "3 of 4 noisy labels seem to be over- or under-segmented, with a median offset of 3.0 pixels."
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,10 +42,10 @@ def test_otherwise_it_says_nothing(undone):
     assert remarks(rows(*undone), {"organ": usual(0.9)}, "mm") == []
 
 
-def test_classes_of_which_the_model_knows_little_are_told():
+def test_classes_with_low_model_confidence_are_reported():
     found = [*rows((0.0, 0.2), label="organ"), *rows(UNSEEN, label="vessel"), *rows((0.0, 0.2), label="bone")]
     organ, vessel = remarks(found, {"organ": usual(0.41), "vessel": usual(0.2), "bone": usual(0.8)}, "mm")
-    assert organ.startswith("Of 'organ' the model knows little: it expects a Dice of 0.41 of its own outlines")
-    assert "takes less, and is told" in organ
-    assert vessel.startswith("Of 'vessel'")
-    assert "takes less, and is told" not in vessel
+    assert organ.startswith("Low model confidence for 'organ': the median expected Dice of its own outlines is 0.41.")
+    assert "need less, and are reported" in organ
+    assert vessel.startswith("Low model confidence for 'vessel'")
+    assert "need less, and are reported" not in vessel

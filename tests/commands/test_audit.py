@@ -79,7 +79,7 @@ class TestEndToEnd:
         words += ["--network.width", 2, "--network.stages", 2, "--precision", 32, "--patch", 16, 16, 16, "--mixed", 1]
         assert main(["audit", *map(str, words)]) == 0
         assert contents(data) == before
-        assert "Look at them:" in capsys.readouterr().err
+        assert "Review them in" in capsys.readouterr().err
         out = tmp_path / "audit"
         table = pd.read_csv(out / "audit.csv")
         assert sorted(table["case"]) == list(CASES)
@@ -140,7 +140,7 @@ class TestFindings:
         assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
         assert len(knowing) == 2
-        assert "1 of 6 labels stand out" in capsys.readouterr().err
+        assert "1 of 6 labels flagged" in capsys.readouterr().err
 
     def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -151,17 +151,19 @@ class TestFindings:
             write_scan(path, (values == 1 if case == "c" else dilate(values == 1, 7)).astype(np.uint8), grid.affine)
         audit(data=data, out=tmp_path / "again", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert re.search(r"[45] of 5 noisy labels seem to be drawn too wide or too tight, by \d\.\d mm as a rule", said)
-        assert "'segmend correct --offsets true' moves each back" in said
+        assert re.search(
+            r"[45] of 5 noisy labels seem to be over- or under-segmented, with a median offset of \d\.\d mm", said
+        )
+        assert "'segmend correct --offsets true' shifts the boundary of each" in said
 
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "knows little" not in capsys.readouterr().err
+        assert "Low model confidence" not in capsys.readouterr().err
         monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "Of 'organ' the model knows little: it expects a Dice of 0.9" in said
-        assert "How far each outline is to be moved back takes less" in said
+        assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
+        assert "Boundary offsets need less, and are reported" in said
 
     def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
         self, data, knowing, tmp_path, monkeypatch, capsys
@@ -170,7 +172,7 @@ class TestFindings:
         monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "knows little" in said
+        assert "Low model confidence" in said
         assert "How far" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):

@@ -1,4 +1,4 @@
-"""How each annotator draws: too wide or too tight on the whole, and how reliably."""
+"""Quality of each annotator: systematic over- or under-segmentation, and reliability."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from segmend.audit.offset import Offset
 
 SURE = 2.0
-"""Standard errors from which on a bias is told."""
+"""Number of standard errors from which a bias is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Drawing:
     """One class as one annotator drew it in one case.
 
     Attributes:
-        annotator: who drew it.
+        annotator: name of the annotator.
         label: name of the class.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
         offset: how the boundary lies relative to the evidence.
@@ -35,7 +35,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """How well one annotator drew one class of a case that several drew, by STAPLE."""
+    """STAPLE's quality estimate for one annotator and one class of a case that several annotators labelled."""
 
     annotator: str
     label: str
@@ -48,17 +48,17 @@ class Bias:
     """A row of ``annotators.csv``. Medians over the cases, except for the means of STAPLE's numbers.
 
     Attributes:
-        annotator: who.
+        annotator: name of the annotator.
         label: name of the class.
-        cases: how many of them were drawn.
+        cases: number of cases that the annotator labelled.
         volume_ratio: drawn volume relative to the predicted one.
         offset_mm: how much too wide (positive) or too tight the boundary is.
         offset_se_mm: its standard error.
-        all_round: share of the cases in which it is off all round.
+        all_round: fraction of the cases in which it is off all round.
         dice_to_prediction: Dice to the prediction.
-        sensitivity: of STAPLE over the cases that several drew; NaN if there is none.
-        specificity: likewise.
-        shared_cases: how many these are.
+        sensitivity: STAPLE's mean sensitivity over the cases that several annotators labelled; NaN if there is none.
+        specificity: STAPLE's mean specificity over the same cases.
+        shared_cases: number of these cases.
         verdict: in words.
     """
 
@@ -77,7 +77,7 @@ class Bias:
 
 
 def summarise(drawings: Iterable[Drawing], ratings: Iterable[Rating]) -> list[Bias]:
-    """One row for each annotator and class, in order of appearance."""
+    """Return one row for each annotator and class, in order of appearance."""
     groups: dict[tuple[str, str], list[Drawing]] = {}
     for drawing in drawings:
         groups.setdefault((drawing.annotator, drawing.label), []).append(drawing)
@@ -108,7 +108,7 @@ def _bias(drawings: Sequence[Drawing], ratings: Sequence[Rating]) -> Bias:
 
 
 def _standard_error(drawings: Sequence[Drawing]) -> float:
-    """Of the median, from the spread between the cases and the uncertainty within each."""
+    """Standard error of the median, from the spread between the cases and the uncertainty within each."""
     offsets = np.array([drawing.offset.mm for drawing in drawings])
     spread = 1.4826 * float(np.median(np.abs(offsets - np.median(offsets))))
     within = float(np.median([drawing.offset.standard_error for drawing in drawings]))

@@ -1,4 +1,4 @@
-"""Goes through all cases: calibrates, measures, compares, and writes what was found."""
+"""Audit of all cases: calibrates, measures, compares, and writes the findings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from segmend.data.raters import read_drawing
 from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
 
 _SAMPLED = 2**24
-"""Probabilities of all cases together that are looked at to calibrate."""
+"""Number of probabilities used for calibration, over all cases together."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Auditor:
     ) -> None:
         self.folder, self.cases, self.out = folder, cases, out
         self.names = list(folder.labels)
-        # What models have learned by heart looks better than it is, and must not set the standard.
+        # Memorised labels look better than they are and must not set the reference.
         self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
             case.case.name for case in cases
         }
@@ -98,7 +98,7 @@ class Auditor:
         self._findings: list[Finding] = []
 
     def run(self) -> Audit:
-        """Does all of it."""
+        """Run the whole audit."""
         calibration = self._calibrate()
         measured = {
             audited.case.name: self._measure(audited, calibration) for audited in track(self.cases, "measuring labels")
@@ -146,7 +146,7 @@ class Auditor:
         return usual
 
     def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
-        """By case and class, what OffsetCorrection would make of the offsets."""
+        """By case and class, the correction that OffsetCorrection would derive from the offsets."""
         offsets = [
             Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
             for case in (audited.case for audited in self.cases if not audited.doubtful)

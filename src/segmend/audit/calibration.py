@@ -1,8 +1,8 @@
-r"""Probabilities that mean what they say, and what confident learning takes for confident.
+r"""Calibrated probabilities, and the thresholds of confident learning.
 
 One temperature for all cases (Guo et al., On Calibration of Modern Neural Networks, ICML 2017): p_c^{1/T} /
 \sum_k p_k^{1/T}. The labels that T is fitted to may be wrong here, so it maximises the median over the cases of their
-log-likelihoods, which a minority of bad labels cannot move far.
+log-likelihoods, which a minority of erroneous labels changes little.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from segmend.core.masks import IGNORE, bounding_box
 from segmend.functional.confident_learning import SelfConfidence
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 41)
-"""Those that are tried."""
+"""Temperatures that the fit tries."""
 
 BAND = 10
-"""How far from the objects of a label, in voxels along any axis, background says something of its borders."""
+"""Distance from the objects of a label, in voxels along any axis, within which background is sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +41,9 @@ class Sample:
 
     @classmethod
     def of(cls, label: NDArray[np.uint8], evidence: Evidence, most: int) -> Self:
-        """Takes evenly spaced voxels of each class, background only near the objects.
+        """Take evenly spaced voxels of each class, background only near the objects.
 
-        Far from all objects everything is background, and nothing is learned from it.
+        Background far from all objects is not informative.
 
         Args:
             label: ``[*spatial]`` class indices or ``IGNORE``.
@@ -57,11 +57,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """What the cases together say.
+    """Calibration of the evidence over all cases.
 
     Attributes:
-        temperature: that makes probabilities honest.
-        thresholds: ``[C]`` probability from which on a voxel confidently belongs to a class; infinite for a
+        temperature: temperature that calibrates the probabilities.
+        thresholds: ``[C]`` probability above which a voxel confidently belongs to a class; infinite for a
             class that no sample has.
     """
 
@@ -70,10 +70,10 @@ class Calibration:
 
     @classmethod
     def of(cls, samples: Sequence[Sample], classes: int) -> Self:
-        """Fits the temperature, and measures the thresholds with it.
+        """Fit the temperature, and measure the thresholds with it.
 
         Args:
-            samples: of each case; those without a voxel are left out.
+            samples: samples of each case; those without a voxel are left out.
             classes: number of classes, background included.
         """
         samples = [sample for sample in samples if sample.label.size]
@@ -89,11 +89,11 @@ class Calibration:
 
 
 def symmetrised_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Thresholds of confident learning that ask for as much proof to take from an object as to add to it.
+    """Symmetrise the thresholds of confident learning, so that false positives and false negatives count equally.
 
-    Background is the easier class: its mean self-confidence is higher, so what was drawn too much would be
-    found later than what is missing. Each foreground class gets the mean of its threshold and background's, and
-    background the mean of these.
+    Background has a higher mean self-confidence, so over-segmentation would be detected later than
+    under-segmentation. Each foreground class gets the mean of its threshold and background's, and background the
+    mean of these.
 
     Args:
         thresholds: ``[C]`` mean self-confidence, background first; infinite for a class that is never given.
@@ -105,7 +105,7 @@ def symmetrised_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def log_likelihoods(sample: Sample) -> NDArray[np.float64]:
-    """Mean log-likelihood of a label at each of ``TEMPERATURES``; every class that occurs has the same weight."""
+    """Mean log-likelihood of a label at each of ``TEMPERATURES``; all classes that occur have the same weight."""
     logarithms = np.log(sample.probabilities.astype(np.float64))
     present, of_class = np.unique(sample.label, return_inverse=True)
     weights = 1 / (np.bincount(of_class)[of_class] * len(present))

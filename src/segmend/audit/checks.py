@@ -1,4 +1,4 @@
-"""What looks wrong with a label at first sight, without any model: hints, not verdicts."""
+"""Checks of a single label without a model: hints, not verdicts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from segmend.core.masks import IGNORE, Mask
 from segmend.data.image import Grid
 
 _CRUMB = 0.01
-"""Share of its class below which a separate piece is a crumb."""
+"""Fraction of the volume of its class below which a separate piece is a small component."""
 _AIR = 0.05
-"""Air is darker than this share of the way from the darkest to the brightest (99th percentile) voxel."""
+"""Air is darker than this fraction of the range from the darkest to the brightest (99th percentile) voxel."""
 _NOTEWORTHY = 0.05
-"""Share of a class outside of the body that is told."""
+"""Fraction of a class outside the body from which it is reported."""
 _SLICES_DIFFER = 1.2
-"""From this ratio of spacings on, slices lie across the largest one."""
+"""Ratio of spacings from which slices are taken to lie across the axis with the largest one."""
 _BETTER = 0.2
-"""Dice that mirroring must win to be suspected."""
+"""Gain in Dice from which mirroring is suspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Finding:
     Attributes:
         case: the case's name.
         label: name of the class; "" if it concerns all.
-        check: what was looked for.
-        voxels: how many are concerned; 0 where that makes no sense.
-        detail: in words.
+        check: name of the check.
+        voxels: number of voxels concerned; 0 where that makes no sense.
+        detail: description for the user.
     """
 
     case: str
@@ -48,7 +48,7 @@ class Finding:
 def check_label(
     case: str, names: Sequence[str], image: NDArray[np.float32], label: NDArray[np.uint8], grid: Grid
 ) -> Iterator[Finding]:
-    """Looks at a label and its scan.
+    """Check a label and its scan.
 
     Args:
         case: the case's name.
@@ -104,7 +104,7 @@ def slice_axis(grid: Grid) -> int | None:
 
 
 def _air(image: NDArray[np.float32]) -> Mask:
-    """What is dark in all channels and reaches the edge of the scan."""
+    """Voxels that are dark in all channels and connected to the edge of the scan."""
     dark = np.ones(image.shape[1:], dtype=bool)
     for channel in image:
         low, high = float(channel.min()), float(np.percentile(channel, 99))
@@ -134,7 +134,7 @@ def _gaps(mask: Mask, axis: int) -> list[int]:
 
 
 def _holes(case: str, names: Sequence[str], label: NDArray[np.uint8]) -> Iterator[Finding]:
-    """Background that is closed in by objects, told for the class that touches most of it."""
+    """Background enclosed by objects, reported for the class that touches most of it."""
     holes = ndimage.binary_fill_holes(label > 0) & (label == 0)
     pieces, _ = ndimage.label(holes)
     voxels: dict[int, list[int]] = {}

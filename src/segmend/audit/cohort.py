@@ -1,4 +1,4 @@
-"""What looks wrong with a label next to the labels of the other cases, without any model."""
+"""Checks of a label against the labels of the other cases, without a model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from segmend.core.masks import IGNORE
 from segmend.data.image import Grid
 
 _TINY = 0.05
-"""Share of the median volume below which a label is tiny."""
+"""Fraction of the median volume below which a label has a small volume."""
 _NEARLY_EVERYWHERE = 0.9
-"""Share of the cases that must have a class for it to be missed in another."""
+"""Fraction of the cases that must have a class for it to count as missing in another case."""
 _FEWEST = 5
-"""Cases from which on one can speak of what is usual."""
+"""Smallest number of cases that the comparison needs."""
 _SLIGHT = 0.02
 """Sideways spread, relative to the width of the scan, that is always allowed for."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseSummary:
-    """What is kept of a case to compare it with others.
+    """Summary of a case for the comparison with other cases.
 
     Attributes:
         image: digest of the scan.
@@ -43,7 +43,7 @@ class CaseSummary:
 
     @classmethod
     def of(cls, image: NDArray[np.float32], label: NDArray[np.uint8], grid: Grid) -> Self:
-        """Draws it; arguments as of ``check_label``."""
+        """Summarise a case; arguments as in ``check_label``."""
         present = [int(index) for index in np.unique(label) if index not in (0, IGNORE)]
         voxel = float(np.prod(grid.spacing))
         return cls(
@@ -55,7 +55,7 @@ class CaseSummary:
 
 
 def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> Iterator[Finding]:
-    """Looks at all cases together.
+    """Compare all cases.
 
     Args:
         names: of the classes, background first.
@@ -72,7 +72,7 @@ def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> 
 
 
 def duplicate_scans(summaries: Mapping[str, CaseSummary]) -> dict[str, str]:
-    """Of each case whose scan another case has too, the first such case."""
+    """For each case whose scan also belongs to an earlier case, the first such case."""
     first: dict[bytes, str] = {}
     found = {case: first.setdefault(portrait.image, case) for case, portrait in summaries.items()}
     return {case: other for case, other in found.items() if case != other}

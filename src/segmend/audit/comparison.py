@@ -1,4 +1,4 @@
-"""The labels of all annotators beside the same evidence."""
+"""Comparison of the labels of all annotators with the same evidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segmend.fusion import staple
 
 
 class Comparison:
-    """Collects, case by case, how each annotator draws.
+    """Collects measurements of each annotator's labels, case by case.
 
     Args:
         folder: the data folder.
@@ -34,7 +34,7 @@ class Comparison:
         self._ratings: list[Rating] = []
 
     def add(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
-        """Measures the labels that others drew of a case.
+        """Measure the labels that other annotators drew of a case.
 
         Args:
             case: the case.

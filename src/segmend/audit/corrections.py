@@ -1,4 +1,4 @@
-"""What was changed in the labels of a data folder, round by round."""
+"""Changes to the labels of a data folder, round by round."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Correction:
         round: 1 for the first time that a data folder was corrected.
         case: the case's name.
         label: name of the class.
-        kind: what was wrong.
-        reason: why it was changed: "accepted" by a person, its "score", or the "offset" that it was drawn by.
+        kind: kind of the error.
+        reason: why it was changed: "accepted" by a person, its "score", or the "offset" of its boundary.
         score: of the label, as of ``audit.csv``.
-        proposal: how it was changed, as of ``audit.csv``, or how far its surface was moved.
+        proposal: how it was changed, as in ``audit.csv``, or the distance by which its surface was moved.
         proposal_score: how sure the proposal was; "" if its surface was moved.
-        added_voxels: that the class won.
-        removed_voxels: that it lost.
+        added_voxels: number of voxels that the class gained.
+        removed_voxels: number of voxels that it lost.
         box: first and last voxel index of the change along each axis, ``first-last`` with blanks between the axes.
     """
 
@@ -55,9 +55,9 @@ class Correction:
 def merged(
     given: NDArray[np.uint8], proposed: NDArray[np.uint8], wanted: Collection[int], refused: Collection[int]
 ) -> NDArray[np.uint8]:
-    """A label with the changes that concern wanted classes and no refused one.
+    """Apply to a label the changes that concern wanted classes and no refused one.
 
-    A voxel that goes from one class to another concerns both; background is never asked. What is ignored in
+    A voxel that goes from one class to another concerns both; background is disregarded. What is ignored in
     either label stays as it is given.
 
     Args:
@@ -85,7 +85,7 @@ def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
 
 
 def read_corrections(root: Path) -> list[Correction]:
-    """What was corrected in a data folder before; nothing, where there is no table.
+    """Read the earlier corrections of a data folder; empty if there is no table.
 
     Raises:
         InputError: the table cannot be read.

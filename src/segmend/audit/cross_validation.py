@@ -28,12 +28,12 @@ from segmend.engine.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Folds:
-    """Models of which each judges the labels that were hidden from it.
+    """Cross-validation models: each judges the labels that were held out from its training.
 
     Attributes:
         folder: the data folder.
         fold_of: fold of each held-out case, from 1.
-        duplicate_scans: first case with the same scan, of every case that is not the first.
+        duplicate_scans: first case with the same scan, for every case that is not the first.
         training: ``train`` with all its arguments but ``out`` and ``cases``.
         precision: of the networks.
     """
@@ -45,10 +45,10 @@ class Folds:
     precision: Precision
 
     def collect(self, cases: Sequence[Case], out: AuditFolder) -> dict[str, int]:
-        """Writes the evidence that is missing, and trains the models that it takes.
+        """Write the missing evidence, and train the models that it needs.
 
         Args:
-            cases: to be judged; those that were dealt to no fold have been seen by all models.
+            cases: cases to judge; those that belong to no fold are in the training set of every model.
             out: where tables, runs and evidence are.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Surfaces of masks: how far they are apart, and where they touch."""
+"""Surfaces of masks: the distance between them, and where they touch."""
 
 from __future__ import annotations
 

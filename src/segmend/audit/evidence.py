@@ -28,7 +28,7 @@ def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]
     """Writes a compressed ``.npz`` with an array for each class, ``[*spatial]`` uint8 log-odds in 256 steps.
 
     Args:
-        path: the file; it is there whole or not at all.
+        path: the file; it is written atomically.
         probabilities: the map ``[*spatial]`` of each class in turn; only one is held at a time.
 
     Raises:

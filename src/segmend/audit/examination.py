@@ -1,4 +1,4 @@
-"""A label beside its evidence, with no more than a few arrays in memory however many classes there are."""
+"""A label compared with its evidence, with only a few arrays in memory for any number of classes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.functional.confident_learning import off_diagonal_issues
 
 MARGIN = 10
-"""Voxels around an object in which its surface may be looked for."""
+"""Margin in voxels around an object in which its surface is searched for."""
 
 _AT_ONCE = 2**25
-"""Probabilities that are looked at together."""
+"""Number of probabilities processed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """All that concerns one class, cut out around it.
+    """Data of one class, cropped around it.
 
     Attributes:
         index: the class.
         box: where the arrays lie in the scan.
         given: where the label has the class.
         predicted: where the evidence has it.
-        doubted: issues where the label or the evidence has it.
-        annotated: where the label says something.
+        doubted: flagged voxels where the label or the evidence has it.
+        annotated: where the scan is annotated.
         probability: of the class, calibrated, strictly within 0..1.
     """
 
@@ -52,16 +52,16 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """A label and what is said against it.
+    """A label with its evidence and its issues.
 
     Attributes:
         label: ``[*spatial]`` class indices, ``IGNORE`` where not annotated.
         predicted: most probable class, of the same shape.
         highest: its calibrated probability.
-        total: what the tempered probabilities of a voxel sum to.
-        issues: voxels that confident learning doubts.
+        total: sum of the tempered probabilities of a voxel.
+        issues: voxels that confident learning flags.
         evidence: the probabilities.
-        temperature: that calibrates them.
+        temperature: temperature that calibrates them.
     """
 
     label: NDArray[np.uint8]
@@ -92,7 +92,7 @@ class Examination:
             predicted[above] = index
             np.maximum(highest, tempered, out=highest)
         issues = np.zeros(label.shape, dtype=bool)
-        # Confident learning never doubts a voxel on which label and prediction agree.
+        # Confident learning never flags a voxel on which label and prediction agree.
         differing = np.flatnonzero((predicted != label) & (label != IGNORE))
         most = max(1, _AT_ONCE // evidence.classes)
         for voxels in np.array_split(differing, -(-len(differing) // most)) if len(differing) else ():
@@ -110,7 +110,7 @@ class Examination:
         return cls(label, predicted, highest / total, total, issues, evidence, temperature)
 
     def of_other(self, label: NDArray[np.uint8]) -> Self:
-        """Another label of the same scan beside the same evidence; its issues are not looked for."""
+        """Examine another label of the same scan with the same evidence, without searching for its issues."""
         return replace(self, label=label, issues=np.zeros(label.shape, dtype=bool))
 
     def parts(self) -> Iterator[Part]:
@@ -132,7 +132,7 @@ class Examination:
                 )
 
     def probability(self, index: int, box: Sequence[slice]) -> NDArray[np.float32]:
-        """Calibrated probability of a class within a box; 0.5, which says nothing, where there is no label."""
+        """Calibrated probability of a class within a box; an uninformative 0.5 where there is no label."""
         where = tuple(box)
         tempered = self.evidence.probability(index)[where] ** np.float32(1 / self.temperature)
         calibrated = (tempered / self.total[where]).clip(1e-6, 1 - 1e-6)

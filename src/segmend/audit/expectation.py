@@ -1,13 +1,14 @@
-r"""What an honest model expects of a mask.
+r"""Expected Dice of a mask under a calibrated model.
 
-Calibrated probabilities p say that a class has \sum p voxels, and \sum_m p of them within a mask m. So m has the Dice
+With calibrated probabilities p, the expected volume of a class is \sum p voxels, \sum_m p of them within a mask m. So m
+has the expected Dice
 
-    D(m) = (2 \sum_m p + s) / (|m| + \sum p + s)
+    D(m) = (2 \sum_m p + s) / (|m| + \sum p + s),
 
-to what the model believes, up to terms that vanish for objects of many voxels. The slack s, a small volume, makes it
-right to mark nothing where next to nothing is expected. The mask of the highest D holds all voxels above some
-threshold (half of that D, and so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1
-Measure, ECML 2014): what the model, unsure as it may be, takes for the best outline.
+up to terms that vanish for objects of many voxels. With the smoothing term s, a small volume, an empty mask is correct
+where almost nothing is expected. The mask of the highest D holds all voxels above some threshold (half of that D, and
+so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1 Measure, ECML 2014): the best outline
+according to the model, however uncertain it is.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from numpy.typing import NDArray
 from segmend.core.masks import Mask
 
 _THRESHOLDS = np.linspace(0, 1, 41)
-"""Where the best mask may be cut off."""
+"""Candidate thresholds for the best mask."""
 _SMALLEST = 1e-6
-"""Expected error that no mask is below: probabilities are kept to about three digits."""
+"""Lower bound of the expected error: probabilities are stored with about three digits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expectation:
-    r"""What is expected of one mask of a class.
+    r"""Sums from which the expected Dice of a mask of a class is computed.
 
     Attributes:
         voxels: of the mask.
@@ -80,7 +81,7 @@ class Expectation:
         return float(np.max((2 * self.masses + slack) / (self.counts + self.total + slack)))
 
     def excess(self, slack: float) -> float:
-        """Logarithm of how many times the expected error 1 - D of the mask is that of the best one.
+        """Logarithm of the ratio of the expected error 1 - D of the mask to that of the best one.
 
         Args:
             slack: s in voxels, above 0.

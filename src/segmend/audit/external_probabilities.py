@@ -1,4 +1,4 @@
-"""Evidence for ``segmend audit`` from probabilities that were made elsewhere."""
+"""Evidence for ``segmend audit`` from probabilities of other programs."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class GivenProbabilities:
 
     ``CASE_CLASS.nii.gz`` for every class, as ``segmend predict --probabilities true`` writes them, on the grid of the
     label by their headers; or ``CASE.npz`` with an array ``probabilities`` ``[classes, *axes]``, as nnU-Net writes it
-    with ``--npz``, also for the validation cases of its folds. Such an array has no header: how its axes run is what
-    the reader does that nnU-Net's own files name, or else what fits the labels best. Nobody can tell from the files
-    whether the models had seen the labels.
+    with ``--npz``, also for the validation cases of its folds. Such an array has no header: its axis order follows
+    from the reader that nnU-Net's own files name, or else is the one that fits the labels best. The files do not show
+    whether the models were trained on the labels.
 
     Attributes:
         root: the folder with the files, or the one above its folder 'probabilities'.

@@ -1,4 +1,4 @@
-"""All that can be found without a model."""
+"""Checks that need no model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from segmend.data.folder import DataFolder
 
 
 def first_look(folder: DataFolder, cases: Sequence[Case]) -> tuple[list[Finding], dict[str, CaseSummary]]:
-    """Reads every case once.
+    """Read every case once.
 
     Returns:
-        The hints, and a portrait of each case by name.
+        The hints, and a summary of each case by name.
 
     Raises:
         InputError: a case cannot be used.

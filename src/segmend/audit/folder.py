@@ -15,7 +15,7 @@ from segmend.core.errors import InputError
 from segmend.core.paths import read_json
 
 PROPOSALS = frozenset(("none", "regions", "shift"))
-"""What may be proposed for a label: nothing, to redraw it in places, or to move its whole boundary."""
+"""Possible proposals for a label: no change, changes in regions, or a shift of its whole boundary."""
 
 _TEXT = frozenset(("case", "label", "kind", "proposal", "quality", "annotator"))
 _NEEDED = {"case", "label", "score", "quality", "proposal", "proposal_score"}
@@ -33,12 +33,12 @@ class AuditFolder:
 
     @property
     def settings(self) -> Path:
-        """What was asked for, and digests of the labels at that time."""
+        """Settings of the audit, and digests of the labels at that time."""
         return self.root / "settings.json"
 
     @property
     def summary(self) -> Path:
-        """Where the evidence comes from, calibration, what is usual, and remarks; written last."""
+        """Source of the evidence, calibration, reference values of each class, and remarks; written last."""
         return self.root / "audit.json"
 
     @property
@@ -58,7 +58,7 @@ class AuditFolder:
 
     @property
     def checks(self) -> Path:
-        """What was found without any model."""
+        """Findings of the checks without a model."""
         return self.root / "checks.csv"
 
     def evidence(self, case: str) -> Path:
@@ -70,7 +70,7 @@ class AuditFolder:
         return self.root / "proposals" / f"{case}{ending}"
 
     def issues(self, case: str, ending: str) -> Path:
-        """Issues of a case: 1 where a voxel is doubted, from 2 on the numbers of its regions."""
+        """Issues of a case: 1 where a voxel is flagged, from 2 on the numbers of its regions."""
         return self.root / "issues" / f"{case}{ending}"
 
     def fold(self, number: int) -> Path:
@@ -83,7 +83,7 @@ class AuditFolder:
 
     @property
     def mark(self) -> str:
-        """What this audit is known by: decisions about another one are none about this.
+        """Identifier of this audit: decisions about another audit do not apply to this one.
 
         Raises:
             InputError: the audit is not finished.
@@ -94,7 +94,7 @@ class AuditFolder:
             raise self._unfinished(self.labels, error) from error
 
     def remove_results(self) -> None:
-        """Removes tables and page of an earlier time: an audit that is interrupted must not pass for a finished one."""
+        """Remove tables and page of an earlier audit: an interrupted audit must not pass for a finished one."""
         tables = (self.summary, self.labels, self.regions, self.annotators, self.checks)
         for path in (*tables, self.root / "report.html"):
             path.unlink(missing_ok=True)

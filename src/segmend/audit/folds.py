@@ -1,4 +1,4 @@
-"""Which labels each fold's model must not see."""
+"""Folds: which labels are held out from the model of each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def held_out_cases(cases: Sequence[Case]) -> list[Case]:
 
 
 def assign_folds(cases: Sequence[Case], folds: int, seed: int, duplicate_scans: Mapping[str, str]) -> dict[str, int]:
-    """Deals cases to folds by lot, evenly for each annotator and domain.
+    """Assign cases to folds at random, stratified by annotator and domain.
 
     Args:
-        cases: to be fold_of.
-        folds: how many there are; fewer if there are fewer cases.
-        seed: decides the lot.
-        duplicate_scans: first case with the same scan, of every case that is not the first; both go into one fold, or
-            a model would have seen the label of the scan that it judges.
+        cases: cases to assign.
+        folds: number of folds; fewer if there are fewer cases.
+        seed: seed of the random assignment.
+        duplicate_scans: first case with the same scan, for every case that is not the first; both go into one fold,
+            or the label of the scan that a model judges would be in its training set.
 
     Returns:
         Fold of each case by name, from 1.
@@ -38,10 +38,10 @@ def assign_folds(cases: Sequence[Case], folds: int, seed: int, duplicate_scans: 
 def with_fold_hidden(
     cases: Sequence[Case], fold_of: Mapping[str, int], fold: int, duplicate_scans: Mapping[str, str]
 ) -> list[Case]:
-    """All cases as the model of a fold may see them.
+    """Return all cases with the labels that the model of a fold may be trained on.
 
-    The labels of the fold are hidden, and those of other cases with the same scan. So are validation labels,
-    since the last checkpoint is used and nothing is chosen by them.
+    The labels of the fold are held out, and those of other cases with the same scan. So are validation labels,
+    since the last checkpoint is used and nothing is selected with them.
     """
     hidden = {name for name, number in fold_of.items() if number == fold}
     scans = {duplicate_scans.get(name, name) for name in hidden}

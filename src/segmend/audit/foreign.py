@@ -1,4 +1,4 @@
-"""Probabilities of one scan by another program: what they are, and whether they are probabilities at all."""
+"""Probabilities of one scan by another program, and whether they are probabilities at all."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from segmend.core.errors import InputError
 from segmend.core.masks import Mask
 
 _TOLERANCE = 0.01
-"""How far outside of 0..1 rounding may take a probability."""
+"""Largest rounding error by which a probability may lie outside 0..1."""
 _SUM_TOLERANCE = 0.05
-"""How far from 1 rounding may take the sum over the classes; float16 stays within 0.005."""
+"""Largest rounding error of the sum over the classes, which is 1; float16 stays within 0.005."""
 _REMEDY = "export them after softmax, for every class"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known once all maps of a scan were looked at.
+    """Summary of all maps of a scan.
 
     Attributes:
         predicted: most probable class ``[*axes]``, along the axes of the maps.
@@ -34,7 +34,7 @@ class Seen:
 
 
 def look_at(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> Seen:
-    """Looks at the maps of all classes of a scan.
+    """Check the maps of all classes of a scan.
 
     Args:
         path: the file, to name it in errors.
@@ -42,7 +42,7 @@ def look_at(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> S
         maps: the map ``[*axes]`` of each class in turn.
 
     Raises:
-        InputError: they are no probabilities that exclude one another; it says what they seem to be instead.
+        InputError: they are not probabilities of mutually exclusive classes; the message says what they seem to be.
     """
     total: NDArray[np.float32] | None = None
     for index, (name, of_class) in enumerate(zip(names, maps, strict=True)):
@@ -67,7 +67,7 @@ def look_at(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> S
 
 
 def clean(index: int, of_class: NDArray[Any], outside: Mask | None) -> NDArray[np.float32]:
-    """The map of a class within 0..1, with background for certain where all classes were 0.
+    """The map of a class within 0..1; background has probability 1 where all classes were 0.
 
     Args:
         index: of the class.

@@ -1,4 +1,4 @@
-"""What is wrong in a region where a label and the evidence differ."""
+"""Kind of error in a region where a label and the evidence differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segmend.core.masks import Mask, bounding_box
 
 
 class Kind(StrEnum):
-    """What is wrong with a label, or with a region of it."""
+    """Kind of error of a label, or of a region of it."""
 
     OK = "ok"
     MISSING = "missing"
@@ -32,21 +32,21 @@ class Kind(StrEnum):
 
     @property
     def of_boundary(self) -> bool:
-        """Whether it is a boundary drawn too tight or too wide."""
+        """Whether it is an under- or over-segmented boundary."""
         return self in (Kind.BOUNDARY_IN, Kind.BOUNDARY_OUT)
 
 
 _NEARLY_ALL = 0.8
-"""Share of an object, or of a region, that counts as all of it."""
+"""Fraction of an object, or of a region, that counts as all of it."""
 _MUCH = 0.5
-"""Share of a surface, or of one side of a layer, that makes it a layer."""
+"""Fraction of a surface, or of one side of a layer, that makes it a layer."""
 _THIN = 0.2
 """Thickness of a layer relative to its width."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A class as it was drawn, by which regions are told apart.
+    """A class as it was drawn, used to determine the kind of a region.
 
     A region is given as a connected mask ``[*spatial]`` and its thickness in mm, at its thickest.
 
@@ -83,7 +83,7 @@ class Drawn:
         return Kind.BOUNDARY_IN if self._is_layer(region, thickness, self.given) else Kind.SWAP
 
     def _is_layer(self, region: Mask, thickness: float, core: Mask) -> bool:
-        """Whether a region is a layer upon the rest of the object: thin for its width, or around most of it."""
+        """Whether a region is a layer on the rest of the object: thin for its width, or around most of it."""
         within, beyond = self._contact(region, core), self._contact(region, ~(core | region))
         if not within or beyond < _MUCH * within:  # a hole has no outer side
             return False
@@ -96,7 +96,7 @@ class Drawn:
 
     @cached_property
     def _slices(self) -> NDArray[np.bool_]:
-        """Which slices hold some of the class."""
+        """Slices that contain the class."""
         return np.asarray(self.given.any(axis=tuple(a for a in range(self.given.ndim) if a != self.slice_axis)))
 
     @cached_property

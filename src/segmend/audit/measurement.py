@@ -1,4 +1,4 @@
-"""All that is measured of one class of one label before the cases are compared."""
+"""Measurements of one class of one label, before the cases are compared."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from segmend.metrics.overlap import dice
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One class of one label beside its evidence.
+    """One class of one label compared with its evidence.
 
     Attributes:
         dice: Dice of the label to the prediction.
-        flagged: voxels that confident learning doubts.
-        expectation: what the model expects of the label.
+        flagged: number of voxels that confident learning flags.
+        expectation: sums for the expected Dice of the label.
         distance: median distance in mm of the given surface from the predicted one; NaN if one of them is missing.
         offset: how the boundary lies; None where nothing is drawn.
-        faint: where even faint evidence sees it; None where nothing is drawn.
+        faint: offset estimated from low-confidence evidence; None where nothing is drawn.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
     """
 
@@ -41,10 +41,10 @@ class Measurement:
 
 
 def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[int, Measurement]:
-    """Measures every foreground class that the label or the prediction holds.
+    """Measure every foreground class that the label or the prediction holds.
 
     Args:
-        examination: a label beside its evidence.
+        examination: a label with its evidence.
         spacing: mm from voxel to voxel along each axis.
     """
     return {part.index: _measured(part, examination, spacing) for part in examination.parts()}

@@ -1,4 +1,4 @@
-"""By how much a boundary was drawn too wide or too tight, as an audit tells it."""
+"""Boundary offset: the amount of over- or under-segmentation that an audit reports."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from segmend.functional.distance import signed_distance
 from segmend.functional.offsets.estimate import REACH, OffsetEstimate, estimate_offset
 
 _ALL_ROUND = 0.8
-"""Share of the sides that must agree: all four in 2D, five of six in 3D."""
+"""Fraction of the sides that must agree: all four in 2D, five of six in 3D."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How a given surface lies relative to where the evidence puts it.
+    """Position of a given surface relative to the surface that the evidence suggests.
 
     Attributes:
         mm: positive if it was drawn too wide, negative if too tight.
         standard_error: of ``mm``.
-        gain: log-likelihood that moving the surface would win, 0 or more.
+        gain: log-likelihood that moving the surface would gain, 0 or more.
         all_round: whether it is off the same way, by half of ``mm`` or more, on nearly all sides.
     """
 
@@ -42,11 +42,11 @@ class Offset:
 
 
 def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing: Sequence[float]) -> Offset:
-    """Estimates by how much a surface is off: see ``estimate_offset``, by the likelihood.
+    """Estimate the offset of a surface: see ``estimate_offset``, by the likelihood.
 
     Args:
         mask: ``[*spatial]`` the object as it was drawn; neither empty nor full.
-        probability: ``[*spatial]`` of the object, strictly within 0..1; calibrated, so that a shell is worth taking in
+        probability: ``[*spatial]`` of the object, strictly within 0..1; calibrated, so that including a shell pays off
             from even odds on.
         spacing: mm from voxel to voxel along each axis.
     """
@@ -67,12 +67,12 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
 def low_confidence_offset(
     mask: Mask, probability: NDArray[np.floating[Any]], annotated: Mask, spacing: Sequence[float]
 ) -> OffsetEstimate:
-    """Where even faint evidence sees the surface of a mask, as OffsetCorrection measures it.
+    """Estimate the offset of a surface from low-confidence evidence, as OffsetCorrection measures it.
 
     Args:
         mask: ``[*spatial]`` the object as it was drawn, not empty.
         probability: ``[*spatial]`` of the object, 0..1, as the model gives it: where labels contradict each other,
-            calibration makes everything equally likely, and no surface is left to be seen.
+            calibration makes everything equally likely, and no surface can be detected.
         annotated: ``[*spatial]`` where there is a label.
         spacing: mm from voxel to voxel along each axis.
     """

@@ -1,7 +1,7 @@
-"""Finds how arrays without a header lie on the labels, from all cases together, and says how sure that is.
+"""Estimates the orientation of arrays without a header from the labels of all cases, and how certain it is.
 
 An array that has the shape of a label may still be mirrored, transposed or in the order of another reader. Only the
-labels can tell: most of them are right, and most organs look different from their mirror images.
+labels can show it: most of them are correct, and most organs look different from their mirror images.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from segmend.core.masks import IGNORE
 from segmend.data.image import Grid
 
 _CASE_SPREAD = 0.1
-"""Least standard deviation of a difference of Dice between two cases: a few equal ones must not seem certain."""
+"""Smallest standard deviation of Dice differences between cases: a few equal ones must not seem certain."""
 _STANDARD_ERRORS = 2.0
-"""By how many standard errors a layout must fit better than another to be sure."""
+"""Number of standard errors by which a layout must fit better than another to be certain."""
 _FEWEST = 2
-"""Cases that must tell two layouts apart to be sure."""
+"""Number of cases that must distinguish two layouts to be certain."""
 _BETTER = 0.2
 """Dice by which another layout must fit a case, or another order of classes all cases, better to be suspected."""
 _MOST_VOXELS = 20_000
@@ -93,11 +93,11 @@ class OrientationSearch:
         self._sizes[1] += weight * np.bincount(given, minlength=len(self.names))
 
     def placement(self, declared: Layout | None, because: str) -> Placement:
-        """How the arrays are to be taken, and what is to be said of it.
+        """Return how to read the arrays, with remarks for the user.
 
         Args:
-            declared: what a file or header says, one of the layouts; None if nothing does.
-            because: who says so, or that nobody does; the beginning of a remark.
+            declared: layout that a file or header declares; None if nothing does.
+            because: source of the declaration, or that there is none; the beginning of a remark.
         """
         means = self._means()
         best = int(np.argmax(means))

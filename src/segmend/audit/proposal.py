@@ -1,4 +1,4 @@
-"""What a label should be: given where nothing speaks against it, mended where something does."""
+"""Proposed label: as given where the evidence agrees with it, corrected where it does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segmend.core.masks import IGNORE
 from segmend.functional.distance import signed_distance
 
 _NEARLY_AS_LIKELY = 0.6
-"""Share of the likelihood won by redrawing a boundary that moving it must win to be preferred: it keeps its detail."""
+"""Fraction of the likelihood gain of redrawing a boundary that a shift, which keeps detail, must reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Proposal:
     Attributes:
         label: ``[*spatial]`` class indices, ``IGNORE`` where the given label has it.
         moved: classes whose whole boundary was moved.
-        changed: voxels that it gives to a class or takes from it, for each class with such voxels.
-        expected: the Dice that the model expects of each of these classes then, as sums.
+        changed: number of voxels added to or removed from each class with such voxels.
+        expected: sums for the Dice that the model then expects of each of these classes.
     """
 
     label: NDArray[np.uint8]
@@ -48,16 +48,16 @@ def propose(
     tolerances: Mapping[int, float],
     spacing: Sequence[float],
 ) -> Proposal:
-    """Mends a label.
+    """Correct a label.
 
     In each region the voxels get the suggested class. Where a boundary is off all round, beyond the tolerance,
-    it is moved along its own distance map instead, if that wins nearly as much likelihood as redrawing it.
+    it is moved along its own distance map instead, if that gains nearly as much likelihood as redrawing it.
 
     Args:
-        examination: a label beside its evidence.
-        regions: of it.
-        offsets: of the classes that the label holds.
-        tolerances: of all classes in mm.
+        examination: a label with its evidence.
+        regions: regions of the label.
+        offsets: offsets of the classes that the label holds.
+        tolerances: tolerances of all classes in mm.
         spacing: mm from voxel to voxel along each axis.
     """
     label = examination.label.copy()
@@ -89,7 +89,7 @@ def propose(
 
 
 def _gain(examination: Examination, region: Region) -> float:
-    """Log-likelihood won by giving the voxels of a region their suggested class."""
+    """Log-likelihood gained by giving the voxels of a region their suggested class."""
     gain = 0.0
     for index, sign in ((region.suggested, 1), (region.given, -1)):
         gain += sign * float(np.log(examination.probability(index, region.box)[region.mask]).sum())
@@ -99,7 +99,7 @@ def _gain(examination: Examination, region: Region) -> float:
 def _move(
     label: NDArray[np.uint8], examination: Examination, part: Part, offset: float, spacing: Sequence[float]
 ) -> None:
-    """Moves the boundary of a class back by its offset."""
+    """Shift the boundary of a class back by its offset."""
     wanted = signed_distance(part.given, spacing) <= -offset
     inside = label[part.box]
     predicted = examination.predicted[part.box]

@@ -21,13 +21,13 @@ class RegionRow:
         case: the case's name.
         region: value of its voxels in the map of issues.
         label: name of the class that it should get or lose.
-        kind: what is wrong.
+        kind: kind of error.
         given: name of the class that it has.
         suggested: name of the class that it should have.
         voxels: its size.
         mm3: its size (2D: in mm^2).
         thickness_mm: at its thickest.
-        score: how sure it is that the label is wrong here, 0..1, high if it is.
+        score: confidence that the label is wrong here, 0..1, high if it is.
         box: first and last voxel index along each axis, ``first-last`` with blanks between the axes.
         centre_x_mm: its centre in the patient: to the right,
         centre_y_mm: to the front,

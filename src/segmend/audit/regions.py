@@ -1,4 +1,4 @@
-"""Connected regions in which a label is wrong beyond what borders usually are."""
+"""Connected regions in which a label is wrong beyond normal boundary variability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segmend.core.masks import Mask
 from segmend.functional.distance import signed_distance
 
 MOST = 200
-"""Regions of a case that are kept; one with more of them is hopeless anyway."""
+"""Largest number of regions kept for a case; a label with more of them cannot be corrected anyway."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +27,11 @@ class Region:
         label: class that the region should get or lose; of two classes swapped, the one it should get.
         given: class that it has.
         suggested: class that it should have.
-        kind: what is wrong.
+        kind: kind of error.
         box: smallest box around it in the scan.
         mask: its voxels within the box.
         thickness: in mm, at its thickest.
-        score: how sure it is that the label is wrong here, 0..1.
+        score: confidence that the label is wrong here, 0..1.
     """
 
     label: int
@@ -50,7 +50,7 @@ class Region:
 
     @property
     def weight(self) -> float:
-        """Its importance: its size, as far as it is sure."""
+        """Its importance: its size weighted by its score."""
         return self.score * self.voxels
 
     @property
@@ -70,7 +70,7 @@ def find_regions(
     where they are no further apart than usual.
 
     Args:
-        examination: a label beside its evidence.
+        examination: a label with its evidence.
         spacing: mm from voxel to voxel along each axis.
         tolerances: of each class in mm.
         slice_axis: axis across the slices that people draw in; None in 2D.
@@ -85,7 +85,7 @@ def find_regions(
 
 
 def issue_map(examination: Examination, regions: Sequence[Region]) -> NDArray[np.uint8]:
-    """The issues of a case ``[*spatial]``: 1 where a voxel is doubted, n + 2 in region n of the list."""
+    """The issues of a case ``[*spatial]``: 1 where a voxel is flagged, n + 2 in region n of the list."""
     issues = examination.issues.astype(np.uint8)
     for number, region in enumerate(regions):
         issues[region.box][region.mask] = number + 2

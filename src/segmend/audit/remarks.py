@@ -1,4 +1,4 @@
-"""What an audit has to say of all labels together, and of itself."""
+"""Remarks of an audit about all labels together, and about its own reliability."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from segmend.audit.rows import LabelRow
 from segmend.audit.scores import CohortStatistics
 
 _UNFAMILIAR = 0.6
-"""Dice of a model's outlines, by its own account, below which it is no judge of others'."""
+"""Median expected Dice of a model's own outlines below which it cannot judge other labels."""
 
 
 def remarks(rows: Sequence[LabelRow], usual: Mapping[str, CohortStatistics], unit: str) -> list[str]:
-    """In words, one each: classes of which the model knows little, and whether most labels are off by an offset.
+    """Write one remark for each class with low model confidence, and one if most labels have a boundary offset.
 
     Args:
         rows: all labels.
-        usual: what is usual for each class.
-        unit: of distances, 'mm' or 'pixels'.
+        usual: reference values of each class.
+        unit: unit of distances, 'mm' or 'pixels'.
     """
     return [*_of_unfamiliar_classes(rows, usual), *_of_offsets(rows, unit)]
 
@@ -29,21 +29,21 @@ def _of_unfamiliar_classes(rows: Sequence[LabelRow], usual: Mapping[str, CohortS
     seen = {row.label for row in rows if not math.isnan(row.correction_se_mm)}
     for label, of_class in usual.items():
         if of_class.best_dice < _UNFAMILIAR:
-            told = " How far each outline is to be moved back takes less, and is told." if label in seen else ""
+            told = " Boundary offsets need less, and are reported." if label in seen else ""
             yield (
-                f"Of '{label}' the model knows little: it expects a Dice of {of_class.best_dice:.2f} of its own "
-                "outlines, as a rule. Train it for longer (--iterations) before you trust what this audit says of "
-                f"that class.{told}"
+                f"Low model confidence for '{label}': the median expected Dice of its own outlines is "
+                f"{of_class.best_dice:.2f}. Train for longer (--iterations) before you rely on this audit for "
+                f"this class.{told}"
             )
 
 
 def _of_offsets(rows: Sequence[LabelRow], unit: str) -> Iterator[str]:
-    """Where all are wrong alike, none stands out."""
+    """Where all labels have the same error, none is flagged."""
     noisy = [row for row in rows if not math.isnan(row.correction_mm)]
     off = [abs(row.correction_mm) for row in noisy if abs(row.correction_mm) > SURE * row.correction_se_mm]
     if len(off) > len(noisy) / 2:
         yield (
-            f"{len(off)} of {len(noisy)} noisy labels seem to be drawn too wide or too tight, by {median(off):.1f} "
-            f"{unit} as a rule. Where nearly all are, none stands out; 'segmend correct --offsets true' moves each "
-            "back by its own offset."
+            f"{len(off)} of {len(noisy)} noisy labels seem to be over- or under-segmented, with a median offset of "
+            f"{median(off):.1f} {unit}. Where nearly all labels are, none is flagged; 'segmend correct --offsets true' "
+            "shifts the boundary of each by its own offset."
         )

@@ -18,7 +18,7 @@ SUSPECT = 0.5
 
 
 def is_moved(correction_mm: float, correction_se_mm: float) -> bool:
-    """Whether undoing offsets moves a surface; the error is NaN, and it stays, if it is an expert's or not seen."""
+    """Whether offset correction moves a surface; if expert or undetected, its error is NaN and it does not move."""
     return abs(correction_mm) > correction_se_mm
 
 
@@ -31,26 +31,26 @@ class LabelRow:
         case: the case's name.
         label: name of the class.
         score: 0..1, low if the label is suspect.
-        kind: the most important thing that is wrong.
+        kind: kind of the most important error.
         dice_to_prediction: Dice to the prediction.
-        flagged_voxels: that confident learning doubts.
+        flagged_voxels: number of voxels that confident learning flags.
         expected_dice: Dice that the model expects of the label.
-        best_dice: Dice that it expects of the best outline; much below 1 where it is not sure of itself.
+        best_dice: Dice that it expects of the best outline; much below 1 where it is uncertain.
         distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
         offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
         offset_se_mm: its standard error.
         correction_mm: shrinkage estimate of the boundary shift, outward positive, that would correct the bias of its
-            annotator and its own offset, both as far as they are certain; NaN for expert labels and where nothing is
+            annotator and its own offset, each shrunk by its uncertainty; NaN for expert labels and where nothing is
             drawn.
-        correction_se_mm: standard deviation of that.
+        correction_se_mm: standard deviation of the correction.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
         proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
-        proposal_score: how much the label needs mending times the Dice expected of the proposal, 0..1, high if it
+        proposal_score: how much the label needs correction times the Dice expected of the proposal, 0..1, high if it
             should be followed; NaN without one.
-        changed_voxels: by the proposal.
+        changed_voxels: number of voxels that the proposal changes.
         quality: expert or noisy.
-        annotator: who drew it; "" if not told.
-        fold: whose model judged it; 0 if that of a given run.
+        annotator: who drew it; "" if unknown.
+        fold: fold whose model judged it; 0 for the model of a given run.
         in_training_set: whether that model was trained on this very label, which makes the score too good.
         corrected: rounds of ``segmend correct`` that changed it before.
     """

@@ -1,12 +1,12 @@
-r"""Expected errors turned into scores that compare cases and classes.
+r"""Scores, comparable between cases and classes, from expected errors.
 
-How many times the expected error of a label is that of the best outline (``Expectation.excess``, a logarithm) already
-allows for what is hard in this very scan. Within a class, let M be its median over the cases and S its robust spread
+The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
+accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
 (1.4826 times the median absolute deviation, at least 0.1). A label with excess x has the score
 
     1 / (1 + \exp((x - M) / S - 3)):
 
-0.5 where it is three robust standard deviations above what is usual for this class and data set, towards 0 beyond.
+0.5 where x is three robust standard deviations above the median of the class in this data set, towards 0 beyond.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 from segmend.audit.expectation import Expectation
 
 _SLACK = 0.05
-"""Slack relative to the usual volume: so much of an object is called tiny."""
+"""Smoothing term relative to the median volume: this fraction of an object counts as small."""
 _LEAST_SPREAD = 0.1
 """Expected errors that differ by a tenth do not count as different."""
 
 
 @dataclass(frozen=True, slots=True)
 class CohortStatistics:
-    """What is usual for a class in a data set.
+    """Reference statistics of a class in a data set.
 
     Attributes:
         slack: volume in voxels that is small for an object of this class.
         excess: median over the cases.
         spread: its robust standard deviation over the cases.
         best_dice: median over the cases of the Dice that the model expects of its best outlines.
-        tolerance: how far apart in mm given and predicted surfaces usually are, at least a voxel; what lies within
-            it is no error.
+        tolerance: usual distance in mm between given and predicted surfaces, at least a voxel; differences within it
+            are not errors.
     """
 
     slack: float
@@ -46,7 +46,7 @@ class CohortStatistics:
 
     @classmethod
     def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> CohortStatistics:
-        """What is usual among some cases.
+        """Compute the statistics of some cases.
 
         Args:
             expectations: of their labels.

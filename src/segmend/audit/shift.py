@@ -1,4 +1,4 @@
-"""A label whose surfaces are moved back by what was measured of them."""
+"""Shift of the surfaces of a label by measured offsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segmend.functional.offsets.surfaces import with_moved_surfaces
 
 
 def undone(label: NDArray[np.uint8], offsets: Mapping[int, float], spacing: Sequence[float]) -> NDArray[np.uint8]:
-    """The label with the surfaces of some classes moved; the others stay, but where moved ones meet them.
+    """Move the surfaces of some classes of a label; the others stay, except where moved ones meet them.
 
     Args:
         label: ``[*spatial]`` class indices; ``IGNORE`` stays.

@@ -1,4 +1,4 @@
-"""What was found, written as tables."""
+"""Tables of the findings."""
 
 from __future__ import annotations
 

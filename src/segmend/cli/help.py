@@ -28,7 +28,7 @@ _VALUES = {
     "Any": "VALUE",
 }
 _CHOSEN = {"Method": ("METHOD", "methods"), "Network": ("NETWORK", "networks"), "Recipe": ("RECIPE", "noise")}
-"""Types of which one is chosen by name: what stands for the name, and the package that has them."""
+"""Types whose classes are chosen by name: the placeholder for the name, and the package of the classes."""
 
 
 @dataclass(frozen=True)

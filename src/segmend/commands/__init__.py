@@ -1,1 +1,1 @@
-"""The commands: plain typed functions, which are the Python API and the command line alike."""
+"""The commands: plain typed functions, which serve as both the Python API and the command line."""

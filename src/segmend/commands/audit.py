@@ -71,25 +71,25 @@ def audit(
     cases: Path | None = None,
     cache: Path | None = None,
 ) -> pd.DataFrame:
-    """Finds wrong labels: ranks all training labels, says what is wrong where, and proposes better ones.
+    """Find annotation errors: rank all training labels, show what is wrong where, and propose corrections.
 
-    Every label is judged by a model that has not seen it: the cases are dealt to folds, and each fold is
-    predicted by a model that is trained on all others. Expert labels are trusted: they are trained on in
-    every fold, and judged for completeness only (column 'seen'). No label needs to be expert.
+    Every label is judged by a model that was not trained on it: the cases are assigned to folds, and each fold is
+    predicted by a model that is trained on all others. Expert labels are used for training in every fold, and judged
+    for completeness only (column 'in_training_set'). No label needs to be expert.
 
-    Writes into the folder ``out`` the tables audit.csv (a row a case and label), regions.csv,
+    Writes into the folder ``out`` the tables audit.csv (one row per case and label), regions.csv,
     annotators.csv, checks.csv and audit.json, and label files in the folders 'proposals' and 'issues' that
     open over the scan. docs/audit.md explains them. Called again with the same arguments, an interrupted
-    audit continues. The data folder is not changed. Validation and test labels are not judged: mending them
-    by a model would flatter that model.
+    audit continues. The data folder is not changed. Validation and test labels are not judged: correcting them
+    with a model would bias its evaluation.
 
     Args:
         data: the data folder.
         out: the folder to write.
         run: a run folder to take the probabilities from instead of training folds, or "[RUN1, RUN2]" to average
             those of several. Labels that it was trained on look better than they are.
-        probabilities: a folder of probabilities to judge by instead, made by models that have not seen the labels: of
-            'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
+        probabilities: a folder of probabilities to judge by instead, from models that were not trained on the labels:
+            of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         folds: number of models to train, 2 or more; at most one for each case.
         method: the method by name; this and all that follows is as in 'segmend train'.
         network: the network by name.
@@ -101,7 +101,7 @@ def audit(
         expert: samples with expert labels in a batch.
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch; the cases of the fold are among them.
-        mixed: samples in a batch that are drawn alike from all labelled cases.
+        mixed: samples in a batch that are drawn uniformly from all labelled cases.
         foreground: fraction of labelled samples that are centred on a labelled object.
         augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
             class, or if asked for.
@@ -245,7 +245,7 @@ def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
 
 def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
     suspect = int((table["score"] < SUSPECT).sum())
-    lines = [f"{suspect} of {len(table)} labels stand out (score below {SUSPECT}); the first in rank:"]
+    lines = [f"{suspect} of {len(table)} labels flagged (score below {SUSPECT}); most suspect first:"]
     lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
-    for line in [*lines, *place.read_summary()["remarks"], f"Look at them: {place.root / 'report.html'}"]:
+    for line in [*lines, *place.read_summary()["remarks"], f"Review them in {place.root / 'report.html'}"]:
         say(line)

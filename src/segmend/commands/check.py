@@ -15,10 +15,10 @@ from segmend.data.check import Survey, survey_folder
 
 
 def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[InputError]:
-    """Opens every file of a data folder and lists all problems, then all remarks, then what the folder holds.
+    """Open every file of a data folder and list all problems, then all remarks, then the contents of the folder.
 
-    Problems keep the folder from being used, label files that no case uses among them. Remarks are legal but worth a
-    look: empty labels, odd spacings, the same image twice. Nothing is written.
+    Problems prevent the folder from being used; label files that no case uses are among them. Remarks are legal but
+    worth a look: empty labels, odd spacings, the same image twice. Nothing is written.
 
     Args:
         data: the data folder.

@@ -14,7 +14,7 @@ from segmend.engine.run import Run
 
 
 def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
-    """Prints BibTeX entries of methods and networks, or of those that a run used.
+    """Print BibTeX entries of methods and networks, or of those that a run used.
 
     The data set that a run was trained on is for you to add.
 

@@ -48,12 +48,12 @@ def correct(
     change_expert: bool = False,
     cases: Path | None = None,
 ) -> pd.DataFrame:
-    """Writes a copy of a data folder in which the proposals of an audit are followed.
+    """Apply the proposals of an audit to a copy of a data folder.
 
-    Followed are the proposals that a person has accepted (``decisions``), or else those that are sure
-    enough. A label keeps its header; only its voxels change. Images are hard links where the file system allows
-    it, labels are copies, and the given folder is not changed. ``corrections.csv`` in the copy says what
-    was changed where and why, and keeps what earlier rounds changed. The copy is a data folder like any
+    The proposals applied are those that a person has accepted (``decisions``), or else those with a high enough
+    score. A label keeps its header; only its voxels change. Images are hard links where the file system allows
+    it, labels are copies, and the given folder is not changed. ``corrections.csv`` in the copy lists what
+    was changed where and why, and keeps the changes of earlier rounds. The copy is a data folder like any
     other: train on it, or audit it again.
 
     Args:
@@ -65,8 +65,8 @@ def correct(
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
         offsets: also shift the surfaces of all other noisy labels by 'correction_mm' of audit.csv, where that is more
-            than its own uncertainty: for folders in which most labels were drawn too wide or too tight, so that none of
-            them stands out. Labels that were rejected stay.
+            than its own uncertainty: for folders in which most labels are over- or under-segmented, so that none of
+            them is flagged. Labels that were rejected stay.
         change_expert: also change expert labels, which are left alone otherwise.
         cases: a table to use instead of cases.csv, as in the audit.
 

@@ -43,15 +43,15 @@ def corrupt(
     seed: int = 0,
     cases: Path | None = None,
 ) -> pd.DataFrame:
-    """Copies a data folder and corrupts training labels in the copy.
+    """Copy a data folder and corrupt training labels in the copy.
 
     Validation, test and expert cases keep their labels, also those that ``cases.csv`` marks as expert
     already. All other labelled training cases become noisy. The noise of a case depends on its name and
     the seed, not on which other cases there are.
 
-    Images are hard links where the file system allows it, labels are copies. Beside them the copy holds
+    Images are hard links where the file system allows it, labels are copies. In addition, the copy holds
     ``cases.csv`` of all cases, the true labels of corrupted cases in ``labelsTr_clean``,
-    ``corruption.csv`` with a row a corrupted case and label (``case, label, operation, parameters,
+    ``corruption.csv`` with one row per corrupted case and label (``case, label, operation, parameters,
     strength, dice, emptied``), and in ``dataset.json`` how the noise was made.
 
     Args:
@@ -62,8 +62,8 @@ def corrupt(
             file of their names, one a line.
         dice: mean Dice of corrupted to true labels, over cases and labels, that the strength of the recipe
             is fitted to (within 0.005).
-        share: share of the noisy cases to corrupt, chosen at random; the others keep their labels.
-        seed: of all chance, 0 or more.
+        share: fraction of the noisy cases to corrupt, chosen at random; the others keep their labels.
+        seed: decides every random choice, 0 or more.
         cases: a table to use instead of ``data/cases.csv``.
 
     Returns:
@@ -115,7 +115,7 @@ class _Noise:
     seed: int
 
     def choose(self, noisy: Sequence[Case], share: float) -> list[Case]:
-        """A share of the cases, by lot; a larger share holds the cases of a smaller one."""
+        """Choose a fraction of the cases at random; a larger fraction includes the cases of a smaller one."""
         lots = {case.name: self._chances(case)[0].random() for case in noisy}
         chosen = sorted(lots, key=lambda name: lots[name])[: round(share * len(noisy))]
         if not chosen:

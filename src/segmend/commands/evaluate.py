@@ -49,7 +49,7 @@ def evaluate(
     labels: list[int] | None = None,
     against: Path | None = None,
 ) -> pd.DataFrame:
-    """Scores predictions by overlap and surface distance, case by case and label by label.
+    """Score predictions by overlap and surface distance, case by case and label by label.
 
     Writes ``FILE.csv`` with a row a case and label, ``FILE.json`` with means and counts, and
     ``FILE_boxplot.png``, and prints the means. Where a dataset.json lies next to the folder of references, labels
@@ -189,7 +189,7 @@ def _read_classes(references: Path) -> _Classes:
         if type(value) is int and name and name not in values and value not in values.values():
             values[name] = value
     ignore = values.pop("ignore", None)
-    # A name such as 3 for the value 1 could not be told from the value 3.
+    # A name such as 3 for the value 1 could not be distinguished from the value 3.
     names = {value: name for name, value in values.items() if value and (not _is_value(name) or int(name) == value)}
     unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
     if unread:
@@ -249,7 +249,7 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
             raise InputError(
                 against,
                 f"was made with unit {theirs[0]} and tolerance {theirs[1]}, but now they are {unit} and {tolerance}",
-                "evaluate both alike",
+                "evaluate both with the same settings",
             )
         changed = sorted(case for case, digest in _digests(pairs).items() if references.get(case, digest) != digest)
         if changed:

@@ -26,10 +26,10 @@ from segmend.engine.run import Run
 def export_labels(
     *, run: Path, out: Path, revision: int | None = None, layer: str | None = None, cache: Path | None = None
 ) -> list[Path]:
-    """Writes the labels that a run has rewritten, as files that lie over the scans.
+    """Write the labels refined by a run, as files on the grids of the scans.
 
     Every label has the grid and header of its scan and the values of the data folder. Where a run changed
-    nothing, and beyond the part of the scan that it looked at, the file holds what the given one holds.
+    nothing, and outside the part of the scan that it used, the file is equal to the given one.
 
     Args:
         run: a run folder, of a method that rewrites labels.
@@ -45,7 +45,7 @@ def export_labels(
         InputError: the run rewrites no labels, there is no such revision or layer, or the data have changed.
 
     Example:
-        segmend export-labels --run RUN --out MENDED
+        segmend export-labels --run RUN --out REFINED
     """
     source = Run(run)
     cls = source.method_class

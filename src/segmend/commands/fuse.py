@@ -37,8 +37,8 @@ class Row:
         label: name of the class.
         rater: who drew it.
         dice_to_fused: Dice to the fused label.
-        sensitivity: share of the object, as STAPLE estimates it, that the rater drew.
-        specificity: share of the background near all drawings that the rater left free.
+        sensitivity: fraction of the object, as STAPLE estimates it, that the rater labelled as object.
+        specificity: fraction of the background near all drawings that the rater labelled as background.
     """
 
     case: str
@@ -58,7 +58,7 @@ def fuse(
     soft: bool = False,
     cases: Path | None = None,
 ) -> pd.DataFrame:
-    """Makes one label of those that several raters drew, in a copy of the data folder.
+    """Fuse the labels of several raters into one, in a copy of the data folder.
 
     The raters are labelsTr and every labelsTr_NAME. The copy has the fused labels in labelsTr, on the grid
     of the scan; in the folder 'disagreement' a map a case, the share of raters who say something else than the

@@ -19,7 +19,7 @@ from segmend.networks import all_networks
 
 
 def methods(*, name: str | None = None, json: bool = False) -> list[dict[str, Any]]:
-    """Lists the methods, or explains one.
+    """List the methods, or explain one.
 
     Args:
         name: the method to explain; also given without --name, right behind the command.
@@ -82,7 +82,7 @@ def _print_table(descriptions: list[dict[str, Any]]) -> None:
     for row in descriptions:
         known = ", ".join(row["known"]) or "nothing"
         table.add_row(row["name"], row["kind"], known, row["cost"], row["summary"])
-    # Elsewhere than on a terminal nobody says how wide lines may be.
+    # Without a terminal the width of lines is unknown.
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
     Console(width=None if told else 160).print(table)
 

@@ -44,7 +44,7 @@ def predict(
     precision: Precision = "auto",
     batch: int | None = None,
 ) -> list[Path]:
-    """Segments all scans of a folder with a trained run.
+    """Segment all scans of a folder with a trained run.
 
     Every label is written over its scan: same grid, same header, values as in the training data. If the command is
     stopped, what it has predicted stays, with a file 'unfinished.txt', and the same command continues. A scan that
@@ -58,7 +58,7 @@ def predict(
         probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; where
             two of these would be the same, underscores of the longer class name become %5F.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
-        overlap: share of a window that the next one covers.
+        overlap: fraction of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
         weighting: gaussian trusts the middle of a window more; uniform is that of the papers.
         flips: average over flips along all axes; slower, often a little better.

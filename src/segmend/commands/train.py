@@ -63,17 +63,17 @@ def train(
     cases: Path | None = None,
     cache: Path | None = None,
 ) -> Run:
-    """Trains a network by a method on a data folder.
+    """Train a network by a method on a data folder.
 
     The run folder holds the configuration, checkpoints, a log, curves and a summary; labels that the method
     rewrites lie in its folder 'labels', with labels.csv and labels.png. Called again with the same
-    arguments, a run that was interrupted continues from its last checkpoint, and ends as if nothing had
-    happened; a folder that holds a run of other arguments, or on data that have changed since, is refused.
+    arguments, an interrupted run continues from its last checkpoint and gives the same result as an uninterrupted
+    run; a folder that holds a run of other arguments, or on data that have changed since, is refused.
 
     Args:
         data: the data folder.
         method: the method by name; its own arguments follow as --method.ARGUMENT. By default Supervised if all labels
-            are expert ones, and OffsetCorrection otherwise: docs/decisions/014-default-method.md tells why.
+            are expert ones, and OffsetCorrection otherwise: docs/decisions/014-default-method.md explains why.
         out: the run folder to write.
         network: the network by name; its own arguments follow as --network.ARGUMENT.
         iterations: optimiser steps.
@@ -87,7 +87,7 @@ def train(
             (of the default method, those that there are labels for).
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch.
-        mixed: samples in a batch that are drawn alike from all labelled cases.
+        mixed: samples in a batch that are drawn uniformly from all labelled cases.
         foreground: fraction of labelled samples that are centred on a labelled object.
         augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
             class, or if asked for.

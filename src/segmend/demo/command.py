@@ -1,4 +1,4 @@
-"""Tells the whole story on made-up scans."""
+"""End-to-end demo on synthetic data."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def demo(
     expert_cases: int = 4,
     test_cases: int = 10,
 ) -> pd.DataFrame:
-    """Shows on made-up scans what noisy labels do to a training, and what a method for them mends.
+    """Show on synthetic scans how noisy labels affect a training, and how much a noise-robust method recovers.
 
-    Draws phantoms, spoils most of their training labels, trains the same network by ``Supervised``, which
-    believes every label, and by ``PLIL``, which does not, and compares both on clean test scans. All of
-    it is told in ``report.html``; ``results.csv`` and ``summary.json`` hold the numbers. Takes some
-    minutes on a laptop, and about 100 MB. An interrupted demo goes on where it stopped.
+    Generates phantoms, corrupts most of their training labels, trains the same network by ``Supervised``, which
+    treats every label as correct, and by ``PLIL``, which does not, and compares both on clean test scans.
+    ``report.html`` describes the results; ``results.csv`` and ``summary.json`` hold the numbers. Takes some
+    minutes on a laptop, and about 100 MB. An interrupted demo continues where it stopped.
 
     Args:
         out: the folder to write.
@@ -204,5 +204,5 @@ def _tell(folder: DemoFolder, settings: Mapping[str, int], lines: list[str]) -> 
     for method, table in tables.items():
         shown.add_row(method, *result_row(table))
     Console().print(shown)
-    say(f"The whole story: {report}")
+    say(f"Report: {report}")
     return results

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no files beside it."""
+"""A report as one self-contained HTML file: no network access, no other files."""
 
 from __future__ import annotations
 

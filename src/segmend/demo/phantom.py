@@ -1,7 +1,7 @@
-"""Made-up scans to try things on: a trunk with one organ to find, and much that looks like it.
+"""Synthetic phantoms: a trunk with one organ to segment, and structures that look similar.
 
-No threshold finds the organ: vessels and nodes have exactly its intensity, a bias field changes it from
-place to place, and fat is brighter. What tells it apart is what surrounds it, its size and its shape.
+No threshold segments the organ: vessels and nodes have exactly its intensity, a bias field changes it from
+place to place, and fat is brighter. Only its surroundings, size and shape distinguish it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page that tells what ``segmend demo`` did, and the pictures in it."""
+"""The report of ``segmend demo``, and the pictures in it."""
 
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ def write_story(folder: DemoFolder, settings: Mapping[str, object], commands: Se
     figures += [(f"{better} of {len(tables[last])}", f"test scans on which {last} is better")]
     page = Page(
         title="Segmend demo",
-        lead=f"Most labels of these made-up scans were spoilt on purpose. {first} believes them all; {last} finds out "
-        "for itself which voxels of a noisy label to believe. Network, data, batch size and steps are the same.",
+        lead=f"Most labels of these synthetic scans were corrupted on purpose. {first} treats all of them as correct; "
+        f"{last} estimates which voxels of a noisy label are reliable. Network, data, batch size and steps are the "
+        "same.",
         figures=figures,
         sections=[
             _what_was_done(settings, commands),

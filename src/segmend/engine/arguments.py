@@ -40,7 +40,7 @@ def report_unlabelled(cases: Sequence[Case]) -> None:
 
 
 def dimensions_of(cases: Sequence[Case]) -> int:
-    """Those of all scans alike, by their headers.
+    """Return the number of dimensions common to all scans, by their headers.
 
     Raises:
         InputError: some have two, some three.

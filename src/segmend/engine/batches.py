@@ -29,8 +29,8 @@ class CropBatches(Dataset[Batch]):
         plan: which of them make up each batch.
         patch: sides of a crop; one fewer than the cases' sides for 2D crops of volumes, taken across the last axis.
         augmentation: random geometry and intensity.
-        foreground: share of the labelled samples whose crop is centred, as far as the scan allows, on a
-            foreground voxel of the label; the others lie anywhere with equal chance.
+        foreground: fraction of the labelled samples whose crop is centred, where the scan allows it, on a
+            foreground voxel of the label; the positions of the others are uniformly distributed.
         rank: number of this process.
         processes: how many processes share the batches.
         labels: of methods that rewrite labels; batches then carry every layer as the step sees it.
@@ -74,7 +74,7 @@ class CropBatches(Dataset[Batch]):
         return revision
 
     def _weights(self, revision: int) -> list[float] | None:
-        """How often each case is drawn, compared with the others; None if all are drawn alike."""
+        """Sampling weight of each case; None if all are sampled uniformly."""
         told = self.labels.sampling_weights(revision) if self.labels else {}
         return [told.get(case.case.name, 1.0) for case in self.cases] if told else None
 

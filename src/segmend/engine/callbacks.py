@@ -193,7 +193,7 @@ class Checkpoints(Callback):
                 with stopping.interruptible():
                     score += self.validate(learner)
             except stopping.Stopped:
-                score -= math.inf  # tells the other processes, which wait for it
+                score -= math.inf  # signals it to the other processes, which wait for it
             else:
                 self.logbook.add(trainer, {"val_dice": float(score)})
         score = trainer.strategy.broadcast(score)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from segmend.core.figures import legend_name, save_picture
 
 _SMOOTHED_SHARE = 0.05
-"""Share of the rows that the thick line averages over."""
+"""Fraction of the rows that the thick line averages over."""
 
 
 def draw_curves(log: Path, path: Path, title: str) -> None:

@@ -14,11 +14,11 @@ from segmend.networks import Network
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What the evidence so far says is best for some labels (``docs/decisions/014-default-method.md``).
+    """The best method for some labels by the evidence so far (``docs/decisions/014-default-method.md``).
 
     Attributes:
         method: the method, with its own defaults and batches.
-        reason: in words, for the user.
+        reason: reason for the choice, for the user.
     """
 
     method: type[Method]
@@ -28,7 +28,7 @@ class Recommendation:
 EXPERT_ONLY = Recommendation(Supervised, "all labels are expert ones")
 NOISY_ONLY = Recommendation(
     OffsetCorrection,
-    "no label is known to be right (a few marked 'expert' in cases.csv would tell how far to believe it)",
+    "there are no expert labels (a few marked 'expert' in cases.csv would show how reliable its estimates are)",
 )
 BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are noisy")
 
@@ -45,7 +45,7 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
     """A method around its network.
 
     Args:
-        method: as the user has chosen it; None takes the recommended one, and tells so.
+        method: as the user has chosen it; None takes the recommended one, and prints which one it is.
         cases: the training cases.
         network: to be trained.
 

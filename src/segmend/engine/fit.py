@@ -53,7 +53,7 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True)
 class Training:
-    """What is learned from.
+    """Data and settings of a training.
 
     Attributes:
         cases: prepared training cases.
@@ -61,8 +61,8 @@ class Training:
         plan: composition of every batch.
         task: channels, classes, patch and preprocessing.
         augmentation: random changes of the samples.
-        foreground: share of labelled samples centred on an object.
-        optimisation: how weights are moved.
+        foreground: fraction of labelled samples centred on an object.
+        optimisation: optimiser settings.
         iterations: optimiser steps.
         seed: decides every random choice.
         checkpoint_every: steps between checkpoints.

@@ -43,7 +43,9 @@ class Hardware:
                 raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
         present = torch.cuda.device_count()
         if present and isinstance(self.devices, int) and self.devices > present:
-            raise InputError("--devices", f"is {self.devices}, but there are {present}", "give at most so many")
+            raise InputError(
+                "--devices", f"is {self.devices}, but there are {present}", "give at most as many as there are"
+            )
 
     @property
     def processes_on_a_node(self) -> int:

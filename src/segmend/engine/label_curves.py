@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from segmend.core.figures import save_picture
 
 GOOD = 0.9
-"""Given labels with this Dice to the truth or more need no mending; they should at least not get worse."""
+"""Given labels with this Dice to the truth or more need no correction; they should at least not get worse."""
 
 
 def draw_label_curves(table: Path, path: Path, title: str) -> None:

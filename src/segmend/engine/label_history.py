@@ -1,4 +1,4 @@
-"""How far the labels of a run have moved: from the given ones, and towards the truth where that is known."""
+"""Change of the labels of a run: from the given ones, and towards the true ones where these are known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabelHistory:
     ``changed`` (voxels that differ from the revision before), ``changed_from_given``, and the mean Dice over
     the foreground classes, ``dice_to_given`` and ``dice_to_truth``, empty where there is nothing to compare with.
 
-    Methods that move surfaces leave ``offsets.csv`` beside it.
+    Methods that move surfaces write ``offsets.csv`` next to it.
 
     Args:
         path: the CSV file.
@@ -66,7 +66,7 @@ class LabelHistory:
                 pd.DataFrame(offsets).to_csv(file, index=False)
 
     def _offsets(self, revision: int) -> Iterator[dict[str, Any]]:
-        """Rows of ``offsets.csv``: what the method says, and what the truth says where it is known."""
+        """Rows of ``offsets.csv``: the offsets of the method, and the true ones where they are known."""
         record = self.labels.record(revision)
         by_name = {case.case.name: case for case in self.cases}
         for row in record.offsets:

@@ -24,7 +24,7 @@ from segmend.methods import Method, Step
 
 
 def label_store(path: Path, method: Method, cases: Sequence[PreparedCase], iterations: int) -> LabelStore:
-    """The labels of a run of so many iterations, with the steps at which the method rewrites them."""
+    """The labels of a run of this many iterations, with the steps at which the method rewrites them."""
     steps = [step for step in range(iterations) if method.revises(Step(step, iterations))]
     return LabelStore(path, method.layers, {case.case.name: case.given for case in cases}, steps)
 
@@ -54,7 +54,7 @@ class RevisableCase:
 
     @property
     def quality(self) -> Quality:
-        """How far its given label can be trusted."""
+        """The quality of its given label."""
         return self.prepared.case.quality
 
     @property
@@ -102,7 +102,7 @@ class Relabelling(Callback):
         checkpoints: of the run.
         cases: all training cases.
         segmenter: with the method that is trained.
-        seed: decides all chance in rewriting, together with the step.
+        seed: decides, together with the step, every random choice in rewriting.
         history: writes down what was changed.
     """
 

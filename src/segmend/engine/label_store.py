@@ -26,10 +26,10 @@ class Record:
 
     Attributes:
         method: that made it.
-        step: the first one that sees it.
+        step: the first one that uses it.
         changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
-        offsets: how far surfaces were moved and why, a row for each case and class, of methods that move surfaces.
-        sampling_weights: by case, how often it comes into batches, of methods that tell it.
+        offsets: shifts of surfaces and their reasons, a row for each case and class, of methods that move surfaces.
+        sampling_weights: sampling weights by case, of methods that set them.
     """
 
     method: str
@@ -136,7 +136,7 @@ class LabelStore:
         return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
 
     def sampling_weights(self, revision: int) -> Mapping[str, float]:
-        """By case, how often it comes into batches as of a revision, >= 0; 1 where nothing is told.
+        """Return the sampling weights by case as of a revision, >= 0; 1 for cases without one.
 
         Raises:
             InputError: the revision is not there, or damaged.
@@ -156,7 +156,7 @@ class LabelStore:
             method: that makes it.
             labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
             offsets: rows for the record; may be filled while the labels are asked for.
-            sampling_weights: by case, for the record; likewise.
+            sampling_weights: by case, for the record; may also be filled while the labels are asked for.
 
         Raises:
             InputError: the disk is full or cannot be written to.

@@ -66,7 +66,7 @@ class Optimisation:
         return AdamW(parameters, lr=rate, weight_decay=self.weight_decay)
 
     def factor(self, progress: float) -> float:
-        """What the learning rate is multiplied by when this share of the run is done."""
+        """Factor of the learning rate when this fraction of the run is done."""
         if self.schedule == "poly":
             return float(max(1 - progress, 0) ** 0.9)
         return 0.1 ** min(int(3 * progress), 2) if self.schedule == "step" else 1.0
@@ -121,7 +121,7 @@ class Learner(LightningModule):
         return torch.stack([term.float() for term in terms.values()]).sum()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Stops before weights are spoilt by a loss that is not a number."""
+        """Stop before a loss that is not finite corrupts the weights."""
         broken = [name for name, term in self.last_terms.items() if not torch.isfinite(term)]
         if broken:
             raise InputError(

@@ -1,4 +1,4 @@
-"""How far the surfaces of labels were moved, as a picture."""
+"""Figure of the distances by which the surfaces of labels were moved."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Segmenter:
     Attributes:
         method: a trained method, on its device.
         task: what it was trained for.
-        overlap: share of a window that the next one covers; ``stride`` overrules it.
+        overlap: fraction of a window that the next one covers; ``stride`` overrules it.
         stride: voxels from window to window along each prepared axis (the papers use 18 18 4).
         weighting: of the voxels of a window.
         flips: average over flips along all axes.

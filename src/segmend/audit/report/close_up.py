@@ -1,4 +1,4 @@
-"""The surroundings of a place in a scan with some masks, packed so small that a page can hold hundreds of them."""
+"""Crops of a scan with some masks, compressed so that a page can hold hundreds of them."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class CloseUp:
 
     Attributes:
         image: slices along z, from left to right and from top to bottom, as base64 of a WebP file.
-        masks: likewise as base64 of a PNG file; the first mask counts 16, the next 32 and so on.
+        masks: slices in the same order, as base64 of a PNG file; the first mask counts 16, the next 32 and so on.
         columns: slices in a row.
         shape: voxels along x, y and z.
         spacing: mm from voxel to voxel along x, y and z.
         planar: it is a 2D image.
-        at: voxel to look at first; across each axis, the slice that holds most of the place.
+        at: voxel to show first; across each axis, the slice that holds most of the place.
         range: intensities that the image shows as 0 and 255.
         window: intensities to show as black and white to begin with.
         to_file: ``[3, 4]``, voxel index to voxel index in the file.
@@ -178,7 +178,7 @@ def _to_scene(sides: Sequence[Side]) -> NDArray[np.float64]:
 
 
 def _side_by_side(array: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """Slices of ``[x, y, z]`` in rows of so many, as a picture ``[height, width]``."""
+    """Arrange the slices of ``[x, y, z]`` in rows of ``columns``, as a picture ``[height, width]``."""
     x, y, slices = (*array.shape, 1)[:3]
     rows = -(-slices // columns)
     filled = np.zeros((rows * columns, y, x), np.uint8)

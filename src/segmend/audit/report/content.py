@@ -1,4 +1,4 @@
-"""The tables of an audit as its page tells them."""
+"""Content of the page of an audit, from its tables."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) -> dict[str, Any]:
-    """All that the page says, but for what is seen in pictures.
+    """Return all content of the page except the pictures.
 
     Args:
         place: the audit.
@@ -84,7 +84,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
 
 
 def _row(row: Row) -> dict[str, Any]:
-    """What the script needs of a row."""
+    """Values of a row that the script needs."""
     undo, undo_error = _known(row["correction_mm"]) or 0.0, _known(row["correction_se_mm"]) or 0.0
     return {
         "rank": int(row["rank"]),

@@ -1,4 +1,4 @@
-"""How much of a scan to show around a place, and how sharp, with a given number of voxels."""
+"""Field of view and resolution of a close-up with a given number of voxels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def field_of_view(
 def _grown(
     place: Sequence[slice], margin: float, shape: Sequence[int], spacing: Sequence[float]
 ) -> list[tuple[int, int]]:
-    """First voxel and one past the last of a box with so many mm around a place, as far as the scan reaches."""
+    """First voxel and one past the last of a box with a margin in mm around a place, clipped to the scan."""
     voxels = [math.ceil(margin / mm) for mm in spacing]
     return [
         (max(side.start - more, 0), min(side.stop + more, length))
@@ -87,7 +87,7 @@ def _grown(
 
 
 def _sides(box: Sequence[tuple[int, int]], spacing: Sequence[float], apart: float) -> tuple[Side, ...]:
-    """The sides of a box with voxels so many mm apart, or as close as they are."""
+    """The sides of a box with voxels at this distance in mm, or at their own spacing if that is larger."""
     return tuple(
         Side(start, stop - start, max(1, math.floor((stop - start) * min(1.0, mm / apart))))
         for (start, stop), mm in zip(box, spacing, strict=True)

@@ -1,4 +1,4 @@
-// The list of labels beside the viewer: which to show, and what people think of it.
+// The list of labels next to the viewer: which to show, and what users decide about each.
 
 const KINDS = {
   ok: "ok", missing: "piece missing", extra: "piece too much", under_segmented: "drawn too tight",
@@ -179,7 +179,7 @@ class Page {
 
   tellFacts(row) {
     const changes = {
-      shift: "moves the whole boundary", regions: `changes ${row.changed} voxels`, none: "none: nothing to mend",
+      shift: "moves the whole boundary", regions: `changes ${row.changed} voxels`, none: "none: nothing to correct",
     };
     const facts = [
       ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice, 2)], ["flagged voxels", row.flagged],

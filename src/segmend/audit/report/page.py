@@ -1,7 +1,7 @@
-"""The page of an audit: one HTML file to look through suspect labels and decide what becomes of each.
+"""The page of an audit: one HTML file to review suspect labels and decide on each.
 
-How far a page of thousands of labels stays quick: all are rows of a table that shows a few at a time; only the most
-suspect have pictures, of at most ``close_up.BUDGET`` bytes each, which are unpacked when they are looked at.
+A page of thousands of labels stays fast: all are rows of a table that shows a few at a time; only the most suspect
+have pictures, of at most ``close_up.BUDGET`` bytes each, which are decoded when they are shown.
 """
 
 from __future__ import annotations
@@ -122,5 +122,5 @@ def _part(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy knows a script or style by."""
+    """Hash by which a content security policy identifies a script or style."""
     return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -65,7 +65,7 @@ function barLength(whole) {
   return [5, 2, 1].map((factor) => factor * power).find((length) => length <= whole / 4) ?? power;
 }
 
-/** Where the first of so many pixels lies: all in the middle, or the focus if there is no room for all. */
+/** Position of the first of a number of pixels: all in the middle, or the focus if there is no room for all. */
 function startOf(room, count, size, focus) {
   const free = room - count * size;
   return free >= 0 ? free / 2 : Math.min(0, Math.max(free, room / 2 - (focus + 0.5) * size));

@@ -1,4 +1,4 @@
-"""What the page of an audit shows of a label: its scan around the worst of it, with all outlines."""
+"""Close-up of a label on the page of an audit: the scan around its worst region, with all outlines."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from segmend.data.raters import read_drawing
 
 @dataclass(frozen=True, eq=False)
 class AuditedScan:
-    """A case of an audit with all that can be seen of it.
+    """A case of an audit with all that the page shows of it.
 
     Attributes:
         image: one channel, ``[*spatial]``.
         given: class indices of the label, of the same shape.
         proposal: of the proposed one.
-        issues: 1 where a voxel is doubted, from 2 on the numbers of the regions.
+        issues: 1 where a voxel is flagged, from 2 on the numbers of the regions.
         grid: of all of them.
     """
 
