@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 
 import pytest
@@ -21,11 +22,16 @@ def declare(tmp_path, monkeypatch):
     def declare(source: str, name: str = "of_the_user"):
         mark = tmp_path / "mark"
         (folder / f"{name}.py").write_text(LEAVES_A_MARK.format(mark=mark) + source)
+        importlib.invalidate_caches()  # which know folders by their time of change, in seconds on some systems
         return mark
 
+    def forget():
+        for name in [name for name in sys.modules if name.startswith(("of_the_user", "some_package"))]:
+            del sys.modules[name]
+
+    forget()  # what other tests have imported under these names
     yield declare
-    for name in [name for name in sys.modules if name.startswith(("of_the_user", "some_package"))]:
-        del sys.modules[name]
+    forget()
 
 
 @pytest.mark.parametrize(
