@@ -4,10 +4,24 @@
 ``expectation`` and ``scores`` measure how much the two differ, ``offset`` estimates how much a boundary is over- or
 under-segmented, ``regions`` and ``kinds`` describe what is wrong where, ``proposal`` proposes a better label.
 ``checks`` needs no model, ``annotators`` compares annotators. ``folder`` names the files of an audit.
+``find_label_issues`` audits labels in memory.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from segmend.core.callable_package import make_callable
 
+if TYPE_CHECKING:
+    from segmend.audit.arrays import find_label_issues as find_label_issues
+
 make_callable(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "find_label_issues":  # imported on first use, as it needs torch
+        from segmend.audit.arrays import find_label_issues
+
+        return find_label_issues
+    raise AttributeError(f"module 'segmend.audit' has no attribute '{name}'")

@@ -128,11 +128,11 @@ class Auditor:
         for axis, before, after in mirrored(label, examination.predicted):
             detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
             self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
-        self._comparison.add(audited.case, examination, grid, measured)
+        self._compare(audited.case, examination, grid, measured)
         return measured
 
     def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
-        voxel = float(np.median([min(read_grid(a.case.label).spacing) for a in self.cases if a.case.label is not None]))
+        voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
         usual = {}
         for index in range(1, len(self.names)):
             of_class = [
@@ -175,10 +175,7 @@ class Auditor:
             else propose(examination, regions, offsets, tolerances, grid.spacing)
         )
         case = audited.case
-        assert case.label is not None
-        ending = self.folder.file_ending
-        write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal.label), like=case.label)
-        write_label(self.out.issues(case.name, ending), issue_map(examination, regions), like=case.label)
+        self._store(case, proposal.label, issue_map(examination, regions))
         origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.in_training_set)
         rows = [
             label_row(
@@ -195,6 +192,20 @@ class Auditor:
             for index in usual
         ]
         return rows, region_rows(case.name, self.names, regions, grid)
+
+    def _compare(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
+        self._comparison.add(case, examination, grid, measured)
+
+    def _store(self, case: Case, proposal: NDArray[np.uint8], issues: NDArray[np.uint8]) -> None:
+        """Write the proposed label and the map of issues over the label."""
+        assert case.label is not None
+        ending = self.folder.file_ending
+        write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal), like=case.label)
+        write_label(self.out.issues(case.name, ending), issues, like=case.label)
+
+    def _grid(self, audited: AuditedCase) -> Grid:
+        assert audited.case.label is not None
+        return read_grid(audited.case.label)
 
     def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
         assert audited.case.label is not None

@@ -79,6 +79,12 @@ def encoded(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return codes
 
 
+def decoded(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The reverse of ``encoded``."""
+    probability: NDArray[np.float32] = _DECODED[codes]
+    return probability
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The probabilities of a case as stored; over the classes they sum to 1 within rounding.
@@ -106,8 +112,7 @@ class Evidence:
                 codes = file[str(index)]
                 if codes.dtype != np.uint8:
                     raise ValueError("no log-odds")
-                probability: NDArray[np.float32] = _DECODED[codes]
-                return probability
+                return decoded(codes)
         except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
 
