@@ -8,8 +8,7 @@ from torch.distributions import Beta
 
 
 def beta_shares(like: Tensor, alpha: float) -> Tensor:
-    """Draw a mixing coefficient for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for
-    large.
+    """Draw a coefficient for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for large.
 
     Args:
         like: ``[B, ...]``; determines number and device.

@@ -24,8 +24,7 @@ def sigmoid_ramp(progress: float, length: float = 1.0, stairs: int = 0) -> float
 
 
 def keep_fraction(progress: float, noise_rate: float, length: float, exponent: float = 1.0) -> float:
-    """1 - noise_rate min((progress / length)^exponent, 1): the fraction of labels that co-teaching trusts (Han et al.,
-    Eq. 3).
+    """1 - noise_rate min((progress / length)^exponent, 1): fraction of labels in co-teaching (Han et al., Eq. 3).
 
     Args:
         progress: share of the run that is done, 0..1.

@@ -28,8 +28,7 @@ def smallest(losses: Tensor, count: int) -> Tensor:
 
 
 def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:
-    """Select the voxels with the smallest losses among some of them; equal ones all or none, so that order has no
-    effect.
+    """Select the voxels with the smallest losses among some of them; equal ones all or none, whatever their order.
 
     Args:
         losses: any shape.

@@ -85,8 +85,7 @@ def best_offset(scores: Tensor, offsets: Tensor) -> Tensor:
 
 
 def jackknife_error(estimates: Tensor) -> float:
-    """Jackknife standard error of an estimate, from the estimates that each leave out one of K parts: ``[K]``, in their
-    unit.
+    """Jackknife standard error of an estimate, from those without one of K parts each: ``[K]``, in their unit.
 
     Errors of neighbouring voxels are correlated, so the curvature of a likelihood would be far too optimistic.
     """

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 @dataclass(frozen=True, slots=True)
 class TeacherBias:
-    """What estimates of things that are known to be 0 say of who made them.
+    """The bias and scatter of a source, from estimates of quantities that are known to be 0.
 
     Attributes:
         bias: what is estimated for 0, on average.
@@ -46,7 +46,7 @@ class Shrunk:
 def estimate_bias(
     estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0
 ) -> TeacherBias | None:
-    """What estimates of things that are known to be 0 say of who made them; None if there are none.
+    """Measure bias and scatter of a source from estimates of quantities that are known to be 0; None without any.
 
     Args:
         estimates: ``[N]``.
@@ -85,7 +85,7 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
         groups: ``[N]`` what belongs together.
-        zero: what is known of the source; its bias b is taken off, its scatter adds to the errors.
+        zero: what is known of the source; its bias b is subtracted, its scatter adds to the errors.
     """
     x, variance = np.asarray(estimates, dtype=float), _variance(errors, zero)
     names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
@@ -147,8 +147,7 @@ def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64
 
 
 def _not_zero(if_some: NDArray[np.float64], if_zero: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the probability that each is not 0, from its log-likelihoods; the fraction of these is the most probable
-    one.
+    """Compute the probability that each is not 0, from its log-likelihoods, at the most probable fraction of these.
 
     One more of either kind is assumed, so that neither can be ruled out.
     """
