@@ -21,7 +21,7 @@ def map_name(case: str, label: str) -> str:
 
 
 def check_map_names(where: object, cases: Collection[str], labels: Collection[str]) -> None:
-    """Makes sure that no two maps of some cases and classes share a file name, on any file system.
+    """Check that no two maps of some cases and classes share a file name, on any file system.
 
     Case 'p1' with class 'left_kidney' would have the file of case 'p1_left' with class 'kidney'.
 
