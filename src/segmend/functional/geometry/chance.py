@@ -8,7 +8,7 @@ from segmend.functional.geometry.warps import Compose, Flip, Rotation, Warp
 
 
 def random_turn(count: int, dimensions: int, degrees: float) -> Warp:
-    """Rotate each sample in the plane of its first two axes, then mirror it along the first one at random.
+    """Draw a warp that rotates each sample in the plane of its first two axes, then mirrors it along the first or not.
 
     Args:
         count: samples of the batch.

@@ -62,7 +62,7 @@ def estimate_bias(
 
 
 def default_bias(estimates: Sequence[float], scatter: float) -> TeacherBias:
-    """Assume a bias of the source of estimates, none of them known to be of a true 0.
+    """Return the assumed bias and scatter of a source, none of whose estimates is known to be of a true 0.
 
     As many true values are above 0 as below.
 

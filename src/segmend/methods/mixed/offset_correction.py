@@ -66,7 +66,7 @@ class OffsetCorrection(Method):
     The sides of a label with a wrong shape do not agree on one offset: its e is large. From the first revision on,
     noisy labels are sampled in proportion to their reliability, w = min(1, E^2 / e^2), where E^2 is the mean of expert
     labels, at the first evaluation. The odds of a noisy against an expert sample are (N / E)^w, by the mean reliability
-    and the numbers of labels: even if no label is reliable, and as in uniform sampling if all are.
+    and the numbers of labels: equal odds if no label is reliable, and those of uniform sampling if all are.
 
     Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number per case
     cannot copy the teacher's mistakes.
@@ -214,6 +214,6 @@ class OffsetCorrection(Method):
 
 
 def _spacing(case: LabelledCase) -> tuple[float, ...]:
-    """Return the distances of a case, along which annotators could have moved its surfaces."""
+    """Return the spacing of a case, with its slices out of reach of each other if it is drawn slice by slice."""
     # Who draws slice by slice moves outlines within slices: other slices are out of reach.
     return (*case.spacing[:-1], _FAR) if case.sliced else case.spacing
