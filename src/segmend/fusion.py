@@ -1,4 +1,4 @@
-"""Several drawings of one case made into one label. ``IGNORE`` in a drawing is no vote."""
+"""Fusion of several annotations of one case into one label. ``IGNORE`` in an annotation is not a vote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmend.core.masks import IGNORE, Mask, bounding_box
 
 Drawing = NDArray[np.uint8]
-"""Class indices ``[*spatial]`` by one rater, ``IGNORE`` where nothing is said."""
+"""Class indices ``[*spatial]`` by one rater, ``IGNORE`` where not annotated."""
 
 _MARGIN = 10
 """Voxels around all drawings over which STAPLE is computed; specificity counts the background within."""
@@ -20,12 +20,13 @@ _MARGIN = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Staple:
-    """What STAPLE makes of several masks (Warfield et al., IEEE TMI 2004).
+    """The STAPLE estimate from several masks (Warfield et al., IEEE TMI 2004).
 
     Attributes:
         probability: of the object, ``[*spatial]``.
-        sensitivity: of each rater: share of the object that is drawn. NaN where nobody drew anything.
-        specificity: of each rater: share of the background near all drawings that is left free. NaN likewise.
+        sensitivity: of each rater: fraction of the object that is drawn. NaN if nobody drew anything.
+        specificity: of each rater: fraction of the background near all drawings that is left free. NaN in the same
+            case.
     """
 
     probability: NDArray[np.float32]
@@ -34,7 +35,7 @@ class Staple:
 
 
 def votes(drawings: Sequence[Drawing], index: int) -> NDArray[np.float32]:
-    """Share of the raters ``[*spatial]`` that chose a class, of those who said anything; the soft mean of their labels.
+    """Fraction of the annotating raters ``[*spatial]`` that chose a class; the soft mean of their labels.
 
     Args:
         drawings: one of each rater.
@@ -47,12 +48,12 @@ def votes(drawings: Sequence[Drawing], index: int) -> NDArray[np.float32]:
 
 
 def majority(drawings: Sequence[Drawing], classes: int) -> Drawing:
-    """The class with most votes, the first of several, so background before all; ``IGNORE`` where nobody votes."""
+    """The class with most votes, the first in a tie, so background before all; ``IGNORE`` where nobody votes."""
     return _most(drawings, (votes(drawings, index) for index in range(classes)))
 
 
 def staple(masks: Sequence[Mask]) -> Staple:
-    """Estimates the object behind several masks and how well each rater drew it.
+    """Estimate the object behind several masks and the performance of each rater.
 
     Args:
         masks: ``[*spatial]``, one of each rater, at least two.
@@ -83,7 +84,7 @@ def staple_label(drawings: Sequence[Drawing], classes: int) -> Drawing:
 
 
 def disagreement(drawings: Sequence[Drawing], fused: Drawing) -> NDArray[np.float32]:
-    """Share of the raters ``[*spatial]`` who chose another class than the fused label, of those who said anything."""
+    """Fraction of the raters ``[*spatial]`` who chose another class than the fused label, among those who annotated."""
     speaking = sum((drawing != IGNORE).astype(np.float32) for drawing in drawings)
     others = sum(((drawing != IGNORE) & (drawing != fused)).astype(np.float32) for drawing in drawings)
     share: NDArray[np.float32] = others / np.maximum(speaking, 1)

@@ -32,9 +32,9 @@ class TestTable:
         methods()
         lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
         for name, words in {
-            "CoTeaching": ("noisy", "noise rate", "2 networks", "Two networks choose for each other"),
-            "PLIL": ("mixed", "expert labels", "K + 1 teacher passes", "Trains on those voxels"),
-            "Supervised": ("supervised", "nothing", "1 network", "as if it were right."),
+            "CoTeaching": ("noisy", "noise rate", "2 networks", "Two networks select training labels"),
+            "PLIL": ("mixed", "expert labels", "K + 1 teacher passes", "Trains on the voxels"),
+            "Supervised": ("supervised", "nothing", "1 network", "as if it were correct."),
         }.items():
             places = [lines[name].find(word) for word in words]
             assert -1 not in places
@@ -72,7 +72,7 @@ class TestPage:
         assert main(["methods", "CoTeaching"]) == 0
         printed = capsys.readouterr().out
         for words in (
-            "Readings and deviations",
+            "Implementation notes",
             "noise_rate=0.2",
             "A batch holds 4 labelled; must be known: noise rate.",
             "Cost: 2 networks.",

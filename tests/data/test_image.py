@@ -197,7 +197,7 @@ class TestRefusing:
     @pytest.mark.parametrize("ending", [".tif", ".tiff"])
     def test_a_stack_of_pictures(self, tmp_path, write_scan, ending):
         path = write_scan(tmp_path / f"scan{ending}", voxels(3))
-        with pytest.raises(InputError, match=r"is a stack of pictures, which tells no spacing\. Convert it"):
+        with pytest.raises(InputError, match=r"is a stack of pictures without a voxel spacing\. Convert it"):
             read_grid(path)
 
     def test_nifti_colours_and_complex_numbers(self, tmp_path):

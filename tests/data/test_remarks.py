@@ -76,9 +76,9 @@ class TestBetweenCases:
         grids = self.grids((1, 1, 5), (1, 1, 5), (1, 1, 9.9), (1, 1, 10.1), (0.4, 1, 5))
         assert said(odd_spacings(grids)) == [
             "3_0000.nii: has a spacing of 1 x 1 x 10.1 mm, but the median is 1 x 1 x 5 mm. "
-            "Make sure that the header tells the truth.",
+            "Check the voxel spacing in the header.",
             "4_0000.nii: has a spacing of 0.4 x 1 x 5 mm, but the median is 1 x 1 x 5 mm. "
-            "Make sure that the header tells the truth.",
+            "Check the voxel spacing in the header.",
         ]
 
     def test_what_was_assumed_of_headers_is_said_once(self):

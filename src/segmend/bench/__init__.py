@@ -1,4 +1,4 @@
-"""Paper tables: a plan becomes runs, and runs become a table with the published numbers beside the measured."""
+"""Paper tables: a plan becomes runs, and runs become a table of measured next to published numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the names in a plan to what they stand for."""
+"""Builds methods, networks and arguments from the names in a plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Args:
         given: as the plan has them.
-        where: what they belong to, for the error.
+        where: the part of the plan, for the error.
 
     Raises:
         InputError: there is no such network, or an argument of a part is not known.
@@ -61,7 +61,7 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
 
 
 def method_of(name: str, arguments: Mapping[str, Any]) -> Callable[[Network], Method]:
-    """What makes a method around a network."""
+    """Return a factory that makes a method from a network."""
     return partial(all_methods()[name], **arguments)
 
 
@@ -75,7 +75,7 @@ def whole_training(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def whole_audit(labels: Labels) -> dict[str, Any]:
-    """Likewise of ``audit``.
+    """The same for ``audit``.
 
     Raises:
         InputError: there is no such network or method.
@@ -86,7 +86,7 @@ def whole_audit(labels: Labels) -> dict[str, Any]:
 
 
 def whole_corruption(labels: Labels) -> dict[str, Any]:
-    """Likewise of ``corrupt``."""
+    """The same for ``corrupt``."""
     assert labels.corruption
     made = corruption_of(labels)["recipe"]
     arguments = resolved(corrupt, labels.corruption, _WITHOUT_EFFECT)
@@ -94,7 +94,7 @@ def whole_corruption(labels: Labels) -> dict[str, Any]:
 
 
 def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Likewise of another command."""
+    """The same for another command."""
     return resolved(command, given, _WITHOUT_EFFECT)
 
 
@@ -102,7 +102,7 @@ _WITHOUT_EFFECT = {
     *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
     *("checkpoint", "probabilities", "against", "batch", "precision", "devices", "nodes", "workers", "compile"),
 }
-"""Arguments of commands that say where something lies, what is written besides, or what is computed on."""
+"""Arguments of commands that only set paths, additional outputs or devices."""
 
 
 def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The state of a plan's runs as small files, to be carried through machines that are lent in short pieces.
+"""The state of a plan's runs as small files, to be carried between machines that are available for short periods.
 
 python -m segmend.bench.carry pack OUT STATE     runs of OUT -> pieces in STATE
 python -m segmend.bench.carry unpack STATE OUT   and back
@@ -25,7 +25,7 @@ _INDEX = "state.json"
 
 
 def pack(out: Path, state: Path, piece_bytes: int = PIECE_BYTES) -> list[Path]:
-    """Writes what runs need to be continued, and what finished ones leave, as pieces of one archive.
+    """Write what runs need to be continued, and the results of finished ones, as pieces of one archive.
 
     Of finished runs, checkpoints and predictions are left out: their scores stay.
 
@@ -48,7 +48,7 @@ def pack(out: Path, state: Path, piece_bytes: int = PIECE_BYTES) -> list[Path]:
 
 
 def unpack(state: Path, out: Path) -> None:
-    """Puts back what ``pack`` wrote. Files of the same name in ``out`` are replaced.
+    """Restore what ``pack`` wrote. Files of the same name in ``out`` are replaced.
 
     Raises:
         InputError: a piece is missing or damaged.

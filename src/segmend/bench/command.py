@@ -41,23 +41,21 @@ def bench(
     address: str | None = None,
     minutes: float = math.inf,
 ) -> Table:
-    """Makes a paper's table: trains every row with every seed, and sets the published numbers beside the measured.
+    """Reproduce a paper's table: train every row with every seed, and show measured next to published numbers.
 
-    Each run is a process of its own. Called again, finished runs are not repeated and interrupted ones
-    continue; a run that fails is shown with the end of its log and leaves the others alone. Results belong
-    to the fingerprint of the data, splits, noise, arguments, seed and protocol versions that made them; others are not
-    shown with them.
+    Each run is a separate process. Called again, finished runs are not repeated and interrupted ones continue; a run
+    that fails is shown with the end of its log and leaves the others alone. Results belong to the fingerprint of the
+    data, splits, noise, arguments, seed and protocol versions that made them; others are not shown with them.
 
-    Writes results.csv (a row a run, test case and class), table.md, table.csv and table.tex, table.png
-    (measured against published), a box plot for each state of the labels, and runs.json (what every run was
-    made of).
+    Writes results.csv (one row per run, test case and class), table.md, table.csv and table.tex, table.png (measured
+    against published), a box plot for each state of the labels, and runs.json (the specification of every run).
 
     Args:
         plan: the name of a plan that comes with Segmend (plil_table1_small, ...), or a YAML file.
         data: the data folder that the plan is about.
         out: the folder to write; also where the runs lie.
-        only: names of the rows to run; the table shows the others as far as they are there.
-        labels: names of the states of the labels to run, likewise.
+        only: names of the rows to run; the table shows the others if they are done.
+        labels: names of the states of the labels to run; the others are shown in the same way.
         known: folders with results.csv and runs.json of this command, from other machines or days: what they hold
             of runs of the same fingerprint is not run again.
         executor: processes on this machine, or a Ray cluster that shares the file system.

@@ -1,4 +1,4 @@
-"""Which commit of Segmend is running, for people who look into a result; no result is judged by it."""
+"""Which commit of Segmend is running, for people who inspect a result; no result depends on it."""
 
 from __future__ import annotations
 

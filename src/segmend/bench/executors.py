@@ -1,4 +1,4 @@
-"""Who runs the units: processes on this machine, or a Ray cluster."""
+"""Executors of the units: processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from segmend.core.errors import InputError
 from segmend.core.io import explain_os_errors
 
 Report = Callable[[dict[str, State]], None]
-"""Is told the state of every unit, by its folder's name, now and then."""
+"""Receives the state of every unit, by its folder's name, at intervals."""
 
 _BYTES_A_RUN = 4 * 2**30
-"""What a run on a CPU is taken to need: those of the left atrium at half resolution and width take 1.4 to 1.8 GiB."""
+"""Assumed memory of a run on a CPU: those of the left atrium at half resolution and width take 1.4 to 1.8 GiB."""
 
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 
 
 class Executor(ABC):
-    """Runs units that do not depend on each other; each in a process of its own, so that one may fail alone."""
+    """Runs units that do not depend on each other; each in its own process, so that one may fail alone."""
 
     @abstractmethod
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
@@ -69,7 +69,7 @@ class LocalExecutor(Executor):
 
     @stopping.listening()  # runs are sessions of their own, and would go on
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
-        """Starts the next unit whenever a place is free."""
+        """Start the next unit whenever a slot is free."""
         gpus = torch.cuda.device_count()
         states: dict[str, State] = {unit.folder.name: "done" if unit.done else "waiting" for unit in units}
         jobs = self.jobs or gpus or _sensible_jobs(list(states.values()).count("waiting"))
@@ -123,7 +123,7 @@ class RayExecutor(Executor):
     cores: int = 1
 
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
-        """Hands all units to the cluster, which starts them where there is room."""
+        """Submit all units to the cluster, which starts them where there is room."""
         try:
             import ray
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""Of which kind the values of a plan must be, found out before anything is run."""
+"""The types required of the values of a plan, checked before anything is run."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _ROW: Mapping[str, str] = {
 _DATA: Mapping[str, str] = {"name": _TEXT, "source": _TEXT, "train": "a whole number", "test": "a whole number"}
 _PUBLISHED: Mapping[str, str] = {"paper": _TEXT, "table": _TEXT, "metrics": _MAPPING}
 _BY_NAME = {"method", "network", "recipe", "arguments"}
-"""Arguments that a plan gives in its own way."""
+"""Arguments that a plan gives in its own form."""
 
 
 def check_kinds(document: Document) -> None:
-    """Makes sure that every part of a plan is of the kind that it must be.
+    """Check that every part of a plan has the required type.
 
     Raises:
         InputError: one is not.
@@ -58,13 +58,13 @@ def check_kinds(document: Document) -> None:
 
 
 def check_arguments(document: Document, place: Place, command: Callable[..., Any], names: Iterable[str]) -> None:
-    """Makes sure that arguments of a command are of the types that it takes.
+    """Check that arguments of a command have the types that it takes.
 
     Args:
         document: the plan.
         place: of the mapping that holds them.
         command: the command.
-        names: which of them to look at.
+        names: which of them to check.
 
     Raises:
         InputError: one is not.
@@ -116,7 +116,7 @@ def _fits(kind: Any, value: Any) -> bool:
     parser.add_argument("--value", type=kind)
     try:
         parsed = parser.parse_object({"value": value}, defaults=False, env=False)
-    except Exception:  # whatever a parser does not take
+    except Exception:  # values that the parser does not accept
         return False
     # What would have to be changed first, such as a number given as text, is not of the type.
     return bool(plain(parsed["value"]) == value)

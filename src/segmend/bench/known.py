@@ -16,7 +16,7 @@ from segmend.core.io import atomic_file
 from segmend.metrics.results import COLUMNS, TEXT, write_json
 
 RUNS, RESULTS = "runs.json", "results.csv"
-"""What ``segmend bench`` leaves of finished runs: what each was made of and its summary; its scores, case by case."""
+"""The outputs of ``segmend bench`` for finished runs: specification and summary of each; its scores per case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Known:
     Attributes:
         root: the folder that they come from.
         summaries: summary of each run by its fingerprint.
-        scores: of all runs, with a column ``fingerprint``; numbers stay the text that they are, to the last digit.
+        scores: of all runs, with a column ``fingerprint``; numbers are kept as text, to the last digit.
     """
 
     root: Path
@@ -35,7 +35,7 @@ class Known:
 
     @classmethod
     def read(cls, root: Path) -> Self:
-        """Reads ``runs.json`` and ``results.csv`` of ``segmend bench``.
+        """Read ``runs.json`` and ``results.csv`` of ``segmend bench``.
 
         Raises:
             InputError: the folder does not hold the two, or they do not belong together.
@@ -61,7 +61,7 @@ class Known:
         return cls(root, summaries, scores)
 
     def take_over(self, units: Iterable[Unit]) -> int:
-        """Makes done what was run here: the same data, noise, arguments, seed and versions, by the fingerprint.
+        """Mark units as done that were run elsewhere: same data, noise, arguments, seed and versions, by fingerprint.
 
         Returns:
             How many runs; those that are done already do not count.
@@ -77,7 +77,7 @@ class Known:
 
 
 def _check_scores(path: Path, scores: pd.DataFrame) -> None:
-    """Makes sure that scores are numbers or empty, each once: they become those of units here."""
+    """Check that scores are numbers or empty, without duplicates: they become those of units here."""
     for column in (column for column in COLUMNS if column not in TEXT):
         numbers = pd.to_numeric(scores[column].replace("", "nan"), errors="coerce")
         unusable = scores[numbers.isna() & (scores[column] != "") & (scores[column].str.lower() != "nan")]

@@ -1,4 +1,4 @@
-"""YAML files whose values remember where they stand, so that an error can name the line."""
+"""YAML files that record the position of their values, so that an error can name the line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Document:
 
     Attributes:
         content: plain mappings, lists and scalars.
-        places: where each value of a mapping stands, as ``FILE line N``.
+        places: position of each value of a mapping, as ``FILE line N``.
     """
 
     content: dict[str, Any]
@@ -28,7 +28,7 @@ class Document:
         """Reads a file.
 
         Raises:
-            InputError: it cannot be read, is no mapping, or a key stands twice in one mapping.
+            InputError: it cannot be read, is not a mapping, or a key occurs twice in one mapping.
         """
         content, places = read_yaml(path)
         if not isinstance(content, dict):
@@ -46,7 +46,7 @@ class Document:
         return self.places.get(place, "plan")
 
     def check_keys(self, place: Place, known: Mapping[str, Any] | set[str], what: str) -> None:
-        """Makes sure that the mapping at a place has known keys only.
+        """Check that the mapping at a place has known keys only.
 
         Raises:
             InputError: there is another one, or no mapping.

@@ -1,4 +1,4 @@
-"""How far the runs of a plan are."""
+"""Progress of the runs of a plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLOURS: dict[State, str] = {"waiting": "dim", "running": "cyan", "done": "gree
 
 
 class LiveTable:
-    """A table that is kept up to date on a terminal; a line for every change, and now and then, elsewhere.
+    """A table that is kept up to date on a terminal; elsewhere, a line for every change and at intervals.
 
     Args:
         units: all runs of the plan.
@@ -42,7 +42,7 @@ class LiveTable:
             self._live.stop()
 
     def show(self, states: Mapping[str, State]) -> None:
-        """Shows the state of every unit, given by the name of its folder."""
+        """Show the state of every unit, given by the name of its folder."""
         if self._live:
             self._live.update(self._table(states))
             return

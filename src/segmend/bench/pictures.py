@@ -20,7 +20,7 @@ _MEASURED, _PUBLISHED = "#0072B2", "0.55"
 
 
 def draw_table(path: Path, table: Table) -> None:
-    """Draws the first metric of every row: measured with its 95 % interval, published as an open ring.
+    """Draw the first metric of every row: measured with its 95 % interval, published as an open ring.
 
     Args:
         path: the picture to write.

@@ -1,4 +1,4 @@
-"""What a table is made of, as a short YAML file says it."""
+"""The specification of a table, read from a short YAML file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Labels:
         name: as the table shows it.
         cases: table of splits and qualities to use instead of the folder's own, or None.
         corruption: arguments of ``segmend corrupt`` with the recipe by name; None keeps the labels.
-        audit: arguments of ``segmend audit`` by which the labels are then mended; None leaves them.
+        audit: arguments of ``segmend audit`` by which the labels are then corrected; None leaves them unchanged.
         correct: arguments of ``segmend correct`` that follows.
         published: names of the settings in the published table that it stands for.
     """
@@ -93,7 +93,7 @@ class Plan:
         """Reads a plan by the name of one that comes with Segmend, or by its file.
 
         Raises:
-            InputError: there is none, or it says something that is not known.
+            InputError: there is none, or it holds an unknown entry.
         """
         path = _find(str(name))
         document = Document.read(path)

@@ -1,4 +1,4 @@
-"""Everything that the runs of a plan share, made and checked before the first of them starts."""
+"""Everything that the runs of a plan share, prepared and checked before the first of them starts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Preparation:
     out: Path
 
     def check(self) -> None:
-        """Makes sure that every run can be built and has the cases that it needs. Nothing is written.
+        """Check that every run can be built and has the cases that it needs. Nothing is written.
 
         Raises:
             InputError: the data folder lacks cases, or a row cannot be built.
@@ -124,7 +124,7 @@ class Preparation:
         }
 
     def _noise(self, labels: Labels) -> dict[str, Any] | None:
-        """What is done to the labels of the data folder."""
+        """The processing of the labels of the data folder."""
         corruption = whole_corruption(labels) if labels.corruption else None
         if labels.audit is None:
             return corruption
@@ -217,7 +217,7 @@ class Preparation:
 
 
 def _link_test_cases(folder: DataFolder, out: Path) -> None:
-    """Test scans and their labels, wherever they lie, as a folder that predict and evaluate take."""
+    """Test scans and their labels, wherever they are, as a folder for predict and evaluate."""
     with atomic_folder(out) as place:
         (place / "dataset.json").write_bytes(folder.description)
         for name in ("imagesTs", "labelsTs"):

@@ -1,8 +1,8 @@
-"""What a result is of: versions of the code that made it, declared where results change, and all of its arguments.
+"""The protocol of a result: versions of the code that made it, declared where results change, and all of its arguments.
 
-Nothing here looks at names of files, at the order of imports or at the text of Segmend's own code, so modules may be
-moved and rewritten as long as results stay the same. The golden tests (tests/golden) keep the versions honest: they
-compute a little of everything, and fail if a result changes while its version does not.
+Nothing here depends on names of files, on the order of imports or on the text of Segmend's own code, so modules may be
+moved and rewritten as long as results stay the same. The golden tests (tests/golden) verify the versions: they compute
+a little of everything, and fail if a result changes while its version does not.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ def _source_of(cls: type) -> str:
     except (OSError, TypeError) as error:
         raise InputError(
             f"class {cls.__name__}",
-            "has no source file, by which its results could be told from those of another state of it",
+            "has no source file that would identify the version behind its results",
             "put it into a file, or state its protocol_version",
         ) from error
     return digest_of(effective(source))
 
 
 def effective(source: str) -> str:
-    """What of a module's text has any effect: no comments, docstrings or empty lines."""
+    """The part of a module's text that has any effect: no comments, docstrings or empty lines."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

@@ -1,4 +1,4 @@
-"""The published numbers of the five papers that Segmend unites."""
+"""The published numbers of the five papers that Segmend implements."""
 
 from __future__ import annotations
 

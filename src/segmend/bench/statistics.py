@@ -1,4 +1,4 @@
-"""What a table says about its rows: means, spreads, intervals and tests."""
+"""Statistics of the rows of a table: means, spreads, intervals and tests."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def summarise(results: pd.DataFrame, metrics: Sequence[str], rows: Sequence[str]
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether small values of a metric are good: of distances, not of overlaps."""
+    """Whether small values of a metric are good: true for distances, not for overlaps."""
     return metric not in ("dice", "jaccard", "nsd")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for being several (Holm, Scand. J. Statist. 1979); NaN stays and does not count."""
+    """P values corrected for multiple tests (Holm, Scand. J. Statist. 1979); NaN stays and does not count."""
     values = np.asarray(p_values, dtype=float)
     order = [position for position in np.argsort(values) if not np.isnan(values[position])]
     corrected, largest = values.copy(), 0.0

@@ -24,7 +24,7 @@ NAMES = {"dice": "Dice %", "jaccard": "Jaccard %", "nsd": "NSD %", "hd95": "95HD
 PERCENT = ("dice", "jaccard", "nsd")
 """Metrics that are shown in per cent."""
 _ROWS_TO_RANK = 4
-"""Rows below which an order says nothing."""
+"""Number of rows below which an order is not meaningful."""
 _TEX = {letter: f"\\{letter}" for letter in "%&_#${}"}
 _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SIGNIFICANT = 0.05
@@ -33,15 +33,15 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Table:
-    """What was measured, beside what was published.
+    """Measured results, next to the published ones.
 
     Attributes:
         plan: the plan.
-        results: one row a run, test case and label.
-        summary: one row a state of the labels, table row and metric; see ``summarise``, with ``labels``,
-            ``published`` and ``published_sd`` beside.
+        results: one row per run, test case and label.
+        summary: one row per state of the labels, table row and metric; see ``summarise``, with the additional columns
+            ``labels``, ``published`` and ``published_sd``.
         states: state of every unit by row, labels and seed.
-        notes: lines to stand below the table.
+        notes: lines below the table.
     """
 
     plan: Plan
@@ -60,7 +60,7 @@ class Table:
         return cls(plan, results, summary, by_key, [*_notes(plan, done), *_agreement(plan, summary)])
 
     def write(self, out: Path) -> None:
-        """Writes results.csv, table.csv, table.md and table.tex."""
+        """Write results.csv, table.csv, table.md and table.tex."""
         for name, frame in ((RESULTS, self.results), ("table.csv", self.summary)):
             with atomic_file(out / name) as file:
                 frame.to_csv(file, index=False)
@@ -70,7 +70,7 @@ class Table:
             file.write_text(self.latex(), encoding="utf-8")
 
     def markdown(self) -> str:
-        """Measured mean (sd over cases) ± sd over seeds, published value behind."""
+        """Measured mean (sd over cases) ± sd over seeds, published value after it."""
         metrics = self.plan.metrics
         unit = self.plan.evaluate.get("unit", "mm")
         heads = [NAMES.get(metric, metric) + (f" ({unit})" if metric in DISTANCES else "") for metric in metrics]
@@ -89,7 +89,7 @@ class Table:
         return "\n".join([*lines, *[f"- {printable(note)}" for note in self.notes], ""])
 
     def latex(self) -> str:
-        """A tabular of the same numbers, measured and published in columns of their own."""
+        """A tabular of the same numbers, measured and published in separate columns."""
         heads = [f"{NAMES.get(metric, metric)}" for metric in self.plan.metrics]
         lines = [rf"\begin{{tabular}}{{l{'rr' * len(heads)}}}", r"\hline"]
         lines += [" & ".join(["", *[rf"\multicolumn{{2}}{{c}}{{{_tex(head)}}}" for head in heads]]) + r" \\"]
@@ -128,7 +128,7 @@ class Table:
         return [*cells, self._progress(labels, row)]
 
     def _marks(self, line: pd.Series[float]) -> str:
-        """What the tests say; the baseline need not have been run on every state of the labels."""
+        """Marks for the results of the tests; the baseline need not have been run on every state of the labels."""
         marks = "\\*" if line["p_second"] < SIGNIFICANT else ""
         if line["p_baseline"] < SIGNIFICANT:
             metric = str(line["metric"])
@@ -223,7 +223,7 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
 
 
 def _agreement(plan: Plan, summary: pd.DataFrame) -> list[str]:
-    """How far the order of the rows is the published one, by the first metric."""
+    """How closely the order of the rows agrees with the published one, by the first metric."""
     both = summary[summary["metric"] == plan.metrics[0]].dropna(subset=["mean", "published"])
     name = NAMES.get(plan.metrics[0], plan.metrics[0])
     notes = []
@@ -252,5 +252,5 @@ def _tex(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """A name that leaves the table as it is: a bar or a line break in it would make other cells."""
+    """Escape a name for the table: a bar or a line break in it would create other cells."""
     return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""One run of a table: train, predict, evaluate. What was finished is never done again."""
+"""One run of a table: train, predict, evaluate. Finished steps are never repeated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Unit:
         row: name of the row.
         labels: name of the state of the labels.
         seed: of the training.
-        folder: where everything of this run lies.
+        folder: folder of all files of this run.
         what: all that decides the result, as JSON can hold it, with the defaults of all arguments that are left out.
         where: paths of its inputs on this machine.
         given: those parts of it that a plan leaves defaults out of, as the plan has them.
@@ -77,7 +77,7 @@ class Unit:
         return cls(folder=folder, given=content.get("given", {}), **named)
 
     def write(self) -> None:
-        """Writes the description into the folder, for the process that is to run it."""
+        """Write the description into the folder, for the process that will run it."""
         content = {
             "row": self.row,
             "labels": self.labels,
@@ -91,12 +91,12 @@ class Unit:
 
     @property
     def log(self) -> Path:
-        """What the process of the unit printed."""
+        """The log of the unit's process."""
         return self.folder / "log.txt"
 
     @property
     def done(self) -> bool:
-        """Whether its result is there; one that cannot be read is not, and is made anew."""
+        """Whether its result exists; an unreadable one does not count, and is made again."""
         if not (self.folder / "result.json").is_file():
             return False
         try:
@@ -106,7 +106,7 @@ class Unit:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps that its log tells of."""
+        """Optimiser steps according to its log."""
         try:
             return int(pd.read_csv(self.folder / "run" / "log.csv", usecols=["step"])["step"].iloc[-1])
         except (OSError, ValueError, IndexError):
@@ -124,7 +124,7 @@ class Unit:
 
 
 def execute(unit: Unit) -> None:
-    """Trains, predicts and evaluates, each from where it was left.
+    """Train, predict and evaluate, each continued from where it stopped.
 
     Raises:
         InputError: from any of the three.
@@ -175,7 +175,7 @@ def slug(name: str) -> str:
 
 
 def main() -> int:
-    """Executes the unit whose folder is the only argument, unless another process is at it."""
+    """Execute the unit whose folder is the only argument, unless another process is working on it."""
     unit = Unit.load(Path(sys.argv[1]))
     try:
         with stopping.listening(), locked_folder(unit.folder):

@@ -1,1 +1,1 @@
-"""What every other package stands on: cases, masks, grids, configuration, errors, files and progress."""
+"""The basis of every other package: cases, masks, grids, configuration, errors, files and progress."""

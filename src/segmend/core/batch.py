@@ -1,4 +1,4 @@
-"""What one training step sees."""
+"""The input of one training step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Batch:
     Attributes:
         image: ``[B, channels, *spatial]`` float.
         label: ``[B, *spatial]`` int64 class indices, ``IGNORE`` where unknown: everywhere in unlabelled samples.
-        quality: how far each label can be trusted.
+        quality: how reliable each label is.
         cases: name of each sample's case.
-        layers: labels as rewritten so far, by layer, in the form of ``label``; for methods that rewrite labels.
+        layers: labels as revised so far, by layer, in the form of ``label``; for methods that revise labels.
     """
 
     image: Tensor
@@ -55,7 +55,7 @@ class Composition:
         expert: samples with expert labels.
         noisy: samples with labels of unknown or low quality.
         unlabelled: samples of cases without a label.
-        mixed: samples drawn alike from all labelled cases, expert or not.
+        mixed: samples drawn uniformly from all labelled cases, expert or not.
     """
 
     expert: int = 0

@@ -12,12 +12,12 @@ class CallablePackage(ModuleType):
     """A package that is a command as well."""
 
     def __call__(self, **arguments: Any) -> Any:
-        """Runs the command of this name."""
+        """Run the command of this name."""
         return importlib.import_module("segmend").command(self.__name__.rpartition(".")[2])(**arguments)
 
 
 def make_callable(package: str) -> None:
-    """Makes a package callable.
+    """Make a package callable.
 
     Args:
         package: its full name, that of the command at the end.

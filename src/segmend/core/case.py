@@ -1,4 +1,4 @@
-"""What a data set is made of: cases, their files, and how far each label can be trusted."""
+"""The parts of a data set: cases, their files, and the quality of each label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Quality(StrEnum):
-    """How far a label can be trusted."""
+    """How reliable a label is."""
 
     EXPERT = "expert"
     NOISY = "noisy"
@@ -32,9 +32,9 @@ class Case:
         images: one file per channel, in the order of ``channel_names``.
         label: the label file, or None.
         split: what the case may be used for.
-        quality: how far the label can be trusted; ``NONE`` exactly if there is no label to be shown.
-        domain: scanner, centre or the like; "" if not told.
-        annotator: who drew the label; "" if not told.
+        quality: how reliable the label is; ``NONE`` exactly if there is no visible label.
+        domain: scanner, centre or the like; "" if unknown.
+        annotator: who drew the label; "" if unknown.
     """
 
     name: str

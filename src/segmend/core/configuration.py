@@ -14,11 +14,11 @@ from segmend.core.errors import InputError, did_you_mean
 T = TypeVar("T", bound=Configured)
 
 _SHOWN = 300
-"""Letters of a message of a library that are shown."""
+"""Number of characters shown of a library's message."""
 
 
 def described(built: Configured, known: Mapping[str, type[Any]]) -> dict[str, Any]:
-    """Class and arguments of an object, as YAML and JSON can hold them.
+    """Describe class and arguments of an object, as YAML and JSON can hold them.
 
     Args:
         built: any configured object.
@@ -58,7 +58,7 @@ def rebuilt(
         raise
     except MemoryError as error:
         raise InputError(where or path, f"{path} needs more memory than there is", "make it smaller") from error
-    except Exception as error:  # constructors refuse what they cannot use by errors of many kinds
+    except Exception as error:  # constructors reject arguments with many kinds of errors
         problem = f"cannot be built ({_short(error)})"
         if where is not None:
             problem = f"{path} {problem}"
@@ -83,7 +83,7 @@ def name_and_arguments(description: object, kind: str, *, where: object = None) 
 
     Args:
         description: of any file.
-        kind: what is described, in a word.
+        kind: the kind of object, in a word.
         where: the file that it stands in, for the error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Objects that remember how they were built, so that a run can write down and rebuild them."""
+"""Objects that record how they were built, so that a run can save and rebuild them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 class Configured:
     """Records the constructor arguments of each instance in ``arguments``.
 
-    The constructor of a method, network or noise recipe is its whole configuration. Recording it
-    at the one place where it is known spares every class a second, hand-kept list that could rot.
+    The constructor of a method, network or noise recipe is its whole configuration. Recording it at the one place where
+    it is known avoids a second, hand-written list in every class that could become outdated.
 
     Attributes:
         arguments: the arguments of the outermost constructor call with the defaults filled in, as

@@ -1,4 +1,4 @@
-"""Bringing files to the disk, so that a power cut does not empty them."""
+"""Flushing files to the disk, so that a power cut does not empty them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 
 def flush(path: Path) -> None:
-    """Brings a file, or all in a folder, to the disk: after a power cut, a renamed file may be empty otherwise."""
+    """Flush a file, or all files in a folder, to the disk: after a power cut, a renamed file may be empty otherwise."""
     for folder, _, names in os.walk(path):
         for name in names:
             flush(Path(folder, name))
         flush_folder(Path(folder))
-    # What is linked is an image of the user, and on the disk already.
+    # Links point to images of the user, which are on the disk already.
     if path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1:
         _fsync(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
 
 
 def flush_folder(path: Path) -> None:
-    """Brings the names in a folder to the disk, where the system can."""
+    """Flush the names in a folder to the disk, where the system supports it."""
     if os.name == "posix":  # elsewhere, folders cannot be opened
         with suppress(OSError):
             _fsync(path, os.O_RDONLY)

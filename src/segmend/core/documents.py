@@ -1,4 +1,4 @@
-"""YAML files as plain values: whoever wrote them, reading them runs nothing and stays small."""
+"""YAML files as plain values: whoever wrote them, reading them runs no code and needs little memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from segmend.core.errors import InputError
 
 Place = tuple[str, ...]
-"""Keys that lead to a value."""
+"""Path of keys to a value."""
 
 _MOST_BYTES: Final = 2**20
 _MOST_VALUES: Final = 100_000
@@ -26,20 +26,20 @@ _FLOAT: Final = re.compile(
 
 
 class DamagedError(ValueError):
-    """A file or a part of it does not hold what it should; the message says what is wrong, without the file."""
+    """The content of a file or a part of it is invalid; the message says what is wrong, without the file."""
 
 
 def read_yaml(path: Path) -> tuple[Any, Mapping[Place, str]]:
-    """Reads a YAML file into mappings with text keys, lists, text, numbers, booleans and null.
+    """Read a YAML file into mappings with text keys, lists, text, numbers, booleans and null.
 
-    Tags that name Python objects are refused, and so are keys that stand twice, and files that are large, nested
-    deeply or blown up by aliases.
+    Tags that name Python objects are refused, and so are duplicate keys, and files that are large, nested deeply or
+    blown up by aliases.
 
     Args:
         path: the file.
 
     Returns:
-        Its content, and where each value of a mapping stands, as ``FILE line N``.
+        Its content, and the position of each value of a mapping, as ``FILE line N``.
 
     Raises:
         InputError: the file cannot be read, or is not such a file.
@@ -61,14 +61,14 @@ def read_yaml(path: Path) -> tuple[Any, Mapping[Place, str]]:
 
 
 def parse_yaml(text: str, where: object) -> tuple[Any, Mapping[Place, str]]:
-    """Reads YAML text as ``read_yaml`` reads a file.
+    """Read YAML text as ``read_yaml`` reads a file.
 
     Args:
         text: YAML.
         where: what to call it in error messages.
 
     Raises:
-        InputError: a key stands twice.
+        InputError: a key occurs twice.
         YAMLError: it is not YAML.
         DamagedError, RecursionError: it is nested too deeply or holds too many values.
     """
@@ -108,7 +108,7 @@ for _each in (_Loader, _Dumper):
 
 
 class _Reading:
-    """Turns the nodes of one YAML text into values, and notes where they stand."""
+    """Converts the nodes of one YAML text into values, and records their positions."""
 
     def __init__(self, loader: _Loader, where: object) -> None:
         self.places: dict[Place, str] = {}
@@ -154,12 +154,12 @@ class _Reading:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; true and false are none."""
+    """Whether a value is a finite number; true and false are not numbers."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is a whole number; true and false are none."""
+    """Whether a value is a whole number; true and false are not numbers."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

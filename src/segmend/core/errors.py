@@ -1,4 +1,4 @@
-"""The one kind of error that a user should ever read."""
+"""The only kind of error that a user should see."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _LISTED = 50
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with every letter that is not seen, such as ESC or a change of direction, as its escape code.
+    """The text with every invisible character, such as ESC or a change of direction, as its escape code.
 
-    Names come from files of others: written out raw they could clear a terminal, colour it or forge lines.
+    Names come from files of others: printed unescaped they could clear a terminal, colour it or forge lines.
 
     Args:
         text: anything.
-        keep: letters that stay as they are, such as line breaks.
+        keep: characters that are kept as they are, such as line breaks.
     """
     return "".join(
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")

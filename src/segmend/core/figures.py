@@ -1,4 +1,4 @@
-"""Pictures with names of others in them."""
+"""Pictures that contain names from other people's files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from segmend.core.io import atomic_file
 
 
 def save_picture(figure: Figure, path: Path, dpi: int) -> None:
-    """Writes a picture, whole or not at all. Its texts are shown letter by letter: ``$`` starts no formula.
+    """Write a picture, atomically. Its texts are shown literally: ``$`` does not start a formula.
 
     Args:
-        figure: what to write.
+        figure: the figure to write.
         path: the file; its ending chooses the format.
         dpi: dots per inch.
 

@@ -1,4 +1,4 @@
-"""Where voxels lie in the patient."""
+"""Positions of voxels in the patient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmend.core.errors import InputError
 
 PLACE_TOLERANCE = 0.1
-"""How far, in voxels, two files may lie apart and still count as on the same grid.
+"""Largest displacement, in voxels, of two files that still count as on the same grid.
 
 Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
 more than any of that and less than any misplacement that matters.
@@ -32,7 +32,7 @@ class Grid:
     Attributes:
         shape: voxels along x, y and, in 3D, z.
         affine: ``[4, 4]``, voxel index to RAS millimetres; a 2D image lies in the plane z = 0.
-        assumptions: what was assumed or converted to read the affine from the file's header, in words.
+        assumptions: what was assumed or converted to read the affine from the file's header, as text.
     """
 
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class Grid:
         return self.shape == other.shape and self.distance(other) <= PLACE_TOLERANCE * min(self.spacing)
 
     def distance(self, other: Grid) -> float:
-        """How far apart, in mm, the grids place the voxel on which they differ most; their shapes must agree."""
+        """Largest distance, in mm, between the positions of a voxel in both grids; their shapes must agree."""
         corners = np.array(list(itertools.product(*[(0, side) for side in self.shape])))
         difference = (self.affine - other.affine)[:3]
         apart = corners @ difference[:, : self.dimensions].T + difference[:, 3]
@@ -65,7 +65,7 @@ class Grid:
 def checked_grid(
     path: Path, shape: tuple[int, ...], affine: NDArray[np.float64], assumptions: tuple[str, ...] = ()
 ) -> Grid:
-    """The grid of a file, if its header makes sense.
+    """The grid of a file, if its header is valid.
 
     Raises:
         InputError: not two or three dimensions, or an affine that is not finite, singular or of impossible spacing.

@@ -1,4 +1,4 @@
-"""Templates of the HTML pages: everything that they are given is escaped."""
+"""Templates of the HTML pages: all their inputs are escaped."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Outputs that are there whole or not at all.
+"""Atomic outputs: complete or absent.
 
-An output is written under a hidden name beside its place and renamed when it is whole. The hidden name follows from
-that of the output, and a lock is held meanwhile. So the next command that writes there finds what a killed one has
-left, knows that nobody is at work on it, and removes it or takes it over.
+An output is written under a hidden name next to its final place and renamed when it is complete. The hidden name is
+derived from that of the output, and a lock is held meanwhile. So the next command that writes there finds what a killed
+one has left, knows that no process is working on it, and removes it or continues it.
 
     .segmend-unfinished.NAME        what becomes NAME
     .segmend-continued-DIGEST.NAME  the same, for folders that the next call of the same command takes over
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 WAIT_TIMEOUT_S = 24 * 3600.0
-"""Seconds that a process waits for what another one writes: as long as a training may take, say."""
+"""Seconds that a process waits for the output of another one: for example, the duration of a training."""
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_FOR_A_FILE = 30.0
@@ -62,7 +62,7 @@ _UNFINISHED = "unfinished.txt"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary sibling to write to, which becomes ``path`` when the block ends without an error.
+    """Provide a temporary sibling to write to, which becomes ``path`` when the block ends without an error.
 
     The sibling keeps the name's ending, since many writers choose the format by it.
 
@@ -105,7 +105,7 @@ def reserve_file(path: Path, write: Callable[[Path], object]) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary sibling folder to fill, which becomes ``path`` when the block ends without an error.
+    """Provide a temporary sibling folder to fill, which becomes ``path`` when the block ends without an error.
 
     Raises:
         InputError: ``path`` already holds something, the disk is full, nothing can be written under this name, or
@@ -119,8 +119,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = False) -> Iterator[Path]:
     """Like ``atomic_folder``, but what a stopped or killed process has left is taken over by the next call.
 
-    The folder that the block gets holds what earlier calls of the same identity have finished; whoever fills it
-    writes each file by ``atomic_file`` and leaves out those that are there. What was half written is gone. A call of
+    The folder that the block gets holds what earlier calls of the same identity have finished; whoever fills it writes
+    each file by ``atomic_file`` and leaves out those that are there. Partly written files are removed. A call of
     another identity starts anew, unless the folder was left in sight: then it is refused.
 
     If the block is stopped, what it has finished is left in sight, at ``path``, with a file that says that it is not
@@ -139,7 +139,7 @@ def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = 
 
 
 def check_continuable(path: Path, identity: object) -> None:
-    """Makes sure that ``continued_folder`` will find the folder free, or left unfinished by the same command.
+    """Check that ``continued_folder`` will find the folder free, or left unfinished by the same command.
 
     Raises:
         InputError: it is neither, or another process is at it.
@@ -154,7 +154,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def check_whole(folder: Path) -> None:
-    """Makes sure that a folder was not left by a command that was stopped in the middle.
+    """Check that a folder was not left by a command that was stopped in the middle.
 
     Raises:
         InputError: it was.
@@ -166,7 +166,7 @@ def check_whole(folder: Path) -> None:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Gives a folder of a name of its own, which is removed at the end; ``remove_leftovers`` removes a killed one's.
+    """Provide a folder with a unique name, removed at the end; ``remove_leftovers`` removes a killed process's.
 
     Raises:
         OSError: nothing can be written there.
@@ -200,7 +200,7 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 
 def refuse_if_written(folder: Path) -> None:
-    """Makes sure that no other process keeps a folder by ``locked_folder``.
+    """Check that no other process keeps a folder by ``locked_folder``.
 
     Raises:
         InputError: another one does.
@@ -210,7 +210,7 @@ def refuse_if_written(folder: Path) -> None:
 
 
 def require_empty(path: Path) -> None:
-    """Makes sure that an output folder does not exist yet or is empty, can be made, and is written by nobody else.
+    """Check that an output folder does not exist yet or is empty, can be made, and is not being written.
 
     What killed processes have left half-written does not count, and is removed, but for what ``continued_folder``
     takes over.
@@ -236,7 +236,7 @@ def require_empty(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Makes sure that an output file can be made, before the work that gives its content.
+    """Check that an output file can be made, before its content is computed.
 
     Raises:
         InputError: it cannot.
@@ -249,12 +249,12 @@ def check_writable(path: Path) -> None:
 
 
 def content(folder: Path) -> list[Path]:
-    """What lies in a folder but for our own locks and unfinished files; nothing if there is no folder."""
+    """The content of a folder except our own locks and unfinished files; nothing if there is no folder."""
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(HIDDEN)] if folder.is_dir() else []
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes have left half-written in a folder and those below it.
+    """Remove what killed processes have left partly written in a folder and those below it.
 
     What a living process is writing stays, as does what ``continued_folder`` takes over.
     """
@@ -273,7 +273,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def wait_for(path: Path, patience: float = WAIT_TIMEOUT_S) -> None:
-    """Returns when another process has written a file or folder.
+    """Wait until another process has written a file or folder.
 
     Raises:
         InputError: the process that started this one has ended, or it took too long.
@@ -318,7 +318,7 @@ def _filled(path: Path, kind: str, *, continued: bool, keep_after_errors: bool) 
 
 
 def _leave(temporary: Path, place: Path, kind: str) -> None:
-    """Leaves in sight what is there of a folder that the same command can continue."""
+    """Leave the finished part of a folder visible, so that the same command can continue it."""
     remove_leftovers(temporary)
     if not content(temporary):
         _remove(temporary)
@@ -345,7 +345,7 @@ def _continued(identity: object) -> str:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Makes a folder and those above it; afterwards, removes those that it made if nothing was put into them."""
+    """Make a folder and those above it; afterwards, remove those that it made if they are still empty."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
 
     def remove_empty() -> None:

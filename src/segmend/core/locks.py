@@ -1,4 +1,4 @@
-"""Locks that end with the process that holds them, however it ends."""
+"""Locks that are released with the process that holds them, however it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InUseError(InputError):
 
 @contextmanager
 def locked(file: Path, target: Path, patience: float = 1.0) -> Iterator[None]:
-    """Holds a lock while the block runs.
+    """Hold a lock while the block runs.
 
     The operating system keeps the lock, so a process that is killed loses it at once, and neither another process
     of the same number nor one in another container is taken for the owner. On a file system that has no locks at
@@ -72,7 +72,7 @@ def is_first_process() -> bool:
 
 
 def refuse_if_in_use(file: Path, target: Path) -> None:
-    """Makes sure that no other command holds a lock, and removes its file if a dead process has left it.
+    """Check that no other command holds a lock, and remove its file if a dead process has left it.
 
     Raises:
         InUseError: another process holds it.

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from segmend.core.errors import InputError
 
 IGNORE = 255
-"""Label value of a voxel about which nothing is known; it never contributes to a loss."""
+"""Label value of a voxel whose class is unknown; it never contributes to a loss."""
 
 Mask = NDArray[np.bool_]
 """One object: true inside, ``[*spatial]``."""
 
 
 def check_masks(prediction: Mask, reference: Mask) -> None:
-    """Makes sure that two masks can be compared voxel by voxel.
+    """Check that two masks can be compared voxel by voxel.
 
     Without it, NumPy would broadcast unequal shapes and read integer labels bit by bit, both silently.
 
@@ -38,7 +38,7 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
 
     Args:
         mask: ``[*spatial]``.
-        margin: voxels by which the box is enlarged on every side, as far as the array reaches.
+        margin: voxels by which the box is enlarged on every side, within the array.
     """
     filled = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
     own = slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, len(mask)))

@@ -1,4 +1,4 @@
-"""What the operating system says about files, in words that help."""
+"""Helpful messages for the operating system's errors about files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from segmend.core.errors import InputError
 
 HIDDEN = ".segmend-"
-"""How all names begin that stand for an output until it is whole."""
+"""Prefix of all names that an output has until it is complete."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -22,7 +22,7 @@ _WINDOWS_OPEN_ELSEWHERE = (32, 33)
 
 @contextmanager
 def explain_os_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Explains what the system says about writing inside the block.
+    """Explain the system's errors about writing inside the block.
 
     Errors of the block's own about the temporary are made to name the target.
 

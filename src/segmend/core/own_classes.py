@@ -1,4 +1,4 @@
-"""Classes of the user's own that a run names: found in source text before any of it is run."""
+"""User-defined classes named by a run: found in source text before any of it is run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST_SOURCE = 2**22
 
 
 def import_declared(path: str) -> None:
-    """Imports the module of a dotted path if its source declares a class of that name on a class of Segmend.
+    """Import the module of a dotted path if its source declares a class of that name, derived from one of Segmend.
 
     A run folder may come from somebody else. It can bring no code of its own, and names no module but those that
     are written for Segmend and were installed, or put on PYTHONPATH: of all others nothing is run. The current

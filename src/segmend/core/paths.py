@@ -1,4 +1,4 @@
-"""Files and folders that users give: nothing that is there counts as absent, and nothing else than a file as a file."""
+"""Files and folders given by users: no existing one counts as absent, and only a file counts as a file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def is_folder(path: Path) -> bool:
 
 
 def check_file(path: Path, remedy: str = "check the name and the folder") -> None:
-    """Makes sure that there is a file that can be read.
+    """Check that there is a file that can be read.
 
     Raises:
         InputError: there is none.
@@ -104,7 +104,7 @@ def read_bytes(path: Path, remedy: str = "check the name and the folder") -> byt
 
 
 def read_json(path: Path, remedy: str = "check the name and the folder") -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Args:
         path: the file.
@@ -146,7 +146,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _mode(path: Path) -> int | None:
-    """What a path leads to; None if nothing has this name."""
+    """The target of a path; None if nothing has this name."""
     try:
         link = path.lstat().st_mode
     except (OSError, ValueError) as error:

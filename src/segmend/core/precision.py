@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 Precision = Literal["auto", "32", "bf16"]
-"""bf16 computes convolutions in bfloat16 and all losses in float32; auto takes it where the hardware has it."""
+"""bf16 computes convolutions in bfloat16 and all losses in float32; auto uses it where the hardware supports it."""
 
 
 def resolved(precision: Precision, device: torch.device) -> Literal["32", "bf16"]:
@@ -32,8 +32,8 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def float32_small_convs_on_cpu(device: torch.device) -> AbstractContextManager[object]:
     """Inside it, convolutions with a kernel larger than the image compute in float32 on a CPU, whatever autocast says.
 
-    For these, the bfloat16 weight gradients of oneDNN (as of torch 2.13, on CPUs with AVX512-BF16) are wrong or
-    not written at all. They are the deepest layers of small patches, so this costs next to nothing.
+    For these, the bfloat16 weight gradients of oneDNN (as of torch 2.13, on CPUs with AVX512-BF16) are wrong or not
+    written at all. They are the deepest layers of small patches, so this costs almost nothing.
     """
     return _SmallImagesInFloat32() if device.type == "cpu" else nullcontext()
 

@@ -1,4 +1,4 @@
-"""Progress that suits where it is shown: a bar on a terminal, a line now and then anywhere else."""
+"""Progress display: a bar on a terminal, a line at intervals anywhere else."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class _Console(Console):
-    """Says what is going on; that nobody listens any more is no reason to end the work."""
+    """Reports progress; a closed output does not end the work."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints, with control characters of names as escapes."""
         super().print(*[printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects], **options)
 
     def on_broken_pipe(self) -> None:
-        """Goes silent."""
+        """Become silent."""
         self.quiet = True
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -40,12 +40,12 @@ console = _Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """Prints a line for people. Names in it are shown as they are: no markup, no control characters."""
+    """Print a line for human readers. Names in it are shown literally: no markup, no control characters."""
     console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
 
 
 class Reporter:
-    """Shows how far some long work has come; use it as a context manager.
+    """Shows the progress of a long task; use it as a context manager.
 
     Args:
         description: what is being done, in two or three words.
@@ -71,7 +71,7 @@ class Reporter:
             self._print_line()
 
     def advance(self, note: str = "") -> None:
-        """Counts one more finished item; ``note`` is shown behind it."""
+        """Count one more finished item; ``note`` is shown after it."""
         self.done, self.note = self.done + 1, printable(note)
         if self._bar:
             self._bar.update(self._task, completed=self.done, note=self.note)
@@ -85,12 +85,12 @@ class Reporter:
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
-    """Yields the items and shows how many are done.
+    """Yield the items and show how many are done.
 
     Args:
         items: anything to go through.
         description: what is being done, in two or three words.
-        total: number of items, where ``len(items)`` cannot tell.
+        total: number of items, if ``len(items)`` is not available.
         done: items that were finished before, and are counted too.
     """
     count = total if total is not None else len(items) + done if isinstance(items, Sized) else None

@@ -1,9 +1,9 @@
 """Signals that ask a process to stop: Ctrl+C, the time limit of a batch job, a terminal that is closed.
 
 Without more, a signal raises ``Stopped`` in the main thread, so that every ``finally`` runs. Where work would be lost,
-``deferred`` lets it reach a point from which it can be continued. A thread makes sure that a process which is deep
-in a library, where Python hears no signal, is ended within ``ANSWER_S`` too. A second signal ends the process wherever
-it is.
+``deferred`` lets it reach a point from which it can be continued. A thread makes sure that a process which is deep in a
+library, where Python receives no signal, is ended within ``ANSWER_S`` too. A second signal ends the process wherever it
+is.
 
 Nothing heavy is imported here: the first thing that ``segmend`` does is to listen.
 """
@@ -78,7 +78,7 @@ def promise(what: str | None) -> None:
 
 
 def promise_nothing() -> None:
-    """Takes back what was promised, at the beginning of a command."""
+    """Reset the stated outcome, at the beginning of a command."""
     global _outlook
     _outlook = _START_AGAIN
 
@@ -110,7 +110,7 @@ class _Listener:
         threading.Thread(target=self._watch, name="segmend-signals", daemon=True).start()
 
     def claim(self) -> None:
-        """Takes the signals, also back from a library that has put a handler of its own there."""
+        """Install the handlers, also replacing those of a library."""
         for number in self._before:
             signal.signal(number, self._handle)
 
@@ -144,7 +144,7 @@ class _Listener:
             raise Stopped(number)
 
     def _note(self, number: int) -> bool:
-        """Takes down a signal; gives whether it is a second request."""
+        """Record a signal; return whether it is a second request."""
         now = time.monotonic()
         if self.requested is None:
             self.requested, self._first_at = signal.Signals(number), now
@@ -244,7 +244,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def unhurried() -> Iterator[None]:
-    """Gives the end of a stopped process more time inside the block: as long as it takes."""
+    """Give a stopped process unlimited time to end inside the block."""
     if _listener is None:
         yield
         return
@@ -271,7 +271,7 @@ def check() -> None:
 
 
 def claim() -> None:
-    """Takes the signals back from a library that has put handlers of its own there."""
+    """Reinstall the handlers where a library has replaced them."""
     if _listener and threading.current_thread() is threading.main_thread():
         _listener.claim()
 

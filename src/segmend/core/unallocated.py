@@ -1,4 +1,4 @@
-"""Networks built without memory, to learn what they would take."""
+"""Networks built without memory, to determine their memory needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torc
 
 
 def build_unallocated(make: Callable[[], M]) -> M:
-    """Builds a module whose large tensors have a shape, but no values: it takes no memory and no random numbers.
+    """Build a module whose large tensors have a shape, but no values: it needs no memory and no random numbers.
 
     Small tables that constructors compute, such as relative positions, are computed.
 
@@ -32,7 +32,7 @@ def build_unallocated(make: Callable[[], M]) -> M:
 
 
 class _Unallocated(TorchFunctionMode):
-    """Makes factories of tensors give shapes alone, and adds up what they stand for."""
+    """Makes tensor factories return shapes alone, and adds up the memory they represent."""
 
     def __init__(self, free: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Values of arguments as people write them, read and described by the types of their parameters."""
+"""Values of arguments as users write them, parsed and described by the types of their parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 _BETWEEN_NUMBERS = re.compile(r"\s*[,;x\u00d7]\s*|\s+")
 _BETWEEN_NAMES = re.compile(r"\s*[,;]\s*|\s+")
 _PLAIN = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-"""Numbers that mean the same to every reader of YAML; others, such as 016, are rewritten."""
+"""Numbers that every YAML parser reads in the same way; others, such as 016, are rewritten."""
 _LARGEST = 2**63
 """Whole numbers below it fit what computes with them."""
 _SWITCH = {"true": "true", "yes": "true", "on": "true", "1": "true"} | dict.fromkeys(
@@ -218,7 +218,7 @@ def _tree(text: str) -> Any:
 
 
 def _names(kind: Any) -> list[str]:
-    """How alternatives of a type are called."""
+    """Names of the alternatives of a type."""
     if kind is NoneType:
         return []
     if get_origin(kind) is Literal:

@@ -17,9 +17,9 @@ from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Wa
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly training samples are varied; every sample of a batch gets its own draw.
+    """How strongly training samples are augmented; every sample of a batch is augmented independently.
 
-    The defaults suit organs of which several must be told apart by where they lie: small rotations, scaling and
+    The defaults suit several organs that must be distinguished by their position: small rotations, scaling and
     intensity changes, and no mirroring, which makes left and right the same to a network. Mirroring and quarter turns
     are used where there is a single foreground class, which they cannot confuse.
 
@@ -64,7 +64,7 @@ class Augmentation:
         )
 
     def draw(self, rng: np.random.Generator, count: int, shape: Sequence[int]) -> Warp:
-        """Decides on the geometry of a batch.
+        """Draw the geometric transform of a batch.
 
         Args:
             rng: the only source of chance.
@@ -88,7 +88,7 @@ class Augmentation:
         return Compose(tuple(warps))
 
     def apply(self, image: Tensor, label: Tensor, warp: Warp, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Warps a batch and varies its intensities.
+        """Warp a batch and vary its intensities.
 
         Args:
             image: ``[B, channels, *spatial]``, z-scored.

@@ -1,9 +1,9 @@
 """Prepared scans and labels as memory-mapped arrays, made once and shared by all runs.
 
-Every entry is a folder named by a digest of the file contents and settings that it was made from. It
-is filled under another name and then renamed, so it is whole whenever it is there: runs may share the
-cache, and a killed one leaves nothing behind that another could mistake for an entry. An entry that was
-damaged afterwards, by a failing disk or a clean-up, is made anew.
+Every entry is a folder named by a digest of the file contents and settings that it was made from. It is filled under
+another name and then renamed, so it is complete whenever it exists: runs may share the cache, and a killed one leaves
+nothing behind that another could mistake for an entry. An entry that was damaged afterwards, by a failing disk or a
+clean-up, is made again.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocess
 def true_labels(
     folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path
 ) -> dict[str, NDArray[np.uint8]]:
-    """The labels in ``labelsTr_clean`` by case, prepared like all others; to judge by, never to learn from.
+    """The labels in ``labelsTr_clean`` by case, prepared like all others; for evaluation, never for training.
 
     Raises:
         InputError: a file cannot be used, or the cache cannot be written to.
@@ -107,7 +107,7 @@ def true_labels(
 
 
 def data_digest(cases: Sequence[PreparedCase]) -> str:
-    """A digest of all that is learned from: names, qualities, images and labels."""
+    """A digest of all training data: names, qualities, images and labels."""
     return digest_of([(case.case.name, case.case.quality, case.digest) for case in cases])
 
 
@@ -122,7 +122,7 @@ def cached_json(cache: Path, key: str, make: Callable[[], dict[str, Any]]) -> di
 
 
 def digest_of(*parts: object) -> str:
-    """A digest of values that print alike if they are alike, and of the contents of files given by their path.
+    """A digest of values that print equally if they are equal, and of the contents of files given by their path.
 
     Raises:
         InputError: a file cannot be read.
@@ -205,7 +205,7 @@ def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
 
 
 def _put(new: Path, entry: Path, damaged: Path) -> None:
-    """Puts a new entry into its place, unless another run was faster: its entry is as good."""
+    """Put a new entry into its place, unless another run was faster: its entry is equivalent."""
     if not _is_whole(entry):
         entry.parent.mkdir(exist_ok=True)
         try:
@@ -233,7 +233,7 @@ def _mark(file: Path) -> list[int | str]:
 
 
 def _some_foreground(label: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Evenly spaced foreground voxels, the same number of every class as far as they go."""
+    """Evenly spaced foreground voxels, the same number of every class if there are enough."""
     classes = [value for value in np.unique(label) if value not in (0, IGNORE)]
     chosen = [np.empty(0, dtype=np.int64)]
     for value in classes:

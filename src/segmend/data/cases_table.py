@@ -1,4 +1,4 @@
-"""cases.csv: which case is in which split, how far its label can be trusted, and who drew it."""
+"""cases.csv: the split of each case, the quality of its label, and its annotator."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _describe(case: Case, row: Row, raters: Mapping[str, Mapping[str, Path]]) ->
 
 
 def _check_annotator(where: str, annotator: str, raters: Mapping[str, object]) -> None:
-    """Makes sure that an annotator can only name a folder directly below the data folder, and none of the truth."""
+    """Check that an annotator can only name a folder directly below the data folder, not that of the true labels."""
     check_folder_name(where, "annotator", annotator)
     if is_truth(annotator):
         problem = f"annotator is '{annotator}', but {RATER}{annotator} is for the true labels under synthetic noise"

@@ -1,6 +1,6 @@
-"""Reads cases and says what is wrong with them.
+"""Reads cases and reports what is wrong with them.
 
-Reading and checking are one here, so that no scan or label is ever used unchecked.
+Reading and checking are one step here, so that no scan or label is ever used unchecked.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Survey:
     Attributes:
         folder: the folder, or None if not even its dataset.json can be used.
         grids: grid of each case without problems.
-        problems: what must be solved.
-        remarks: what is legal but worth a look; told, never raised.
+        problems: errors that must be corrected.
+        remarks: valid but unusual properties; reported, never raised.
     """
 
     folder: DataFolder | None
@@ -75,7 +75,7 @@ class Survey:
 
 
 def load_case(case: Case, folder: DataFolder) -> LoadedCase:
-    """Reads and checks a case.
+    """Read and check a case.
 
     Raises:
         InputError: the first of ``problems_of_case``.
@@ -87,17 +87,17 @@ def load_case(case: Case, folder: DataFolder) -> LoadedCase:
 
 
 def problems_of_case(case: Case, folder: DataFolder) -> list[InputError]:
-    """Everything that is wrong with the files of a case. A label of quality ``none`` is not looked at."""
+    """Everything that is wrong with the files of a case. A label of quality ``none`` is not checked."""
     return _examine(case, folder)[1]
 
 
 def problems_of_folder(root: Path, cases: Path | None = None) -> list[InputError]:
-    """Everything that is wrong with a data folder: first its layout, then case by case."""
+    """Everything that is wrong with a data folder: first its layout, then each case."""
     return survey_folder(root, cases).problems
 
 
 def survey_folder(root: Path, cases: Path | None = None) -> Survey:
-    """Reads a whole data folder, every scan and label of it.
+    """Read a whole data folder, with every scan and label.
 
     Args:
         root: the data folder.
@@ -128,7 +128,7 @@ def survey_folder(root: Path, cases: Path | None = None) -> Survey:
 
 @dataclass(frozen=True)
 class _Visit:
-    """What is kept of a case once its arrays are let go."""
+    """What is kept of a case once its arrays are released."""
 
     problems: list[InputError]
     remarks: list[InputError] = field(default_factory=list)
@@ -192,9 +192,10 @@ def _open(
     problems: list[InputError],
     over: _File | None = None,
 ) -> list[_File]:
-    """The files that can be read and lie where they should; of the others, the problems.
+    """The files that can be read and have the right position; for the others, the problems.
 
-    What lies elsewhere than the first file, or than ``over``, is found out by its header, before its voxels are read.
+    A position other than that of the first file, or of ``over``, is detected from the header, before the voxels are
+    read.
     """
     files: list[_File] = []
     for path in paths:
@@ -253,7 +254,7 @@ def _wrong_intensities(scans: Sequence[_File]) -> Iterator[InputError]:
 
 
 def _to_indices(label: _File, folder: DataFolder, problems: list[InputError]) -> NDArray[np.uint8]:
-    """Class indices of a label; values that have none are a problem."""
+    """Class indices of a label; values without a class are a problem."""
     indices = np.empty(label.array.shape, dtype=np.uint8)
     unknown: Counter[int] = Counter()
     other = False  # known values but the background

@@ -1,4 +1,4 @@
-"""What a file is, whatever its name says, and why it cannot be read."""
+"""The real type of a file, whatever its name, and why it cannot be read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_BYTES = 1024
 GZIP, NIFTI, PNG, TIFF, NRRD, META = "gzip", "NIfTI", "PNG", "TIFF", "NRRD", "MetaImage"
 
 DEFLATE_RATIO = 1032
-"""Deflate, of gzip, zlib and PNG, never makes fewer bytes of so many."""
+"""Maximum compression ratio of deflate, as used by gzip, zlib and PNG."""
 
 _ROOM = 2**16
 _CHUNK = 2**20
@@ -55,7 +55,7 @@ _WEB = (b"<!doctype", b"<html", b"<?xml", b"<error", b"<head")
 
 
 def kind_of(first: bytes) -> str | None:
-    """What a file is by its first bytes; None if they say nothing."""
+    """The type of a file by its first bytes; None if it is not recognised."""
     for magic, kind in _MAGIC.items():
         if first.startswith(magic):
             return kind
@@ -69,7 +69,7 @@ def kind_of(first: bytes) -> str | None:
 
 
 def require_kind(path: Path, first: bytes, *allowed: str, named: str) -> str | None:
-    """Makes sure that a file is not recognised as something else than its name says.
+    """Check that a file is not recognised as another type than its name says.
 
     Args:
         path: the file.
@@ -101,7 +101,7 @@ def require_kind(path: Path, first: bytes, *allowed: str, named: str) -> str | N
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file to read, and explains what goes wrong inside the block.
+    """Open a file for reading, and explain errors inside the block.
 
     Raises:
         InputError: it does not exist, is no plain file, may not be read, or any error of a reader.
@@ -114,7 +114,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Explains all that goes wrong while a file is read; readers raise whatever they like on damaged bytes.
+    """Explain every error while a file is read; readers raise many kinds of errors on damaged bytes.
 
     Raises:
         InputError: instead of any other exception.
@@ -145,11 +145,11 @@ def contradicts(path: Path, detail: str) -> InputError:
 
 
 def require_possible(path: Path, claimed: int, held: int, ratio: int = DEFLATE_RATIO) -> None:
-    """Makes sure, before any memory is taken, that a compressed file can hold what its header claims.
+    """Check, before any memory is allocated, that a compressed file can hold what its header claims.
 
     Args:
         path: the file.
-        claimed: bytes that the header speaks of.
+        claimed: bytes according to the header.
         held: bytes of the compressed file.
         ratio: the largest that its compression allows.
 
@@ -161,7 +161,7 @@ def require_possible(path: Path, claimed: int, held: int, ratio: int = DEFLATE_R
 
 
 def require_room(path: Path, needed: int) -> None:
-    """Makes sure that there is memory for a file.
+    """Check that there is enough memory for a file.
 
     Raises:
         InputError: it needs more bytes than are free.
@@ -176,7 +176,7 @@ def require_room(path: Path, needed: int) -> None:
 
 
 def require_length(path: Path, claimed: int, held: int) -> None:
-    """Makes sure that a file holds exactly the bytes of voxels that its header describes.
+    """Check that a file holds exactly the bytes of voxels that its header describes.
 
     Raises:
         InputError: it holds fewer or more.
@@ -188,7 +188,7 @@ def require_length(path: Path, claimed: int, held: int) -> None:
 
 
 def require_deflated(path: Path, stream: IO[bytes], held: int, claimed: int, window: int = zlib.MAX_WBITS) -> None:
-    """Makes sure that deflated data are whole and of the claimed length, without keeping them.
+    """Check that deflated data are complete and of the claimed length, without keeping them.
 
     Args:
         path: the file, for messages.

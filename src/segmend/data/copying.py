@@ -1,4 +1,4 @@
-"""A second data folder beside a given one, for commands that change labels."""
+"""A copy of a data folder, for commands that change labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segmend.data.cases_table import COLUMNS
 
 
 def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
-    """Puts the images and labels of a data folder into another one.
+    """Put the images and labels of a data folder into another one.
 
     Images become hard links where the file system allows it, and must never be opened for writing. Labels
     are copied: people edit them, and an edit in place would reach the original through a link.
@@ -22,7 +22,7 @@ def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
     Args:
         data: the data folder.
         copy: an empty folder.
-        cases: those of the data folder, of which every file must arrive.
+        cases: those of the data folder; every file of them must be copied.
 
     Raises:
         InputError: a file of a case has gone since the folder was opened.
@@ -40,7 +40,7 @@ def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Writes ``cases.csv``."""
+    """Write ``cases.csv``."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

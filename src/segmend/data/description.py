@@ -43,7 +43,7 @@ class Description:
 
 
 def read_description(root: Path) -> Description:
-    """Reads the dataset.json of a data folder.
+    """Read the dataset.json of a data folder.
 
     Raises:
         InputError: there is none, or it cannot be used.

@@ -1,7 +1,7 @@
-"""Which files of a folder are the scans and labels of which case.
+"""Finds the scans and labels of each case in a folder.
 
-Every command that lists images or labels asks here: names are compared in one Unicode form, hidden files are left
-out, and what looks like a scan or label but cannot be one is named.
+Every command uses this module to list images or labels: names are compared in one Unicode form, hidden files are left
+out, and files that look like a scan or label but cannot be one are reported.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def rater_folders(root: Path) -> dict[str, Path]:
     """Folders of further raters by their names: each ``labelsTr_NAME`` but that of true labels under synthetic noise.
 
     Raises:
-        InputError: a folder cannot be listed, or the names of two cannot be told apart.
+        InputError: a folder cannot be listed, or the names of two cannot be distinguished.
     """
     raters: dict[str, Path] = {}
     first = {confusable(MAIN): MAIN}

@@ -1,4 +1,4 @@
-"""What the training scans have in common, and the preprocessing that follows from it."""
+"""Common properties of the training scans, and the preprocessing derived from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Fingerprint:
     Attributes:
         spacing: median spacing in mm along the right, anterior and superior axes (2D: x and y).
         shape: median sides along the same axes, in voxels.
-        content: median share of voxels that are not 0 in all channels.
+        content: median fraction of voxels that are not 0 in all channels.
         foreground: for each channel, 0.5 and 99.5 percentile, mean and standard deviation of the
             labelled foreground; of all voxels if nothing is labelled.
     """
@@ -61,7 +61,7 @@ class Fingerprint:
 
 
 def take_fingerprint(folder: DataFolder) -> Fingerprint:
-    """Reads every training case once.
+    """Read every training case once.
 
     Raises:
         InputError: there is no training case, or one cannot be used.
@@ -93,11 +93,11 @@ def choose_preprocessing(
     spacing: Sequence[float] | Literal["native", "auto"] = "auto",
     slices: bool = False,
 ) -> Preprocessing:
-    """Chooses one preprocessing for all scans of a data set.
+    """Choose one preprocessing for all scans of a data set.
 
-    CT channels (by name) are clipped to the window of the labelled foreground and scaled by its
-    statistics, since their numbers have a meaning; all others are z-scored scan by scan. Where most
-    scans are cut out of an empty background (skull-stripped, say), the background is left out of that.
+    CT channels (by name) are clipped to the window of the labelled foreground and scaled by its statistics, since their
+    numbers have a meaning; all others are z-scored per scan. Where most scans are cut out of an empty background
+    (skull-stripped, say), the background is left out of that.
 
     Args:
         fingerprint: of the training scans.
@@ -124,7 +124,7 @@ def choose_preprocessing(
 def check_spacing(
     wanted: Sequence[float] | Literal["native", "auto"], dimensions: int, *, slices: bool = False
 ) -> None:
-    """Makes sure that a wanted spacing suits the scans.
+    """Check that a requested spacing suits the scans.
 
     Args:
         wanted: as in ``choose_preprocessing``.

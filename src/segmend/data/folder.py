@@ -1,4 +1,4 @@
-"""The data folder: nnU-Net's layout plus one optional table that says how far each label can be trusted."""
+"""The data folder: nnU-Net's layout plus an optional table with the quality of each label."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class DataFolder:
 
 
 def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | None, list[InputError]]:
-    """Reads a data folder as far as it goes.
+    """Read as much of a data folder as possible.
 
     Returns:
         The folder (None if not even dataset.json can be used) and everything that is wrong with its
@@ -196,7 +196,7 @@ def _labels_of_raters(
 
 @contextmanager
 def _listing(problems: list[InputError]) -> Iterator[None]:
-    """Lists an error of the block among the problems, so that the next part is looked at too."""
+    """List an error of the block among the problems, so that the next part is checked too."""
     try:
         yield
     except InputError as error:

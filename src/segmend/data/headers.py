@@ -1,4 +1,4 @@
-"""What can be known of scans before their voxels are read: that they are whole, and lie over each other."""
+"""Checks of scans before their voxels are read: files are complete and on the same grid."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LISTED = 20
 
 
 def check_scan(files: Sequence[Path], dimensions: int) -> None:
-    """Makes sure that the files of a scan are whole, lie over each other and have the right number of axes.
+    """Check that the files of a scan are complete, on the same grid and have the right number of axes.
 
-    Of NIfTI files only the headers and lengths are looked at, all others are read.
+    For NIfTI files only the headers and lengths are checked; all others are read.
 
     Args:
         files: one for each channel.
@@ -36,7 +36,7 @@ def check_scan(files: Sequence[Path], dimensions: int) -> None:
 
 
 def check_grids(files: Sequence[Path], grids: Sequence[Grid], dimensions: int) -> None:
-    """Makes sure that the channels of a scan lie over each other and have the right number of axes.
+    """Check that the channels of a scan are on the same grid and have the right number of axes.
 
     Raises:
         InputError: they do not.
@@ -62,13 +62,13 @@ def collected(checks: Iterable[None]) -> Iterator[InputError]:
 
 
 def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str = "") -> None:
-    """Raises one error that names all problems; a single one as it is.
+    """Raise one error that names all problems; a single one as it is.
 
     Args:
         where: the folder.
         what: that has the problems, in the plural.
         problems: of single files; nothing is raised without any.
-        note: what else is to be known.
+        note: additional information.
 
     Raises:
         InputError: there are problems.
@@ -87,7 +87,7 @@ def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str 
 
 
 def _has_its_length(file: Path) -> bool:
-    """Whether a NIfTI file is as long as its header says; False if that cannot be known without reading it.
+    """Whether a NIfTI file is as long as its header says; False if that is unknown without reading it.
 
     The last four bytes of a gzip file tell how long its content is: those of one that was cut off do not.
     """

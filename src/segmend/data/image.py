@@ -38,12 +38,12 @@ __all__ = [
 
 NIFTI = (".nii.gz", ".nii")
 PICTURES = (".png", ".tif", ".tiff")
-"""Endings of 2D formats that say nothing of the place in the patient; their resolution is often that of a printer."""
+"""Endings of 2D formats without a position in the patient; their resolution is often that of a printer."""
 ENDINGS = (*NIFTI, ".mha", ".nrrd", *PICTURES)
 """File endings that are read and written."""
 
 _ROUNDING = 1e-3
-"""How far from a whole number a label value may lie: formats with a scale or 32-bit floats miss it by rounding."""
+"""Largest distance of a label value from a whole number: formats with a scale or 32-bit floats round it."""
 
 _LARGEST_EXACT = 2**53
 
@@ -69,7 +69,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], Grid]:
-    """Reads intensities.
+    """Read intensities.
 
     Returns:
         ``[channels in the file, *spatial]`` float32 and the grid.
@@ -83,7 +83,7 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], Grid]:
         require_room(path, 4 * channels * _voxels(grid))
         # Memory that is never written to is never taken: a file of zeros, however large, costs none.
         image = np.zeros((channels, *grid.shape), dtype=np.float32)
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite, which the checks report
+        with np.errstate(over="ignore"):  # values out of range become infinite, which the checks report
             for where, piece in pieces:
                 values = np.asarray(piece, dtype=np.float32)
                 if values.view(np.uint32).any():
@@ -92,7 +92,7 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], Grid]:
 
 
 def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
-    """Reads label values as they are in the file.
+    """Read label values as they are in the file.
 
     Returns:
         ``[*spatial]`` of an integer type and the grid. Values within 0.001 of whole numbers are rounded.
@@ -122,7 +122,7 @@ def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header only, and compares it with the size of the file.
+    """Read the header only, and compare it with the size of the file.
 
     Raises:
         InputError: missing or unreadable file, one that cannot hold what its header claims, or more than three

@@ -1,6 +1,6 @@
-"""MetaImage and NRRD files, which SimpleITK reads once their header is known to be true.
+"""MetaImage and NRRD files, which SimpleITK reads once their header has been verified.
 
-SimpleITK takes memory for whatever a header claims, follows it to other files, and ignores what is left over; so the
+SimpleITK allocates whatever memory a header claims, follows it to other files, and ignores left-over data; so the
 header is read here first.
 """
 
@@ -73,7 +73,7 @@ class _Claims:
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header and compares it with the size of the file.
+    """Read the header and compare it with the size of the file.
 
     Raises:
         InputError: the file is missing, is of another format or cannot hold what its header claims.
@@ -88,11 +88,11 @@ def read_grid(path: Path) -> Grid:
 
 
 def read(path: Path) -> tuple[Grid, int, np.dtype[Any], Iterator[tuple[slice, NDArray[Any]]]]:
-    """Reads a file as ``array_of`` does, in pieces, so that no copy of the whole is made.
+    """Read a file as ``array_of`` does, in pieces, so that no copy of the whole is made.
 
     Returns:
-        The grid, the number of channels, the type in the file, and its pieces as of ``planes_of``, each of which must
-        be used before the next one is taken.
+        The grid, the number of channels, the type in the file, and its pieces as from ``planes_of``; use each piece
+        before taking the next one.
 
     Raises:
         InputError: as ``read_grid``; the file is damaged, or holds more or less than its header says.
@@ -192,7 +192,7 @@ def _require_text(path: Path, file: IO[bytes], claims: _Claims, held: int) -> No
 
 
 def _meta_claims(path: Path, start: bytes) -> _Claims:
-    """The claims of ``key = value`` lines, of which the last one is ``ElementDataFile``."""
+    """The entries of ``key = value`` lines; the last one is ``ElementDataFile``."""
     fields: dict[str, str] = {}
     end = 0
     while "ElementDataFile" not in fields:
@@ -214,7 +214,7 @@ def _meta_claims(path: Path, start: bytes) -> _Claims:
     binary, compressed = (_is_true(fields.get(key, "")) for key in ("BinaryData", "CompressedData"))
     encoding = "zlib" if compressed else "raw" if binary else "text"
     if compressed:
-        # SimpleITK takes this number for granted, and gives noise where it is missing or wrong.
+        # SimpleITK relies on this number, and returns noise where it is missing or wrong.
         size = _whole_numbers(path, fields.get("CompressedDataSize", ""), "1")[0]
         require_length(path, size, path.stat().st_size - end)
     values = math.prod(sides) * channels[0]

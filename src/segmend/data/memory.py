@@ -15,7 +15,7 @@ _SLAB_VALUES = 2**24
 
 
 class MemoryBudget:
-    """Lets threads work side by side as long as what they hold together fits; a larger piece of work goes alone.
+    """Lets threads run in parallel as long as their total memory fits; a larger task runs alone.
 
     Args:
         total: bytes for all; by default half of what is free now.
@@ -28,7 +28,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self, needed: int) -> Iterator[None]:
-        """Waits until there is room for ``needed`` bytes, and keeps it for the block."""
+        """Wait until there is room for ``needed`` bytes, and reserve it for the block."""
         with self._changed:
             self._changed.wait_for(lambda: self._held == 0 or self._held + needed <= self.total)
             self._held += needed

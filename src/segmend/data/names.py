@@ -35,12 +35,12 @@ def canonical(name: str) -> str:
 
 
 def confusable(name: str) -> str:
-    """What all names have in common that some file system takes for one: those that differ in capitals, say."""
+    """A common form of all names that some file system treats as one: those that differ in capitals, for example."""
     return canonical(canonical(name).casefold())
 
 
 def check_name(where: object, kind: str, name: object) -> str:
-    """Makes sure that a name of a case, class, channel or annotator can be shown, compared and written to a table.
+    """Check that a name of a case, class, channel or annotator can be shown, compared and written to a table.
 
     Args:
         where: the file or line that the name comes from.
@@ -110,7 +110,7 @@ def path_part(name: str) -> str:
 
 
 def check_file_name(where: object, name: str) -> str:
-    """Makes sure that a file name made of several names is not too long for a file system.
+    """Check that a file name made of several names is not too long for a file system.
 
     Returns:
         The same name.
@@ -126,7 +126,7 @@ def check_file_name(where: object, name: str) -> str:
 
 
 def clashes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of names that some file system takes for one, as they differ in capitals or Unicode form only.
+    """Pairs of names that some file system treats as one, as they differ in capitals or Unicode form only.
 
     Yields:
         The first name of each kind and every later one.

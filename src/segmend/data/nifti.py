@@ -1,7 +1,7 @@
-"""NIfTI files, of which nibabel knows the header; the voxels are read piece by piece.
+"""NIfTI files: nibabel parses the header, and the voxels are read piece by piece.
 
-The header is believed only where the file bears it out: a file holds the voxels that its header describes, no
-fewer and no more.
+The header is accepted only if the file confirms it: a file holds the voxels that its header describes, no fewer and no
+more.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _UNITS = {1: "metres", 3: "micrometres"}
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What a NIfTI file says of itself.
+    """The header of a NIfTI file.
 
     Attributes:
         path: the file.
@@ -78,7 +78,7 @@ class NiftiHeader:
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """Reads the header and compares it with the size of the file.
+    """Read the header and compare it with the size of the file.
 
     Raises:
         InputError: the file is missing, is no NIfTI file or cannot hold what its header claims.
@@ -116,7 +116,7 @@ def pieces(header: NiftiHeader) -> Iterator[tuple[slice, NDArray[Any]]]:
                 slice(first, last),
                 apply_read_scaling(native, np.float64(1 if slope is None else slope), np.float64(inter or 0)),
             )
-        if stream.read(1):  # this also compares the checksum, which stands behind the last voxel
+        if stream.read(1):  # this also compares the checksum, which follows the last voxel
             raise contradicts(header.path, "it holds more voxels than its header describes")
 
 

@@ -1,7 +1,7 @@
-"""What nnU-Net writes down about its arrays: which reader gave the axes their order, and which classes there are.
+"""What nnU-Net records about its arrays: the reader that determined the order of the axes, and the classes.
 
 ``nnUNetv2_train`` and ``nnUNetv2_predict`` leave ``dataset.json`` and ``plans.json`` in the folder of the model, two
-levels above the validation cases, and beside predictions. The entry ``image_reader_writer`` of the plans names the
+levels above the validation cases, and next to predictions. The entry ``image_reader_writer`` of the plans names the
 class of ``nnunetv2.imageio`` that read the scans; ``overwrite_image_reader_writer`` of ``dataset.json`` prescribes it.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 from segmend.core.errors import InputError
 
 _PARENTS = 3
-"""Folders above the arrays that are looked into: fold, model and data set."""
+"""Folders above the arrays that are searched: fold, model and data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Something that a file says.
+    """A value from a file.
 
     Attributes:
-        value: what it says.
+        value: the value.
         where: the file.
     """
 
@@ -37,7 +37,7 @@ def declared_reader(arrays: Path, data: Path) -> Declared | None:
 
     Args:
         arrays: folder of the arrays.
-        data: the data folder, whose ``dataset.json`` is looked at last.
+        data: the data folder, whose ``dataset.json`` is searched last.
 
     Raises:
         InputError: a file that should say so is not valid JSON, or names no reader by a text.

@@ -1,4 +1,4 @@
-"""What PNG and TIFF pictures have in common. They say nothing of millimetres: a pixel counts as 1 mm."""
+"""Common parts of PNG and TIFF pictures. They have no spacing in millimetres: a pixel counts as 1 mm."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def without_alpha(path: Path, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def require_upright(path: Path, tags: Any) -> None:
-    """Makes sure that no tag of EXIF or TIFF says that the picture is to be turned."""
+    """Check that no tag of EXIF or TIFF says that the picture must be rotated."""
     turned = tags.get(ORIENTATION, 1)
     if turned != 1:
         raise InputError(path, f"says that it is to be turned to be seen (orientation {turned})", "save it upright")

@@ -1,4 +1,4 @@
-"""PNG pictures, which SimpleITK reads once it is known that they hold what their header claims."""
+"""PNG pictures, which SimpleITK reads once their header has been verified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header.
+    """Read the header.
 
     Raises:
         InputError: the file is missing, is of another format, is an animation or says how to turn it.
@@ -53,7 +53,7 @@ class _Png:
 
 
 def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:
-    """Reads ``[channels, x, y]`` in the type of the file, and the grid.
+    """Read ``[channels, x, y]`` in the type of the file, and the grid.
 
     An alpha channel that is constant is left out.
 
@@ -81,14 +81,14 @@ def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:
 
 
 def _with_pillow(path: Path) -> tuple[NDArray[Any], list[int]]:
-    # Not Image.open, which judges pictures by their size alone; that they hold so much was made sure before.
+    # Not Image.open, which rejects pictures by their size alone; their content was verified before.
     with path.open("rb") as file:
         picture = PngImagePlugin.PngImageFile(file)
         return np.asarray(picture), list(picture.getpalette() or [])
 
 
 def _header(path: Path, *, thorough: bool) -> _Png:
-    """Follows the chunks of a PNG file and makes sure that it holds the pixels that it claims."""
+    """Read the chunks of a PNG file and check that it holds the pixels that it claims."""
     with opened(path) as file:
         require_kind(path, file.read(FIRST_BYTES), PNG, named=".png")
         chunks = _chunks(path, file)

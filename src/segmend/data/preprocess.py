@@ -1,4 +1,4 @@
-"""From a scan as it lies on disk to the array that a network sees, and the way back."""
+"""From a scan on disk to the input array of a network, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segmend.data.resample import resample_image, resample_label
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """How the intensities of one channel are brought to a common scale.
+    """How the intensities of one channel are normalised.
 
     Attributes:
         low: intensities below are raised to it; None leaves them.
@@ -37,7 +37,7 @@ class Normalisation:
     def apply(self, channel: NDArray[np.float32], counted: NDArray[np.bool_] | None) -> NDArray[np.float32]:
         """Normalises ``[*spatial]``; the scan's own statistics are taken over the ``counted`` voxels.
 
-        Where none are counted, all become 0, and where all have one value, this becomes 0.
+        If none are counted, all become 0, and if all have one value, this becomes 0.
         """
         channel = channel if self.low is None and self.high is None else np.clip(channel, self.low, self.high)
         sample = channel if counted is None else channel[counted]
@@ -71,7 +71,7 @@ class Placement:
         return tuple(last - first for first, last in self.box)
 
     def restore(self, array: NDArray[Any], outside: float = 0) -> NDArray[Any]:
-        """Puts ``[*box_shape]`` back onto the scan's own grid, with ``outside`` around it."""
+        """Put ``[*box_shape]`` back onto the scan's own grid, with ``outside`` around it."""
         whole = np.full(self.shape, outside, dtype=array.dtype)
         whole[tuple(slice(first, last) for first, last in self.box)] = array
         whole = np.flip(whole, tuple(axis for axis, flipped in enumerate(self.flipped) if flipped))
@@ -80,7 +80,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to every scan of a data set alike.
+    """The preprocessing applied to every scan of a data set.
 
     In this order: axes are brought to right-anterior-superior order (``slice_axis`` last), intensities
     are normalised, the empty border is cut off, and the rest is resampled.
@@ -98,9 +98,9 @@ class Preprocessing:
     slice_axis: int = 2
 
     def place(self, image: NDArray[np.float32], grid: Grid) -> Placement:
-        """Decides orientation and border of a scan ``[channels, *spatial]``, by its image alone.
+        """Determine orientation and border of a scan ``[channels, *spatial]``, from its image alone.
 
-        The border is what is 0 in every channel; of a scan that is 0 throughout, nothing is cut off.
+        The border is the part that is 0 in every channel; a scan that is 0 throughout is not cropped.
         """
         order, flipped = _orientation(grid, self.slice_axis)
         reoriented = _reorient(image, order, flipped)
@@ -124,7 +124,7 @@ class Preprocessing:
         )
 
     def require_room(self, path: Path, grid: Grid, channels: int) -> None:
-        """Makes sure that a scan does not become larger than the memory: a spacing of metres makes it so.
+        """Check that a scan does not become larger than the memory, as with a spacing of metres.
 
         Args:
             path: the scan, for the message.

@@ -1,6 +1,6 @@
-"""What is legal in a data folder but so often a mistake that it is worth a look.
+"""Properties of a data folder that are valid but so often a mistake that they are worth checking.
 
-Remarks have the form of errors, so that they are shown alike; they are never raised.
+Remarks have the form of errors, so that they are shown in the same way; they are never raised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 
 ODD_SPACING = 2.0
-"""A spacing is odd if it is so many times larger or smaller than the median one."""
+"""A spacing is unusual if it is larger or smaller than the median one by at least this factor."""
 
 
 def unlabelled(cases: Sequence[Case]) -> str:
@@ -62,7 +62,7 @@ def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputEr
 
 
 def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
-    """What was assumed or converted to read headers, once for all scans with the same."""
+    """What was assumed or converted to read headers, once for all scans with the same remark."""
     scans: dict[str, list[Case]] = {}
     for case, grid in grids.items():
         for assumption in grid.assumptions:
@@ -81,7 +81,7 @@ def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
     for case, spacing in spacings.items():
         if np.abs(np.log(spacing / usual)).max() > np.log(ODD_SPACING):
             problem = f"has a spacing of {_mm(spacing)}, but the median is {_mm(usual)}"
-            yield InputError(case.images[0], problem, "make sure that the header tells the truth")
+            yield InputError(case.images[0], problem, "check the voxel spacing in the header")
 
 
 def duplicates(digests: Mapping[Case, bytes]) -> Iterator[InputError]:

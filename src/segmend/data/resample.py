@@ -25,7 +25,7 @@ def resample_image(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[
 
 
 def resample_label(label: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
-    """The class with the largest share of each new voxel, by linear interpolation of every class.
+    """The class with the largest fraction of each new voxel, by linear interpolation of every class.
 
     Args:
         label: ``[*spatial]`` class indices.

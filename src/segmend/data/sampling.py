@@ -1,4 +1,4 @@
-"""Which cases make up a batch: a function of seed and step alone, so that a resumed run sees the same ones."""
+"""The cases of a batch: a function of seed and step alone, so that a resumed run uses the same ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from segmend.core.errors import InputError
 class BatchPlan:
     """Draws the cases of every batch.
 
-    Each quality is a stream of its own: it goes through its cases in random order without
-    replacement, is shuffled anew after each round, and takes as many samples a step as the
-    composition says. Several processes share the streams, so together they cover the same data.
-    Where cases are not to be drawn alike, each sample is drawn by itself, by chance.
+    Each quality has its own stream: it goes through its cases in random order without replacement, is shuffled again
+    after each round, and yields as many samples per step as the composition says. Several processes share the streams,
+    so together they cover the same data. If cases are not sampled uniformly, each sample is drawn independently at
+    random.
 
     Attributes:
         streams: for each quality, the positions of its cases and the samples it gives to a batch.
@@ -33,7 +33,7 @@ class BatchPlan:
 
     @classmethod
     def of(cls, cases: Sequence[Case], composition: Composition, seed: int, purpose: str) -> BatchPlan:
-        """Sorts the training cases into streams.
+        """Sort the training cases into streams.
 
         Args:
             cases: the training cases; positions refer to this sequence.

@@ -1,6 +1,7 @@
-"""What a result was made from, case by case, to notice later that it has changed.
+"""The inputs of a result, per case, to detect later changes.
 
-Files are known by their contents: a time of change says little of files that were copied, restored or synchronised.
+Files are identified by their contents: a modification time says little about files that were copied, restored or
+synchronised.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class DataState:
     Attributes:
         classes: class names and values, and what is ignored.
         channels: names of the channels.
-        cases: by case, digests of its images and its label ('' if none is shown), and what cases.csv says of it.
+        cases: by case, digests of its images and its label ('' if none is shown), and its entries in cases.csv.
     """
 
     classes: Mapping[str, int | None]
@@ -44,7 +45,7 @@ class DataState:
 
     @classmethod
     def of(cls, folder: DataFolder, cases: Iterable[Case]) -> Self:
-        """Reads every file of the cases.
+        """Read every file of the cases.
 
         Raises:
             InputError: a file cannot be read.
@@ -76,7 +77,7 @@ class DataState:
             raise InputError(path, f"is damaged ({error!r})", "restore it, or choose another --out") from error
 
     def write(self, path: Path) -> None:
-        """Writes the state into a file, whole or not at all."""
+        """Write the state into a file, atomically."""
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 

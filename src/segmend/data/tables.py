@@ -98,7 +98,7 @@ class Table:
 def read_table(
     path: Path, known: Sequence[str], problems: list[InputError] | None = None, *, remedy: str = "check the name"
 ) -> Table:
-    """Reads a table with a header.
+    """Read a table with a header.
 
     Args:
         path: the file.

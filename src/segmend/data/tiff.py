@@ -1,4 +1,4 @@
-"""TIFF pictures: tifffile knows the header, and what reads the pixels depends on how they are stored."""
+"""TIFF pictures: tifffile reads the header, and the reader of the pixels depends on how they are stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _COLOURS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR)
 _ALPHA = (1, 2)
 _RATIO = 4096
-"""Most bytes that any compression of a TIFF picture makes of one; white pages of fax, which are small, aside."""
+"""Maximum compression ratio of any TIFF picture, except white pages of fax, which are small."""
 _SMALL = 2**26
 _DEFLATE, _PACKBITS = (8, 32946), 32773
 
@@ -40,7 +40,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damaged files
 
 
 def read_grid(path: Path) -> Grid:
-    """Reads the header.
+    """Read the header.
 
     Raises:
         InputError: the file is missing, is of another format, holds several pictures or says how to turn it.
@@ -55,7 +55,7 @@ def _page(path: Path, file: IO[bytes]) -> tuple[Any, tuple[int, int]]:
     file.seek(0)
     pages = tifffile.TiffFile(file).pages
     if len(pages) > 1:
-        raise InputError(path, "is a stack of pictures, which tells no spacing", "convert it to .nii.gz, .mha or .nrrd")
+        raise InputError(path, "is a stack of pictures without a voxel spacing", "convert it to .nii.gz, .mha or .nrrd")
     page = pages.first
     size, samples = (int(page.imagewidth), int(page.imagelength)), int(page.samplesperpixel)
     if min(size) < 1 or int(page.imagedepth) != 1 or samples < 1 or page.dtype is None:
@@ -74,7 +74,7 @@ def _page(path: Path, file: IO[bytes]) -> tuple[Any, tuple[int, int]]:
 
 
 def _require_strips(path: Path, file: IO[bytes], page: Any, segments: list[tuple[int, int]], row: int) -> None:
-    """Makes sure that strips hold all rows and no more, as far as their compression lets that be seen."""
+    """Check that strips hold all rows and no more, where their compression allows it."""
     height = int(page.imagelength)
     rows = min(int(page.rowsperstrip), height)
     if rows < 1:
@@ -94,11 +94,11 @@ def _require_strips(path: Path, file: IO[bytes], page: Any, segments: list[tuple
 
 
 def _unpacked_length(packed: bytes) -> int:
-    """Bytes that PackBits makes of some."""
+    """Bytes that PackBits decodes."""
     length = at = 0
     while at < len(packed):
         code = packed[at]
-        if code < 128:  # so many and one more bytes follow
+        if code < 128:  # code + 1 bytes follow
             length += min(code + 1, len(packed) - at - 1)
             at += code + 2
         else:  # a byte that is repeated; 128 means nothing
@@ -108,7 +108,7 @@ def _unpacked_length(packed: bytes) -> int:
 
 
 def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:
-    """Reads ``[channels, x, y]`` in the type of the file, and the grid.
+    """Read ``[channels, x, y]`` in the type of the file, and the grid.
 
     An alpha channel that is constant is left out.
 

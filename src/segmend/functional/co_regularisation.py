@@ -1,4 +1,4 @@
-"""The loss of two networks that learn a label together."""
+"""The joint loss of two networks that learn from the same label."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from segmend.functional.voxel import cross_entropy
 
 
 def joint_loss(first: Tensor, second: Tensor, label: Tensor, co_lambda: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropies of both networks, and how far they disagree (JoCoR, Wei et al., CVPR 2020, Eqs. 1-4).
+    """Cross-entropies of both networks, and how much they disagree (JoCoR, Wei et al., CVPR 2020, Eqs. 1-4).
 
     Args:
         first: logits ``[B, C, *spatial]``, or logarithms of probabilities.
-        second: likewise, of the other network.
+        second: the same for the other network.
         label: ``[B, *spatial]`` class indices or ``IGNORE``.
-        co_lambda: share of the disagreement, 0..1.
+        co_lambda: weight of the disagreement, 0..1.
 
     Returns:
         Two maps ``[B, *spatial]``, whose sum is the loss: (1 - lambda) (CE_1 + CE_2), which is 0 where the label is

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def without_small_regions(mask: Tensor, share: float) -> Tensor:
-    """Removes connected regions that are smaller than a share of the whole mask; it may leave nothing.
+    """Remove connected regions that are smaller than a fraction of the whole mask; the result may be empty.
 
     Args:
         mask: boolean ``[*spatial]`` on the CPU.
@@ -22,7 +22,7 @@ def without_small_regions(mask: Tensor, share: float) -> Tensor:
 
 
 def without_small_holes(mask: Tensor, share: float) -> Tensor:
-    """Fills enclosed holes that are smaller than a share of the mask.
+    """Fill enclosed holes that are smaller than a fraction of the mask.
 
     Args:
         mask: boolean ``[*spatial]`` on the CPU.

@@ -12,7 +12,7 @@ def squared_difference(first: Tensor, second: Tensor) -> Tensor:
 
 
 def kl_divergence(probabilities: Tensor, log_probabilities: Tensor) -> Tensor:
-    """KL(p || q) = sum_c p_c log(p_c / q_c) of every voxel; summed over the classes it is never negative.
+    """KL(p || q) = sum_c p_c log(p_c / q_c) at each voxel; summed over the classes it is never negative.
 
     Args:
         probabilities: p, ``[B, C, *spatial]``; 0 log 0 counts as 0.
@@ -25,11 +25,11 @@ def kl_divergence(probabilities: Tensor, log_probabilities: Tensor) -> Tensor:
 
 
 def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p || q) of every voxel for learning p too: its gradient stays finite where p underflows to 0.
+    """KL(p || q) at each voxel, for learning p too: its gradient stays finite where p underflows to 0.
 
     Args:
         log_p: ``[B, C, *spatial]`` logarithms of probabilities.
-        log_q: likewise.
+        log_q: the same for q.
 
     Returns:
         ``[B, *spatial]`` in nats.

@@ -1,4 +1,4 @@
-"""Logits as evidence for each class: a Dirichlet distribution over what the probabilities may be."""
+"""Logits as evidence for each class: a Dirichlet distribution over the possible probabilities."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def expected_cross_entropy(alpha: Tensor, label: Tensor) -> Tensor:
 
 
 def misleading_evidence(alpha: Tensor, label: Tensor) -> Tensor:
-    """KL divergence from the uniform Dirichlet distribution once the evidence for the label is taken away.
+    """KL divergence from the uniform Dirichlet distribution after the evidence for the label is removed.
 
     Args:
         alpha: ``[B, C, *spatial]`` float32, >= 1.
@@ -61,7 +61,7 @@ def misleading_evidence(alpha: Tensor, label: Tensor) -> Tensor:
     classes = alpha.shape[1]
     own = one_hot(label, classes)
     known = own.sum(1)
-    # Where nothing is known it is 1 for all classes, and so is the divergence 0.
+    # Where nothing is known it is 1 for all classes, so the divergence is 0.
     others = 1 + (1 - own) * (alpha - 1) * known.unsqueeze(1)
     total = others.sum(1)
     expected = ((others - 1) * (others.digamma() - total.digamma().unsqueeze(1))).sum(1)

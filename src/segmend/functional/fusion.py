@@ -9,7 +9,7 @@ from segmend.functional.consistency import kl_divergence
 
 
 def divergence_weighted_mean(log_probabilities: Tensor) -> Tensor:
-    """Weighted mean in which a prediction counts the less at a voxel, the further it lies from the plain mean there.
+    """Weighted mean in which a prediction weighs less at a voxel the more it deviates from the plain mean there.
 
     sum_j p_j exp(-H_j) / sum_j exp(-H_j) with H_j = KL(mean_j p_j || p_j): the label refinement of ALC
     (Eqs. 4-6) before it is rounded to the largest class.

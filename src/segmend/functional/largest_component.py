@@ -1,4 +1,4 @@
-"""Labels without what lies apart from their objects."""
+"""Labels without components separate from their objects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from segmend.core.masks import IGNORE
 
 
 def largest_component(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keeps the largest connected component of each foreground class; the others become background.
+    """Keep the largest connected component of each foreground class; the others become background.
 
-    Voxels are connected through their faces (in 2D, their edges). Of components of the same size, the one
-    that comes first in the array is kept. ``IGNORE`` is no class and stays.
+    Voxels are connected through their faces (in 2D, their edges). Of components of the same size, the one that comes
+    first in the array is kept. ``IGNORE`` is not a class and is kept.
 
     Args:
         label: ``[*spatial]`` class indices, 2D or 3D.

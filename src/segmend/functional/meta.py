@@ -1,4 +1,4 @@
-"""What a first-order look ahead says about the labels of single voxels."""
+"""First-order meta-gradients with respect to the labels of single voxels."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def agreement(logits: Tensor, drift: Tensor, label: Tensor) -> Tensor:
 
 
 def share_of_positive(values: Tensor) -> Tensor:
-    """What is above 0 divided by its sum, the rest 0: weights that sum to 1, or to 0 where nothing is positive."""
+    """Positive values divided by their sum, the rest 0: weights that sum to 1, or to 0 if no value is positive."""
     positive = values.clamp(min=0)
     return positive / positive.sum().clamp(min=torch.finfo(values.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Samples between samples (mixup, Zhang et al., ICLR 2018)."""
+"""Interpolation between samples (mixup, Zhang et al., ICLR 2018)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.distributions import Beta
 
 
 def beta_shares(like: Tensor, alpha: float) -> Tensor:
-    """A share for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for large.
+    """Draw a coefficient for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for large.
 
     Args:
-        like: ``[B, ...]``; tells number and device.
+        like: ``[B, ...]``; determines number and device.
         alpha: above 0.
 
     Returns:
@@ -22,7 +22,7 @@ def beta_shares(like: Tensor, alpha: float) -> Tensor:
 
 
 def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
-    """Each sample and its partner in one: share * sample + (1 - share) * partner.
+    """Mix each sample with its partner: share * sample + (1 - share) * partner.
 
     Args:
         values: ``[B, ...]``.
@@ -36,7 +36,7 @@ def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
 
 
 def mixed_targets(targets: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
-    """Soft labels mixed like their images.
+    """Mix soft labels like their images.
 
     Args:
         targets: ``[B, C, *spatial]``, summing to 1 over the classes, or 0 in all of them where nothing is known.
@@ -44,7 +44,7 @@ def mixed_targets(targets: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
         shares: ``[B]``, 0..1.
 
     Returns:
-        ``[B, C, *spatial]``, likewise; 0 where nothing is known of either.
+        ``[B, C, *spatial]``, summing in the same way; 0 where the target of either is unknown.
     """
     known = targets.sum(1, keepdim=True) > 0
     return mixed(targets, partners, shares) * (known & known[partners])

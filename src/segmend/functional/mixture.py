@@ -1,4 +1,4 @@
-"""Two kinds of samples told apart by their losses."""
+"""Two groups of samples separated by their losses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 LEAST_SAMPLES = 10
-"""Fewer losses than this do not show two kinds."""
+"""Fewer losses than this do not show two groups."""
 
 LEAST_GAP = 0.05
-"""Two kinds whose mean losses are nearer than this are one."""
+"""Two groups whose mean losses are closer than this count as one."""
 
 
 def low_losses(losses: Tensor) -> Tensor:
-    """Which losses belong to the lower of two Gaussians, more probably than to the higher one.
+    """Find the losses that more probably belong to the lower of two Gaussians than to the higher one.
 
     Args:
         losses: ``[N]`` on the CPU, finite, 0..1.
@@ -27,15 +27,15 @@ def low_losses(losses: Tensor) -> Tensor:
 
 
 def low_loss_chances(losses: Tensor) -> Tensor:
-    """How probably each loss belongs to the lower of two Gaussians, fitted by expectation maximisation.
+    """Compute the probability that each loss belongs to the lower of two Gaussians, fitted by expectation maximisation.
 
-    The losses are scaled to 0..1 first. Losses of exactly 0 are low, and do not take part in the fit:
-    wherever they are many (images without the object, say), they would be a component by themselves.
+    The losses are scaled to 0..1 first. Losses of exactly 0 are low, and are excluded from the fit: where they are
+    numerous (images without the object, for example), they would form a component by themselves.
 
-    A mixture of two always finds two, and a wide component also claims what lies beyond a narrow one.
-    So all losses are low if there are too few of them, if one Gaussian explains them as well (by the
-    Bayesian information criterion), or if the two are too near to each other; and whatever the
-    posterior says, losses up to the lower mean are low, and losses from the higher mean on are not.
+    A mixture of two always finds two, and a wide component also claims the losses beyond a narrow one. So all losses
+    are low if there are too few of them, if one Gaussian explains them equally well (by the Bayesian information
+    criterion), or if the two are too close to each other; and whatever the posterior says, losses up to the lower mean
+    are low, and losses from the higher mean on are not.
 
     Args:
         losses: ``[N]`` on the CPU, finite, 0..1.

@@ -1,4 +1,4 @@
-"""Segmentation of one group of samples by the class prototypes of another, there and back (CPCL)."""
+"""Segmentation of one group of samples by the class prototypes of another, in both directions (CPCL)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prototype_scores(features: Tensor, source: Tensor, weights: Tensor) -> tuple
 
     Args:
         features: ``[B, L, *spatial]``.
-        source: ``[B', L, *spatial]``, the features that prototypes are made of.
+        source: ``[B', L, *spatial]``, the features that prototypes are computed from.
         weights: ``[B', C, *spatial]``, >= 0.
 
     Returns:
@@ -40,8 +40,8 @@ def forward_loss(labelled: Tensor, label: Tensor, certainty: Tensor, unlabelled:
 
     Args:
         labelled: features ``[B, L, *spatial]``.
-        label: ``[B, *spatial]`` class indices; ``IGNORE`` is in no prototype.
-        certainty: probabilities ``[B, C, *spatial]`` that weigh the labelled voxels.
+        label: ``[B, *spatial]`` class indices; ``IGNORE`` is excluded from the prototypes.
+        certainty: probabilities ``[B, C, *spatial]`` that weight the labelled voxels.
         unlabelled: features ``[B', L, *spatial]``.
         target: probabilities ``[B', C, *spatial]``.
 

@@ -1,8 +1,8 @@
-"""Class prototypes in feature space, and labels judged by them.
+"""Class prototypes in feature space, and labels evaluated by them.
 
-Features may lie on a coarser grid than the labels: everything here is as if they were upsampled
-linearly first. Since prototypes and projections are linear in the features, only maps of one channel
-per class are ever brought to the fine grid, never the features themselves.
+Features may lie on a coarser grid than the labels: all results are the same as if they were upsampled linearly first.
+Since prototypes and projections are linear in the features, only maps of one channel per class are ever brought to the
+fine grid, never the features themselves.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def cosine_similarities(features: Tensor, prototypes: Tensor) -> Tensor:
     Returns:
         ``[B, C, *spatial]``, in -1..1; 0 where a vector is zero.
     """
-    # Features much shorter than this count as zero: their direction means nothing and its gradient explodes.
+    # Features much shorter than this count as zero: their direction is meaningless and its gradient explodes.
     units = F.normalize(features.float().flatten(2), dim=1, eps=1e-4)
     cosines = torch.einsum("bcl,bln->bcn", F.normalize(prototypes, dim=2, eps=1e-8).expand(len(units), -1, -1), units)
     return cosines.view(*cosines.shape[:2], *features.shape[2:])
@@ -72,8 +72,8 @@ def cosine_similarities(features: Tensor, prototypes: Tensor) -> Tensor:
 def agrees_with_nearest_prototype(distances: Tensor, label: Tensor) -> Tensor:
     """True where the labelled class is strictly nearer than every other class.
 
-    A tie speaks for neither class, so it counts as disagreement. With two classes this is PLIL's
-    isolation rule (Eq. 4); with more, its generalisation.
+    A tie supports neither class, so it counts as disagreement. With two classes this is PLIL's isolation rule (Eq. 4);
+    with more, its generalisation.
 
     Args:
         distances: ``[B, C, *spatial]``.

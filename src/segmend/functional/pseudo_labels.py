@@ -1,4 +1,4 @@
-"""Soft labels made of a network's own predictions."""
+"""Soft labels from a network's own predictions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from segmend.functional.geometry import Warp
 def mean_over_warps(logits_of: Callable[[Tensor], Tensor], image: Tensor, warps: Sequence[Warp]) -> Tensor:
     """Mean probabilities of an image over warped copies of it, in the image's own frame.
 
-    What a warp brings into the copy from outside is as dark as the darkest voxel of its sample and channel. Logits are
-    warped back before the softmax, so where a copy does not show a voxel, it speaks for all classes alike.
+    Voxels that a warp brings into the copy from outside have the minimum intensity of their sample and channel. Logits
+    are warped back before the softmax, so where a copy does not show a voxel, it supports all classes equally.
 
     Args:
         logits_of: a network.
@@ -33,7 +33,7 @@ def mean_over_warps(logits_of: Callable[[Tensor], Tensor], image: Tensor, warps:
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """p_c^(1/T) / sum_c' p_c'^(1/T): surer for T < 1, unchanged for T = 1 (MixMatch, Eq. 7).
+    """p_c^(1/T) / sum_c' p_c'^(1/T): sharper for T < 1, unchanged for T = 1 (MixMatch, Eq. 7).
 
     Args:
         probabilities: ``[B, C, *spatial]``, summing to 1.

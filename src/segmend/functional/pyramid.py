@@ -13,10 +13,10 @@ from segmend.functional.reduce import masked_mean
 
 
 def rectified_discrepancy(logits: Tensor, divergence: Literal["from_mean", "to_mean"] = "from_mean") -> Tensor:
-    r"""How far the predictions of several scales lie from their mean, trusting voxels where they nearly agree.
+    r"""How much the predictions of several scales deviate from their mean, with more weight where they nearly agree.
 
-    mean_s [ sum exp(-D_s) (\bar p - p_s)^2 / sum exp(-D_s) + mean D_s ], the consistency loss of URPC.
-    Everything is learnt through, the mean and the weights included.
+    mean_s [ sum exp(-D_s) (\bar p - p_s)^2 / sum exp(-D_s) + mean D_s ], the consistency loss of URPC. Gradients flow
+    through everything, including the mean and the weights.
 
     Args:
         logits: ``[scales, B, C, *spatial]``.

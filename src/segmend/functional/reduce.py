@@ -1,4 +1,4 @@
-"""The one masked mean."""
+"""Masked mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` where ``mask`` is set, and 0 (with zero gradient) where it is set nowhere.
+    """Mean of ``values`` where ``mask`` is set, and 0 (with zero gradient) if it is set nowhere.
 
     Args:
         values: any shape.

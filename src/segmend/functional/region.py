@@ -8,7 +8,7 @@ from segmend.core.masks import IGNORE
 
 
 def squared_dice_loss(probabilities: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
-    """Dice loss of each class with squared terms below the line, batch and space taken together.
+    """Dice loss of each class with squared terms in the denominator, summed over batch and space.
 
     1 - (2 sum(p t) + smooth) / (sum(p^2) + sum(t^2) + smooth), the form of UA-MT, MTCL and PLIL.
     To leave voxels out, set both arguments to 0 there: masking only one of them biases the loss.
@@ -28,7 +28,7 @@ def squared_dice_loss(probabilities: Tensor, target: Tensor, smooth: float = 1e-
 
 
 def noise_robust_dice_loss(probabilities: Tensor, target: Tensor, gamma: float = 1.5, smooth: float = 1e-5) -> Tensor:
-    """Dice loss of each class that minds a few large errors less, batch and space taken together.
+    """Dice loss of each class that is less sensitive to a few large errors, summed over batch and space.
 
     sum |p - t|^gamma / (sum(p^2) + sum(t^2) + smooth) (Wang et al., IEEE TMI 2020). For gamma = 2 it is the squared
     Dice loss up to the smoothing, for 1 a normalised mean absolute error. To leave voxels out, set both arguments to 0
@@ -38,7 +38,7 @@ def noise_robust_dice_loss(probabilities: Tensor, target: Tensor, gamma: float =
         probabilities: ``[B, C, *spatial]`` in 0..1.
         target: ``[B, C, *spatial]`` in 0..1, one-hot or soft.
         gamma: 1..2.
-        smooth: added below the line; an empty class that is predicted empty costs 0.
+        smooth: added to the denominator; an empty class that is predicted empty costs 0.
 
     Returns:
         ``[C]``, >= 0.
@@ -72,7 +72,7 @@ def label_dice(prediction: Tensor, reference: Tensor) -> float:
 
     Args:
         prediction: ``[*spatial]`` class indices.
-        reference: ``[*spatial]`` class indices; where it is ``IGNORE``, neither label counts.
+        reference: ``[*spatial]`` class indices; where it is ``IGNORE``, both labels are ignored.
 
     Returns:
         Mean over the classes other than 0 that are found in one of them.

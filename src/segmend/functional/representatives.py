@@ -1,4 +1,4 @@
-"""What is typical of a region in feature space, and which voxels look like it."""
+"""Representative features of a region, and the voxels similar to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cell_features(features: Tensor, region: Tensor, cells: int) -> Tensor:
     Args:
         features: ``[L, *spatial]``.
         region: boolean ``[*spatial]``, not empty.
-        cells: of the grid along every axis; with fewer voxels than that, each has a cell of its own.
+        cells: of the grid along every axis; with fewer voxels than that, each has its own cell.
 
     Returns:
         ``[M, L]``: a row for each cell that the region reaches, in the order of the grid.
@@ -30,7 +30,7 @@ def cell_features(features: Tensor, region: Tensor, cells: int) -> Tensor:
 
 
 def representation(features: Tensor) -> Tensor:
-    """How well each feature represents all of them: the sum of its cosines to every one, itself included (Eq. 5).
+    """How well each feature represents all features: the sum of its cosines to each of them, itself included (Eq. 5).
 
     Args:
         features: ``[M, L]``.
@@ -57,13 +57,13 @@ def mean_cosine(features: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def prototype_similarity(features: Tensor, region: Tensor, cells: int, threshold: float) -> Tensor:
-    """How much each voxel looks like the representative cells of a region.
+    """How similar each voxel is to the representative cells of a region.
 
-    Representative are the cells whose representation is at least ``threshold`` of the highest.
+    A cell is representative if its representation is at least ``threshold`` times the highest one.
 
     Args:
         features: ``[L, *spatial]``.
-        region: boolean ``[*spatial]``; nothing looks like an empty one.
+        region: boolean ``[*spatial]``; no voxel is similar to an empty one.
         cells: of the grid along every axis; with one cell, the mean feature is the only prototype.
         threshold: sigma, 0..1.
 

@@ -1,4 +1,4 @@
-"""Losses of single voxels that do not insist on a label which the network finds unlikely."""
+"""Voxel-wise losses that give less weight to a label which the network finds unlikely."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segmend.functional.voxel import cross_entropy
 
 
 def generalised_cross_entropy(logits: Tensor, label: Tensor, q: float) -> Tensor:
-    """(1 - p_y^q) / q of every voxel (Zhang & Sabuncu, NeurIPS 2018): near cross-entropy for small q, 1 - p_y for 1.
+    """(1 - p_y^q) / q at each voxel (Zhang & Sabuncu, NeurIPS 2018): near cross-entropy for small q, 1 - p_y for 1.
 
     Its gradient is p_y^q times that of cross-entropy. It is computed from the logarithm of p_y, since the derivative of
     p^q alone explodes where p is small.
@@ -25,13 +25,13 @@ def generalised_cross_entropy(logits: Tensor, label: Tensor, q: float) -> Tensor
 
 
 def truncated_cross_entropy(logits: Tensor, label: Tensor, q: float, k: float) -> Tensor:
-    """The generalised cross-entropy, but constant where p_y <= k, so that such labels pull no more (ibid.).
+    """The generalised cross-entropy, but constant where p_y <= k, so that such labels have no gradient (ibid.).
 
     Args:
         logits: ``[B, C, *spatial]``.
         label: ``[B, *spatial]`` class indices; ``IGNORE`` gives 0.
         q: above 0, to 1.
-        k: the least probability of a label that is believed, above 0, below 1.
+        k: the least probability of a trusted label, above 0, below 1.
 
     Returns:
         Loss map ``[B, *spatial]``, 0..(1 - k^q) / q.
@@ -42,9 +42,9 @@ def truncated_cross_entropy(logits: Tensor, label: Tensor, q: float, k: float) -
 def symmetric_cross_entropy(
     logits: Tensor, label: Tensor, alpha: float, beta: float, log_of_zero: float = -4.0
 ) -> Tensor:
-    """Of every voxel, alpha CE(y, p) + beta CE(p, y) (Wang et al., ICCV 2019).
+    """For each voxel, alpha CE(y, p) + beta CE(p, y) (Wang et al., ICCV 2019).
 
-    The second, reverse one is -sum_c p_c log y_c. With the logarithm of 0 set to a constant it is that constant times
+    The second, reverse term is -sum_c p_c log y_c. With the logarithm of 0 set to a constant it is that constant times
     1 - p_y, up to its sign.
 
     Args:
@@ -62,9 +62,9 @@ def symmetric_cross_entropy(
 
 
 def early_learning(logits: Tensor, target: Tensor) -> Tensor:
-    """log(1 - <p, t>) of every voxel (ELR, Liu et al., NeurIPS 2020): the lower, the more p agrees with t.
+    """log(1 - <p, t>) at each voxel (ELR, Liu et al., NeurIPS 2020): the lower, the more p agrees with t.
 
-    Its gradient grows with the agreement, so that it outweighs a label that speaks against what was learned early.
+    Its gradient grows with the agreement, so that it outweighs a label that contradicts the early predictions.
 
     Args:
         logits: ``[B, C, *spatial]``; probabilities p are kept within 1e-4..1 - 1e-4.

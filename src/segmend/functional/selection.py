@@ -1,4 +1,4 @@
-"""Which samples or voxels a small loss speaks for."""
+"""Selection of samples or voxels by small losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Scope = Literal["pixel", "class", "image"]
-"""What competes for a small loss: all voxels of a batch, those of each labelled class apart, or whole samples."""
+"""What competes for a small loss: all voxels of a batch, those of each labelled class separately, or whole samples."""
 
 
 def smallest(losses: Tensor, count: int) -> Tensor:
@@ -28,15 +28,15 @@ def smallest(losses: Tensor, count: int) -> Tensor:
 
 
 def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:
-    """The voxels with the smallest losses among some of them; of equal ones all or none, so that order is nothing.
+    """Select the voxels with the smallest losses among some of them; equal ones all or none, whatever their order.
 
     Args:
         losses: any shape.
         among: boolean, of the same shape: the voxels that can be chosen.
-        share: how many of these are, above 0 to 1; rounded to a whole number, but at least one.
+        share: fraction of these to select, above 0 to 1; rounded to a whole number, but at least one voxel.
 
     Returns:
-        Boolean, of the same shape; at least that share of ``among``.
+        Boolean, of the same shape; at least that fraction of ``among``.
     """
     candidates = losses.detach()[among]
     if not len(candidates):
@@ -46,13 +46,13 @@ def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:
 
 
 def small_loss_voxels(losses: Tensor, label: Tensor, shares: Sequence[float], *, scope: Scope, among: Tensor) -> Tensor:
-    """The voxels whose labels a small loss speaks for, in a whole batch.
+    """Select the voxels with small losses in a whole batch.
 
     Args:
         losses: ``[B, *spatial]``.
         label: ``[B, *spatial]`` class indices.
-        shares: how many are chosen, 0..1, but never none: one for all, or one for each class by its index.
-        scope: what competes. Of samples it is their mean loss, and a chosen one is chosen with all its voxels.
+        shares: fraction to select, 0..1, but never none: one for all, or one for each class by its index.
+        scope: what competes. Samples compete by their mean loss, and all voxels of a selected sample are selected.
         among: boolean ``[B, *spatial]``: the voxels that count.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Soft labels made of hard ones."""
+"""Soft labels from hard ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def evenly_smoothed(label: Tensor, classes: int, share: float) -> Tensor:
 def smoothed_at_borders(label: Tensor, classes: int, sigma: float) -> Tensor:
     """Spatially varying label smoothing (Islam & Glocker, IPMI 2021): half the label, half its neighbours' mean.
 
-    Of the 8 neighbours (26 in 3D) each counts by a Gaussian of its distance. Inside of objects nothing changes, and at
-    borders a voxel keeps at least half of its own class. Beyond the edge of the image labels go on as at it.
+    Each of the 8 neighbours (26 in 3D) is weighted by a Gaussian of its distance. Inside objects nothing changes, and
+    at borders a voxel keeps at least half of its own class. Labels at the edge of the image are continued beyond it.
 
     Args:
         label: ``[B, *spatial]`` class indices or ``IGNORE``.

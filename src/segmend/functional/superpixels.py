@@ -1,4 +1,4 @@
-"""Superpixels: small regions of similar voxels, in 3D often called supervoxels, and what is typical of each."""
+"""Superpixels: small regions of similar voxels, in 3D often called supervoxels, and their mean values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 32_000
 """SLIC may make pieces of superpixels, at most twice as many, which two digits below 255 can still number."""
 
 _BASE = 255
-"""Digits are below ``IGNORE``, with which warps fill up: what they bring in from outside is a region of its own."""
+"""Digits are below ``IGNORE``, the fill value of warps: voxels from outside the image form their own region."""
 
 
 def superpixels(image: Tensor, size: int, compactness: float) -> Tensor:
@@ -23,7 +23,7 @@ def superpixels(image: Tensor, size: int, compactness: float) -> Tensor:
     Args:
         image: ``[channels, *spatial]`` float on the CPU, 2D or 3D.
         size: voxels of a superpixel, on average; more, if there would be more than ``MOST`` of them.
-        compactness: how much distance counts against intensity, whose range over the image is taken as 1.
+        compactness: weight of distance relative to intensity, whose range over the image is taken as 1.
 
     Returns:
         Numbers from 1: ``[*spatial]`` int64. Each superpixel is connected.
@@ -44,7 +44,7 @@ def from_digits(high: Tensor, low: Tensor) -> Tensor:
 
 
 def region_means(maps: Tensor, regions: Tensor) -> Tensor:
-    """Every voxel's value becomes the mean over its region, sample by sample.
+    """Replace each voxel's value by the mean over its region, for each sample.
 
     Args:
         maps: ``[B, C, *spatial]``.
@@ -60,7 +60,7 @@ def region_means(maps: Tensor, regions: Tensor) -> Tensor:
 
 
 def region_statistics(maps: Tensor, label: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``refined_regions`` needs to know of one scan.
+    """The input of ``refined_regions`` for one scan.
 
     Args:
         maps: ``[C, *spatial]`` probabilities.
@@ -68,8 +68,8 @@ def region_statistics(maps: Tensor, label: Tensor, regions: Tensor) -> tuple[Ten
         regions: ``[*spatial]`` int64 numbers from 0.
 
     Returns:
-        Mean probability of each class over each region, and voxels of each label in it: two of ``[C, R]``. The
-        mean is NaN for a number that no region has.
+        Mean probability of each class over each region, and voxels of each label in it, each ``[C, R]``. The mean is
+        NaN for a number that no region has.
     """
     means, known = _means(maps.flatten(1), regions.flatten()), label != IGNORE
     pairs = label[known].long() * means.shape[1] + regions[known]
@@ -77,12 +77,12 @@ def region_statistics(maps: Tensor, label: Tensor, regions: Tensor) -> tuple[Ten
 
 
 def refined_regions(means: Tensor, voxels: Tensor, shares: Sequence[float]) -> Tensor:
-    """New labels for the voxels that fit theirs least: region by region, label by label.
+    """Find new labels for the voxels that fit theirs least, for each region and label.
 
     Args:
         means: ``[C, R]``, mean probability of each class over each region.
         voxels: ``[C, R]``, voxels of each label in each region.
-        shares: at most this share of the voxels of a label is changed, 0..1; one for all, or one for each class.
+        shares: at most this fraction of the voxels of a label is changed, 0..1; one for all, or one for each class.
 
     Returns:
         ``[C, R]``: the label for those voxels of a region that have a certain one. The regions with the lowest

@@ -56,7 +56,7 @@ def soft_cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_cross_entropy_by_sample(logits: Tensor, label: Tensor, alpha: float = 1.0) -> Tensor:
-    """Plain Dice loss of the object plus alpha times the mean cross-entropy, sample by sample (AIDE, Eq. 1).
+    """Plain Dice loss of the object plus alpha times the mean cross-entropy, for each sample (AIDE, Eq. 1).
 
     Everything is computed in float32. A sample without any known voxel gives 0.
 

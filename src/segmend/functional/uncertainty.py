@@ -1,4 +1,4 @@
-"""How sure a network is, from several stochastic passes."""
+"""Uncertainty of a network, from several stochastic passes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def variance_of_passes(probabilities: Tensor) -> Tensor:
 
 
 def confidence(probabilities: Tensor) -> Tensor:
-    """How far a prediction is from saying nothing: 1 - C / (C - 1) (1 - sum_c p_c^2).
+    """Confidence of a prediction, 0 for a uniform one: 1 - C / (C - 1) (1 - sum_c p_c^2).
 
     With two classes it is 1 - 4 p_0 p_1 = (p_0 - p_1)^2, the pixel weight in AIDE's public code.
 
@@ -59,7 +59,7 @@ def confidence(probabilities: Tensor) -> Tensor:
         probabilities: ``[B, C, *spatial]``, summing to 1 over the classes.
 
     Returns:
-        ``[B, *spatial]``, from 0 where all classes are alike to 1 where one is certain.
+        ``[B, *spatial]``, from 0 where all classes are equally probable to 1 where one is certain.
     """
     classes = probabilities.shape[1]
     return 1 - classes / (classes - 1) * (1 - probabilities.square().sum(1))

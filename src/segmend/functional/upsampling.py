@@ -1,4 +1,4 @@
-"""Linear upsampling and its transpose, so that work on features can stay on their own coarse grid."""
+"""Linear upsampling and its transpose, so that computations on features can stay on their own coarse grid."""
 
 from __future__ import annotations
 

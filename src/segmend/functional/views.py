@@ -1,4 +1,4 @@
-"""One batch seen in several ways, and what the predictions of all views say together."""
+"""Several views of one batch, and the combination of their predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segmend.functional.geometry import Compose, Flip, Mode, Warp, Zoom
 from segmend.functional.reduce import masked_mean
 
 _MARGINS = (4 / 144, 30 / 144)
-"""Least and largest margin that a zoom cuts off or adds at each side, as a share of the side."""
+"""Least and largest margin that a zoom cuts off or adds at each side, as a fraction of the side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class Views:
         return torch.cat([warp(x, mode, fill) for warp in self.warps])
 
     def mean(self, probabilities: Tensor) -> Tensor:
-        """Mean prediction in the frame of the batch, of the views that see a voxel (MLB-Seg, Eq. 10).
+        """Mean prediction in the frame of the batch, over the views that show a voxel (MLB-Seg, Eq. 10).
 
         Args:
-            probabilities: ``[V * B, C, *spatial]``, summing to 1 over the classes; at least one view sees each voxel.
+            probabilities: ``[V * B, C, *spatial]``, summing to 1 over the classes; at least one view shows each voxel.
 
         Returns:
             ``[B, C, *spatial]``, summing to 1.
@@ -81,10 +81,10 @@ class Views:
 
 
 def random_views(count: int, dimensions: int, zoomed_in: int, zoomed_out: int, flipped: int) -> Views:
-    """The batch itself and warped views of it, as MLB-Seg draws them: for each sample by its own amount.
+    """The batch itself and warped views of it, as MLB-Seg draws them, each sample by its own amount.
 
-    Zooms put the border 3 to 21 % of a side outside the view, or inside it (4 to 30 of 144 pixels), along
-    all axes alike. Flips mirror any axes, but at least one.
+    Zooms put the border 3 to 21 % of a side outside the view, or inside it (4 to 30 of 144 pixels), the same along all
+    axes. Flips mirror any axes, but at least one.
 
     Args:
         count: samples of the batch.

@@ -1,4 +1,4 @@
-"""Losses and encodings voxel by voxel."""
+"""Voxel-wise losses and encodings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segmend.core.masks import IGNORE
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy of every voxel, in float32 from log-softmax.
+    """Cross-entropy at each voxel, in float32 from log-softmax.
 
     Args:
         logits: ``[B, C, *spatial]``.
@@ -29,7 +29,7 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of every voxel with a distribution over the classes, in float32 from log-softmax.
+    """Cross-entropy at each voxel with a distribution over the classes, in float32 from log-softmax.
 
     Args:
         logits: ``[B, C, *spatial]``.
@@ -46,7 +46,7 @@ def interpolate_labels(label: Tensor, other: Tensor, share: float | Tensor, clas
 
     Args:
         label: ``[B, *spatial]`` class indices or ``IGNORE``.
-        other: likewise, with ``IGNORE`` in the same places.
+        other: the same, with ``IGNORE`` in the same places.
         share: 0..1; one number, or ``[B, *spatial]``.
         classes: C.
 

@@ -12,7 +12,7 @@ def bounded_softmax(scores: Tensor, bound: float, counted: Tensor) -> Tensor:
 
     Args:
         scores: ``[B]``.
-        bound: \lambda; 0 weighs all alike.
+        bound: \lambda; 0 weights all equally.
         counted: ``[B]`` boolean.
 
     Returns:

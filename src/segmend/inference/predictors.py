@@ -1,4 +1,4 @@
-"""What predicts a batch of windows, and predictors that are made from others."""
+"""Predictors of a batch of windows, and predictors made from others."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def flip_averaged(predict: Predictor, axes: Sequence[int]) -> Predictor:
 
 
 def predict_slices(predict: Predictor) -> Predictor:
-    """Makes a predictor of 2D images one of volumes, slice by slice along the last axis.
+    """Turn a predictor of 2D images into one of volumes, slice by slice along the last axis.
 
-    With windows that are one voxel thick (``patch=(*patch, 1)``, ``stride=(*stride, 1)``), a batch of the
-    sliding window is a batch of slices, and its slabs are as a rule single slices.
+    With windows that are one voxel thick (``patch=(*patch, 1)``, ``stride=(*stride, 1)``), a batch of the sliding
+    window is a batch of slices, and its slabs are usually single slices.
 
     Args:
         predict: takes ``[B, channels, X, Y]``; the predictor that is returned takes ``[B, channels, X, Y, Z]``.
@@ -57,9 +57,9 @@ def predict_slices(predict: Predictor) -> Predictor:
 
 
 def zero_padded(predict: Predictor, patch: Sequence[int]) -> Predictor:
-    """Lets ``predict`` see images of ``patch`` voxels only: smaller ones are padded with zeros, and cropped again.
+    """Pass only images of ``patch`` voxels to ``predict``: smaller ones are padded with zeros, and cropped again.
 
-    Of an odd number of missing voxels, the larger half is added at the end of the axis.
+    If the number of missing voxels is odd, the larger half is added at the end of the axis.
     """
 
     def predict_padded(image: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from segmend.functional.upsampling import upsample
 def resample_map(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
     """Linear interpolation of a map ``[*spatial]`` on ``shape`` voxels that fill the same space.
 
-    Corners are not aligned: the borders of the outermost voxels coincide, not their centres. Nothing is
-    smoothed where the new voxels are larger. With an equal shape, the values stay exactly what they are.
+    Corners are not aligned: the borders of the outermost voxels coincide, not their centres. Nothing is smoothed where
+    the new voxels are larger. With an equal shape, the values are unchanged.
     """
     resampled = upsample(torch.tensor(values)[None, None], shape)
     return resampled[0, 0].numpy()

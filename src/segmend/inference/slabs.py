@@ -26,7 +26,7 @@ class Slab(NamedTuple):
 
 
 class SlabSums:
-    """Weighted sums of the windows' probabilities; a slab of the scan leaves as soon as it is complete.
+    """Weighted sums of the windows' probabilities; a slab of the scan is released as soon as it is complete.
 
     The scan is cut across its long axis wherever windows start. A slab takes memory only from the first
     window that reaches it to the last, so fewer than patch + stride planes are alive, however long the scan is.
@@ -53,7 +53,7 @@ class SlabSums:
         self._weight_sums = [along_axis.to(self._device) for along_axis in grid.weight_sums(weighting)]
 
     def add(self, corner: tuple[int, ...], probabilities: Tensor) -> None:
-        """Adds the probabilities ``[C, *patch]`` of the window at ``corner``; first take out what is complete there."""
+        """Add the probabilities ``[C, *patch]`` of the window at ``corner``; first take the complete ones."""
         start, patch = corner[self._axis], self._grid.patch[self._axis]
         while self._ahead and self._ahead[0][0] < start + patch:
             first, end = self._ahead.popleft()
@@ -69,7 +69,7 @@ class SlabSums:
             )
 
     def complete(self, start: int) -> Iterator[Slab]:
-        """Gives out, averaged, the slabs that no window from ``start`` on along the long axis can touch."""
+        """Return, averaged, the slabs that no window from ``start`` on along the long axis can touch."""
         while self.alive and self.alive[0][0] < start:
             first, sums = self.alive.popleft()
             where = [slice(0, side) for side in self._grid.shape]

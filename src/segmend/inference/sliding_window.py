@@ -27,11 +27,11 @@ def sliding_window(
     weighting: Weighting = "uniform",
     device: torch.device | str = "cpu",
 ) -> Iterator[Slab]:
-    """Predicts a scan slab by slab along the axis on which it is the longest in windows.
+    """Predict a scan slab by slab along the axis on which it is the longest in windows.
 
-    A slab is given out as soon as no later window touches it. If it is then let go, memory holds about
-    one window's length of the scan, in all classes, and not the whole of it. A scan that is smaller
-    than the window is padded with zeros on both sides, and the prediction cropped again.
+    A slab is returned as soon as no later window touches it. If it is then released, memory holds about one window's
+    length of the scan, in all classes, and not the whole scan. A scan that is smaller than the window is padded with
+    zeros on both sides, and the prediction cropped again.
 
     Args:
         image: ``[channels, *spatial]`` float, 2D or 3D, on the CPU.

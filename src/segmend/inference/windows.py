@@ -1,4 +1,4 @@
-"""Where the windows lie over a scan, and how much each voxel of a window counts."""
+"""Positions of the windows over a scan, and the weight of each voxel of a window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 Weighting = Literal["uniform", "gaussian"]
-"""Whether all voxels of a window count alike, or the more the nearer they are to its centre."""
+"""Whether all voxels of a window have the same weight, or more weight the closer they are to its centre."""
 
 
 def window_starts(side: int, patch: int, stride: int) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class WindowGrid:
     def weight_sums(self, weighting: Weighting) -> list[Tensor]:
         """Their sums over all windows: the outer product of one ``[side]`` for each axis.
 
-        A product will do since both the windows and their weight are products of one-dimensional ones.
+        A product suffices since both the windows and their weight are products of one-dimensional ones.
         """
         sums = []
         for side, patch, starts in zip(self.shape, self.patch, self.starts, strict=True):

@@ -1,4 +1,4 @@
-"""All methods, by name. A method is known because its class is imported here."""
+"""All methods, by name. A method is registered by importing its class here."""
 
 from segmend.methods._base import LabelledCase as LabelledCase
 from segmend.methods._base import Method as Method

@@ -1,4 +1,4 @@
-"""The contract between a method and everything that drives it."""
+"""The interface between a method and the code that runs it."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Step:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0..1."""
+        """Completed fraction of the run, 0..1."""
         return self.index / self.total
 
 
 class LabelledCase(Protocol):
-    """A whole training case on the grid that is trained on, as a method sees it that rewrites labels.
+    """A whole training case on the training grid, as given to a method that revises labels.
 
     Attributes:
         name: of the case.
-        quality: how far its given label can be trusted.
-        annotator: who drew the given label; "" if not told.
+        quality: how reliable its given label is.
+        annotator: who drew the given label; "" if unknown.
         spacing: mm from voxel to voxel along each axis.
         sliced: the network sees 2D slices of this 3D case, which lie along its last axis.
         given: ``[*spatial]`` uint8 class indices, or ``IGNORE``; all ``IGNORE`` without a label. Never rewritten.
@@ -61,16 +61,16 @@ class LabelledCase(Protocol):
     def given(self) -> Tensor: ...
 
     def layer(self, name: str) -> Tensor:
-        """The newest labels ``[*spatial]`` of a layer; the given ones where it was never rewritten."""
+        """The newest labels ``[*spatial]`` of a layer; the given ones if it was never revised."""
 
     def rewritten(self, name: str) -> bool:
-        """Whether the layer was rewritten before."""
+        """Whether the layer was revised before."""
 
     def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """What a function of images makes of the whole scan, window by window.
+        """Apply a function of images to the whole scan, window by window.
 
         Args:
-            function: takes ``[B, channels, *spatial]`` to ``[B, K, *spatial]``, as probabilities do.
+            function: maps ``[B, channels, *spatial]`` to ``[B, K, *spatial]``, like ``probabilities``.
 
         Returns:
             ``[K, *spatial]`` float32 on the CPU, windows averaged where they overlap.
@@ -85,9 +85,9 @@ class Revision:
         case: its name.
         layer: one of the method's label layers.
         label: ``[*spatial]`` uint8 class indices.
-        offsets: how far surfaces were moved and why, a row for each class; for people to read, in ``offsets.csv``.
-        sampling_weight: how often the case comes into batches from now on, >= 0, where others come with 1; None says
-            nothing, which is 1.
+        offsets: by what distance surfaces were moved and why, one row per class; for human readers, in ``offsets.csv``.
+        sampling_weight: how often the case is sampled from now on, >= 0, relative to 1 for the others; None means
+            unset, that is, 1.
     """
 
     case: str
@@ -98,7 +98,7 @@ class Revision:
 
 
 class Method(Configured, nn.Module, ABC):
-    """A way to train a network from imperfect labels.
+    """A way to train a network with imperfect labels.
 
     The constructor takes the network and then keyword-only arguments: it is the whole configuration.
     A method never sees a loader, an optimiser, a device, a logger or the number of dimensions.
@@ -107,14 +107,15 @@ class Method(Configured, nn.Module, ABC):
         network: the network that is trained and, unless ``predict`` says otherwise, predicts.
 
     Attributes:
-        kind: the imperfection it is for; also the folder that its file lies in.
+        kind: the kind of imperfection it addresses; also the folder of its file.
         paper: short citation, or "" for a baseline.
-        cost: networks, and what a training step has beside one pass and its gradient for each.
-        needs: composition of its batch, unless the user gives another.
-        layers: label layers that it rewrites while it trains; batches carry each of them beside the given labels.
-        carried: those of them that hold something else than labels, and are not judged as such.
-        needs_initial_labels: unlabelled cases get labels from plain training on the others before it starts, and are
-            noisy ones from then on.
+        cost: networks, and what a training step needs in addition to one pass and its gradient for each.
+        needs: composition of its batch, unless the user sets another.
+        layers: label layers that it revises during training; batches carry each of them in addition to the given
+            labels.
+        carried: those of them that hold something other than labels, and are not evaluated as labels.
+        needs_initial_labels: before it starts, plain training on the other cases labels the unlabelled ones, which are
+            noisy cases from then on.
     """
 
     kind: ClassVar[Kind]
@@ -139,18 +140,18 @@ class Method(Configured, nn.Module, ABC):
         return logits.float().softmax(1)
 
     def after_step(self, step: Step) -> None:
-        """Called when the optimiser has moved the weights: moving averages, memories."""
+        """Called after each optimiser step: updates moving averages and memories."""
 
     def revises(self, step: Step) -> bool:
-        """Whether labels are rewritten before this step. A function of the step alone, so that it can be foreseen."""
+        """Whether labels are revised before this step. Depends on the step alone, so it is known in advance."""
         return False
 
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
-        """New labels, from what the networks have learned so far; called in evaluation mode, without gradients.
+        """Return new labels, from what the networks have learned so far; called in evaluation mode, without gradients.
 
         Args:
             cases: all training cases.
-            step: the first one that will see the new labels.
+            step: the first step that uses the new labels.
 
         Returns:
             The labels that change; all others stay as they are.

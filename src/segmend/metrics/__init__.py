@@ -1,4 +1,4 @@
-"""How good a segmentation is: overlap, surface distances, scores of cases, and tests of a difference."""
+"""Quality of a segmentation: overlap, surface distances, scores of cases, and tests of a difference."""
 
 from segmend.metrics.annotators import threshold_dice
 from segmend.metrics.boxplot import draw_boxplot

@@ -1,4 +1,4 @@
-"""How well a soft prediction matches several annotators of one scan."""
+"""Agreement of a soft prediction with several annotators of one scan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
 def threshold_dice(
     probability: NDArray[np.floating], annotations: Sequence[Mask], thresholds: Sequence[float] = THRESHOLDS
 ) -> float:
-    """Mean Dice over several thresholds, each put on the prediction and on the share of annotators alike.
+    """Mean Dice over several thresholds, each applied to both the prediction and the fraction of annotators.
 
     The measure of the QUBIQ challenge, as in AIDE's comparison. A voxel is in a mask if its value reaches the
     threshold; where both masks are empty, the Dice coefficient is 1.

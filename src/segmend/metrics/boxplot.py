@@ -1,4 +1,4 @@
-"""A picture of one or several results: how the scores of the cases spread."""
+"""Box plots of one or several results: the distribution of the scores over cases."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from segmend.metrics.results import DISTANCES
 
 _PANELS: Final = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95", "assd": "ASSD"}
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""The palette of Okabe and Ito, which colour-blind readers can tell apart."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
 _HATCHES: Final = ("", "////", "....", "xxxx")
-"""Tables beyond the last colour take the colours again, with another hatch."""
+"""Tables beyond the last colour reuse the colours, with another hatch."""
 
 
 def draw_boxplot(path: Path, tables: Mapping[str, pd.DataFrame], unit: str) -> None:
-    """Draws Dice, NSD, HD95 and ASSD of each label: a point for each case, and a box over them.
+    """Draw Dice, NSD, HD95 and ASSD of each label: a point for each case, and a box over them.
 
-    Boxes show quartiles and median, whiskers reach up to 1.5 times the box further. How many values
-    are undefined, and therefore not shown, stands above each panel.
+    Boxes show quartiles and median, whiskers reach up to 1.5 times the box further. The number of undefined values,
+    which are not shown, is given above each panel.
 
     Args:
         path: the picture to write; its ending chooses the format.
@@ -69,7 +69,7 @@ def _draw_boxes(axes: Axes, values: list[pd.Series[float]], index: int, count: i
     for box in boxes["boxes"]:
         box.set(**_style(index))
     for centre, of_label in zip(centres, values, strict=True):
-        # Steps of the golden ratio spread the points evenly, and alike each time.
+        # Steps of the golden ratio spread the points evenly, and reproducibly.
         spread = np.arange(len(of_label)) * 0.618034 % 1 - 0.5
         axes.scatter(centre + 0.5 * slot * spread, of_label, s=10, color=_colour(index), linewidths=0, zorder=3)
 

@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One row of a result table: how well one label of one case was found.
+    """One row of a result table: how well one label of one case was segmented.
 
     Fractions lie in 0..1, distances and volumes are in the unit of the spacing (millimetres or voxels).
     None means undefined: distances to an empty mask, and a volume difference relative to nothing.
@@ -41,7 +41,7 @@ class Score:
         asd: average distance from the prediction's surface to the reference's.
         assd: average surface distance of both directions together.
         mssd: maximum surface distance (Hausdorff distance).
-        nsd: share of both surfaces within the tolerance.
+        nsd: fraction of both surfaces within the tolerance.
         ravd: relative absolute volume difference, a fraction that may exceed 1.
         volume_prediction: volume (2D: area) of the prediction.
         volume_reference: volume (2D: area) of the reference.
@@ -66,7 +66,7 @@ class Score:
 def score_masks(
     case: str, label: str, prediction: Mask, reference: Mask, spacing: Sequence[float], tolerance: float = 1.0
 ) -> Score:
-    """Scores one label of one case.
+    """Score one label of one case.
 
     If both masks are empty the prediction is perfect: overlaps 1, distances and volume difference 0.
     If one is empty, overlaps are 0 and distances undefined; the volume difference is 1 where the
@@ -122,7 +122,7 @@ def score_case(
     spacing: Sequence[float],
     tolerance: float = 1.0,
 ) -> dict[int, Score]:
-    """Scores several labels of one case, by value.
+    """Score several labels of one case, by value.
 
     Args:
         case: name of the case.

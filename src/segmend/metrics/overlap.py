@@ -1,4 +1,4 @@
-"""How much of the voxels two masks share."""
+"""Overlap of the voxels of two masks."""
 
 from __future__ import annotations
 

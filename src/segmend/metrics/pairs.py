@@ -19,7 +19,7 @@ class Pair:
     Attributes:
         case: name of the case.
         prediction: the file to score.
-        reference: the file that is taken as the truth.
+        reference: the file that is used as the ground truth.
     """
 
     case: str
@@ -28,7 +28,7 @@ class Pair:
 
 
 def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[str]]:
-    """Matches the files of two folders by the names of their cases.
+    """Match the files of two folders by the names of their cases.
 
     Returns:
         One pair for each reference, by name, and the cases that have a prediction only.

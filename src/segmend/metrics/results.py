@@ -20,13 +20,13 @@ COLUMNS: Final = tuple(field.name for field in fields(Score))
 """Columns of a result table, in order."""
 
 METRICS: Final = ("dice", "jaccard", "hd95", "asd", "assd", "mssd", "nsd", "ravd")
-"""The columns that say how good a prediction is."""
+"""The columns that measure the quality of a prediction."""
 
 DISTANCES: Final = ("hd95", "asd", "assd", "mssd")
 """The metrics that have a unit."""
 
 TEXT: Final = ("case", "label", "status")
-"""The columns that are no numbers."""
+"""The columns that are not numbers."""
 
 
 def to_table(scores: Iterable[Score]) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def to_table(scores: Iterable[Score]) -> pd.DataFrame:
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """Mean, population standard deviation, median and counts of each metric, per label and over all rows.
 
-    Means are over the rows where a metric is defined; how many were not stands beside each. ``status``
+    Means are over the rows where a metric is defined; the number of undefined rows is given next to each. ``status``
     counts the rows of each status.
     """
     by_label = {str(label): _statistics(rows) for label, rows in table.groupby("label", sort=False)}
@@ -46,19 +46,19 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a CSV file, whole or not at all; an undefined value is an empty cell."""
+    """Write a CSV file, atomically; an undefined value is an empty cell."""
     with atomic_file(path) as temporary:
         table.to_csv(temporary, index=False)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file, whole or not at all."""
+    """Write a JSON file, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a result table.
+    """Read a result table.
 
     Raises:
         InputError: there is no such file, or it is not a table that ``segmend evaluate`` wrote.

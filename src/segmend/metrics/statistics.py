@@ -15,7 +15,7 @@ from segmend.core.errors import InputError
 from segmend.metrics.results import METRICS, read_table
 
 OVERALL: Final = "overall"
-"""Stands in the column ``label`` of the rows that take all labels together."""
+"""Value of the column ``label`` in the rows for all labels together."""
 
 
 def compare(first: Path, second: Path) -> pd.DataFrame:
@@ -30,10 +30,10 @@ def compare(first: Path, second: Path) -> pd.DataFrame:
         second: another one.
 
     Returns:
-        One row a label and metric, and one a metric for all labels (``overall``): number of pairs ``n``, number
-        of pairs left out because a value is ``undefined``, both means over the pairs, ``difference``
-        (first - second), ``p_wilcoxon`` (signed rank) and ``p_t`` (paired t-test). Means are NaN without
-        pairs, p values where a test needs more of them.
+        One row per label and metric, and one per metric for all labels (``overall``): number of pairs ``n``, number of
+        pairs left out because a value is ``undefined``, both means over the pairs, ``difference`` (first - second),
+        ``p_wilcoxon`` (signed rank) and ``p_t`` (paired t-test). Means are NaN without pairs, p values where a test
+        needs more of them.
 
     Raises:
         InputError: a file cannot be read, or the two do not hold the same cases and labels.

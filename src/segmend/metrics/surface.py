@@ -1,4 +1,4 @@
-"""How far two surfaces lie apart."""
+"""Distances between two surfaces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SurfaceDistances:
 
 
 def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float]) -> SurfaceDistances:
-    """Measures the distances between the surfaces of two masks, in both directions.
+    """Measure the distances between the surfaces of two masks, in both directions.
 
     The surface is the object minus its erosion by the 6-neighbourhood (in 2D, the 4-neighbourhood);
     what lies beyond the array counts as outside, so an object cut off by the array's edge has a surface there.
@@ -78,9 +78,9 @@ def mssd(distances: SurfaceDistances) -> float:
 
 
 def nsd(distances: SurfaceDistances, tolerance: float) -> float:
-    """Normalised surface Dice: share of both surfaces' voxels within ``tolerance`` of the other surface, 0..1.
+    """Normalised surface Dice: fraction of both surfaces' voxels within ``tolerance`` of the other surface, 0..1.
 
-    Each voxel of a surface counts alike (Nikolov et al., JMIR 2021, weigh them by their area).
+    Each voxel of a surface has the same weight (Nikolov et al., JMIR 2021, weight them by their area).
     """
     # Spacings pass through float32 in file headers: one voxel of 0.7 mm must lie within 0.7 mm.
     return float(np.mean(distances.both() <= tolerance * (1 + 1e-6)))

@@ -1,4 +1,4 @@
-"""The papers' own networks, and segmentation networks of MONAI by their names."""
+"""The networks of the papers, and MONAI's segmentation networks by name."""
 
 from segmend.networks._base import Network as Network
 from segmend.networks.fusion_unet import FusionUNet as FusionUNet

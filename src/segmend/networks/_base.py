@@ -13,7 +13,7 @@ _MOST_STAGES = 10
 
 
 def check_sizes(network: Network, width: int, stages: int = 1) -> None:
-    """Makes sure that a network of this width and depth can be built.
+    """Check that a network of this width and depth can be built.
 
     Args:
         network: for the error.
@@ -37,8 +37,8 @@ class Network(Configured, nn.Module, ABC):
     the command line as ``--network.ARGUMENT``.
 
     Attributes:
-        decoder_scales: names of the sub-modules whose outputs are the last decoder features, from
-            coarse to fine. Methods that look at features (prototypes, say) tap these by default.
+        decoder_scales: names of the sub-modules whose outputs are the last decoder features, from coarse to fine.
+            Methods that use features (for example prototypes) tap these by default.
         encoder_stages: names of the sub-modules that make up the encoder. Methods with several decoders
             share these by default.
     """
@@ -48,7 +48,7 @@ class Network(Configured, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
-        """Maps an image ``[B, in_channels, *spatial]`` to logits ``[B, classes, *spatial]``."""
+        """Map an image ``[B, in_channels, *spatial]`` to logits ``[B, classes, *spatial]``."""
 
     def stochastic_passes(self, image: Tensor, passes: int) -> Tensor:
         """Logits of several passes that differ by dropout only, as one batch.

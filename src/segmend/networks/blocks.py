@@ -1,4 +1,4 @@
-"""Layers in two and three dimensions under one name, and the chains that the networks are made of."""
+"""Layers in two and three dimensions under one name, and the blocks that the networks are built from."""
 
 from __future__ import annotations
 

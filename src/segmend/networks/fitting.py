@@ -1,4 +1,4 @@
-"""Which patches a network can take, and what they cost; found by trying on shapes alone."""
+"""Which patches a network accepts, and their memory cost; determined from shapes alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPICAL_VOXELS = {2: 256 * 256, 3: 112 * 112 * 80}
 
 
 def check_patch(network: Network, in_channels: int, patch: Sequence[int]) -> None:
-    """Makes sure that the network maps a patch to logits of the same size.
+    """Check that the network maps a patch to logits of the same size.
 
     Raises:
         InputError: it does not; the message names the nearest patch that fits.
@@ -31,7 +31,7 @@ def check_patch(network: Network, in_channels: int, patch: Sequence[int]) -> Non
 
 
 def check_window(network: Network, in_channels: int, classes: int, patch: Sequence[int]) -> None:
-    """Makes sure that a network can predict windows of these sides, and that one fits into memory.
+    """Check that a network can predict windows of these sides, and that one fits into memory.
 
     Raises:
         InputError: it cannot, or it does not.
@@ -47,7 +47,7 @@ def check_window(network: Network, in_channels: int, classes: int, patch: Sequen
 
 
 def nearest_patch(network: Network, in_channels: int, wanted: Sequence[int]) -> tuple[int, ...] | None:
-    """The patch nearest to the wanted one that the network accepts, or None if none was found.
+    """Find the patch nearest to the wanted one that the network accepts, or None.
 
     Sides are rounded to multiples of the smallest power of two that works for all of them.
     """
@@ -64,7 +64,7 @@ def nearest_patch(network: Network, in_channels: int, wanted: Sequence[int]) -> 
 
 
 def choose_patch(network: Network, in_channels: int, scan_shape: Sequence[int]) -> tuple[int, ...]:
-    """A patch for scans of this typical shape: as much of the scan as a usual GPU carries.
+    """Choose a patch for scans of this typical shape: as much of the scan as a typical GPU can hold.
 
     Raises:
         InputError: the network accepts no patch of about that size.
@@ -87,7 +87,7 @@ def choose_patch(network: Network, in_channels: int, scan_shape: Sequence[int]) 
 
 
 def training_bytes(network: Network, in_channels: int, patch: Sequence[int], batch: int, bytes_per_value: int) -> int:
-    """About what a training step needs: the outputs of all layers, kept for the backward pass."""
+    """Estimate the memory of a training step: the outputs of all layers, kept for the backward pass."""
     trial = copy.deepcopy(network).to("meta").train()
     kept = 0
 
@@ -106,6 +106,6 @@ def training_bytes(network: Network, in_channels: int, patch: Sequence[int], bat
 def _accepts(trial: Network, in_channels: int, patch: Sequence[int]) -> bool:
     try:
         logits = trial(torch.empty(2, in_channels, *patch, device="meta"))
-    except Exception:  # networks refuse a size by errors of many kinds
+    except Exception:  # networks reject a size with many kinds of errors
         return False
     return tuple(logits.shape[2:]) == tuple(patch)

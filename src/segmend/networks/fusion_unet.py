@@ -16,12 +16,12 @@ from segmend.networks.unet_decoder import UNetDecoder
 class FusionUNet(Network):
     """U-Net with two encoders, whose features are concatenated at every resolution.
 
-    AIDE's network for two inputs (Wang et al., Nature Communications 2021), such as the in-phase and the
-    out-of-phase image. The first half of the image's channels goes to the first encoder, the second half to
-    the second. At each resolution the outputs of both are concatenated; this is the skip, and what the first
-    encoder goes on with, while the second encoder sees its own features only. The decoder is that of ``UNet``
-    with twice the width. With 6 input channels (each input three times, as there), 2 classes and 2
-    dimensions it has 26,675,074 parameters.
+    AIDE's network for two inputs (Wang et al., Nature Communications 2021), such as the in-phase and the out-of-phase
+    image. The first half of the image's channels goes to the first encoder, the second half to the second. At each
+    resolution the outputs of both are concatenated; this is the skip connection and the input of the first encoder's
+    next stage, while the second encoder receives its own features only. The decoder is that of ``UNet`` with twice the
+    width. With 6 input channels (each input three times, as there), 2 classes and 2 dimensions it has 26,675,074
+    parameters.
 
     Sides of the image must be multiples of 2 to the power of ``stages - 1``.
 

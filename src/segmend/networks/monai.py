@@ -1,4 +1,4 @@
-"""MONAI's segmentation networks under the names and with the arguments that MONAI gives them."""
+"""MONAI's segmentation networks, with MONAI's names and arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FROM_DATA = {"spatial_dims", "in_channels", "out_channels"}
 
 
 class _MonaiNetwork(Network):
-    """What all adapted networks share: the network itself lies in ``net``."""
+    """Base class of the adapted networks; ``net`` holds the network itself."""
 
     net: nn.Module
 
@@ -36,9 +36,9 @@ class _MonaiNetwork(Network):
 
 
 def _adapted(monai_name: str, name: str = "") -> type[Network]:
-    """A Network class whose constructor has MONAI's own arguments behind the three that the data decide.
+    """Build a Network class whose constructor has MONAI's own arguments after the three that the data determine.
 
-    Arguments whose default is a class are left out, and modules and functions are not taken: no configuration could
+    Arguments whose default is a class are left out, and modules and functions are not accepted: no configuration could
     hold them, and one that names a function would have it called.
     """
     original = getattr(nets, monai_name)
@@ -59,7 +59,7 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
         inspect.Parameter(parameter, _POSITIONAL, annotation=int, default=default)
         for parameter, default in (("self", _NONE), ("in_channels", _NONE), ("classes", _NONE), ("dimensions", 3))
     ]
-    # The signature is what the command line, --help and the recorded configuration go by.
+    # The command line, --help and the recorded configuration use the signature.
     setattr(__init__, "__signature__", inspect.Signature([*leading, *own]))  # noqa: B010 - functions have none for mypy
     __init__.__annotations__ = {parameter.name: parameter.annotation for parameter in [*leading[1:], *own]}
     content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__}

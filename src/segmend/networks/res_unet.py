@@ -12,10 +12,10 @@ from segmend.networks.blocks import conv_blocks, convolution, doubling, halving
 class ResUNet(Network):
     """U-Net with residual blocks, three halvings and three doublings, as in deep self-cleansing.
 
-    Dong et al., arXiv 2409.05024, Table 1. Blocks ``res1`` to ``res6`` are one to three 3-voxel
-    convolutions with batch norm and ReLU whose output is added to what they are given: the strided (or
-    transposed) 2-voxel convolution before them, with the encoder's features concatenated in the decoder.
-    The rows of the printed table are shifted against its sizes; this reading makes all of them agree.
+    Dong et al., arXiv 2409.05024, Table 1. Blocks ``res1`` to ``res6`` are one to three 3-voxel convolutions with batch
+    norm and ReLU whose output is added to their input: the strided (or transposed) 2-voxel convolution before them,
+    with the encoder's features concatenated in the decoder. The rows of the printed table are shifted against its
+    sizes; this interpretation makes all of them agree.
 
     The head is a 3-voxel and a 1-voxel convolution with nothing between them. In the paper it goes from
     two channels to the one of a sigmoid, here from ``2 * classes`` to ``classes``: with one input channel,

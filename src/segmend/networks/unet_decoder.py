@@ -13,7 +13,7 @@ from segmend.networks.blocks import conv_blocks, convolution
 
 
 class UNetDecoder(nn.Module):
-    """Linear upsampling and a convolution, concatenation with the encoder's features, two convolutions; and so on up.
+    """At each scale linear upsampling and a convolution, concatenation with encoder features, and two convolutions.
 
     Args:
         widths: channels of the encoder's features, from fine to coarse.

@@ -11,12 +11,12 @@ from segmend.networks.blocks import conv_blocks, convolution, max_pool
 
 
 class UNetPlusPlus(Network):
-    """U-Net whose skips are chains of stages, each joined with what the resolution below has made so far.
+    """U-Net whose skips are chains of stages, each joined with the output of the resolution below.
 
-    Zhou et al., DLMIA 2018, as MLB-Seg uses it: node (i, j) of resolution i takes all nodes before it in
-    its row and the linearly upsampled node (i + 1, j - 1), and is two convolutions with batch norm. Only
-    the last node of the first row is read out; there is no deep supervision. With 1 input channel, 2
-    dimensions and width 64 it has 36,628,481 parameters for a single output map.
+    Zhou et al., DLMIA 2018, as MLB-Seg uses it: node (i, j) of resolution i takes all nodes before it in its row and
+    the linearly upsampled node (i + 1, j - 1), and is two convolutions with batch norm. Only the last node of the first
+    row is the output; there is no deep supervision. With 1 input channel, 2 dimensions and width 64 it has 36,628,481
+    parameters for a single output map.
 
     Sides of the image must be multiples of 2 to the power of ``stages - 1``. MONAI's
     ``BasicUNetPlusPlus`` differs in its layers and widths.

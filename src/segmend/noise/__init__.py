@@ -1,6 +1,6 @@
-"""Synthetic label noise: recipes that spoil labels the way annotators and models do.
+"""Synthetic label noise: recipes that corrupt labels in the way annotators and models do.
 
-A recipe is known because its class is imported here.
+A recipe is registered by importing its class here.
 """
 
 from segmend.noise._base import Decision, Decisions, Recipe

@@ -1,4 +1,4 @@
-"""What every recipe for label noise has in common: it decides first, and then carries out what it decided."""
+"""Base of every recipe for label noise: it first draws its decisions, and then applies them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ UNTOUCHED = "none"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to happen to one class of one label: enough to repeat it to the voxel.
+    """The corruption of one class of one label: sufficient to reproduce every voxel.
 
     Attributes:
         operation: what is done, in a word; ``UNTOUCHED`` for nothing.
         parameters: the numbers that were drawn.
-        strength: 0 leaves the object as it is, 1 does what was drawn; a recipe says what it scales.
+        strength: 0 leaves the object unchanged, 1 applies what was drawn; each recipe documents what it scales.
     """
 
     operation: str
@@ -40,10 +40,10 @@ Decisions = dict[int, Decision]
 
 
 class Recipe(Configured, ABC):
-    """A way in which labels go wrong.
+    """A kind of label noise.
 
-    All chance is in ``draw``; ``apply`` is a function of its arguments. The constructor is the whole
-    configuration, keyword-only.
+    All randomness is in ``draw``; ``apply`` is a function of its arguments. The constructor is the whole configuration,
+    keyword-only.
 
     Attributes:
         keep_objects: whether an object that would vanish is corrupted less, so that it does not.
@@ -55,7 +55,7 @@ class Recipe(Configured, ABC):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.arguments.items())})"
 
     def check(self, classes: int) -> None:
-        """Makes sure that the recipe suits labels of this many classes, background included.
+        """Check that the recipe suits labels of this many classes, background included.
 
         Raises:
             InputError: it does not.
@@ -63,11 +63,11 @@ class Recipe(Configured, ABC):
 
     @abstractmethod
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:
-        """Decides what happens to each class of a label, at strength 1."""
+        """Draw the corruption of each class of a label, at strength 1."""
 
     @abstractmethod
     def apply(self, label: Label, spacing: Sequence[float], decisions: Decisions) -> Label:
-        """Carries the decisions out.
+        """Apply the decisions.
 
         Args:
             label: ``[*spatial]`` class indices; not changed. ``IGNORE`` voxels stay as they are.
@@ -80,22 +80,22 @@ class Recipe(Configured, ABC):
 
 
 class ObjectRecipe(Recipe):
-    """A recipe that treats each class of a label by itself.
+    """A recipe that treats each class of a label separately.
 
-    Every class is corrupted as it lies in the given label. Where two claim a voxel, the later class has
-    it: data sets list what is enclosed after what encloses it (ventricle after myocardium), so that a
-    growing wall does not fill its cavity. Voxels that no class claims any more become background.
+    Every class is corrupted as it lies in the given label. Where two claim a voxel, the later class gets it: data sets
+    list what is enclosed after what encloses it (ventricle after myocardium), so that a growing wall does not fill its
+    cavity. Voxels that no class claims any more become background.
     """
 
     def __init__(self, *, keep_objects: bool = True) -> None:
         self.keep_objects = keep_objects
 
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:
-        """Decides for one class after the other."""
+        """Draw decisions for one class after the other."""
         return {index: self.draw_object(rng) for index in foreground(label)}
 
     def apply(self, label: Label, spacing: Sequence[float], decisions: Decisions) -> Label:
-        """Corrupts the classes one by one, and puts them together again."""
+        """Corrupt the classes one by one, and combine them again."""
         known = label != IGNORE
         noisy = np.where(known, np.uint8(0), label)
         for index, decision in sorted(decisions.items()):
@@ -107,11 +107,11 @@ class ObjectRecipe(Recipe):
 
     @abstractmethod
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Decides what happens to one object."""
+        """Draw the corruption of one object."""
 
     @abstractmethod
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Does to an object, ``[*spatial]`` and not empty, what was decided; strength is above 0."""
+        """Apply the decision to an object, ``[*spatial]`` and not empty; strength is above 0."""
 
 
 def foreground(label: Label) -> list[int]:
@@ -121,12 +121,12 @@ def foreground(label: Label) -> list[int]:
 
 
 def draw_seed(rng: np.random.Generator) -> int:
-    """A seed to keep among the parameters of a decision that needs more chance than a few numbers."""
+    """A seed among the parameters of a decision that needs more random numbers than a few."""
     return int(rng.integers(2**32))
 
 
 def check_probabilities(**values: float) -> None:
-    """Makes sure that arguments are probabilities.
+    """Check that arguments are probabilities.
 
     Raises:
         InputError: one is outside of 0..1.
@@ -137,7 +137,7 @@ def check_probabilities(**values: float) -> None:
 
 
 def check_range(lowest: float, **values: float) -> None:
-    """Makes sure that two arguments, smaller first, make a range that starts at ``lowest`` or above.
+    """Check that two arguments, smaller first, form a range that starts at ``lowest`` or above.
 
     Raises:
         InputError: they do not.

@@ -1,4 +1,4 @@
-"""One label through one recipe."""
+"""Corruption of one label by one recipe."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from segmend.metrics.overlap import dice
 from segmend.noise._base import Decisions, Label, Recipe
 
 WEAKEST = 1 / 64
-"""Strength below which an object that still vanishes is left as it is."""
+"""Strength below which an object that still vanishes is left unchanged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoisyLabel:
-    """A corrupted label and how it came about.
+    """A corrupted label and its corruption.
 
     Attributes:
         label: ``[*spatial]`` class indices.
-        decisions: what was done to each class, at the strength that it bore.
+        decisions: what was done to each class, at the strength applied to it.
         dice: Dice coefficient of each class to the true label.
-        emptied: classes of which nothing is left.
+        emptied: classes that vanished.
     """
 
     label: Label
@@ -34,7 +34,7 @@ class NoisyLabel:
 def corrupt_label(
     label: Label, spacing: Sequence[float], recipe: Recipe, rng: np.random.Generator, strength: float = 1.0
 ) -> NoisyLabel:
-    """Corrupts a label.
+    """Corrupt a label.
 
     If the recipe keeps objects, a class that vanishes is corrupted again at half the strength, and so is
     every class that took its place.
@@ -42,9 +42,9 @@ def corrupt_label(
     Args:
         label: ``[*spatial]`` class indices; not changed.
         spacing: mm from voxel to voxel along each axis.
-        recipe: what happens.
-        rng: where the chance comes from. Equal states give equal noise, which grows with the strength.
-        strength: 0 leaves the label as it is, 1 does what the recipe says; more is allowed.
+        recipe: the label noise.
+        rng: the source of randomness. Equal states give equal noise, which grows with the strength.
+        strength: 0 leaves the label unchanged, 1 applies the recipe as it is; more is allowed.
     """
     decisions = {index: replace(drawn, strength=strength) for index, drawn in recipe.draw(label, rng).items()}
     noisy = recipe.apply(label, spacing, decisions)

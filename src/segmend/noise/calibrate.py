@@ -1,4 +1,4 @@
-"""The strength at which noise does as much harm as is wanted."""
+"""Calibration of the noise strength to a target Dice."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ STRONGEST = 16.0
 """Largest strength that is tried."""
 
 _ROUNDS = 16
-"""Halvings of the range after which no finer steps of the noise are to be expected."""
+"""Halvings of the range after which no finer steps of the noise are expected."""
 
 
 def calibrate(mean_dice: Callable[[float], float], wanted: float, tolerance: float = 0.005) -> float:
-    """Finds the strength of a recipe that gives a wanted mean Dice of noisy to true labels, by bisection.
+    """Find the strength of a recipe that gives a wanted mean Dice of noisy to true labels, by bisection.
 
     Args:
         mean_dice: mean Dice at a strength; of the same draws each time, so that it falls smoothly.
         wanted: mean Dice to reach, 0..1.
-        tolerance: how far from it the mean may lie.
+        tolerance: largest allowed difference of the mean from it.
 
     Raises:
         InputError: even the strongest noise leaves a higher Dice, or the noise jumps past the wanted one.

@@ -1,4 +1,4 @@
-"""Outlines that drift, step by step."""
+"""Boundaries that drift step by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segmend.noise._base import Decision, ObjectRecipe, check_probabilities, dra
 
 
 class MarkovBoundary(ObjectRecipe):
-    """Lets the boundary of an object drift at random, with a bias outward or inward.
+    """Moves the boundary of an object by random drift, with a bias outward or inward.
 
     In each step a coin chooses the voxels just outside or just inside the boundary (those with a face
     neighbour on the other side), and each of them changes sides with a small probability. At the end
@@ -30,7 +30,7 @@ class MarkovBoundary(ObjectRecipe):
         flip_probability: probability that a voxel of the boundary changes sides.
         scatter_probability: probability that any voxel of the array is flipped before smoothing.
         blur: standard deviation of the smoothing in voxels; 0 for none.
-        keep_objects: corrupt an object less that would vanish.
+        keep_objects: corrupt an object less if it would vanish.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class MarkovBoundary(ObjectRecipe):
         self.scatter_probability = scatter_probability
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws a seed for the walk."""
+        """Draw a seed for the random walk."""
         return Decision("drift", {"seed": draw_seed(rng)})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Walks; a weaker walk is the beginning of the stronger one from the same seed."""
+        """Run the random walk; a weaker walk is the beginning of the stronger one from the same seed."""
         rng = np.random.default_rng(int(decision.parameters["seed"]))
         drifted = mask.copy()
         for _ in range(round(decision.strength * self.steps)):
@@ -75,7 +75,7 @@ class MarkovBoundary(ObjectRecipe):
         return _smooth(drifted, self.blur * min(decision.strength, 1.0))
 
     def _step(self, inside: Mask, rng: np.random.Generator) -> None:
-        """Changes the mask in place."""
+        """Change the mask in place."""
         outward = bool(rng.random() < self.outward_probability)
         boundary = ~inside & _beside(inside) if outward else inside & _beside(~inside)
         flipped = rng.random(np.count_nonzero(boundary)) < self.flip_probability

@@ -1,4 +1,4 @@
-"""Objects, or parts of them, that nobody drew."""
+"""Objects, or parts of them, that are missing from the label."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Part = Literal["whole", "ends", "middle", "components"]
 class MissingLabel(ObjectRecipe):
     """Removes an object, or a part of it.
 
-    Strength scales the share that is removed; for a whole object, the probability that it is removed
-    (not beyond ``probability``). Objects may vanish: that is the purpose.
+    Strength scales the fraction that is removed; for a whole object, the probability that it is removed (not beyond
+    ``probability``). Objects may vanish: that is the purpose.
 
     Args:
         probability: probability that something of an object is missing.
         part: "whole": the object. "ends": slices at both ends of the last axis, as if the annotator had
             started late and stopped early. "middle": a run of slices within. "components": connected
             components, each on its own.
-        share: share of the slices, or probability of each component, that goes missing; not for "whole".
+        share: fraction of the slices, or probability of each component, that is missing; not for "whole".
     """
 
     def __init__(self, *, probability: float = 0.5, part: Part = "whole", share: float = 0.5) -> None:
@@ -34,7 +34,7 @@ class MissingLabel(ObjectRecipe):
         self.probability, self.part, self.share = probability, part, share
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws whether, and where."""
+        """Draw whether, and where."""
         if rng.random() >= self.probability:
             return Decision(UNTOUCHED)
         if self.part == "whole":
@@ -44,7 +44,7 @@ class MissingLabel(ObjectRecipe):
         return Decision("remove", {"place": float(rng.random())})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Removes what was drawn."""
+        """Remove what was drawn."""
         share = min(decision.strength * self.share, 1.0)
         match self.part:
             case "whole":
@@ -64,7 +64,7 @@ def _without_components(mask: Mask, share: float, seed: int) -> Mask:
 
 
 def _without_slices(mask: Mask, share: float, part: Literal["ends", "middle"], place: float) -> Mask:
-    """Keeps one run of slices, or removes one; ``place``, 0..1, says where it lies."""
+    """Keep one run of slices, or remove one; ``place``, 0..1, is its position."""
     slices = np.flatnonzero(mask.any(axis=tuple(range(mask.ndim - 1))))
     removed = round(share * len(slices))
     length = removed if part == "middle" else len(slices) - removed

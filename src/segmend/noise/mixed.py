@@ -1,4 +1,4 @@
-"""Labels that go wrong in different ways."""
+"""Labels with different kinds of noise."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SMALL_MEDIUM_MISSING: tuple[Mapping[str, Mapping[str, Any]], ...] = (
     {"RadiusMorphology": {"radius_min": 3.0, "radius_max": 6.0}},
     {"MissingLabel": {"probability": 1.0, "part": "ends", "share": 0.3}},
 )
-"""A little too wide or too tight, more so, or the first and last slices not drawn."""
+"""Slightly over- or under-segmented, more so, or the first and last slices missing."""
 
 
 class MixedNoise(Recipe):
-    """Spoils each label by one of several recipes, by lot: in a data set, not everyone errs alike.
+    """Corrupts each label by one of several recipes, chosen at random: annotators of a data set make different errors.
 
-    All classes of a label go by the same recipe. Strength is that of the recipe.
+    All classes of a label are corrupted by the same recipe. Strength is that of the recipe.
 
     Args:
-        recipes: a list of recipes by name, each with its own arguments, such as
-            [{CubeMorphology: {side_max: 5}}, {MissingLabel: {}}]; one that stands twice is drawn twice as often.
-        keep_objects: corrupt an object less that would vanish, whatever the recipe says of itself.
+        recipes: a list of recipes by name, each with its own arguments, such as [{CubeMorphology: {side_max: 5}},
+            {MissingLabel: {}}]; one that is listed twice is drawn twice as often.
+        keep_objects: corrupt an object less if it would vanish, whatever the recipe's own setting.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class MixedNoise(Recipe):
             raise InputError("recipes", "is empty", "name one recipe or more")
 
     def check(self, classes: int) -> None:
-        """Makes sure that all of them suit the labels."""
+        """Check that all of them suit the labels."""
         for recipe in self.recipes:
             recipe.check(classes)
 
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:
-        """Draws a recipe, and lets it decide."""
+        """Draw a recipe, and its decisions."""
         which = int(rng.integers(len(self.recipes)))
         drawn = self.recipes[which].draw(label, rng)
         return {index: replace(each, parameters={**each.parameters, _WHICH: which}) for index, each in drawn.items()}
 
     def apply(self, label: Label, spacing: Sequence[float], decisions: Decisions) -> Label:
-        """Carries the decisions out by the recipe that made them."""
+        """Apply the decisions by the recipe that made them."""
         if not decisions:
             return label.copy()
         which = int(next(iter(decisions.values())).parameters[_WHICH])

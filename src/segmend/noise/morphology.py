@@ -1,4 +1,4 @@
-"""Growing and shrinking masks, at a cost that hardly depends on how far."""
+"""Growing and shrinking masks, at a cost that hardly depends on the distance."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def erode(mask: Mask, side: int) -> Mask:
 
 
 def shift_surface(mask: Mask, distance: float, spacing: Sequence[float]) -> Mask:
-    """Moves the surface of a mask by a distance, whatever the spacing of the voxels.
+    """Move the surface of a mask by a distance, whatever the spacing of the voxels.
 
     Outward, all voxels within ``distance`` of the mask are added; inward, all within ``distance`` of the
     outside are removed. What lies beyond the array counts as outside.
@@ -73,7 +73,7 @@ def shift_surface(mask: Mask, distance: float, spacing: Sequence[float]) -> Mask
 
 
 def _windows(combine: Callable[[Mask, Mask], Mask], values: Mask, side: int, margin: int) -> Mask:
-    """Combines each voxel with those that follow it in a window of ``side`` voxels along every axis.
+    """Combine each voxel with those that follow it in a window of ``side`` voxels along every axis.
 
     A window of any width is two overlapping ones of at least half the width, so a few operations make it.
     They run over the flattened array, which is what makes them fast; but there, a window that passes the

@@ -18,15 +18,14 @@ Points = NDArray[np.float64]
 class PolygonSimplification(ObjectRecipe):
     """Replaces every contour of every slice by a polygon of few vertices that lie on the contour.
 
-    Slices are taken along the last axis; a 2D object is one slice. The vertices are equally far from
-    each other along the contour.
+    Slices are taken along the last axis; a 2D object is one slice. The vertices are equally spaced along the contour.
 
-    Strength scales how far each point of the contour moves towards its place on the polygon.
+    Strength scales the distance by which each point of the contour moves towards its position on the polygon.
 
     Args:
         vertices_min: fewest vertices, at least 3.
         vertices_max: most vertices, included.
-        keep_objects: corrupt an object less that would vanish.
+        keep_objects: corrupt an object less if it would vanish.
     """
 
     def __init__(self, *, vertices_min: int = 4, vertices_max: int = 8, keep_objects: bool = True) -> None:
@@ -35,12 +34,12 @@ class PolygonSimplification(ObjectRecipe):
         self.vertices_min, self.vertices_max = vertices_min, vertices_max
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws the number of vertices, and where along a contour the first one lies."""
+        """Draw the number of vertices, and the position of the first one along a contour."""
         vertices = int(rng.integers(self.vertices_min, self.vertices_max, endpoint=True))
         return Decision("polygon", {"vertices": vertices, "start": float(rng.random())})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Simplifies every slice."""
+        """Simplify every slice."""
         vertices = int(decision.parameters["vertices"])
         corners = decision.parameters["start"] + np.arange(vertices) / vertices
         slices = np.atleast_3d(mask)
@@ -51,7 +50,7 @@ class PolygonSimplification(ObjectRecipe):
 
 
 def _simplified(mask: Mask, corners: Points, amount: float) -> Mask:
-    """Moves all contours of a 2D mask towards polygons with vertices at the fractions ``corners`` of their length."""
+    """Move all contours of a 2D mask towards polygons with vertices at the fractions ``corners`` of their length."""
     filled = np.zeros_like(mask)
     # With a margin, the contour of an object that is cut off by the array's edge is closed, too.
     for contour in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):

@@ -1,4 +1,4 @@
-"""Objects drawn askew."""
+"""Objects drawn rotated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segmend.noise.surface import draw_direction
 
 
 class InPlaneRotation(ObjectRecipe):
-    """Turns an object about its own centroid, in the plane of the first two axes (nearest neighbour).
+    """Rotates an object about its own centroid, in the plane of the first two axes (nearest neighbour).
 
     Strength scales the angle, up to half a turn.
 
@@ -29,19 +29,19 @@ class InPlaneRotation(ObjectRecipe):
         self.angle_max = angle_max
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws the angle."""
+        """Draw the angle."""
         return Decision("rotate", {"angle": float(rng.uniform(-self.angle_max, self.angle_max))})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Turns the object."""
+        """Rotate the object."""
         return rotate_in_plane(mask, decision.strength * decision.parameters["angle"], spacing)
 
 
 class RotatedMorphology(ObjectRecipe):
-    """Erodes or dilates every slice of an object by a disc, then turns the object in the same plane.
+    """Erodes or dilates every slice of an object by a disc, then rotates the object in the same plane.
 
-    The noise of MLB-Seg, whose paper tells only that it rotates, erodes or dilates, and the mean Dice of
-    its three levels: 0.8031, 0.6206 (its default) and 0.4148. Ask for one of them with ``--dice``.
+    The noise of MLB-Seg, whose paper states only that it rotates, erodes or dilates, and the mean Dice of its three
+    levels: 0.8031, 0.6206 (its default) and 0.4148. Ask for one of them with ``--dice``.
 
     Strength scales both the radius of the disc and the angle.
 
@@ -68,13 +68,13 @@ class RotatedMorphology(ObjectRecipe):
         self.dilate_probability = dilate_probability
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws the direction, the radius and the angle."""
+        """Draw the direction, the radius and the angle."""
         operation = draw_direction(rng, self.dilate_probability)
         radius = float(rng.uniform(0, self.radius_max))
         return Decision(operation, {"radius": radius, "angle": float(rng.uniform(-self.angle_max, self.angle_max))})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Moves the outline of every slice, then turns the object."""
+        """Move the outline of every slice, then rotate the object."""
         radius = decision.strength * decision.parameters["radius"]
         # Slices that are further apart than the outline moves do not touch each other.
         apart = (*spacing[:2], *[2 * radius + 1] * (mask.ndim - 2))
@@ -83,7 +83,7 @@ class RotatedMorphology(ObjectRecipe):
 
 
 def rotate_in_plane(mask: Mask, degrees: float, spacing: Sequence[float]) -> Mask:
-    """Turns a mask about its centroid in the plane of the first two axes, by nearest neighbour.
+    """Rotate a mask about its centroid in the plane of the first two axes, by nearest neighbour.
 
     Args:
         mask: ``[*spatial]``.
@@ -93,12 +93,12 @@ def rotate_in_plane(mask: Mask, degrees: float, spacing: Sequence[float]) -> Mas
     if not mask.any():
         return mask.copy()
     size = np.reshape(spacing[:2], (2, 1, 1))
-    places = np.indices(mask.shape[:2]) * size  # [2, first axis, second axis] in mm: all slices turn alike
+    places = np.indices(mask.shape[:2]) * size  # [2, first axis, second axis] in mm: the same for all slices
     weights = np.count_nonzero(mask.reshape(*mask.shape[:2], -1), axis=2)
     centroid = (places * weights).sum(axis=(1, 2), keepdims=True) / weights.sum()
     x, y = places - centroid
     angle = np.deg2rad(np.clip(degrees, -180, 180))
-    # Where each voxel's value comes from: turned back by the angle.
+    # Where each voxel's value comes from: rotated back by the angle.
     origin = centroid + np.stack([x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)])
     index = np.rint(origin / size).astype(np.intp)
     inside = ((index >= 0) & (index < np.reshape(mask.shape[:2], (2, 1, 1)))).all(0)

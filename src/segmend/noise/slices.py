@@ -1,4 +1,4 @@
-"""Single slices drawn wrongly or left out, between others that are right."""
+"""Single slices drawn wrongly or left out, between correct ones."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from segmend.noise.morphology import shift_surface
 
 
 class SliceNoise(ObjectRecipe):
-    """Leaves the objects of a slice out, or moves their outlines; every slice is another lot.
+    """Leaves the objects of a slice out, or moves their outlines; each slice is drawn independently.
 
-    The noise of deep self-cleansing: ``share`` 0.3, 0.5 or 0.7, ``radius`` 5 or 10, on slices of 256 or 128
-    pixels a side. Its paper does not tell how often labels are missing, how radii are distributed, or
-    the shape of the structuring element: here a disc, and whole numbers alike. Slices lie along the last axis; a
-    2D image is one. All objects of a slice suffer the same, and objects smaller than the radius vanish.
+    The noise of deep self-cleansing: ``share`` 0.3, 0.5 or 0.7, ``radius`` 5 or 10, on slices of 256 or 128 pixels a
+    side. Its paper does not state how often labels are missing, how radii are distributed, or the shape of the
+    structuring element: here a disc, and whole numbers with equal probability. Slices lie along the last axis; a 2D
+    image is one. All objects of a slice are corrupted in the same way, and objects smaller than the radius vanish.
 
-    Strength scales the share of slices, up to all.
+    Strength scales the fraction of slices, up to all.
 
     Args:
         share: probability that a slice is corrupted.
         radius: pixels by which an outline moves, on average.
-        jitter: the radius is at most so much larger or smaller.
+        jitter: largest deviation of a drawn radius from ``radius``, in either direction.
         missing: probability that the objects of a corrupted slice are left out; else their outlines move.
         dilate_probability: probability that an outline that moves does so outward.
     """
@@ -54,15 +54,15 @@ class SliceNoise(ObjectRecipe):
         self.missing, self.dilate_probability = missing, dilate_probability
 
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:
-        """Draws one seed, so that what happens to a slice happens to all of its objects."""
+        """Draw one seed, so that all objects of a slice are corrupted in the same way."""
         return dict.fromkeys(foreground(label), self.draw_object(rng))
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws a seed for the lots of the slices."""
+        """Draw a seed for the corruption of the slices."""
         return Decision("slices", {"seed": draw_seed(rng)})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Leaves out, or moves the outline, slice by slice."""
+        """Leave out, or move the outline, slice by slice."""
         slices = np.atleast_3d(mask)
         noisy = slices.copy()
         rng = np.random.default_rng(int(decision.parameters["seed"]))

@@ -1,4 +1,4 @@
-"""Objects drawn too large or too small."""
+"""Over- or under-segmented objects."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class CubeMorphology(ObjectRecipe):
         self.dilate_probability = dilate_probability
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws the direction, the side, and which way fractions of a voxel are rounded."""
+        """Draw the direction, the side, and which way fractions of a voxel are rounded."""
         operation = draw_direction(rng, self.dilate_probability)
         side = int(rng.integers(self.side_min, self.side_max, endpoint=True))
         return Decision(operation, {"side": side, "rounding": float(rng.random())})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Dilates or erodes once."""
+        """Dilate or erode once."""
         side, rounding = decision.parameters["side"], decision.parameters["rounding"]
         scaled = 1 + math.floor(decision.strength * (side - 1) + rounding)
         return dilate(mask, scaled) if decision.operation == "dilate" else erode(mask, scaled)
@@ -82,12 +82,12 @@ class RadiusMorphology(ObjectRecipe):
         self.dilate_probability = dilate_probability
 
     def draw_object(self, rng: np.random.Generator) -> Decision:
-        """Draws the direction and the distance."""
+        """Draw the direction and the distance."""
         operation = draw_direction(rng, self.dilate_probability)
         return Decision(operation, {"radius": float(rng.uniform(self.radius_min, self.radius_max))})
 
     def apply_object(self, mask: Mask, spacing: Sequence[float], decision: Decision) -> Mask:
-        """Moves the surface."""
+        """Move the surface."""
         radius = decision.strength * decision.parameters["radius"]
         return shift_surface(mask, radius if decision.operation == "dilate" else -radius, spacing)
 

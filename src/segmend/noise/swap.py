@@ -25,10 +25,9 @@ from segmend.noise._base import (
 class ClassSwap(Recipe):
     """Exchanges two foreground classes with each other.
 
-    The classes of a label are paired at random, so each is mistaken for one other at most; one is left
-    over if their number is odd. Within each connected component of the two classes together, or in the
-    whole case, they change places or not. A component of one class alone takes the name of the other,
-    and so a class may vanish.
+    The classes of a label are paired at random, so each is mistaken for one other at most; one is left over if their
+    number is odd. Within each connected component of the two classes together, or in the whole case, they are exchanged
+    or not. A component of one class alone takes the name of the other, and so a class may vanish.
 
     Strength scales the probability.
 
@@ -42,7 +41,7 @@ class ClassSwap(Recipe):
         self.probability, self.within = probability, within
 
     def check(self, classes: int) -> None:
-        """Makes sure that there are two foreground classes to swap.
+        """Check that there are two foreground classes to swap.
 
         Raises:
             InputError: there is only one.
@@ -55,7 +54,7 @@ class ClassSwap(Recipe):
             )
 
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:
-        """Draws the pairs, and a seed for each."""
+        """Draw the pairs, and a seed for each."""
         classes = foreground(label)
         decisions = {index: Decision(UNTOUCHED) for index in classes}
         shuffled = [int(index) for index in rng.permutation(classes)]
@@ -66,7 +65,7 @@ class ClassSwap(Recipe):
         return decisions
 
     def apply(self, label: Label, spacing: Sequence[float], decisions: Decisions) -> Label:
-        """Swaps the components that were drawn."""
+        """Swap the components that were drawn."""
         noisy = label.copy()
         for one, decision in decisions.items():
             other = int(decision.parameters.get("with", 0))

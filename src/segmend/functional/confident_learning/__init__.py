@@ -1,15 +1,15 @@
-"""Confident learning: which labels a network's probabilities speak against.
+"""Confident learning: which labels a network's probabilities contradict.
 
-Northcutt et al., Confident Learning, JAIR 2021, as its authors' library cleanlab computes it. Nothing here needs all
-voxels at once. Every pass adds up over batches, cases or chunks, and the sums are small:
+Northcutt et al., Confident Learning, JAIR 2021, as its authors' library cleanlab computes it. The voxels are never
+needed all at once. Every pass accumulates sums over batches, cases or chunks, and the sums are small:
 
 1. ``SelfConfidence``: t_k, the mean probability of class k over the voxels that are labelled k. ``ScoreHistograms``,
    which only the pruning rules need, may be filled in the same pass.
-2. ``ConfidentJoint``: how many voxels labelled k belong to class j beyond doubt, that is with p_j >= t_j.
+2. ``ConfidentJoint``: how many voxels labelled k confidently belong to class j, that is with p_j >= t_j.
 3. ``off_diagonal_issues`` or ``pruned_issues``: the doubtful voxels, chunk by chunk.
 
-``label_issues`` does all of it for one batch. Probabilities should come from a network that was not trained on these
-very labels, or that has not learned them by heart. Voxels with ``IGNORE`` are left out and never doubted.
+``label_issues`` does all of it for one batch. Probabilities should come from a network that was not trained on the same
+labels, or that has not memorised them. Voxels with ``IGNORE`` are left out and never flagged.
 """
 
 from segmend.functional.confident_learning.histograms import ScoreHistograms

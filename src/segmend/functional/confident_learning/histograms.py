@@ -1,4 +1,4 @@
-"""How small the scores of voxels are."""
+"""Histograms of the scores of voxels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _COARSE_BINS = (0x40000000 >> _COARSE_SHIFT) + 1
 
 @dataclass(frozen=True, slots=True)
 class ScoreHistograms:
-    """How small the scores of voxels are, for the pruning rules; may be filled in pass one or two.
+    """Histograms of the scores of voxels, for the pruning rules; may be filled in pass one or two.
 
     A voxel labelled k has the score p_k for class k and 1 + p_k - p_j for every other class j. Small scores are
-    suspicious. Pruning takes so many of the smallest; a histogram finds the last of them without sorting all voxels.
-    Its bins are as fine as bfloat16, 0.8 % of a score; the voxels of one bin share their fate. ``narrowed`` makes
-    histograms for one more pass, after which only voxels of equal score do. Each of the C x C histograms takes
-    131 kB of memory, narrowed 524 kB.
+    suspicious. Pruning takes a given number of the smallest; a histogram finds the largest of them without sorting all
+    voxels. Its bins are as fine as bfloat16, 0.8 % of a score; the voxels of one bin are pruned or kept together.
+    ``narrowed`` makes histograms for one more pass, after which this holds only for voxels of equal score. Each of the
+    C x C histograms takes 131 kB of memory, narrowed 524 kB.
 
     Attributes:
         first: ``[C, C]`` int64, bits of the float32 score at which the bins begin, by given label and class.
@@ -44,7 +44,7 @@ class ScoreHistograms:
         return cls(zero, zero, _COARSE_SHIFT, zero.new_zeros(classes, classes, _COARSE_BINS))
 
     def add(self, probabilities: Tensor, label: Tensor) -> Self:
-        """The histograms with some more voxels; arguments as in ``SelfConfidence.add``."""
+        """Return the histograms with more voxels added; arguments as in ``SelfConfidence.add``."""
         rows, given = known_voxels(probabilities, label)
         classes, _, length = self.bins.shape
         bins = (scores(rows, given).view(torch.int32) - self.first.to(rows.device)[given]) >> self.shift

@@ -1,4 +1,4 @@
-"""The voxels whose label is in doubt."""
+"""The voxels whose label is doubtful."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def label_issues(probabilities: Tensor, label: Tensor, rule: IssueRule = "both")
         rule: as in ``pruned_issues``, or ``confident_learning`` as in ``off_diagonal_issues``.
 
     Returns:
-        Boolean ``[B, *spatial]``: the voxels whose label is in doubt.
+        Boolean ``[B, *spatial]``: the voxels whose label is doubtful.
     """
     confidence = SelfConfidence.empty(probabilities.shape[1]).add(probabilities, label)
     if rule == "confident_learning":
@@ -84,6 +84,6 @@ def _as_map(flags: Tensor, label: Tensor) -> Tensor:
 
 
 def _agrees(rows: Tensor, given: Tensor) -> Tensor:
-    """Whether the given class is the most probable one, also if another is as probable."""
+    """Whether the given class is the most probable one, also if another is equally probable."""
     own = given.unsqueeze(1)
     return rows.scatter_add(1, own, torch.full_like(own, TOLERANCE, dtype=rows.dtype)).argmax(1) == given

@@ -1,4 +1,4 @@
-"""How probable the given labels are, and which classes voxels belong to beyond doubt."""
+"""How probable the given labels are, and which classes voxels confidently belong to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SelfConfidence:
         return cls(torch.zeros(classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.int64))
 
     def add(self, probabilities: Tensor, label: Tensor) -> Self:
-        """The sums with some more voxels.
+        """Return the sums with more voxels added.
 
         Args:
             probabilities: ``[B, C, *spatial]`` in 0..1.
@@ -71,7 +71,7 @@ class ConfidentJoint:
         return cls(confidence, torch.zeros(classes, classes, dtype=torch.int64))
 
     def add(self, probabilities: Tensor, label: Tensor) -> Self:
-        """The counts with some more voxels; arguments as in ``SelfConfidence.add``."""
+        """Return the counts with more voxels added; arguments as in ``SelfConfidence.add``."""
         rows, given = known_voxels(probabilities, label)
         confident = confident_class(rows, self.confidence.thresholds)
         sure = confident != IGNORE
@@ -86,11 +86,11 @@ class ConfidentJoint:
         return _rounded_rows(counts / counts.sum(1, keepdim=True) * self.confidence.voxels.unsqueeze(1))
 
     def prune_counts(self) -> Tensor:
-        """How many voxels to doubt: ``[C, C]`` int64.
+        """How many voxels to flag: ``[C, C]`` int64.
 
-        Off the diagonal, voxels labelled k (row) that belong to j (column); on it, voxels labelled k that do not
-        belong to k. A class with a single voxel is left alone. (cleanlab also spares the last voxel of a class
-        whose labels are all wrong, which only a class of very few voxels can come to.)
+        Off the diagonal, voxels labelled k (row) that belong to j (column); on it, voxels labelled k that do not belong
+        to k. A class with a single voxel is left unchanged. (cleanlab also keeps the last voxel of a class whose labels
+        are all wrong, which can only happen for a class of very few voxels.)
         """
         joint, voxels = self.calibrated(), self.confidence.voxels
         joint.diagonal().copy_(voxels - joint.diagonal())
@@ -104,14 +104,14 @@ def known_voxels(probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def confident_class(rows: Tensor, thresholds: Tensor) -> Tensor:
-    """The class ``[N]`` that reaches its threshold; of several, the most probable class; ``IGNORE`` if none does."""
+    """The class ``[N]`` that reaches its threshold; if several do, the most probable class; ``IGNORE`` if none does."""
     confident = rows >= thresholds.to(rows.device) - TOLERANCE
     chosen = torch.where(confident.sum(1) > 1, rows.argmax(1), confident.int().argmax(1))
     return chosen.masked_fill(~confident.any(1), IGNORE)
 
 
 def _rounded_rows(values: Tensor) -> Tensor:
-    """Integers whose rows sum to what they did: those that rounding took furthest away give way."""
+    """Round to integers and keep the row sums: the entries that rounding changed most are adjusted."""
     rounded = values.round()
     for exact, row in zip(values, rounded, strict=True):
         missing = int(exact.sum().round() - row.sum())

@@ -1,4 +1,4 @@
-"""Warps of batches of images and labels, each sample by its own amount, that know their inverse."""
+"""Warps of batches of images and labels, each sample by its own amount, with their inverse."""
 
 from segmend.functional.geometry.chance import random_turn
 from segmend.functional.geometry.sampling import Mode

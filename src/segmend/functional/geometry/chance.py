@@ -8,12 +8,12 @@ from segmend.functional.geometry.warps import Compose, Flip, Rotation, Warp
 
 
 def random_turn(count: int, dimensions: int, degrees: float) -> Warp:
-    """Turns each sample in the plane of its first two axes, then mirrors it along the first, or does not.
+    """Draw a warp that rotates each sample in the plane of its first two axes, then mirrors it along the first or not.
 
     Args:
         count: samples of the batch.
         dimensions: number of spatial axes.
-        degrees: the largest angle; all up to it, to both sides, are equally likely.
+        degrees: the largest angle; all angles up to it, in both directions, are equally likely.
     """
     angles = torch.empty(count).uniform_(-degrees, degrees)
     mirrored = torch.zeros(count, dimensions, dtype=torch.bool)

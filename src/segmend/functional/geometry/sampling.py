@@ -56,7 +56,7 @@ def _source_points(matrix: Tensor, shape: Sequence[int]) -> list[Tensor]:
 
 
 def _nearest(maps: Tensor, points: list[Tensor]) -> Tensor:
-    """Picked by index, because grid_sample would pass labels through floating point."""
+    """Sample by index, because grid_sample would convert labels to floating point."""
     index = torch.zeros_like(points[0], dtype=torch.int64)
     for point, side in zip(points, maps.shape[2:], strict=True):
         index = index * side + (point + side / 2).floor().long().clamp(0, side - 1)
@@ -65,7 +65,7 @@ def _nearest(maps: Tensor, points: list[Tensor]) -> Tensor:
 
 
 def _linear(maps: Tensor, points: list[Tensor]) -> Tensor:
-    """grid_sample, which wants the last axis first and the field of view to be -1..1; at least in float32."""
+    """Call grid_sample, which needs the last axis first and the field of view as -1..1; at least in float32."""
     scaled = [2 * point / side for point, side in zip(points, maps.shape[2:], strict=True)]
     wide = maps if maps.dtype == torch.float64 else maps.float()
     grid = torch.stack(scaled[::-1], -1).to(wide.dtype)

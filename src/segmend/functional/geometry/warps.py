@@ -1,4 +1,4 @@
-"""The warps: what is done to each sample, decided apart from doing it."""
+"""The warps: the parameters for each sample, chosen separately from applying them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Warp(ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether voxels only change places, so that nothing is interpolated or lost."""
+        """Whether voxels only change their positions, so that nothing is interpolated or lost."""
         return False
 
     @abstractmethod
     def inverse(self) -> Warp:
-        """The warp that undoes this one (interpolation and field of view permitting, if not exact)."""
+        """The inverse warp (up to interpolation and the field of view, if not exact)."""
 
     @abstractmethod
     def matrix(self) -> Tensor:
         """The map from output to input, in voxels from the centre: ``[B, dimensions, dimensions]`` float64."""
 
     def __call__(self, x: Tensor, mode: Mode = "linear", fill: float = 0.0) -> Tensor:
-        """Warps a batch; differentiable.
+        """Warp a batch; differentiable.
 
         Args:
             x: ``[B, C, *spatial]``, or labels ``[B, *spatial]``.
@@ -54,7 +54,7 @@ class Warp(ABC):
 
         Args:
             shape: of the image, spatial axes only.
-            device: where the answer is wanted.
+            device: where the result is wanted.
 
         Returns:
             Boolean ``[B, *spatial]``.
@@ -63,7 +63,7 @@ class Warp(ABC):
         return self(whole, mode="nearest", fill=False)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises ValueError unless a batch of this shape can be warped."""
+        """Raise ValueError unless a batch of this shape can be warped."""
         count, dimensions, _ = self.matrix().shape
         if len(shape) - dimensions not in (1, 2):
             raise ValueError(f"a warp in {dimensions}D got a batch of shape {tuple(shape)}")
@@ -72,7 +72,7 @@ class Warp(ABC):
 
 
 class _Exact(Warp):
-    """Moves whole voxels, so that every dtype comes through bit by bit."""
+    """Move whole voxels, so that every dtype is preserved bit by bit."""
 
     @property
     def exact(self) -> bool:
@@ -116,7 +116,7 @@ class Flip(_Exact):
 
 @dataclass(frozen=True, eq=False)
 class QuarterTurn(_Exact):
-    """Turns each sample by multiples of 90 degrees, in the sense of ``numpy.rot90``.
+    """Rotates each sample by multiples of 90 degrees, in the direction of ``numpy.rot90``.
 
     Attributes:
         turns: integer ``[B]``: quarter turns from the first towards the second axis of the plane. Odd
@@ -135,7 +135,7 @@ class QuarterTurn(_Exact):
         _check_plane(self.plane, self.dimensions)
 
     def inverse(self) -> QuarterTurn:
-        """As many turns backwards."""
+        """The same number of turns backwards."""
         return replace(self, turns=-self.turns)
 
     def matrix(self) -> Tensor:
@@ -145,7 +145,7 @@ class QuarterTurn(_Exact):
         return _backwards(cos, sin, self.dimensions, self.plane)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises ValueError unless a batch of this shape can be warped, its plane being square for odd turns."""
+        """Raise ValueError unless a batch of this shape can be warped; its plane must be square for odd turns."""
         super().check(shape)
         first, second = (shape[axis - self.dimensions] for axis in self.plane)
         if first != second and (self.turns % 2).any():
@@ -160,7 +160,7 @@ class QuarterTurn(_Exact):
 
 @dataclass(frozen=True, eq=False)
 class Rotation(Warp):
-    """Turns each sample about the centre of the image by any angle.
+    """Rotates each sample about the centre of the image by any angle.
 
     Attributes:
         degrees: ``[B]``: angle from the first towards the second axis of the plane.
@@ -200,7 +200,7 @@ class Zoom(Warp):
     """Enlarges each sample about the centre of the image.
 
     Attributes:
-        factors: ``[B, dimensions]``, or ``[B, 1]`` for all axes alike; above 1 things grow.
+        factors: ``[B, dimensions]``, or ``[B, 1]`` for all axes together; above 1 objects grow.
         dimensions: number of spatial axes.
     """
 
@@ -224,7 +224,7 @@ class Zoom(Warp):
 
 @dataclass(frozen=True, eq=False)
 class Compose(Warp):
-    """Warps one after the other.
+    """Several warps, one after the other.
 
     As soon as one of them is not exact, all of them become one map and the image is interpolated once:
     what an earlier warp pushes out of the image, a later one may bring back.
@@ -254,12 +254,12 @@ class Compose(Warp):
         return reduce(torch.matmul, (warp.matrix() for warp in self.warps))
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises ValueError unless every warp can be applied to a batch of this shape."""
+        """Raise ValueError unless every warp can be applied to a batch of this shape."""
         for warp in self.warps:
             warp.check(shape)
 
     def __call__(self, x: Tensor, mode: Mode = "linear", fill: float = 0.0) -> Tensor:
-        """Warps a batch, see ``Warp``."""
+        """Warp a batch, see ``Warp``."""
         if not self.exact:
             return super().__call__(x, mode, fill)
         return reduce(lambda moved, warp: warp(moved), self.warps, x)

@@ -1,4 +1,4 @@
-"""By how far the surface of a label lies from where a model sees it, and how sure that is."""
+"""The offset of a label's surface from where a model sees it, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segmend.functional.offsets.profile import (
 
 Criterion = Literal["separation", "overlap", "likelihood"]
 REACH = 10.0
-"""Largest offset in mm that annotators are taken to have, unless something else is known."""
+"""Largest offset in mm that annotators are assumed to have, unless another is given."""
 _STEPS_A_VOXEL = 4
 _NOTHING = 1e-6
 """Separation of a map that is the same everywhere, with room for rounding."""
@@ -58,11 +58,11 @@ def estimate_offset(
     doubt: float = 0.0,
     counted: Tensor | None = None,
 ) -> OffsetEstimate:
-    r"""The offset that agrees best with the probabilities of a class, and its jackknife error over the object's sides.
+    r"""Estimate the offset that agrees best with the probabilities of a class, and its jackknife error over the sides.
 
-    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``separation`` asks where the probabilities
+    The surface moved by \delta encloses R(\delta) = {distance < \delta}. ``separation`` finds where the probabilities
     within and those beyond differ most, whatever their level: see there. ``overlap`` maximises the expected Dice of R,
-    and ``likelihood`` the sum over R of log p / (1 - p), which takes a shell in from even odds on.
+    and ``likelihood`` the sum over R of log p / (1 - p), which includes a shell from a probability of 0.5 on.
 
     Args:
         mask: ``[*spatial]`` boolean, the given object; at least one voxel.
@@ -70,8 +70,8 @@ def estimate_offset(
         probability: ``[*spatial]`` of its class, 0..1; strictly between for the likelihood with no ``doubt``.
         spacing: mm from voxel to voxel along each axis.
         criterion: what is maximised.
-        reach: largest offset that is looked for, in mm.
-        doubt: chance that a probability means nothing; bounds the weight of a voxel in the likelihood.
+        reach: largest offset that is searched for, in mm.
+        doubt: probability that a voxel's value is uninformative; bounds the weight of a voxel in the likelihood.
         counted: ``[*spatial]`` weight of each voxel, 0..1; all count by default.
     """
     step = min(spacing) / _STEPS_A_VOXEL
@@ -91,7 +91,7 @@ def estimate_offset(
         scores = expected_dice(volume, gained, taken @ values.double().flatten(1).sum(1))
     else:
         scores = gained
-    # Where a class is nowhere more probable within than beyond, there is no surface to be found.
+    # Where a class is nowhere more probable within than beyond, no surface can be found.
     clear = scores.amax(-1) > (_NOTHING if criterion == "separation" else -math.inf)
     found = best_offset(scores, offsets)
     found = found.where(clear, found[0] * clear[0])
@@ -106,18 +106,19 @@ def estimate_offset(
 
 
 def separation(volume: Tensor, mass: Tensor) -> Tensor:
-    r"""How clearly a surface splits a map: the sum of squares between what lies within and what lies beyond.
+    r"""How clearly a surface splits a map: the sum of squares between the voxels within and those beyond.
 
-    Where it is largest, least variance is left within the two parts (Otsu, IEEE Trans. Syst. Man Cybern. 1979; as a
-    model of regions, Chan and Vese, IEEE Trans. Image Process. 2001). That place does not change if the map is scaled
-    or shifted: a model that sees an object faintly tells it as well as one that is sure.
+    Where it is largest, the variance within the two parts is smallest (Otsu, IEEE Trans. Syst. Man Cybern. 1979; as a
+    model of regions, Chan and Vese, IEEE Trans. Image Process. 2001). That position does not change if the map is
+    scaled or shifted: a model with low probabilities for an object locates it as well as a confident one.
 
     Args:
-        volume: ``[..., n]`` voxels within each of several places, the last of which holds all that count.
+        volume: ``[..., n]`` voxels within each of several surface positions; the last one encloses all voxels that
+            count.
         mass: ``[..., n]`` sum of the map over them.
 
     Returns:
-        ``[..., n]``; negative where the map is larger beyond the surface than within, 0 where nothing is.
+        ``[..., n]``; negative where the map is larger beyond the surface than within, 0 if one part is empty.
     """
     share = volume / volume[..., -1:].clamp(min=1e-6)
     above = mass - share * mass[..., -1:]
@@ -129,7 +130,7 @@ def _contrast(distance: Tensor, probability: Tensor, reach: float, counted: Tens
     weight = torch.ones_like(probability) if counted is None else counted.to(probability.dtype)
     beyond = distance >= reach
     if not (weight * beyond).any():
-        beyond = distance >= 0  # nothing is that far: what lies around the object has to do
+        beyond = distance >= 0  # no voxel is that far away: use the surroundings of the object instead
     within, outside = (
         float((probability * weight * where).sum() / (weight * where).sum().clamp(min=1e-6))
         for where in (distance < 0, beyond)

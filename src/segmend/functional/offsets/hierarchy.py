@@ -1,4 +1,4 @@
-"""From what was measured of each label's surface to what it is moved by: bias, annotators, shrinkage."""
+"""From the measured offset of each surface to the offset it is shifted by: bias, annotators, shrinkage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from segmend.functional.offsets.estimate import OffsetEstimate
 from segmend.functional.offsets.shrinkage import TeacherBias, default_bias, estimate_bias, shrink, spike_and_slab
 
 Kind = tuple[int, int | None]
-"""What surfaces are alike by: their class, and the one on the other side; None if all sides are one."""
+"""The kind of a surface: its class, and the class on the other side; None if all sides are one surface."""
 _SEEN = 1.1
-"""Median contrast from which on a model is taken to see a surface."""
+"""Median contrast from which on a model is assumed to see a surface."""
 _FEARED_RATIO = 2.0
-"""How many times their standard error surfaces are taken to scatter beyond it if no expert label tells.
+"""Assumed scatter of surfaces in excess of their standard error, in units of it, without expert labels.
 
-Where some did tell, it was 0 to 1.2 times in scans of hearts, and 1.5 to 1.8 times in microscopies of cells.
+With expert labels, it was 0 to 1.2 times in scans of hearts, and 1.5 to 1.8 times in microscopies of cells.
 """
 
 
@@ -28,10 +28,10 @@ class Measured:
 
     Attributes:
         case: name of the case.
-        annotator: who drew it; "" if not told.
-        expert: whether it is right.
+        annotator: who drew it; "" if unknown.
+        expert: whether it is an expert label.
         cls: the class.
-        neighbour: the class on the other side of the surface; None if all sides are one.
+        neighbour: the class on the other side of the surface; None if all sides are one surface.
         seen: offset from the given surface to the seen one.
     """
 
@@ -44,20 +44,20 @@ class Measured:
 
     @property
     def kind(self) -> Kind:
-        """Those between the same classes are alike."""
+        """Surfaces between the same classes are of the same kind."""
         return self.cls, self.neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """What was made of it.
+    """The shrunk offset of a surface.
 
     Attributes:
         measured: before bias and shrinkage.
-        offset: by which the surface is moved, in mm.
-        error: standard deviation of that; NaN if the teacher does not see the surface, and it stays.
+        offset: by which the surface is shifted, in mm.
+        error: standard deviation of that; NaN if the teacher does not see the surface, which then stays unchanged.
         annotator_mean: mean offset of the annotator's labels of this class, in mm.
-        bias: the teacher's own, which is taken off.
+        bias: the teacher's own, which is subtracted.
     """
 
     measured: Measured
@@ -88,9 +88,9 @@ class Corrected:
 
 
 def scatter_ratios(measured: Sequence[Measured]) -> dict[Kind, float]:
-    """How many times the standard error of other labels what is seen of expert surfaces scatters beyond its own.
+    """Scatter of expert surfaces beyond their own standard error, in units of the standard error of other labels.
 
-    Of each kind of which surfaces of both are seen.
+    For each kind with visible surfaces of both.
     """
     found = {}
     for kind, known, moved, _ in _sorted(measured):
@@ -101,12 +101,12 @@ def scatter_ratios(measured: Sequence[Measured]) -> dict[Kind, float]:
 
 
 def trusts(measured: Sequence[Measured]) -> dict[tuple[str, Kind], float]:
-    """How sharply a model sees each surface of labels that are not expert ones, compared with expert surfaces, 0..1.
+    """How sharply a model sees each surface of non-expert labels, compared with expert surfaces, 0..1.
 
-    Where the sides of a label do not agree on one offset, its shape is wrong, or the model cannot tell: its standard
-    error is large. A surface counts as its inverse variance against that of expert ones, which is the weight of an
-    observation in any mean; no more than these do, and not at all if the model does not see it. Of each case and kind
-    of which surfaces of both are seen.
+    Where the sides of a label do not agree on one offset, its shape is wrong, or the model cannot locate it: its
+    standard error is large. A surface is weighted by its inverse variance relative to that of expert ones, the weight
+    of an observation in any mean; by at most 1, and by 0 if the model does not see it. For each case and each kind with
+    visible surfaces of both.
     """
     found: dict[tuple[str, Kind], float] = {}
     for kind, known, moved, unseen in _sorted(measured):
@@ -119,16 +119,17 @@ def trusts(measured: Sequence[Measured]) -> dict[tuple[str, Kind], float]:
 
 
 def sampling_weights(trust: Mapping[str, float], expert: int) -> dict[str, float]:
-    """How often each label that is not an expert one is to come into batches, where expert ones come with 1.
+    """Compute the sampling weight of each non-expert label, relative to 1 for expert ones.
 
-    Trusted labels are worth as much as expert ones, and all are drawn alike. Where none is trusted, batches of which
-    half is expert protect best; so all other labels together are then drawn as often as the expert ones. In between,
-    their odds go geometrically, by the mean trust; each label takes part in proportion to its own.
+    Reliable labels are worth as much as expert ones, and all are sampled uniformly. If none is reliable, batches with
+    half expert samples protect best; so all other labels together are then sampled as often as the expert ones. In
+    between, their odds are interpolated geometrically, by the mean reliability; each label contributes in proportion to
+    its own.
 
     Args:
-        trust: of each such label, 0..1; at least one.
+        trust: reliability of each such label, 0..1; at least one.
         expert: number of expert labels, at least 1. If these are the majority, half a batch of others would be too
-            much, and all together are drawn as often as there are labels.
+            much, and all others together are sampled in proportion to their number.
     """
     mean, least = fmean(trust.values()), min(expert, len(trust))
     together = least * (len(trust) / least) ** mean
@@ -142,19 +143,19 @@ def corrected(
     hierarchical: bool,
     least_ratio: Mapping[Kind, float] = MappingProxyType({}),
 ) -> list[Corrected]:
-    """The offsets of all labels that are not expert ones, of which an unknown share may be right all the same.
+    """Estimate the offsets of all non-expert labels; an unknown fraction of these labels may be correct.
 
-    Surfaces between the same classes have a bias, a scatter and annotators' means of their own. Those that the model
-    does not see yet, of which it says hardly more within most labels than far from them, stay where they are, and so
-    do single ones that it does not see. Without expert labels nothing tells how far a model can be believed: it is
-    then feared to scatter widely, and only offsets that stand out all the same are undone.
+    Surfaces between the same classes have their own bias, scatter and annotators' means. Those that the model does not
+    see yet, with hardly higher probabilities within most labels than far from them, stay unchanged, and so do single
+    ones that it does not see. Without expert labels the accuracy of a model is unknown: it is then conservatively
+    assumed to scatter widely, and only offsets that are clear nevertheless are corrected.
 
     Args:
         measured: of all labels.
-        hierarchical: shrink towards the annotator's mean; otherwise every estimate is taken as it is.
-        least_ratio: how many times the standard error of other labels the scatter of expert surfaces is at least
-            taken to be. Few expert labels are soon known by heart, and are found again whatever the model knows of
-            others; how sure it is of these tells how much it has learned beyond.
+        hierarchical: shrink towards the annotator's mean; otherwise every estimate is used as it is.
+        least_ratio: lower bound of the scatter of expert surfaces, in units of the standard error of other labels. The
+            model soon memorises a few expert labels, and finds them again whatever it knows of others; how certain it
+            is of the others shows how much it has learned beyond.
     """
     found = []
     for kind, known, moved, unseen in _sorted(measured):
@@ -178,7 +179,7 @@ def corrected(
 def _sorted(
     measured: Sequence[Measured],
 ) -> Iterator[tuple[Kind, list[Measured], list[Measured], list[Measured]]]:
-    """Of each kind of surface the seen ones of expert labels, those of others, and the unseen ones of others."""
+    """For each kind of surface, the seen ones of expert labels, those of others, and the unseen ones of others."""
     for kind in dict.fromkeys(each.kind for each in measured):
         alike = [each for each in measured if each.kind == kind]
         learned = median(each.seen.contrast for each in alike) >= _SEEN
@@ -204,10 +205,10 @@ def _typical_error(measured: Sequence[Measured]) -> float:
 
 
 def _moderated_errors(errors: Sequence[float]) -> list[float]:
-    """Each halfway, as a variance, to the mean of all.
+    """Moderate the errors: move each halfway, as a variance, to the mean of all.
 
-    Those of jackknives over four or six sides are so uncertain themselves that some come out as nearly 0; compare the
-    moderated variances of Smyth (Stat. Appl. Genet. Mol. Biol. 2004).
+    Jackknife errors over four or six sides are so uncertain themselves that some are nearly 0; compare the moderated
+    variances of Smyth (Stat. Appl. Genet. Mol. Biol. 2004).
     """
     if not errors:
         return []

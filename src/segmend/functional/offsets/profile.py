@@ -1,4 +1,4 @@
-"""How far the surface of a label lies from where a model sees it, and the label moved there.
+"""Profiles along the surface of a label, and the label with shifted surfaces.
 
 Offsets are in mm, positive outward. All maps lie on one grid.
 """
@@ -14,9 +14,9 @@ from segmend.core.masks import IGNORE
 
 
 def directions(mask: Tensor, spacing: Sequence[float]) -> Tensor:
-    """How much each voxel belongs to each of the two sides of every axis, as seen from the middle of a mask.
+    """How much each voxel belongs to each of the two sides of every axis, as seen from the centre of a mask.
 
-    The shares are the squares of the components of the direction, so that they change smoothly around the object.
+    The weights are the squares of the components of the direction, so that they vary smoothly around the object.
 
     Args:
         mask: ``[*spatial]`` boolean with at least one voxel.
@@ -32,12 +32,12 @@ def directions(mask: Tensor, spacing: Sequence[float]) -> Tensor:
     ]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     shares = offsets.square() / offsets.square().sum(0).clamp(min=1e-6)
-    shares[0] += 1 - shares.sum(0)  # the very middle has no direction
+    shares[0] += 1 - shares.sum(0)  # the exact centre has no direction
     return torch.cat([shares * (offsets >= 0), shares * (offsets < 0)])
 
 
 def sums_below(distance: Tensor, maps: Tensor, offsets: Tensor) -> Tensor:
-    """Sums of maps over the object, for each of several places of its surface, from one pass over the voxels.
+    """Compute sums of maps over the object, for each of several surface positions, in one pass over the voxels.
 
     Args:
         distance: ``[*spatial]`` signed distance to the surface, negative inside.
@@ -65,13 +65,13 @@ def expected_dice(volume: Tensor, mass: Tensor, total: Tensor) -> Tensor:
 
 
 def log_odds(probability: Tensor, doubt: float) -> Tensor:
-    """Log-odds of a probability that means nothing with a chance of ``doubt``: never beyond +- log(2 / doubt)."""
+    """Log-odds of a probability that is uninformative with probability ``doubt``: never beyond +- log(2 / doubt)."""
     probability = (1 - doubt) * probability.float() + doubt / 2
     return probability.log() - (-probability).log1p()
 
 
 def best_offset(scores: Tensor, offsets: Tensor) -> Tensor:
-    """The offset of the largest score; the middle of those that share it, since voxels have a size.
+    """Find the offset of the largest score; the middle of those with equal scores, since voxels have a finite size.
 
     Args:
         scores: ``[..., n]``.
@@ -85,9 +85,9 @@ def best_offset(scores: Tensor, offsets: Tensor) -> Tensor:
 
 
 def jackknife_error(estimates: Tensor) -> float:
-    """Standard error of an estimate from those without one of K parts each: ``[K]``, in their unit.
+    """Jackknife standard error of an estimate, from those without one of K parts each: ``[K]``, in their unit.
 
-    Neighbouring voxels are wrong together, so the curvature of a likelihood would promise far too much.
+    Errors of neighbouring voxels are correlated, so the curvature of a likelihood would be far too optimistic.
     """
     parts = len(estimates)
     deviations = estimates.double() - estimates.double().mean()
@@ -95,16 +95,17 @@ def jackknife_error(estimates: Tensor) -> float:
 
 
 def moved(distances: Tensor, outline: Tensor, offsets: Tensor, label: Tensor) -> Tensor:
-    """A label whose classes have moved: each voxel goes to the class it lies deepest in.
+    """Shift the classes of a label: each voxel is assigned to the class that it lies deepest in.
 
-    Where two classes meet, the border between them runs where both surfaces have come equally far. Only the outline
-    of all classes together borders on the background, so that classes that shrink alike leave no gap between them.
+    Where two classes meet, the border between them runs where both surfaces have moved by the same distance. Only the
+    outline of all classes together borders on the background, so that classes that shrink equally leave no gap between
+    them.
 
     Args:
         distances: ``[C - 1, *spatial]`` signed distances of the foreground classes.
         outline: ``[*spatial]`` signed distance of all of them together.
         offsets: ``[C - 1]`` or ``[C - 1, *spatial]``, in mm.
-        label: ``[*spatial]`` the given class indices; ``IGNORE`` stays.
+        label: ``[*spatial]`` the given class indices; ``IGNORE`` is kept.
 
     Returns:
         ``[*spatial]`` uint8.

@@ -1,4 +1,4 @@
-"""Many uncertain estimates of similar things, each pulled towards what they have in common."""
+"""Shrinkage of many uncertain estimates of similar quantities towards their common mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 @dataclass(frozen=True, slots=True)
 class TeacherBias:
-    """What estimates of things that are known to be 0 say of who made them.
+    """The bias and scatter of a source, from estimates of quantities that are known to be 0.
 
     Attributes:
         bias: what is estimated for 0, on average.
@@ -46,7 +46,7 @@ class Shrunk:
 def estimate_bias(
     estimates: Sequence[float], errors: Sequence[float], least_scatter: float = 0.0
 ) -> TeacherBias | None:
-    """What estimates of things that are known to be 0 say of who made them; None if there are none.
+    """Measure bias and scatter of a source from estimates of quantities that are known to be 0; None without any.
 
     Args:
         estimates: ``[N]``.
@@ -62,13 +62,13 @@ def estimate_bias(
 
 
 def default_bias(estimates: Sequence[float], scatter: float) -> TeacherBias:
-    """What is taken for granted of the source of estimates none of which is known to be of a 0.
+    """Return the assumed bias and scatter of a source, none of whose estimates is known to be of a true 0.
 
     As many true values are above 0 as below.
 
     Args:
         estimates: ``[N]``, at least one.
-        scatter: that the source is feared to have.
+        scatter: that the source is conservatively assumed to have.
     """
     return TeacherBias(float(np.median(estimates)), 0.0, scatter)
 
@@ -76,16 +76,16 @@ def default_bias(estimates: Sequence[float], scatter: float) -> TeacherBias:
 def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: TeacherBias) -> Shrunk:
     """Normal-normal empirical Bayes: x_i ~ N(b + t_i, e_i^2), t_i ~ N(m_group, s^2), m_group around a common mean.
 
-    Each estimate keeps the share s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to the
-    common one in the same way, so that a group of one is not taken at its word, and that one to 0. All estimates
-    come from one and the same source, which may be wrong about all of them alike: so the common mean of many is
-    taken to be no surer than one of them.
+    Each estimate keeps the fraction s^2 / (s^2 + e^2) of its distance to its group's mean; group means are shrunk to
+    the common mean in the same way, so that a group of one is not simply believed, and the common mean to 0. All
+    estimates come from the same source, which may have the same error in all of them: so the common mean of many is
+    assumed to be no more certain than one of them.
 
     Args:
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
         groups: ``[N]`` what belongs together.
-        zero: what is known of the source; its bias b is taken off, its scatter adds to the errors.
+        zero: what is known of the source; its bias b is subtracted, its scatter adds to the errors.
     """
     x, variance = np.asarray(estimates, dtype=float), _variance(errors, zero)
     names, member = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
@@ -114,13 +114,13 @@ def shrink(estimates: Sequence[float], errors: Sequence[float], groups: Sequence
 def spike_and_slab(
     shrunk: Shrunk, estimates: Sequence[float], errors: Sequence[float], groups: Sequence[str], zero: TeacherBias
 ) -> Shrunk:
-    """The same where an unknown share of the t_i are exactly 0 (the two groups of Efron, Stat. Sci. 2008).
+    """The same if an unknown fraction of the t_i are exactly 0 (the two groups of Efron, Stat. Sci. 2008).
 
-    Estimates near b keep less, by how probable it is that there is nothing behind them. The share of those with
-    nothing is the most probable one.
+    Estimates near b keep less, by the probability that their true value is 0. The fraction of true zeros is the most
+    probable one.
 
     Args:
-        shrunk: what ``shrink`` makes of all other arguments.
+        shrunk: the result of ``shrink`` for all other arguments.
         estimates: ``[N]``.
         errors: ``[N]`` standard errors, > 0.
         groups: ``[N]`` what belongs together.
@@ -141,13 +141,13 @@ def _variance(errors: Sequence[float], zero: TeacherBias) -> NDArray[np.float64]
 
 
 def _kept(true: float, noise: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """The share that is left of something of which so much variance is true, and so much noise."""
+    """The fraction kept after shrinkage, from the true variance and the noise variance."""
     true = max(true, 0.0)
     return np.asarray(true / (true + noise))
 
 
 def _not_zero(if_some: NDArray[np.float64], if_zero: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How probable it is that each is not 0, from its log-likelihoods; the share of these is the most probable one.
+    """Compute the probability that each is not 0, from its log-likelihoods, at the most probable fraction of these.
 
     One more of either kind is assumed, so that neither can be ruled out.
     """
@@ -162,7 +162,7 @@ def _not_zero(if_some: NDArray[np.float64], if_zero: NDArray[np.float64]) -> NDA
 
 
 def _between(x: NDArray[np.float64], variance: NDArray[np.float64], member: NDArray[np.intp]) -> float:
-    """Variance of the true values within their groups: with it, estimates scatter as they should.
+    """Variance of the true values within their groups: the one that explains the scatter of the estimates.
 
     The estimate of Paule and Mandel (J. Res. Natl. Bur. Stand. 1982), which holds if errors differ widely, too.
     """

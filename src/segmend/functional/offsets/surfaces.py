@@ -1,4 +1,4 @@
-"""The surfaces of a label, each of which was drawn too wide or too tight by one offset."""
+"""The surfaces of a label, each over- or under-segmented by one offset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmend.functional.offsets.profile import moved
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:
-    """A surface of a given label that is moved by one offset.
+    """A surface of a given label that is shifted by one offset.
 
     Attributes:
         cls: the class within it.
@@ -35,14 +35,14 @@ class Surface:
 def surfaces_of(
     label: Tensor, classes: Iterable[int], spacing: Sequence[float], *, by_neighbour: bool = False
 ) -> Iterator[Surface]:
-    """What is moved by one offset each, of the classes that a label holds.
+    """Find the surfaces of the classes in a label; each is shifted by one offset.
 
     Args:
         label: ``[*spatial]`` class indices.
-        classes: the foreground classes that are looked for.
+        classes: the foreground classes to look for.
         spacing: mm from voxel to voxel along each axis.
         by_neighbour: a class has a surface for each class it borders on, background included: a voxel belongs to the
-            one whose class is nearest. Otherwise it has one surface.
+            surface whose class is nearest. Otherwise it has one surface.
     """
     present = [cls for cls in classes if (label == cls).any()]
     if not by_neighbour:
@@ -68,11 +68,11 @@ def with_moved_surfaces(
     *,
     by_neighbour: bool = False,
 ) -> Tensor:
-    """A label whose surfaces have moved, each by its own offset; see ``moved`` for where they meet.
+    """Shift the surfaces of a label, each by its own offset; see ``moved`` for where they meet.
 
     Args:
-        label: ``[*spatial]`` the given class indices; ``IGNORE`` stays.
-        offset_of: what a surface is moved by in mm, outward positive: one number, or ``[*spatial]``.
+        label: ``[*spatial]`` the given class indices; ``IGNORE`` is kept.
+        offset_of: what a surface is shifted by in mm, outward positive: one number, or ``[*spatial]``.
         classes: foreground classes.
         spacing: mm from voxel to voxel along each axis.
         by_neighbour: as of ``surfaces_of``.

@@ -12,8 +12,8 @@ from segmend.networks import Network
 def second_decoder(network: Network, shared: Sequence[str]) -> Network:
     """A second decoder on a network's encoder: the named sub-modules are the first network's own.
 
-    Everything else has the same architecture and its own random start. What is shared is trained by both and
-    passed by both: a batch that goes through each network goes through the encoder twice, with equal features
+    Everything else has the same architecture and its own random initialisation. Shared sub-modules are trained and
+    passed by both networks: a batch that goes through each network goes through the encoder twice, with equal features
     unless dropout lies in between.
 
     Args:

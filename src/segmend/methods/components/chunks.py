@@ -15,18 +15,18 @@ from segmend.networks import Network
 
 
 def chunks_of(image: Tensor, size: int | None) -> Sequence[Tensor]:
-    """The batch in as few chunks of at most ``size`` samples as possible, all but equal; one chunk if it is None.
+    """Split the batch into as few chunks of at most ``size`` samples as possible, nearly equal; one if it is None.
 
-    Equal, because batch norm makes little of a single sample that is left over.
+    Nearly equal, because batch norm works poorly on a single left-over sample.
     """
     return image.tensor_split(math.ceil(len(image) / (size or len(image))))
 
 
 def pass_in_chunks(network: Network, image: Tensor, size: int | None) -> Tensor:
-    """Logits of a whole batch, of which only a few samples' activations are held at a time.
+    """Compute the logits of a whole batch, holding the activations of only a few samples at a time.
 
-    Backward passes each chunk a second time, with the same dropout. The loss still sees all logits together, so
-    that it may rank samples or count voxels over the batch, which accumulated gradients would not let it do.
+    Backward passes each chunk a second time, with the same dropout. The loss still sees all logits together, so that it
+    may rank samples or count voxels over the batch, which gradient accumulation would not allow.
 
     Batch norm is the one difference to a single pass: each chunk is normalised by its own statistics, and as it is
     passed twice, the running statistics follow it by two updates.

@@ -1,4 +1,4 @@
-"""What a model's first look at labels has told, before it knew any of them by heart."""
+"""What a model's first evaluation of the labels showed, before it had memorised any of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from segmend.functional.offsets.hierarchy import Kind, Measured, sampling_weight
 
 
 class FirstLook(nn.Module):
-    """Keeps how sharply a model saw each surface when it saw it first.
+    """Keeps how sharply a model saw each surface when it first saw it.
 
-    Later looks flatter: few expert labels are soon known by heart, and then found again whatever the model knows of
-    others. What is kept here belongs to checkpoints, and is a module for their sake.
+    Later evaluations are optimistic: the model soon memorises a few expert labels, and then finds them again whatever
+    it knows of others. The values kept here belong in checkpoints; therefore this is a module.
 
     Attributes:
-        ratios: of each kind of surface how far expert ones scattered, see ``scatter_ratios``.
-        trusts: of surfaces of the other labels, by case and kind, see ``trusts``; 0 for those not seen yet.
+        ratios: for each kind of surface, how much the expert ones scattered, see ``scatter_ratios``.
+        trusts: for the surfaces of the other labels, by case and kind, see ``trusts``; 0 for those not seen yet.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class FirstLook(nn.Module):
         self.trusts: dict[tuple[str, Kind], float] = {}
 
     def take(self, measured: Sequence[Measured]) -> None:
-        """Adds what has not been seen before."""
+        """Add what has not been seen before."""
         self.ratios = scatter_ratios(measured) | self.ratios
         self.trusts = trusts(measured) | {surface: trust for surface, trust in self.trusts.items() if trust}
 
     def sampling_weights(self, noisy: Iterable[str], expert: int) -> dict[str, float]:
-        """How often each noisy label is to come into batches, by the mean trust over its surfaces.
+        """Compute how often to sample each noisy label, from the mean reliability of its surfaces.
 
         Args:
             noisy: names of the cases.
@@ -55,5 +55,5 @@ class FirstLook(nn.Module):
         return {"ratios": self.ratios, "trusts": self.trusts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up what ``get_extra_state`` gave."""
+        """Restore what ``get_extra_state`` returned."""
         self.ratios, self.trusts = dict(state["ratios"]), dict(state["trusts"])

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards, each sub-module is again in the mode that it was in."""
+    """Evaluation mode inside the block; afterwards, each sub-module is back in its previous mode."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

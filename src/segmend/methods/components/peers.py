@@ -1,4 +1,4 @@
-"""Second networks that start apart from the first."""
+"""Second networks that are initialised differently from the first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Predictor = Literal["first", "second", "mean"]
 
 
 def reinitialised_copy(network: Network) -> Network:
-    """A network of the same architecture with its own random start; nothing is shared.
+    """Create a network of the same architecture with its own random initialisation; nothing is shared.
 
     Methods whose networks teach each other need them to disagree at first. Draws from torch's global
     generator, so that the seed of the run decides.

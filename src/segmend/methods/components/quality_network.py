@@ -1,4 +1,4 @@
-"""A network that judges labels by looking at them and their images."""
+"""A network that scores labels from the labels and their images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class QualityNetwork(nn.Module):
 
     @classmethod
     def beside(cls, network: Network, width: int) -> Self:
-        """One for the images and labels that a segmentation network is trained with."""
+        """Create one for the images and labels that a segmentation network is trained with."""
         given = network.arguments
         return cls(given["in_channels"], given["classes"], given["dimensions"], width)
 

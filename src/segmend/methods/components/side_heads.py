@@ -18,7 +18,7 @@ _TRIAL_SIDE = 96
 
 
 class SideHeads(nn.Module):
-    """A 1-voxel convolution to class logits on each of several features of a network, which is not changed by it.
+    """A 1-voxel convolution to class logits on each of several features of a network; the network itself is unchanged.
 
     Args:
         network: whose features they are.
@@ -48,7 +48,7 @@ class SideHeads(nn.Module):
 
 
 def _widths(network: Network, names: Sequence[str]) -> list[int]:
-    """Channels of the features, found by a pass of shapes alone."""
+    """Channels of the features, found by a pass that computes shapes only."""
     trial = copy.deepcopy(network).to("meta").eval()
     taps = FeatureTaps(trial, names)
     channels, dimensions = network.arguments["in_channels"], network.arguments["dimensions"]

@@ -1,4 +1,4 @@
-"""Believing the labels that a network finds easy, and fewer of them as the run goes on."""
+"""Small-loss selection: trust the labels that a network finds easy, and fewer of them as training proceeds."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from segmend.networks import Network
 
 
 class SmallLossSelection:
-    """Chooses the voxels whose labels are believed: those with the smallest losses.
+    """Selects the voxels whose labels are trusted: those with the smallest losses.
 
-    Their share falls from 1 to 1 - noise_rate, as in co-teaching (Han et al., NeurIPS 2018, Eq. 3).
+    Their fraction decreases from 1 to 1 - noise_rate, as in co-teaching (Han et al., NeurIPS 2018, Eq. 3).
 
     Args:
         network: whose classes the labels are of.
-        noise_rate: share of wrong labels, 0 to below 1: one for all, or one for each class, background first.
-        ramp_length: share of the run after which as many are left out.
-        exponent: above 1, leaving out starts more slowly.
+        noise_rate: fraction of wrong labels, 0 to below 1: one for all, or one for each class, background first.
+        ramp_length: fraction of the run after which that many are left out.
+        exponent: above 1, the exclusion starts more slowly.
         scope: what competes for a small loss, see ``small_loss_voxels``.
 
     Raises:
-        InputError: a rate is out of range, or there are several without classes that they could be for.
+        InputError: a rate is out of range, or there are several although the scope has no classes to assign them to.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class SmallLossSelection:
             )
 
     def select(self, losses: Tensor, label: Tensor, among: Tensor, progress: float) -> Tensor:
-        """The believed voxels at this point of the run: boolean ``[B, *spatial]``, true only where ``among`` is.
+        """The trusted voxels at this point of the run: boolean ``[B, *spatial]``, true only where ``among`` is.
 
         Args:
             losses: ``[B, *spatial]``.
             label: ``[B, *spatial]`` class indices.
             among: boolean ``[B, *spatial]``: the voxels that count.
-            progress: share of the run that is done, 0..1.
+            progress: completed fraction of the run, 0..1.
         """
         shares = [keep_fraction(progress, rate, self.ramp_length, self.exponent) for rate in self.rates]
         return small_loss_voxels(losses, label, shares, scope=self.scope, among=among)

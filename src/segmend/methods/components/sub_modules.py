@@ -15,7 +15,7 @@ def sub_modules(network: nn.Module, names: Sequence[str], role: str, argument: s
     Args:
         network: any module.
         names: names as in ``network.named_modules()``.
-        role: what a method wants of one, for the message: 'decoder feature', say.
+        role: what a method uses one for, in the message: 'decoder feature', for example.
         argument: the method's argument that names them, for the message.
 
     Raises:

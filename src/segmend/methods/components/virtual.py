@@ -1,4 +1,4 @@
-"""Passes that leave no trace in a network, and what they tell about steps that it might take."""
+"""Passes that leave a network unchanged, and what they reveal about possible optimiser steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _parameters(network: Network) -> Parameters:
 
 
 def _virtual_pass(network: Network, parameters: Parameters, image: Tensor) -> Tensor:
-    """In full precision, since half of it cannot tell gradients of single voxels from 0."""
+    """In full precision, since half precision cannot distinguish gradients of single voxels from 0."""
     # Batch norm in training writes its statistics into whatever buffers it is given.
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with torch.autocast(image.device.type, enabled=False), _without_dropout(network):
@@ -75,7 +75,7 @@ def _virtual_pass(network: Network, parameters: Parameters, image: Tensor) -> Te
 
 @contextmanager
 def _without_dropout(network: Network) -> Iterator[None]:
-    """Gradients are compared that would otherwise belong to two different thinned networks."""
+    """Otherwise the compared gradients would belong to two different thinned networks."""
     active = [each for each in network.modules() if isinstance(each, nn.modules.dropout._DropoutNd) and each.training]
     for dropout in active:
         dropout.eval()

@@ -22,12 +22,12 @@ from segmend.networks import Network
 
 
 class Refined(NamedTuple):
-    """What the teacher makes of noisy samples.
+    """The teacher's output for noisy samples.
 
     Attributes:
         label: refined labels ``[B, *spatial]``.
         mean: mean probabilities of the passes ``[B, C, *spatial]``.
-        uncertainty: ``[B]``, >= 0; how far the passes are apart.
+        uncertainty: ``[B]``, >= 0; how much the passes differ.
     """
 
     label: Tensor
@@ -38,43 +38,44 @@ class Refined(NamedTuple):
 class ALC(Method):
     r"""Trains on labels that the teacher refined, where its passes agree, and on the given ones elsewhere.
 
-    A mean teacher passes every noisy sample m times with dropout and input noise: \Psi_j, with mean \Psi. Voxel by
-    voxel, passes count the less the further they lie from the mean, and the sample as a whole is as uncertain as
-    they are apart:
+    A mean teacher passes every noisy sample m times with dropout and input noise: \Psi_j, with mean \Psi. At each
+    voxel, a pass has the less weight the more it deviates from the mean, and the uncertainty of the whole sample is the
+    variance of its passes:
 
         H_j = KL(\Psi || \Psi_j),   Y_ref = argmax_c sum_j \Psi_j softmax_j(-H_j),   U = mean_{v,c} var_j \Psi_j.
 
-    The share k of a batch's noisy samples with the smallest U is selected. Then
+    The fraction k of a batch's noisy samples with the smallest U is selected. Then
 
         L = L_sup(expert) + \lambda(t) [ \alpha L_sup(selected, Y_ref) + \beta L_sup(not selected, Y_noisy)
                                          + mean (\Psi - softmax f_s(x))^2 ],
 
     with \lambda = exp(-5 (1 - t / t_max)^2). The student predicts.
 
-    Readings and deviations. There is no public code. Equation 5 lacks the sum over classes, without which it is no
-    divergence. Equation 7 as printed is a function of the mean alone; meant is the variance over the passes.
-    Equation 9 divides by one sample too many and does not define its label; it is read as the given one, because the
-    text blames failures on this term's sensitivity to the quality of labels. Equation 10 lacks 1/m and the square, so
-    that two equal networks would not agree. m, the noise and \lambda are not stated; they are those of UA-MT and
-    PLIL. The samples of a term enter one supervised loss together, not one each. Patches without an object are the
-    most certain and so are selected first; ``normalise_uncertainty`` is our remedy, and off. Samples without a label
-    are not used.
+    Implementation notes. There is no public code. Equation 5 lacks the sum over classes, without which it is not a
+    divergence. Equation 7 as printed is a function of the mean alone; the variance over the passes is meant. Equation 9
+    divides by one sample too many and does not define its label; it is read as the given one, because the text blames
+    failures on this term's sensitivity to the quality of labels. Equation 10 lacks 1/m and the square, so that two
+    equal networks would not agree. m, the noise and \lambda are not stated; they are those of UA-MT and PLIL. The
+    samples of a term enter one supervised loss together, not one each. Patches without an object are the most certain
+    and so are selected first; ``normalise_uncertainty`` is our remedy, off by default. Samples without a label are not
+    used.
 
     Args:
         network: the student; the teacher starts as its copy. Without dropout the passes differ by noise only.
         passes: m.
-        k: share of the noisy samples in a batch that is selected.
+        k: fraction of the noisy samples in a batch that is selected.
         alpha: weight of the selected samples.
         beta: weight of the other noisy samples.
         refinement: False labels the selected samples by argmax \Psi, a plain pseudo-label.
         selection: False selects all noisy samples.
         noisy_target: labels of the noisy samples that are not selected: as 'given', or 'refined' too.
-        normalise_uncertainty: divide U by the share of the sample that the teacher calls object.
-        ramp_length: share of the run after which \lambda is 1.
+        normalise_uncertainty: divide U by the fraction of the sample that the teacher segments as object.
+        ramp_length: fraction of the run after which \lambda is 1.
         decay: largest decay of the moving average.
         noise: standard deviation of the input noise in units of the normalised image; clipped at twice that.
-        chunk: most samples that pass a network at a time, all by default. Fewer need less memory, and the student's
-            forward pass twice; batch norm then sees the chunk only. Loss and selection are those of the batch.
+        chunk: maximum number of samples that pass a network at a time, all by default. Fewer need less memory, and the
+            student's forward pass twice; batch norm then sees the chunk only. Loss and selection are those of the
+            batch.
     """
 
     kind = "mixed"
@@ -107,7 +108,7 @@ class ALC(Method):
         self.normalise_uncertainty = normalise_uncertainty
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``expert``, ``selected``, ``noisy`` and ``consistency``, as far as there are such samples."""
+        """``expert``, ``selected``, ``noisy`` and ``consistency``, if there are such samples."""
         expert, noisy = batch.rows(Quality.EXPERT), batch.rows(Quality.NOISY)
         # Before the student's pass, whose activations then stay in memory until backward.
         refined = self.refine(batch.image[noisy]) if noisy else None

@@ -15,23 +15,23 @@ from segmend.networks import Network
 
 
 class Decoupled(Method):
-    """One encoder learns from all labels, but expert and noisy ones each have a decoder of their own.
+    """One encoder learns from all labels, but expert and noisy labels each have their own decoder.
 
     L = L_sup(strong(x_expert), y_expert) + w L_sup(weak(x_noisy), y_noisy), with equal numbers of both in a batch so
-    that the many noisy labels do not outweigh the few expert ones. What noise there is stays in the weak decoder. The
+    that the many noisy labels do not outweigh the few expert ones. The label noise stays in the weak decoder. The
     strong one predicts.
 
-    Readings and deviations. The paper's weak labels are made from image tags, and its network is one for photographs;
+    Implementation notes. The paper's weak labels are made from image tags, and its network is one for photographs;
     with noisy labels, the loss and the batch are those of the left-atrium methods. Details of the paper, that w is 1
     among them, are recalled and could not be checked; there is no public code. The paper splits after the backbone,
-    here the encoder is shared and all that comes after it is not. Each branch passes its own samples only: nothing of
-    a noisy sample reaches the strong decoder, and batch norm in the encoder takes the statistics of each group apart
-    while it trains. Samples without a label are not used.
+    here the encoder is shared and all that comes after it is not. Each branch passes its own samples only: nothing of a
+    noisy sample reaches the strong decoder, and batch norm in the encoder uses the statistics of each group separately
+    during training. Samples without a label are not used.
 
     Args:
-        network: encoder and strong decoder; the weak decoder is a second one with its own random start.
+        network: encoder and strong decoder; the weak decoder is a second one with its own random initialisation.
         weak: w.
-        shared: sub-modules that both decoders stand on; the network's encoder by default.
+        shared: sub-modules that both decoders share; the network's encoder by default.
     """
 
     kind = "mixed"

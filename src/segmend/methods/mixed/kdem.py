@@ -19,9 +19,9 @@ from segmend.networks import Network
 
 
 class KDEM(Method):
-    r"""A decoder taught by experts teaches a second one, which sees the noisy labels and is to be confident.
+    r"""A decoder trained on expert labels teaches a second, confident one, which learns from the noisy labels.
 
-    Both decoders stand on one encoder. The strong one, p_s, learns from expert labels, the weak one, p_w, from noisy
+    Both decoders share one encoder. The strong one, p_s, learns from expert labels, the weak one, p_w, from noisy
     labels. On noisy samples the weak one also follows the strong one, and lowers its entropy:
 
         L = L_sup(p_s, expert) + \lambda_w L_sup(p_w, noisy) + \lambda_kl KL(p_s || p_w) + \lambda_ent g(t) H(p_w),
@@ -29,7 +29,7 @@ class KDEM(Method):
     where KL and H are means over all voxels, p_s is constant in KL, and g(t) = exp(-5 (1 - t / t_max)^2). The weak
     decoder predicts: in the paper the confident student is better than its teacher.
 
-    Readings and deviations. The paper's weak labels are a few annotated pixels, and its weak loss the cross-entropy on
+    Implementation notes. The paper's weak labels are a few annotated pixels, and its weak loss the cross-entropy on
     these; noisy labels are dense, so here it is the loss of the expert labels. The terms act where the abstract says;
     the rest is from the public code, as far as it agrees: there, KL is between weak decoder and strong one, moves both,
     is of probabilities that go through softmax twice, and is on expert samples (``distil_on=expert``), marked by its
@@ -40,14 +40,14 @@ class KDEM(Method):
     are not used.
 
     Args:
-        network: encoder and strong decoder; the weak decoder is a second one with its own random start.
+        network: encoder and strong decoder; the weak decoder is a second one with its own random initialisation.
         weak: \lambda_w.
         distillation: \lambda_kl.
         confidence: \lambda_ent.
         distil_on: samples on which the weak decoder follows the strong one.
-        ramp_length: share of the run after which the entropy counts in full.
+        ramp_length: fraction of the run after which the entropy has its full weight.
         predict_with: the decoder that predicts.
-        shared: sub-modules that both decoders stand on; the network's encoder by default.
+        shared: sub-modules that both decoders share; the network's encoder by default.
     """
 
     kind = "mixed"
@@ -75,7 +75,7 @@ class KDEM(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``strong`` on expert samples, ``weak`` and ``confident`` on noisy ones, ``distilled`` on either."""
         expert, noisy = batch.rows(Quality.EXPERT), batch.rows(Quality.NOISY)
-        # Both pass the whole batch, so that they stand on features with the same batch statistics.
+        # Both pass the whole batch, so that their features have the same batch statistics.
         strong, weak = self.network(batch.image), self.student(batch.image).float()
         terms = {"strong": cross_entropy_dice(strong[expert], batch.label[expert])} if expert else {}
         if noisy:
@@ -89,6 +89,6 @@ class KDEM(Method):
         return terms
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the decoder that is asked for."""
+        """Class probabilities of the selected decoder."""
         logits: Tensor = (self.student if self.predict_with == "weak" else self.network)(image)
         return logits.float().softmax(1)

@@ -23,11 +23,11 @@ from segmend.networks import Network
 
 
 class WeightMaps(NamedTuple):
-    """How much each voxel of noisy samples counts, with its given label and with the network's own.
+    """Weights of each voxel of noisy samples, for its given label and for the network's own prediction.
 
     Attributes:
         given: weights of the given label ``[B, *spatial]``, >= 0.
-        pseudo: weights of the pseudo label, same form.
+        pseudo: weights of the pseudo label, same shape.
         pseudo_label: class indices, same shape; ``IGNORE`` where a view shows nothing.
     """
 
@@ -45,7 +45,7 @@ class _Seen(NamedTuple):
 
 
 class MLBSeg(Method):
-    r"""Weighs each voxel's given label against the network's own by how well each serves expert labels.
+    r"""Weighs each voxel's given label against the network's own prediction by how much each helps on expert labels.
 
     Noisy samples are seen as they are and in Q warped views; the pseudo label y' is the class of highest
     mean probability over the views. Each voxel j has two losses, l_j = CE(f(x)_j, y_j) and l'_j = CE(f(x)_j, y'_j).
@@ -54,29 +54,28 @@ class MLBSeg(Method):
 
         w_j = max(0, -dV(\hat\theta) / d\epsilon_j at \epsilon = 0) = \alpha max(0, <\nabla l_j, \nabla V>)
 
-    and likewise w'_j. Then
+    and w'_j in the same way. Then
 
         L = \sum_j (w_j l_j + w'_j l'_j) + L_views + L_teacher + c [ V + L_views + L_teacher ](expert),
 
     where L_views is the mean squared difference over all pairs of views, warped onto each other, and
     L_teacher that from the mean teacher's prediction for a noisier image.
 
-    Readings and deviations. All inner products come from one forward-mode pass along \nabla V, which is
-    exact. It is in float32, with batch statistics but without dropout, and leaves no trace in the network;
-    its pseudo labels also serve the real pass. The public code's virtual step descends L_views and L_teacher
-    too; here as in Eq. 4 it does not, so \alpha cancels. No equation trains on expert samples, but the
-    code takes a second optimiser step on them; here one step descends the sum. Both maps are normalised
-    together, as in the code, so that the labels compete; the paper normalises each on its own. The code
-    starts from a network trained on expert labels, which the warm-up stands in for. Where a view shows
-    nothing of the scan it has no label and does not count; the code calls that background. The paper is
-    binary and its code has a sigmoid; softmax and cross-entropy are the same for two classes and
-    take more. Unlabelled cases get labels from plain training on the others first, and then count as noisy.
+    Implementation notes. All inner products come from one forward-mode pass along \nabla V, which is exact. It is in
+    float32, with batch statistics but without dropout, and leaves the network unchanged; its pseudo labels are also
+    used in the real pass. The public code's virtual step descends L_views and L_teacher too; here as in Eq. 4 it does
+    not, so \alpha cancels. No equation trains on expert samples, but the code takes a second optimiser step on them;
+    here one step descends the sum. Both maps are normalised together, as in the code, so that the labels compete; the
+    paper normalises each on its own. The code starts from a network trained on expert labels, which the warm-up
+    replaces here. Where a view shows nothing of the scan it has no label and does not count; the code calls that
+    background. The paper is binary and its code has a sigmoid; softmax and cross-entropy are the same for two classes
+    and allow more. Unlabelled cases get labels from plain training on the others first, and then count as noisy.
 
     Args:
         network: the student; the teacher starts as its copy.
         weighting: both maps normalised 'joint' (public code) or 'separate' (paper, Eq. 8); or 'fixed', the
             bootstrapping of Reed et al. (2014), also of batches without expert samples.
-        given_share: of 'fixed' weighting, the weight of the given labels; the pseudo labels have the rest.
+        given_share: for 'fixed' weighting, the weight of the given labels; the pseudo labels have the rest.
         zoomed_in: enlarged views.
         zoomed_out: shrunk views.
         flipped: mirrored views. Q is the sum; with 0 there is no pseudo label enhancement.
@@ -85,7 +84,7 @@ class MLBSeg(Method):
         decay: largest decay of the moving average.
         noise: standard deviation of the teacher's noise in units of the normalised image; clipped at twice that.
         clean_weight: c. 0 is the paper's equations alone.
-        warm_up: share of the run that trains on expert samples only.
+        warm_up: fraction of the run that trains on expert samples only.
     """
 
     kind = "mixed"
@@ -147,7 +146,7 @@ class MLBSeg(Method):
 
         Args:
             batch: in the method's composition; without expert samples the weights are 'fixed'.
-            step: where in the run; these weights do not depend on it.
+            step: position in the run; these weights do not depend on it.
 
         Returns:
             Maps in the order of ``batch.rows(Quality.NOISY)``; None if there is no noisy sample.
@@ -184,7 +183,7 @@ class MLBSeg(Method):
         return WeightMaps(given, pseudo, pseudo_label)
 
     def _consistency(self, seen: _Seen, logits: Tensor) -> dict[str, Tensor]:
-        """L_views and L_teacher, as far as they are switched on."""
+        """L_views and L_teacher, if they are switched on."""
         probabilities = logits.float().softmax(1)
         terms = {}
         if len(seen.views.warps) > 1:

@@ -22,21 +22,21 @@ from segmend.networks import Network
 
 
 class MTCL(Method):
-    r"""Mends noisy labels on the fly where confident learning, with the mean teacher's probabilities, doubts them.
+    r"""Corrects noisy labels on the fly where confident learning flags them, using the mean teacher's probabilities.
 
     From the teacher's probabilities p_t(x) for the noisy samples of a batch, confident learning finds the voxels
     M whose label y is doubtful. There the label moves towards the class that the teacher predicts,
 
         Y = (1 - \kappa M) onehot(y) + \kappa M onehot(argmax p_t(x)),
 
-    by \kappa = 1 (Hard), by a fixed share of 0.8 (FS), or by \kappa = 1 - u (UDS), where u is the normalised entropy
+    by \kappa = 1 (Hard), by a fixed fraction of 0.8 (FS), or by \kappa = 1 - u (UDS), where u is the normalised entropy
     of the teacher's mean prediction in K noisy passes. Then
 
         L = L_sup(expert) + w(t) [ mean (softmax f_s(x) - softmax f_t(x + \xi))^2 + 5 L_sup(noisy, Y) ],
 
     with L_sup half cross-entropy plus half squared Dice, and w(t) = 0.1 exp(-5 (1 - t / t_max)^2).
 
-    Readings and deviations. Values are those of the public code for the left atrium; the paper's were not at hand.
+    Implementation notes. Values are those of the public code for the left atrium; the paper's were not available.
     The code casts corrected labels to integers. Then a soft label is background wherever it is doubtful, and FS and UDS
     can only remove the object; here labels stay soft, and ``truncate`` gives the code's. The paper is binary; with
     more classes a label moves towards the most probable one. The teacher's passes have dropout if the network has, as
@@ -51,8 +51,8 @@ class MTCL(Method):
         truncate: let a doubtful label that is moved only partly become background.
         consistency: final weight of the consistency term.
         corrected: final weight of the corrected labels.
-        ramp_length: share of the run after which these weights are reached.
-        ramp_stairs: if positive, they rise in so many steps.
+        ramp_length: fraction of the run after which these weights are reached.
+        ramp_stairs: if positive, they increase in this many discrete steps.
         decay: largest decay of the moving average.
         noise: standard deviation of \xi in units of the normalised image; clipped at twice that.
     """
@@ -87,7 +87,7 @@ class MTCL(Method):
         self.ramp_length, self.ramp_stairs = ramp_length, ramp_stairs
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``expert``, ``consistency`` and ``corrected``, as far as there are such samples."""
+        """``expert``, ``consistency`` and ``corrected``, if there are such samples."""
         expert, noisy = batch.rows(Quality.EXPERT), batch.rows(Quality.NOISY)
         others = batch.rows(Quality.NOISY, Quality.NONE)
         ramp = sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)

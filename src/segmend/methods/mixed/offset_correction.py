@@ -1,4 +1,4 @@
-"""Offset correction: reads each annotator's bias out of the labels, and undoes it."""
+"""Offset correction: estimates each annotator's boundary bias from the labels, and corrects it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BASES: dict[str, type[Method]] = {"Supervised": Supervised, "PLIL": PLIL, "ALC"
 
 
 class OffsetCorrection(Method):
-    r"""Finds out by how many millimetres each label was drawn too wide or too tight, and moves its surface back.
+    r"""Estimates by how many millimetres each label is over- or under-segmented, and shifts its surface back.
 
     A careless annotator's outline is the true one, moved by an offset of that annotator's own. With the signed
     distance s of the given label, the surface moved by \delta encloses R(\delta) = {s < \delta}. The offset of this
@@ -41,55 +41,56 @@ class OffsetCorrection(Method):
 
         \delta^* = argmax_\delta |R| |R^c| (mean_R p_c - mean_{R^c} p_c)^2,    R^c = {\delta <= s < reach},
 
-    for all \delta from one pass over the voxels; the jackknife over the sides of the object gives its standard error
-    e. No level of p_c is asked for: a teacher that was trained for a few steps on contradictory labels sees objects
-    faintly, nowhere with even odds, and still where they end. So labels can be mended long before the teacher
-    would segment anything. Offsets of an annotator's cases scatter around the annotator's own mean, so each is shrunk
-    towards it:
+    computed for all \delta in one pass over the voxels; the jackknife over the sides of the object gives its standard
+    error e. No threshold on p_c is needed: a teacher that was trained for a few steps on contradictory labels gives
+    objects low probabilities, below 0.5 everywhere, but still locates their boundaries. So labels can be corrected long
+    before the teacher would segment anything. Offsets of an annotator's cases scatter around the annotator's own mean,
+    so each is shrunk towards it:
 
         \delta_i = m_a + \tau^2 / (\tau^2 + e_i^2) (\delta^*_i - b - m_a).
 
-    b is the teacher's own bias: the mean offset that it finds for expert labels, whose true one is 0; by how much these
-    scatter adds to e, so that a teacher which cannot find expert surfaces again moves no others either. Few expert
-    labels are soon known by heart; so their scatter, in units of the typical e of the other labels, never counts for
-    less than at the first look. What all annotators seem to have in common may be the teacher's as well, so it is
-    pulled to 0, by the error of one estimate; and so is every offset by the chance that its label is right, as an
-    unknown share of them is taken to be. Without expert labels b cannot be known; it is then the median of what is
-    measured, that is, as many labels are assumed to be too wide as too tight; and the teacher is feared to scatter by
-    twice its typical e, more than expert labels told wherever there were some. At each revision all noisy labels are
-    rebuilt from the given ones: every class moved, and each voxel given to the class it then lies deepest in. What no
-    offset explains (pieces missing or too many) is where the teacher is sure and still disagrees; it can be put right,
-    too. Then training goes on, with the mended labels. Surfaces of classes that the teacher does not see yet stay:
-    those of which it says, in the median over the labels, less than 1.1 times as much within a label as beyond the
-    reach around it.
+    b is the teacher's own bias: the mean offset that it finds for expert labels, whose true offset is 0; their scatter
+    adds to e, so that a teacher which cannot locate expert surfaces does not move others either. The teacher soon
+    memorises a few expert labels; so their scatter, in units of the typical e of the other labels, never counts for
+    less than at the first evaluation. An offset common to all annotators may also be the teacher's, so it is shrunk
+    towards 0, by the error of one estimate; and so is every offset by the probability that its label is correct, as an
+    unknown fraction of them is assumed to be. Without expert labels b cannot be known; it is then the median of the
+    measurements, that is, as many labels are assumed to be over-segmented as under-segmented; and the teacher is
+    conservatively assumed to scatter by twice its typical e, more than expert labels showed wherever there were some.
+    At each revision all noisy labels are rebuilt from the given ones: every class moved, and each voxel given to the
+    class it then lies deepest in. Errors that no offset explains (missing or extra pieces) are where the teacher is
+    confident and still disagrees; they can be corrected, too. Then training continues with the corrected labels.
+    Surfaces of classes that the teacher does not detect yet stay unchanged: those whose probability, in the median over
+    the labels, is less than 1.1 times as high within a label as beyond the reach around it.
 
-    The sides of a label of which the shape is wrong do not agree on one offset: its e is large. From the first
-    revision on, noisy labels are drawn for batches in proportion to their trust, w = min(1, E^2 / e^2), where E^2 is
-    the mean of expert labels, at the first look. The odds of a noisy against an expert sample are (N / E)^w, by the
-    mean trust and the numbers of labels: even, where none is trusted, as all alike, where all are.
+    The sides of a label with a wrong shape do not agree on one offset: its e is large. From the first revision on,
+    noisy labels are sampled in proportion to their reliability, w = min(1, E^2 / e^2), where E^2 is the mean of expert
+    labels, at the first evaluation. The odds of a noisy against an expert sample are (N / E)^w, by the mean reliability
+    and the numbers of labels: equal odds if no label is reliable, and those of uniform sampling if all are.
 
-    Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number a case
+    Unlike label correction by the teacher's prediction, the shape that the annotator saw is kept: one number per case
     cannot copy the teacher's mistakes.
 
     Args:
         network: the student; the teacher starts as its copy.
-        revise_at: shares of the run at which labels are mended.
+        revise_at: fractions of the run at which labels are revised.
         offsets: one for each 'case' and class; or one for each class that it borders on ('neighbour'), for walls whose
-            two surfaces are drawn by their own; or one for each side of each axis too, smoothly joined ('direction'),
+            two surfaces have their own offsets; or also one for each side of each axis, smoothly joined ('direction'),
             for annotators who shift as well as scale.
-        hierarchical: shrink towards the annotator's mean; False takes every estimate as it is.
-        remainder: what becomes of voxels where the teacher is sure and disagrees with the moved label: they 'keep' it,
-            take the class of the 'teacher', or are to be left out ('ignore').
-        confidence: probability above which the teacher is sure.
+        hierarchical: shrink towards the annotator's mean; False uses every estimate as it is.
+        remainder: what to do with voxels where the teacher is confident and disagrees with the shifted label: 'keep'
+            the label, assign the class of the 'teacher', or leave them out ('ignore').
+        confidence: probability above which the teacher is confident.
         criterion: the offset is found as above ('separation'), or maximises the expected Dice of R ('overlap') or the
             log-likelihood, sum_R log p_c / (1 - p_c) ('likelihood').
-        reach: largest offset that is looked for, in mm.
-        doubt: chance that a probability of the teacher means nothing; bounds the weight of a voxel in the likelihood.
+        reach: largest offset that is searched for, in mm.
+        doubt: probability that an output of the teacher is uninformative; bounds the weight of a voxel in the
+            likelihood.
         decay: largest decay of the moving average.
-        by_trust: draw noisy labels the more seldom, the less sharply the teacher sees their surfaces; False draws all
-            alike. Without expert labels they are, too.
-        then: how to train on the labels: 'Supervised' believes the mended ones, 'PLIL' isolates and 'ALC' selects and
-            refines what is still wrong in them.
+        by_trust: sample noisy labels less often the less sharply the teacher sees their surfaces; False samples all
+            uniformly, as is always done without expert labels.
+        then: how to train on the labels: 'Supervised' trusts the corrected ones, 'PLIL' isolates and 'ALC' selects and
+            refines the remaining errors.
 
     Raises:
         InputError: reach is not above 0.
@@ -129,7 +130,7 @@ class OffsetCorrection(Method):
         self.first_look = FirstLook()
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The terms of the method that trains on the mended labels."""
+        """The terms of the method that trains on the corrected labels."""
         return self.base.loss(replace(batch, label=batch.layers[MENDED]), step)
 
     def after_step(self, step: Step) -> None:
@@ -139,13 +140,13 @@ class OffsetCorrection(Method):
         self.teacher.take_statistics(self.network)
 
     def revises(self, step: Step) -> bool:
-        """At the given shares of the run."""
+        """At the given fractions of the run."""
         return step.index in {round(share * step.total) for share in self.revise_at} - {0}
 
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
-        """Moves the surfaces of all noisy labels back."""
+        """Shift the surfaces of all noisy labels back."""
         measured: list[Measured] = []
-        sure: dict[str, Tensor] = {}  # not the probabilities, which of all cases would not fit into memory
+        sure: dict[str, Tensor] = {}  # not the probabilities, which for all cases would not fit into memory
         for case in cases:
             if case.quality is Quality.NONE:
                 continue
@@ -206,13 +207,13 @@ class OffsetCorrection(Method):
         return label
 
     def _field(self, found: Corrected, mask: Tensor, spacing: Sequence[float]) -> Tensor:
-        """The offset of every voxel: one number, or one that changes smoothly around the object."""
+        """The offset at each voxel: one number, or one that varies smoothly around the object."""
         if self.offsets != "direction":
             return torch.tensor(found.offset)
         return torch.einsum("k,k...->...", torch.tensor(found.by_side), directions(mask, spacing))
 
 
 def _spacing(case: LabelledCase) -> tuple[float, ...]:
-    """Of a case, as annotators could have moved its surfaces."""
+    """Return the spacing of a case, with its slices out of reach of each other if it is drawn slice by slice."""
     # Who draws slice by slice moves outlines within slices: other slices are out of reach.
     return (*case.spacing[:-1], _FAR) if case.sliced else case.spacing

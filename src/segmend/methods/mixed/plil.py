@@ -29,11 +29,11 @@ from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
 
 _LEAST_WEIGHT = 1.0
-"""A prototype needs at least this sum of probabilities, about one sure voxel, to mean anything."""
+"""A prototype needs at least this sum of probabilities, about one confident voxel, to be meaningful."""
 
 
 class PLIL(Method):
-    r"""Trains on those voxels of noisy labels that the teacher's class prototypes confirm.
+    r"""Trains on the voxels of noisy labels that the teacher's class prototypes confirm.
 
     A mean teacher passes every noisy sample K times with dropout. From the mean prediction, voxels with
     normalised entropy below \eta make a prototype of each class, q_c = sum p_c e / sum p_c, at each of
@@ -45,7 +45,7 @@ class PLIL(Method):
     where L_sup is half cross-entropy plus half squared Dice over the voxels with m = 1, p_t is the
     teacher's prediction for the perturbed image, and \lambda = exp(-5 (1 - t / t_max)^2).
 
-    Readings and deviations. The paper's masked loss is an unnormalised sum with a per-voxel Dice that does
+    Implementation notes. The paper's masked loss is an unnormalised sum with a per-voxel Dice that does
     not exist; this is the mean that its code computes, but with the Dice target masked like the
     prediction. The squared difference is of probabilities, as in the code; the paper's is of logits.
     Prediction and features of the prototypes are means over the K passes; with ``uncertainty=spread`` the
@@ -58,16 +58,16 @@ class PLIL(Method):
     Args:
         network: the student; the teacher starts as its copy.
         passes: K.
-        uncertainty: 'entropy' of the mean prediction (paper), or 'spread' of the passes, channel by channel,
-            where voxels that no channel is sure of become background (public code).
+        uncertainty: 'entropy' of the mean prediction (paper), or 'spread' of the passes, channel by channel, where
+            voxels that are uncertain in all channels become background (public code).
         threshold: \eta; voxels below are trusted.
-        ramp_length: share of the run after which \lambda is 1.
-        ramp_stairs: if positive, \lambda rises in so many steps.
-        warm_up: share of the run in which every voxel of noisy labels is believed. The paper has none; on short
-            runs the teacher must first have learned something that prototypes can be made of.
+        ramp_length: fraction of the run after which \lambda is 1.
+        ramp_stairs: if positive, \lambda increases in this many discrete steps.
+        warm_up: fraction of the run in which every voxel of noisy labels is trusted. The paper has no warm-up; on short
+            runs the teacher must first learn features from which prototypes can be computed.
         beta: weight of the stability loss.
         decay: largest decay of the moving average.
-        voting: False looks at the last scale but one only.
+        voting: False uses the last scale but one only.
         clean_voxel_loss: False leaves out the supervised loss on noisy samples.
         stability_loss: of 'softmax' outputs, of 'logits', or 'none'.
         perturb_student: the stability loss compares with a pass of the student that sees noise too (paper).
@@ -114,7 +114,7 @@ class PLIL(Method):
             self.needs = Composition(mixed=4)
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``expert``, ``clean`` and ``stable``, as far as they are switched on."""
+        """``expert``, ``clean`` and ``stable``, if they are switched on."""
         expert = batch.rows(Quality.EXPERT) if self.quality_known else []
         noisy = [row for row in range(len(batch.cases)) if row not in expert]
         logits = self.network(batch.image)
@@ -133,7 +133,7 @@ class PLIL(Method):
 
     @torch.no_grad()
     def isolate(self, image: Tensor, label: Tensor) -> Tensor:
-        """Which voxels of noisy labels are believed.
+        """Select the voxels of noisy labels that are trusted.
 
         Args:
             image: ``[B, channels, *spatial]``.

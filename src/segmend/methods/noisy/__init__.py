@@ -1,1 +1,1 @@
-"""Methods for labels of which nobody knows which ones can be trusted."""
+"""Methods for noisy labels whose individual quality is unknown."""

@@ -28,12 +28,12 @@ from segmend.networks import Network
 
 
 class AIDE(Method):
-    r"""Two networks point out bad labels to each other: at once to look away from them, and in the end to rewrite them.
+    r"""Two networks find noisy labels for each other: first to leave them out of the loss, and later to correct them.
 
     Local filtering. In each batch, network i trusts the half S_i of the samples with the smallest loss L_seg, which is
     the plain Dice loss plus \alpha times the cross-entropy. The other network learns from the labels of S_i; for the
-    rest it is to agree more and more with a pseudo label \hat p_i, which is the mean prediction of network i over K
-    turned and mirrored copies, sharpened by p^(1/T):
+    rest it is trained to agree more and more with a pseudo label \hat p_i, which is the mean prediction of network i
+    over K rotated and mirrored copies, sharpened by p^(1/T):
 
         L = sum_{i, j != i} mean_{S_i} L_seg(p_j, y_j) + (1 - \lambda_q) mean_{not S_i} L_seg(p_j, y_j)
                             + w \lambda_q mean_{not S_i} (p_j - \hat p_i)^2,      \lambda_q = min((q / q_w)^2, 1)
@@ -42,29 +42,29 @@ class AIDE(Method):
     first q_w epochs and then after every tenth, network i segments all training cases; the 25 % in which it agrees
     least with y_i (smallest Dice) get its segmentation as the label of the *other* network. Expert labels stay.
 
-    Readings and deviations. An epoch is one of ``epochs`` equal parts of the run, however long. The paper's code trains
-    on slices, resized and not cut; here they are whatever patches the run takes, 2D or 3D, and copies are turned in the
-    plane of the first two axes. Cases are ranked whole, without the expert ones, by the labels that the network learns
+    Implementation notes. An epoch is one of ``epochs`` equal parts of the run, whatever its length. The paper's code
+    trains on slices, resized and not cut; here they are the patches of the run, 2D or 3D, and copies are rotated in the
+    plane of the first two axes. Whole cases are ranked, without the expert ones, by the labels that the network learns
     from, which the paper says and only one of the four public scripts does. The label of the prediction in Eq. 2 is a
-    misprint, and whose pseudo label is meant is not said: it is the other network's, as in the code. The paper
-    sharpens by a softmax of probabilities, which flattens them; with its T = 1 the power form changes nothing. Pseudo
-    labels are made in evaluation mode (half of the public scripts). A segmentation without any object corrects nothing
-    (two of the scripts), as a label that is once empty would stay so. The public code is ``consistency=10
-    weigh_by_confidence=true``, and ``largest_component=true`` for liver and prostate. The paper keeps the pair of
-    networks with the highest training Dice; here the last pair counts, since Dice is measured on labels that the
-    networks have rewritten. With several objects, Dice is their mean. Voxels without a label have pseudo labels too.
+    misprint, and whose pseudo label is meant is not said: it is the other network's, as in the code. The paper sharpens
+    by a softmax of probabilities, which flattens them; with its T = 1 the power form changes nothing. Pseudo labels are
+    made in evaluation mode (half of the public scripts). A segmentation without any object corrects nothing (two of the
+    scripts), since an empty label would stay empty. The public code is ``consistency=10 weigh_by_confidence=true``, and
+    ``largest_component=true`` for liver and prostate. The paper keeps the pair of networks with the highest training
+    Dice; here the last pair counts, since Dice is measured on labels that the networks have rewritten. With several
+    objects, Dice is their mean. Voxels without a label have pseudo labels too.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
+        network: the first network; the second has its architecture and its own random initialisation.
         epochs: parts of the run.
         warm_up: q_w, in epochs.
         correct_every: epochs from one global correction to the next when the warm-up is over.
-        update_ratio: share of the labelled cases whose labels each network may correct at a time.
+        update_ratio: fraction of the labelled cases whose labels each network may correct at a time.
         augmentations: K.
-        largest_angle: copies are turned by up to so many degrees.
+        largest_angle: maximum rotation of the copies, in degrees.
         temperature: T.
         consistency: w.
-        weigh_by_confidence: weigh the squared difference of each voxel by how sure the pseudo label is.
+        weigh_by_confidence: weight the squared difference of each voxel by the confidence of the pseudo label.
         alpha: \alpha.
         largest_component: a correction keeps the largest component of each object only.
         empty_corrections: let a segmentation without any object become a label.
@@ -124,7 +124,7 @@ class AIDE(Method):
         return {"supervised": torch.stack(supervised).sum(), "consistency": weight * torch.stack(consistency).sum()}
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the network that is asked for, or of both."""
+        """Class probabilities of the selected network, or of both."""
         return predict_by(self.prediction, self.network, self.peer, image)
 
     @torch.no_grad()

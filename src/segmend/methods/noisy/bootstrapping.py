@@ -18,15 +18,15 @@ from segmend.networks import Network
 
 
 class Bootstrapping(Method):
-    r"""Believes the label for the most part, and its own prediction for the rest.
+    r"""Trains on a mixture of the given label and the network's own prediction.
 
-    L = CE(p, \beta y + (1 - \beta) \hat y), where \hat y is the class that is predicted ('hard') or p itself ('soft').
+    L = CE(p, \beta y + (1 - \beta) \hat y), where \hat y is the predicted class ('hard') or p itself ('soft').
 
-    A label that contradicts what the network has learned from all the others pulls less than one that fits. The soft
-    form is \beta CE(p, y) + (1 - \beta) H(p), entropy minimisation, as gradients pass through \hat y too.
+    A label that contradicts what the network has learned from all the others has a smaller gradient than one that fits.
+    The soft form is \beta CE(p, y) + (1 - \beta) H(p), entropy minimisation, as gradients pass through \hat y too.
 
-    Readings and deviations. The paper classifies; a voxel takes the image's place. Its values of \beta are recalled.
-    It believes itself from the first step on (``warm_up=0``); here 1 - \beta rises from 0 in a straight line, since
+    Implementation notes. The paper classifies images; here voxels are classified. Its values of \beta are recalled.
+    It uses its own predictions from the first step on (``warm_up=0``); here 1 - \beta increases linearly from 0, since
     the first predictions are all background. Its third form, with a layer that learns which classes are confused, is
     left out. MLB-Seg's ablation, CE with the label and with the prediction in fixed weights, is the hard form up to a
     factor.
@@ -35,7 +35,7 @@ class Bootstrapping(Method):
         network: the network.
         variant: 'hard' or 'soft'.
         beta: \beta; by default the paper's, 0.8 (hard) and 0.95 (soft).
-        warm_up: share of the run after which the network believes itself by 1 - \beta.
+        warm_up: fraction of the run after which the network's own prediction has weight 1 - \beta.
         detach: no gradient passes through the soft \hat y, which makes it a soft pseudo label.
     """
 

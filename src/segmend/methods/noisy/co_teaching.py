@@ -20,32 +20,32 @@ from segmend.networks import Network
 
 
 class CoTeaching(Method):
-    r"""Two networks choose for each other the labels that they learn from: those with the smallest losses.
+    r"""Two networks select training labels for each other: those with the smallest losses.
 
     With \ell_i the cross-entropy of network i, and R_i the voxels where it is smallest,
 
         L = mean_{R_2} \ell_1 + mean_{R_1} \ell_2,      |R_i| = 1 - \tau min((t / t_k)^c, 1) of all,
 
-    where t is the share of the run that is done. What one network wrongly believes does not come back to it at once.
-    With ``disagreement`` (co-teaching+, Yu et al., ICML 2019) both choose, after a warm-up, only among the voxels for
-    which they predict different classes, so that the two stay apart.
+    where t is the completed fraction of the run. An error of one network is not fed back to it directly. With
+    ``disagreement`` (co-teaching+, Yu et al., ICML 2019) both choose, after a warm-up, only among the voxels for which
+    they predict different classes, so that the two stay different.
 
-    Readings and deviations. The paper classifies: its unit is the image, which here is one scope of three. 'pixel' and
-    'class' are dense forms that public segmentation code uses. Epochs are shares of the run: the paper drops more
-    and more over 10 of 200 epochs, and so does this by default. The losses are means over what is chosen; public code
-    divides by its number a second time. Where the networks disagree on no voxel of a class that is labelled in the
-    batch, all voxels may be chosen, as at first, or that class would be forgotten. The public code of
-    co-teaching+ takes the softmax twice and drops a sample by mistake, this does neither.
+    Implementation notes. The paper classifies: its unit is the image, which here is one scope of three. 'pixel' and
+    'class' are dense forms that public segmentation code uses. Epochs are fractions of the run: the paper increases the
+    fraction left out over 10 of 200 epochs, as does the default here. The losses are means over what is chosen; public
+    code divides by its number a second time. Where the networks disagree on no voxel of a class that is labelled in the
+    batch, all voxels may be chosen, as at first, or that class would be forgotten. The public code of co-teaching+
+    takes the softmax twice and drops a sample by mistake; this does neither.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
+        network: the first network; the second has its architecture and its own random initialisation.
         noise_rate: \tau, one for all labels or, in the scope 'class', one for each class, background first.
         ramp_length: t_k.
         exponent: c.
         scope: what competes for a small loss: all voxels of the batch, the voxels labelled as one 'class', or whole
             samples by their mean loss.
         disagreement: choose only among voxels that the networks disagree on.
-        warm_up: share of the run before that.
+        warm_up: fraction of the run before that.
         prediction: of the first network (paper), of the second, or the mean of both.
     """
 
@@ -89,7 +89,7 @@ class CoTeaching(Method):
         return {"chosen": masked_mean(losses[0], by_second) + masked_mean(losses[1], by_first)}
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the network that is asked for, or of both."""
+        """Class probabilities of the selected network, or of both."""
         return predict_by(self.prediction, self.network, self.peer, image)
 
 

@@ -24,32 +24,32 @@ from segmend.methods.components.peers import reinitialised_copy
 from segmend.networks import Network
 
 _LAYER = "corrected"
-"""The given labels, but for the doubtful voxels, where it is the class that the teacher predicts."""
+"""The given labels, except at doubtful voxels, which have the class that the teacher predicts."""
 
 
 class ConfidentLearning(Method):
-    r"""Teachers find the labels that they doubt; a student learns from them with these labels smoothed.
+    r"""Teachers find doubtful labels; a student learns from all labels, with the doubtful ones smoothed.
 
-    In the first share of the run, one teacher learns from each half of the training cases. Then each predicts the
-    half that it has not seen, and confident learning finds the voxels M whose label y disagrees with what it knows
-    of all voxels of that half. From then on a student, which begins afresh, learns from all cases by
+    In the first part of the run, one teacher learns from each half of the training cases. Then each predicts the
+    held-out half, and confident learning finds the voxels M whose label y disagrees with its estimates from all voxels
+    of that half. From then on a student, which starts from scratch, learns from all cases by
 
         L = CE(f(x), (1 - \epsilon M) onehot(y) + \epsilon M onehot(\hat y)),
 
     where \hat y is the class that the teacher predicts. The label is corrected once, and never again.
 
-    Readings and deviations. The paper trains teachers and student one after the other, each to its end; here they
-    share a run and its learning rates, so give it more iterations than others. Teachers are those at the end of
-    their share, not the best on validation data. A case belongs to the half that a checksum of its name says, so that
-    halves are about, but not exactly, equal. The paper is binary and there \epsilon goes to the other class; with
-    more classes it goes to the one that the teacher predicts. \epsilon is 0.25 in the public code's defaults, and 1,
-    which flips labels, in its published configuration. Pruning ranks as finely as bfloat16. The student predicts.
+    Implementation notes. The paper trains teachers and student one after the other, each to its end; here they share
+    a run and its learning rates, so give it more iterations than others. Teachers are those at the end of their part of
+    the run, not the best on validation data. A checksum of a case's name assigns it to a half, so that halves are
+    about, but not exactly, equal. The paper is binary and there \epsilon goes to the other class; with more classes it
+    goes to the one that the teacher predicts. \epsilon is 0.25 in the public code's defaults, and 1, which flips
+    labels, in its published configuration. Pruning ranks as finely as bfloat16. The student predicts.
 
     Args:
-        network: the student; the teachers have its architecture and random starts of their own.
-        teacher_share: share of the run in which the teachers learn.
-        halves: False trains one teacher on all cases, which then judges labels that it has learned from, as a
-            public toolkit does.
+        network: the student; the teachers have its architecture and their own random initialisations.
+        teacher_share: fraction of the run in which the teachers learn.
+        halves: False trains one teacher on all cases, which then evaluates labels of its own training set, as a public
+            toolkit does.
         rule: which voxels are doubtful.
         epsilon: \epsilon, 0..1.
     """
@@ -75,7 +75,7 @@ class ConfidentLearning(Method):
         self.rule: PruningRule = rule
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``teacher_0`` and ``teacher_1`` in the first share of the run, ``student`` after it."""
+        """``teacher_0`` and ``teacher_1`` in the first part of the run, ``student`` after it."""
         rows = batch.rows(Quality.EXPERT, Quality.NOISY)
         if not self._teachers_learn(step):
             return {"student": self._cross_entropy(self.network, batch, rows, batch.layers[_LAYER])} if rows else {}
@@ -86,7 +86,7 @@ class ConfidentLearning(Method):
         return terms
 
     def half_of(self, case: str) -> int:
-        """Number of the half that a case belongs to, by its name."""
+        """Return the number of the half that a case belongs to, from its name."""
         return hashlib.blake2s(case.encode()).digest()[0] % len(self.teachers)
 
     def revises(self, step: Step) -> bool:
@@ -98,7 +98,7 @@ class ConfidentLearning(Method):
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         halves = {self.half_of(case.name) for case in labelled}
         for half in halves:
-            # Of very few cases, all may belong to one half; then there is only the teacher that they have trained.
+            # With very few cases, all may belong to one half; then there is only the teacher that they have trained.
             judge = min(halves - {half} or {half})
             yield from self._judged([case for case in labelled if self.half_of(case.name) == half], judge)
 

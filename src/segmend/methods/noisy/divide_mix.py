@@ -29,7 +29,7 @@ _VIEWS = 2
 
 
 class DivideMix(Method):
-    r"""Two networks find for each other the cases whose labels fit, and treat all others as unlabelled.
+    r"""Two networks find clean labels for each other, and treat all other cases as unlabelled.
 
     After a warm-up with L_sup, and then again and again, each network segments all labelled cases. A mixture of two
     Gaussians is fitted to the losses 1 - Dice of its segmentations; w_i is the probability that case i belongs to
@@ -39,28 +39,28 @@ class DivideMix(Method):
         clean:  w y + (1 - w) \bar p, with \bar p the mean prediction of the views by itself,
         other:  \bar p, the mean prediction of the views by both networks,
 
-    both sharpened by p^(1/T). It then mixes each view with a random one, by \lambda ~ Beta(\alpha, \alpha) but at
-    least 0.5, images and targets alike, and minimises
+    both sharpened by p^(1/T). It then mixes each view with a random one, by \lambda ~ Beta(\alpha, \alpha) but at least
+    0.5, the same for images and targets, and minimises
 
         L = L_sup(clean) + \lambda_u g(t) mean (p - target)^2 (other),
 
-    g rising from 0 in a straight line after the warm-up. The mean of both networks predicts.
+    with g increasing linearly from 0 after the warm-up. The mean of both networks predicts.
 
-    Readings and deviations. The paper classifies and looks at the cross-entropy of images; here an image is a slice
+    Implementation notes. The paper classifies and looks at the cross-entropy of images; here an image is a slice
     where the network sees slices, and a whole case otherwise, and its loss is one in 0..1 that does not depend on how
-    much background there is. Guards of the mixture that the paper has not are told in ``functional.mixture``. Epochs
-    are shares of the run: a warm-up of 30 and a ramp of 16 out of 300. Both networks learn in each step, not in turn
-    epoch by epoch, and of one batch, which may lack clean or other samples. Views differ by noise alone, so that voxels
-    stay in place. L_sup is that of all methods that are compared on the left atrium. The paper's penalty on the mean
-    prediction for being far from a uniform one is left out: it would push every object to a share of 1/C. \lambda_u
-    was 25 (for squares of ten classes or more) or 0 in the paper, by the amount of noise. Voxels without a label take
-    no part.
+    much background there is. Safeguards of the mixture that the paper does not have are described in
+    ``functional.mixture``. Epochs are fractions of the run: a warm-up of 30 and a ramp of 16 out of 300. Both networks
+    learn in each step, not in turn epoch by epoch, and of one batch, which may lack clean or other samples. Views
+    differ by noise alone, so that voxels stay in place. L_sup is that of all methods that are compared on the left
+    atrium. The paper's penalty on the mean prediction for being far from a uniform one is left out: it would push every
+    object to a fraction of 1/C. \lambda_u was 25 (for squares of ten classes or more) or 0 in the paper, by the amount
+    of noise. Voxels without a label take no part.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
-        warm_up: share of the run in which all labels are believed.
-        interval: share of the run from one division to the next.
-        ramp_length: share of the run in which the weight of other samples rises after the warm-up.
+        network: the first network; the second has its architecture and its own random initialisation.
+        warm_up: fraction of the run in which all labels are trusted.
+        interval: fraction of the run from one division to the next.
+        ramp_length: fraction of the run in which the weight of other samples increases after the warm-up.
         weight: \lambda_u.
         temperature: T.
         alpha: \alpha.
@@ -94,7 +94,7 @@ class DivideMix(Method):
         self.prediction: Predictor = prediction
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``warm_up``, or ``clean`` and ``other`` as far as there are such samples; each the sum of both networks'."""
+        """``warm_up``, or ``clean`` and ``other`` if there are such samples; each the sum of both networks'."""
         rows = batch.rows(Quality.EXPERT, Quality.NOISY)
         if not rows:
             return {}
@@ -117,7 +117,7 @@ class DivideMix(Method):
         return {name: torch.stack(of_both).sum() for name, of_both in terms.items() if of_both}
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of both networks, or of the one that is asked for."""
+        """Class probabilities of both networks, or of the selected one."""
         return predict_by(self.prediction, self.network, self.peer, image)
 
     def revises(self, step: Step) -> bool:
@@ -125,7 +125,7 @@ class DivideMix(Method):
         return self._divisions(step) > self._divisions(Step(step.index - 1, step.total))
 
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
-        """Writes down how far each network trusts each label, in percent; what a slice or case has is one number."""
+        """Record how much each network trusts each label, in percent; one number per slice or case."""
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         for network, layer in zip((self.network, self.peer), self.layers, strict=True):
             losses = [_losses(network, case) for case in labelled]
@@ -162,7 +162,7 @@ def _guess(network: Network, views: Tensor) -> Tensor:
 
 
 def _trust(layer: Tensor) -> Tensor:
-    """The number that is written all over the layer of each sample, as a share: ``[B]``."""
+    """The constant value of each sample's layer, as a fraction: ``[B]``."""
     return layer.masked_fill(layer == IGNORE, 0).flatten(1).amax(1) / _PERCENT
 
 

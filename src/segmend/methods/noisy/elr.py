@@ -18,25 +18,25 @@ from segmend.networks import Network
 
 
 class ELR(Method):
-    r"""Remembers what it predicted early, before it learned the wrong labels by heart, and stays with it.
+    r"""Stays close to its early predictions, made before it memorised the wrong labels.
 
     L = mean CE(p, y) + \lambda mean log(1 - <p, t>),
 
-    where t is what has been predicted at the voxel before. The second term is negative and falls as p comes close to
-    t. Its gradient grows the surer both are, so labels that contradict t lose their pull, whereas labels that agree
-    with it keep theirs.
+    where t is the earlier prediction at the voxel. The second term is negative and decreases as p approaches t. Its
+    gradient grows with the confidence of both, so labels that contradict t lose their influence, whereas labels that
+    agree with it keep theirs.
 
-    Readings and deviations. The paper keeps a t for each image of its data set, the moving average of the predictions
-    at each visit. For scans that would be a map of probabilities each, of which a crop shows another part every
-    time; here t is the prediction of a mean teacher for the very same crop, an average of the weights and not of the
-    predictions. The paper's t begins at 0 and fills within a few epochs, which \lambda, rising by the sigmoid ramp,
-    stands for. The paper classifies; a voxel takes the image's place. ELR+, which adds a second network and mixup, is
-    left out. The student predicts.
+    Implementation notes. The paper keeps a t for each image of its data set, the moving average of the predictions
+    at each visit. For scans that would be one probability map each, and each crop shows a different part of it; here t
+    is the prediction of a mean teacher for the very same crop, an average of the weights and not of the predictions.
+    The paper's t begins at 0 and fills within a few epochs, which is replaced here by \lambda increasing with the
+    sigmoid ramp. The paper classifies images; here voxels are classified. ELR+, which adds a second network and mixup,
+    is left out. The student predicts.
 
     Args:
-        network: the student; the teacher, which remembers, starts as its copy.
+        network: the student; the teacher, which keeps the early predictions, starts as its copy.
         weight: \lambda; 1, 3 and 7 in the paper, by data set.
-        ramp_length: share of the run after which that weight is reached.
+        ramp_length: fraction of the run after which that weight is reached.
         decay: largest decay of the moving average.
     """
 

@@ -22,20 +22,20 @@ class JoCoR(Method):
     r"""Two networks learn from the labels that both find easy and for which both agree.
 
     \ell = (1 - \lambda) (CE(p_1, y) + CE(p_2, y)) + \lambda (KL(p_1 || p_2) + KL(p_2 || p_1)) is the joint loss of a
-    voxel. Both networks minimise its mean over the voxels where it is smallest; their share falls from 1 to
-    1 - \tau as in co-teaching, but there is one choice for both, and no exchange.
+    voxel. Both networks minimise its mean over the voxels where it is smallest; their fraction decreases from 1 to
+    1 - \tau as in co-teaching, but there is one selection for both, and no exchange.
 
-    Readings and deviations. The paper classifies images, and a voxel takes the image's place here ('image' chooses
-    whole samples by their mean). \lambda was tuned for each data set, up to 0.9 as far as is recalled; the
-    default of its code is 0.1. The default here, 0.65, is what public code of a superpixel method took when it compared
-    with JoCoR on chest radiographs and skin images, in the scope 'class'. Epochs are shares of the run: 10 of 200.
+    Implementation notes. The paper classifies images; here voxels are classified ('image' selects whole samples by
+    their mean). \lambda was tuned for each data set, up to 0.9 as recalled; the default of its code is 0.1. The default
+    here, 0.65, is the value in the public code of a superpixel method that compared with JoCoR on chest radiographs and
+    skin images, in the scope 'class'. Epochs are fractions of the run: 10 of 200.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
+        network: the first network; the second has its architecture and its own random initialisation.
         noise_rate: \tau, one for all labels or, in the scope 'class', one for each class, background first.
         co_lambda: \lambda, the weight of agreement, 0..1.
-        ramp_length: share of the run after which the share \tau is left out.
-        exponent: above 1, leaving out starts more slowly.
+        ramp_length: fraction of the run after which the fraction \tau is left out.
+        exponent: above 1, the exclusion starts more slowly.
         scope: what competes for a small loss: all voxels of the batch, the voxels labelled as one 'class', or whole
             samples by their mean loss.
         prediction: of the first network (paper), of the second, or the mean of both.
@@ -76,5 +76,5 @@ class JoCoR(Method):
         return {"supervised": masked_mean(supervised, chosen), "agreement": masked_mean(agreement, chosen)}
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the network that is asked for, or of both."""
+        """Class probabilities of the selected network, or of both."""
         return predict_by(self.prediction, self.network, self.peer, image)

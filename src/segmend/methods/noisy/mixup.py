@@ -19,18 +19,18 @@ class Mixup(Method):
 
     L = L_sup(f(\lambda x_i + (1 - \lambda) x_j), \lambda y_i + (1 - \lambda) y_j),    \lambda ~ Beta(\alpha, \alpha),
 
-    where j is another sample of the batch, or by chance the same. A network that is to be linear between samples cannot
-    bend around single wrong labels.
+    where j is another sample of the batch, or by chance the same. A network trained to be linear between samples cannot
+    fit single wrong labels.
 
-    Readings and deviations. The paper classifies; here labels are mixed voxel by voxel, so that a blend shows, and is
+    Implementation notes. The paper classifies; here labels are mixed voxel by voxel, so that a blend shows, and is
     labelled with, the objects of both. L_sup is half cross-entropy, half squared Dice, which is the form of Dice that
     soft labels can reach, as in all methods that are compared on the left atrium; the paper's is cross-entropy. \lambda
     is drawn for each sample, not for each batch. Voxels that are unknown in one of the two are unknown in the blend.
-    Segmentation studies have used it as a small further term beside the plain loss; here it is the loss.
+    Segmentation studies have used it as a small additional term next to the plain loss; here it is the loss.
 
     Args:
         network: the network.
-        alpha: \alpha, above 0; the smaller, the less is mixed.
+        alpha: \alpha, above 0; the smaller, the less samples are mixed.
     """
 
     kind = "noisy"

@@ -16,17 +16,17 @@ from segmend.networks import Network
 
 
 class PickAndLearn(Method):
-    r"""A second network looks at image and label, and says how much the sample should count.
+    r"""A second network scores image and label, and so determines the weight of the sample.
 
     With its score q_i of sample i and the loss L_i of the segmentation,
 
         L = sum_i w_i L_i,    w = softmax_i(\lambda tanh(q_i)) over the batch.
 
-    Nobody tells the quality network what quality is: to lower L it must give large weights to the labels that the
-    segmentation network finds easy, which are those in line with the others. \lambda bounds how far the weights can
-    part ("overfitting control"), so that no batch is reduced to one sample.
+    The quality network has no quality labels: to lower L it must give large weights to the labels that the segmentation
+    network finds easy, which are those consistent with the others. \lambda bounds how much the weights can differ
+    ("overfitting control"), so that no batch is reduced to one sample.
 
-    Readings and deviations. There is no official code; trunk and score are those of a public re-implementation,
+    Implementation notes. There is no official code; trunk and score are those of a public re-implementation,
     without its two errors (a softmax before the cross-entropy, which takes logits, and division by the size of the
     batch although the weights add up to 1). As its last layer is a ReLU, q is never negative, and two weights differ at
     most by e^\lambda. L_i is half cross-entropy, half Dice of the sample, as in all methods that are compared on the
@@ -36,13 +36,13 @@ class PickAndLearn(Method):
 
     Args:
         network: the network that segments.
-        bound: \lambda; 0 weighs all samples alike.
+        bound: \lambda; 0 weights all samples equally.
         width: channels of the quality network's first stage; VGG16 has 64.
     """
 
     kind = "noisy"
     paper = "Zhu et al., Pick-and-learn: automatic quality evaluation for noisy-labeled image segmentation, MICCAI 2019"
-    cost = "1 network, and a small one that judges labels"
+    cost = "1 network, and a small one that scores labels"
     needs = Composition(mixed=4)
 
     def __init__(self, network: Network, *, bound: float = 2.0, width: int = 16) -> None:
@@ -59,7 +59,7 @@ class PickAndLearn(Method):
         return {"weighted": (self.weights(image, label) * losses).sum()}
 
     def weights(self, image: Tensor, label: Tensor) -> Tensor:
-        """What each sample of a batch counts.
+        """Return the weight of each sample of a batch.
 
         Args:
             image: ``[B, channels, *spatial]``.

@@ -24,52 +24,53 @@ from segmend.networks import Network
 PSEUDO = "pseudo"
 
 _SMOOTH = 1e-5
-"""Of the Dice losses; only what is empty feels it."""
+"""Smoothing term of the Dice losses; it only affects empty masks."""
 
 _DISJOINT = 0.999
-"""Dice loss above which two masks have next to nothing in common."""
+"""Dice loss above which two masks hardly overlap."""
 
 
 class SelfCleansing(Method):
-    r"""Keeps the labels with small losses, and redraws the others around what is typical of the object.
+    r"""Keeps the labels with small losses, and replaces the others by segmentations from prototypes of the object.
 
     The loss moves from the given labels y to cleansed ones y':
 
         L = (1 - \lambda) DSC(p, y) + \lambda DSC(p, y'),
 
-    where \lambda rises from 0 at E1 (10 % of the run) to 1 at E2 (50 %). From E1 on, y' is made anew every 1 %
-    of the run, image by image and class by class. With R = {p > 0.5}, a mixture of two Gaussians is fitted to the
-    losses 1 - 2 |R and y| / (|R| + |y|) of all images, another one to those of y'. A label of the component with
-    the smaller mean is clean. If y is clean, y' = y; or else, if y' is clean, it stays; or else
+    where \lambda rises from 0 at E1 (10 % of the run) to 1 at E2 (50 %). From E1 on, y' is recomputed every 1 % of the
+    run, for each image and class. With R = {p > 0.5}, a mixture of two Gaussians is fitted to the losses 1 - 2 |R and
+    y| / (|R| + |y|) of all images, another one to those of y'. A label of the component with the smaller mean is clean.
+    If y is clean, y' = y; otherwise, if y' is clean, it stays; otherwise
 
         y' = [mean_m cos(f, q_m) > \mu]
 
-    without fragments and pinholes. f are the features of the last decoder scale. The prototypes q_m are their
-    means over R in cells of a K x K grid, of those cells only whose sum of cosines to all of them is at
-    least \sigma times the largest such sum.
+    without fragments and pinholes. f are the features of the last decoder scale. The prototypes q_m are their means
+    over R in cells of a K x K grid, of those cells only whose sum of cosines to all of them is at least \sigma times
+    the largest such sum.
 
-    Readings and deviations. The paper's text fits both mixtures to the losses of y'; the first one must look at y.
-    A cleansed label that was never made is noisy, and so is one that is disjoint from R: it was left empty when
-    the network saw nothing. Guards of the mixture that the paper has not are told in ``functional.mixture``; images
-    where R and the label agree to the voxel, most often both empty, are clean and take no part in it. The paper has
-    one sigmoid, and does not say how it treats three organs: here each class is told from the rest, and a voxel of
-    several is given to a label that is kept, or else to the class that it is most alike. DSC in training is the soft
-    form over the whole batch: image by image, one without the object would pull nowhere. An image is a slice
-    where the network sees slices, and a whole case otherwise. No label counts as trusted, as in the paper.
+    Implementation notes. The paper's text fits both mixtures to the losses of y'; the first one must look at y. A
+    cleansed label that was never made is noisy, and so is one that is disjoint from R: it was left empty when the
+    network detected nothing. Safeguards of the mixture that the paper does not have are described in
+    ``functional.mixture``; images where R and the label agree in every voxel, most often both empty, are clean and
+    excluded from it. The paper has one sigmoid, and does not say how it treats three organs: here each class is
+    segmented against the rest, and a voxel in several classes is assigned to a label that is kept, or else to the most
+    similar class. DSC in training is the soft form over the whole batch: for single images, one without the object
+    would have no gradient. An image is a slice where the network sees slices, and a whole case otherwise. No label
+    counts as trusted, as in the paper.
 
     Args:
         network: the network.
-        warm_up: E1 as a share of the run.
-        hand_over: E2 as a share of the run; from then on only y' counts.
-        interval: share of the run from one cleansing to the next.
+        warm_up: E1 as a fraction of the run.
+        hand_over: E2 as a fraction of the run; from then on only y' counts.
+        interval: fraction of the run from one cleansing to the next.
         cells: K, along every axis; 1 makes the mean feature of R the only prototype, the paper's LCM (avg).
         representative: \sigma, 0..1.
         alike: \mu, -1..1.
-        centred: subtract the mean feature of the image first. Without (paper), all features of an immature network are
-            alike, and labels grow without end if cleansing begins too early.
-        fragment: connected regions, and holes, of less than this share of the object are removed.
-        filtering: False redraws all labels, also clean ones: the paper's ablation without LFM.
-        prototypes: False takes R itself for y', the paper's LCM (pred).
+        centred: subtract the mean feature of the image first. Without (paper), all features of an under-trained network
+            are similar, and labels grow without bound if cleansing starts too early.
+        fragment: connected regions, and holes, smaller than this fraction of the object are removed.
+        filtering: False replaces all labels, including clean ones: the paper's ablation without LFM.
+        prototypes: False uses R itself as y', the paper's LCM (pred).
         features: sub-module to tap; the network's last decoder scale by default.
     """
 
@@ -103,7 +104,7 @@ class SelfCleansing(Method):
         self._taps = FeatureTaps(network, (features,) if features else network.decoder_scales[-1:])
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """``given`` and ``pseudo``, as far as their weights are above 0."""
+        """``given`` and ``pseudo``, if their weights are above 0."""
         rows = batch.rows(Quality.EXPERT, Quality.NOISY)
         if not rows:
             return {}
@@ -121,7 +122,7 @@ class SelfCleansing(Method):
         return self._cleansings(step) > self._cleansings(Step(step.index - 1, step.total))
 
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
-        """Looks at the losses of all images first, and then redraws those of which no label is clean."""
+        """Evaluate the losses of all images first, and then replace the labels of images without a clean one."""
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         for case, clean in zip(labelled, self._clean(labelled), strict=True):
             label = self._cleansed(case, *clean)
@@ -169,7 +170,7 @@ class SelfCleansing(Method):
         return label.masked_fill(case.given == IGNORE, IGNORE).to(torch.uint8)
 
     def _redrawn(self, probability: Tensor, features: Tensor) -> Tensor:
-        """How sure it is that voxels ``[*spatial]`` belong to an object; minus infinity outside of its new label."""
+        """Confidence that voxels ``[*spatial]`` belong to an object; minus infinity outside its new label."""
         seen = probability > 0.5
         if not self.prototypes:
             return probability.where(seen, -torch.inf)

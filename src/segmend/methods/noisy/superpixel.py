@@ -29,35 +29,35 @@ _REFINED, _HIGH, _LOW = "refined", "superpixel_high", "superpixel_low"
 
 
 class Superpixel(Method):
-    r"""Two networks believe labels, and mend them, by the superpixel and not by the voxel.
+    r"""Two networks select and correct labels per superpixel instead of per voxel.
 
     Before the first step every image is cut into SLIC superpixels. Let \bar p_i be a network's probabilities,
     averaged over each superpixel, and
 
         \ell(p_1, p_2) = (1 - \lambda) (CE(p_1, y) + CE(p_2, y)) + \lambda (KL(p_1 || p_2) + KL(p_2 || p_1)).
 
-    Of the voxels of each label, those with the smallest \ell(\bar p_1, \bar p_2) are selected; their share falls from
-    1 to 1 - \tau. Both networks minimise the mean of \ell(p_1, p_2) over them. Once in the run labels are refined: with
-    \bar p = (\bar p_1 + \bar p_2) / 2, of the voxels labelled k in all scans the share \tau with the lowest \bar p_k,
-    as far as \bar p_k < 0.5, gets the most probable other label. After that 1 - \tau, the precision of labels, counts
-    as 1.1 times as high, up to a cap.
+    For each label, the voxels with the smallest \ell(\bar p_1, \bar p_2) are selected; their fraction decreases from 1
+    to 1 - \tau. Both networks minimise the mean of \ell(p_1, p_2) over them. Once in the run labels are refined: with
+    \bar p = (\bar p_1 + \bar p_2) / 2, among the voxels labelled k in all scans, the fraction \tau with the lowest \bar
+    p_k gets the most probable other label where \bar p_k < 0.5. After that 1 - \tau, the precision of labels, counts as
+    1.1 times as high, up to a cap.
 
-    Readings and deviations. Noise rates are taken as known, as in the paper. Its code refines when the losses of
-    selected and other voxels have not moved further apart for five epochs; here it is at a fixed share of the run,
-    which can be foreseen. It ranks the voxels of a few hundred images at a time; here all superpixels compete, and one
-    is mended with all its voxels of that label. Its loss weighs classes; this does not. Superpixels are given by
-    their size instead of their number, which suits scans of any size, in 3D too. Intensities here range over 1, not
-    over the 100 of the colour space for which the code's compactness of 10 is meant. The paper is binary.
+    Implementation notes. Noise rates are taken as known, as in the paper. Its code refines when the losses of
+    selected and other voxels have not moved further apart for five epochs; here it is at a fixed fraction of the run,
+    which is known in advance. It ranks the voxels of a few hundred images at a time; here all superpixels compete, and
+    one is corrected with all its voxels of that label. Its loss weighs classes; this does not. Superpixels are given by
+    their size instead of their number, which suits scans of any size, in 3D too. Intensities here have a range of 1,
+    not the 100 of the colour space for which the code's compactness of 10 is meant. The paper is binary.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
+        network: the first network; the second has its architecture and its own random initialisation.
         size: voxels of a superpixel; at most 32,000 of them make up a scan (a slice, where the network sees slices).
-        compactness: of superpixels; the higher, the more they are like cubes, the lower, the more like the image.
+        compactness: of superpixels; the higher, the more cubic they are; the lower, the more they follow the image.
         noise_rate: \tau, one for all labels or one for each class, background first.
         co_lambda: \lambda, 0..1.
-        ramp_length: share of the run after which the share \tau is left out.
-        refine_at: share of the run after which labels are refined; 1 does without.
-        correction: share of \tau up to which voxels are relabelled.
+        ramp_length: fraction of the run after which the fraction \tau is left out.
+        refine_at: fraction of the run after which labels are refined; 1 disables refinement.
+        correction: fraction of \tau up to which voxels are relabelled.
         cap: up to which the precision of labels may rise.
         prediction: of the first network (paper), of the second, or the mean of both.
     """
@@ -115,7 +115,7 @@ class Superpixel(Method):
         return {"supervised": masked_mean(supervised, chosen), "agreement": masked_mean(agreement, chosen)}
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the network that is asked for, or of both."""
+        """Class probabilities of the selected network, or of both."""
         return predict_by(self.prediction, self.network, self.peer, image)
 
     def revises(self, step: Step) -> bool:

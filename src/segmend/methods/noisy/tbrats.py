@@ -17,26 +17,27 @@ from segmend.networks import Network
 
 
 class TBraTS(Method):
-    r"""Collects evidence for each class, and says where there is too little of it.
+    r"""Collects evidence for each class, and reports where there is too little of it.
 
     Logits z make a Dirichlet distribution over the probabilities, \alpha = softplus(z) + 1. With S = sum_c \alpha_c the
-    prediction is p = \alpha / S and its uncertainty u = C / S, 1 where nothing speaks for any class. Training minimises
+    prediction is p = \alpha / S and its uncertainty u = C / S, 1 where there is no evidence for any class. Training
+    minimises
 
         L = mean (\psi(S) - \psi(\alpha_y)) + \lambda_s Dice(p, y) + \lambda_p g(t) mean KL(Dir(\~\alpha) || Dir(1)),
 
     the expected cross-entropy, the Dice loss, and whatever evidence there is for other classes than the label's, which
-    is \~\alpha. g rises from 0 to 1 in a straight line.
+    is \~\alpha. g increases linearly from 0 to 1.
 
-    Readings and deviations. The paper's \lambda are recalled; its public code has 1 for both, and takes Dice of \alpha,
-    which is no probability, of three classes. Here Dice is the squared one over all classes. The code's ramp is 50 of
-    its 199 epochs. The paper is about noise in images, not in labels, which the method does not look for; it is here
-    because studies of noisy labels compare with it.
+    Implementation notes. The paper's \lambda are recalled; its public code has 1 for both, and takes Dice of \alpha,
+    which is not a probability, of three classes. Here Dice is the squared one over all classes. The code's ramp is 50
+    of its 199 epochs. The paper is about noise in images, not in labels, which the method does not address; it is
+    included because studies of noisy labels compare with it.
 
     Args:
         network: the network; its logits mean evidence.
         dice: \lambda_s.
         divergence: \lambda_p.
-        ramp_length: share of the run after which g is 1.
+        ramp_length: fraction of the run after which g is 1.
     """
 
     kind = "noisy"

@@ -21,23 +21,23 @@ from segmend.networks import Network
 
 
 class TriNet(Method):
-    r"""Of three networks, each two select the voxels that the third one learns from.
+    r"""Among three networks, each pair selects the voxels that the third one learns from.
 
     With the cross-entropy \ell_i of network i at a voxel, and S(v) those 1 - \tau min(t / t_k, 1) of all labelled
-    voxels where v is smallest (t is the share of the run that is done), network i with the peers j and k has
+    voxels where v is smallest (t is the completed fraction of the run), network i with the peers j and k has
 
         L_i = mean_{m_i} \ell_i,    consensus: m_i = S(\ell_j) and S(\ell_k),    difference: m_i = S(|\ell_j - \ell_k|).
 
-    Readings and deviations. The paper's rule of selection could not be read, and it has no public code: this is a
+    Implementation notes. The paper's rule of selection could not be read, and it has no public code: this is a
     reconstruction from its abstract, which speaks of consensus and difference of the two predictions, and from two
     public re-implementations. 'consensus' is that of PyMIC, which leaves out a tenth in the end, too, but nothing in
     the first tenth of the run. 'difference' is that of the superpixel learning code, which selects in the scope 'class'
-    and also weighs the classes; 'both' asks for both. The losses of the networks are added, so that each moves as it
-    would alone; PyMIC takes their mean, which is the same to its optimiser (Adam). The loss is cross-entropy alone,
-    as in both. Quality is not looked at.
+    and also weighs the classes; 'both' requires both. The losses of the networks are added, so that each is updated as
+    it would be alone; PyMIC takes their mean, which is the same to its optimiser (Adam). The loss is cross-entropy
+    alone, as in both. Label quality is not used.
 
     Args:
-        network: the first network; the others have its architecture and random starts of their own.
+        network: the first network; the others have its architecture and their own random initialisations.
         rule: 'consensus', 'difference', or 'both'.
         noise_rate: \tau, one for all labels or, in the scope 'class', one for each class, background first.
         ramp_length: t_k.

@@ -1,1 +1,1 @@
-"""Methods for few expert labels and scans without any."""
+"""Methods for few expert labels and unlabelled scans."""

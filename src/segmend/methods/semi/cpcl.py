@@ -30,24 +30,24 @@ class CPCL(Method):
 
         L = L_sup(expert) + w \lambda(t) [ mean (s(e^u, q^l) - p_t)^2 + \beta NLL(s(e^l, q^u), y) ].
 
-    Both terms of the cycle move the student's features. The confidences that weigh them are taken as given.
+    Both terms of the cycle train the student's features. The confidences that weight them are treated as constants.
 
-    Readings and deviations. In the public left-atrium script no gradient comes out of the cycle: the features that
-    it compares are cut off from the network, and the unlabelled ones are the teacher's. It therefore trains as
-    a mean teacher; that is ``stability``, which the paper drops in favour of the cycle. Here the features are those
-    of the student, still attached; ``unlabelled_features=teacher`` takes the script's choice, with which the cycle
-    moves labelled features only. The script puts probabilities through a second softmax in its cross-entropy,
-    which then cannot fall below 0.31 (two classes); this is the negative log-likelihood. It pairs the i-th labelled
-    with the i-th unlabelled sample; here prototypes are those of all samples of the batch together, so that
-    their numbers may differ. A class without a prototype takes no part: it is never predicted, and voxels
-    labelled as it are left out. The features are the finest of the decoder. Weights, ramp and decay are the
-    script's. Labels of noisy samples are not used: for this method they are unlabelled. The student predicts.
+    Implementation notes. In the public left-atrium script the cycle has no gradient: the features that it compares
+    are detached from the network, and the unlabelled ones are the teacher's. It therefore trains as a mean teacher;
+    that is ``stability``, which the paper drops in favour of the cycle. Here the features are those of the student,
+    still attached; ``unlabelled_features=teacher`` uses the script's choice, with which the cycle trains labelled
+    features only. The script puts probabilities through a second softmax in its cross-entropy, which then cannot fall
+    below 0.31 (two classes); this is the negative log-likelihood. It pairs the i-th labelled with the i-th unlabelled
+    sample; here prototypes are those of all samples of the batch together, so that their numbers may differ. A class
+    without a prototype takes no part: it is never predicted, and voxels labelled as it are left out. The features are
+    the finest of the decoder. Weights, ramp and decay are the script's. Labels of noisy samples are not used: for this
+    method they are unlabelled. The student predicts.
 
     Args:
         network: the student; the teacher starts as its copy.
         consistency: w, the final weight of the cycle.
-        backward_weight: \beta, weight of the way back from unlabelled to labelled samples.
-        ramp_length: share of the run after which w is reached (0.6: 6000 of the script's 10000 steps).
+        backward_weight: \beta, weight of the backward direction, from unlabelled to labelled samples.
+        ramp_length: fraction of the run after which w is reached (0.6: 6000 of the script's 10000 steps).
         stability: adds w \lambda(t) times the squared difference to the logits of the teacher that sees input noise.
         unlabelled_features: of the 'student', or of the 'teacher'.
         decay: largest decay of the moving average.

@@ -17,23 +17,23 @@ from segmend.networks import Network
 
 
 class CPS(Method):
-    r"""Two networks that start apart label the scans without a label for each other.
+    r"""Two differently initialised networks provide pseudo labels of unlabelled scans for each other.
 
     L = L_sup(f_1, expert) + L_sup(f_2, expert) + w \lambda(t) [ CE(f_1, argmax f_2) + CE(f_2, argmax f_1) ].
 
-    The classes of one network are targets for the other: no gradient passes through them. They both see the same
-    image, and only their random starts keep them from being one network.
+    The classes of one network are targets for the other: no gradient passes through them. Both see the same image, and
+    only their random initialisation makes them differ.
 
-    Readings and deviations. The paper segments street scenes with a constant w from the first step on, on labelled
+    Implementation notes. The paper segments street scenes with a constant w from the first step on, on labelled
     and unlabelled samples: ``weight=1.5 ramp_length=0 cross_on=all``. In scans the first pseudo labels are all
     background, so the defaults are those of its medical ports (SSL4MIS): a small w, the sigmoid ramp \lambda over
     the run, and scans without a label only; their L_sup too. Labels of noisy samples are not used: for this
     method they are unlabelled. The paper's mixing of images (CutMix) is left out.
 
     Args:
-        network: the first network; the second has its architecture and a random start of its own.
+        network: the first network; the second has its architecture and its own random initialisation.
         weight: w, the final weight of the cross term.
-        ramp_length: share of the run after which that weight is reached; 0 is at once.
+        ramp_length: fraction of the run after which that weight is reached; 0 uses it from the start.
         cross_loss: 'cross_entropy', or 'cross_entropy_dice' (half each), as in PyMIC.
         cross_on: the samples whose pseudo labels are exchanged: 'unlabelled' ones or 'all'.
         prediction: of the first network (paper), of the second, or the mean of both.
@@ -76,11 +76,11 @@ class CPS(Method):
         return terms
 
     def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the network that is asked for, or of both."""
+        """Class probabilities of the selected network, or of both."""
         return predict_by(self.prediction, self.network, self.peer, image)
 
     def _taught(self, pupil: Tensor, teacher: Tensor) -> Tensor:
-        """Loss of a network's logits by the classes that the other one's are largest for."""
+        """Loss of a network's logits with the classes predicted by the other network as targets."""
         classes = teacher.argmax(1)
         if self.cross_loss == "cross_entropy":
             return cross_entropy(pupil, classes).mean()

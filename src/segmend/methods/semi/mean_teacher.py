@@ -17,7 +17,7 @@ from segmend.networks import Network
 
 
 class MeanTeacher(Method):
-    r"""Learns from expert labels, and from agreeing with its own moving average elsewhere.
+    r"""Learns from expert labels, and from consistency with its own moving average elsewhere.
 
     L = L_sup(expert) + w \lambda(t) mean (softmax f_s(x) - softmax f_t(x + \xi))^2 over the other samples.
 
@@ -29,7 +29,7 @@ class MeanTeacher(Method):
     Args:
         network: the student; the teacher starts as its copy.
         consistency: w, the final weight of the consistency term.
-        ramp_length: share of the run after which that weight is reached.
+        ramp_length: fraction of the run after which that weight is reached.
         decay: largest decay of the moving average.
         noise: standard deviation of \xi in units of the normalised image; clipped at twice that.
     """

@@ -15,18 +15,18 @@ from segmend.networks import Network
 
 
 class PseudoLabel(Method):
-    r"""Takes the network's own predictions for the labels of scans that have none.
+    r"""Uses the network's own predictions as labels of unlabelled scans.
 
     L = L_sup(expert) + a(t) mean CE(f(x), argmax f(x)) over the voxels of the other samples
 
-    where the largest probability is at least a threshold. a rises in a straight line from 0 at T1 to a_f at T2. No
-    gradient passes through the labels, which are made anew in each step; the term lowers the entropy, so borders move
-    to where there are few voxels in between.
+    where the largest probability is at least a threshold. a increases linearly from 0 at T1 to a_f at T2. No gradient
+    passes through the labels, which are recomputed in each step; the term lowers the entropy, so decision boundaries
+    move to regions with few voxels.
 
-    Readings and deviations. The paper classifies digits, with T1 = 100 and T2 = 600 of its epochs and a_f = 3, as far
-    as is recalled; here T1 and T2 are shares of the run, and a_f is smaller, since nearly all voxels of a scan are
-    background, which the network is soon sure of. It has no threshold. The supervised loss is that of
-    all methods that are compared on the left atrium. Labels of noisy samples are not used: for this method they are
+    Implementation notes. The paper classifies digits, with T1 = 100 and T2 = 600 of its epochs and a_f = 3, as
+    recalled; here T1 and T2 are fractions of the run, and a_f is smaller, since nearly all voxels of a scan are
+    background, which the network soon predicts confidently. It has no threshold. The supervised loss is that of all
+    methods that are compared on the left atrium. Labels of noisy samples are not used: for this method they are
     unlabelled.
 
     Args:

@@ -21,30 +21,30 @@ from segmend.networks import Network
 
 
 class UAMT(Method):
-    r"""A mean teacher that is followed only where it is sure.
+    r"""A mean teacher that is followed only where it is certain.
 
-    The teacher passes each sample without a trusted label K times, with dropout and input noise \xi. Voxels
-    where the entropy u of the mean prediction is below a threshold H are sure (m = 1), and only there
+    The teacher passes each sample without an expert label K times, with dropout and input noise \xi. Voxels where the
+    entropy u of the mean prediction is below a threshold H are certain (m = 1), and only there
 
         L = L_sup(expert) + w \lambda(t) mean_{m=1} (softmax f_s(x) - softmax f_t(x + \xi))^2,
         H(t) = (a + (1 - a) exp(-5 (1 - t / t_max)^2)) log C,
 
     so that the mask grows over the run, until at its end it leaves nothing out.
 
-    Readings and deviations. The prediction that is followed is one more pass, not the mean of the K, as in the
-    public code. The code divides by twice the number of sure voxels, two being its number of classes; here it is
-    the mean over classes, which is the same for two. For more classes the largest entropy is log C; others keep
-    log 2. The code raises \lambda in 40 stairs, which ``ramp_stairs=40`` reproduces. Its supervised Dice is that of
-    the object alone; here it is the one of all methods that are compared on the left atrium, over all classes.
-    Labels of noisy samples are not used: for this method they are unlabelled. The student predicts.
+    Implementation notes. The target prediction is one more pass, not the mean of the K, as in the public code. The
+    code divides by twice the number of certain voxels, two being its number of classes; here it is the mean over
+    classes, which is the same for two. For more classes the largest entropy is log C; others keep log 2. The code
+    raises \lambda in 40 stairs, which ``ramp_stairs=40`` reproduces. Its supervised Dice is that of the object alone;
+    here it is the one of all methods that are compared on the left atrium, over all classes. Labels of noisy samples
+    are not used: for this method they are unlabelled. The student predicts.
 
     Args:
         network: the student; the teacher starts as its copy. Without dropout the passes differ by noise only.
         passes: K.
-        threshold: a, the share of the largest entropy below which voxels are sure when the run starts.
+        threshold: a, the fraction of the largest entropy below which voxels are certain when the run starts.
         consistency: w, the final weight of the consistency term.
-        ramp_length: share of the run after which that weight is reached.
-        ramp_stairs: if positive, the weight rises in so many steps.
+        ramp_length: fraction of the run after which that weight is reached.
+        ramp_stairs: if positive, the weight increases in this many discrete steps.
         decay: largest decay of the moving average.
         noise: standard deviation of \xi in units of the normalised image; clipped at twice that.
     """
@@ -87,7 +87,7 @@ class UAMT(Method):
         return terms
 
     def sure(self, image: Tensor, step: Step) -> Tensor:
-        """Where the teacher can be followed.
+        """Return where the teacher can be followed.
 
         Args:
             image: ``[B, channels, *spatial]``.

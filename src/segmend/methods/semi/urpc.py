@@ -20,17 +20,17 @@ from segmend.networks import Network
 
 
 class URPC(Method):
-    r"""Predictions from several decoder scales are to agree, above all where they nearly do.
+    r"""Predictions from several decoder scales are trained to agree, especially where they nearly do.
 
-    A 1-voxel convolution on each coarser scale of the decoder makes a prediction p_s beside the network's own. With
-    their mean \bar p and the divergence D_s = KL(\bar p || p_s) at every voxel,
+    A 1-voxel convolution on each coarser scale of the decoder makes a prediction p_s in addition to the network's own.
+    With their mean \bar p and the divergence D_s = KL(\bar p || p_s) at every voxel,
 
         L = mean_s L_sup(p_s, expert)
             + w \lambda(t) mean_s [ sum exp(-D_s) (\bar p - p_s)^2 / sum exp(-D_s) + mean D_s ] on other samples.
 
-    Gradients flow through \bar p and exp(-D_s) too; the last term keeps the weights from being talked down.
+    Gradients flow through \bar p and exp(-D_s) too; the last term prevents the weights from collapsing.
 
-    Readings and deviations. The paper's divergence is recalled as KL(p_s || \bar p), ``divergence=to_mean``; the
+    Implementation notes. The paper's divergence is recalled as KL(p_s || \bar p), ``divergence=to_mean``; the
     default is that of its public code (SSL4MIS), which is what later work compares with. The weights are normalised
     scale by scale, as there. The paper's network has four scales, this takes those that the network names, three in
     ``VNet`` and ``UNet``; a fourth is ``features=[x6,x7,x8]`` in ``VNet``. Coarse predictions are upsampled linearly.
@@ -40,7 +40,7 @@ class URPC(Method):
     Args:
         network: the network.
         consistency: w, the final weight of the consistency term.
-        ramp_length: share of the run after which that weight is reached.
+        ramp_length: fraction of the run after which that weight is reached.
         divergence: KL 'from_mean' to each scale (public code), or from each scale 'to_mean' (paper).
         features: sub-modules that get a head; all of the network's decoder scales but the finest by default.
     """

@@ -1,1 +1,1 @@
-"""Baselines that believe every label."""
+"""Baselines that trust every label."""

@@ -1,4 +1,4 @@
-"""Plain supervised training: the yardstick."""
+"""Plain supervised training: the baseline."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Criterion = Literal["ce_dice", "gce", "truncated_gce", "symmetric_ce", "nr_dice"
 
 
 class Supervised(Method):
-    r"""Trains on every label it is given as if it were right.
+    r"""Trains on every given label as if it were correct.
 
-    The loss is half cross-entropy, half squared Dice over all classes, on all labelled samples of the
-    batch. What it is a baseline for depends on the batch: expert labels only (``--expert 4``, the H-Sup
-    row of PLIL's Table 1), all labels drawn alike (the default, HL-Sup), or expert and noisy samples in
-    fixed numbers (``--expert 2 --noisy 2``). Unlabelled samples are not looked at.
+    The loss is half cross-entropy, half squared Dice over all classes, on all labelled samples of the batch. What it is
+    a baseline for depends on the batch: expert labels only (``--expert 4``, the H-Sup row of PLIL's Table 1), all
+    labels sampled uniformly (the default, HL-Sup), or expert and noisy samples in fixed numbers (``--expert 2 --noisy
+    2``). Unlabelled samples are not used.
 
     Other criteria are losses and soft labels made for labels that may be wrong, each by itself as in its paper. With p
     the probability of the label at a voxel they are, with their defaults:
@@ -44,16 +44,16 @@ class Supervised(Method):
         label_smoothing  cross-entropy with (1 - s) y + s / C, s = 0.1 (Szegedy et al., CVPR 2016)
         svls             cross-entropy with y smoothed at borders, \sigma = 1 (Islam & Glocker, IPMI 2021)
 
-    Readings and deviations. The first three classify; a voxel takes the image's place. The truncated loss looks at the
-    network as it is in each step, not at all labels every ten epochs, which lets labels come back; its warm-up is
-    the paper's 40 of 120 epochs.
+    Implementation notes. The first three papers classify images; here voxels are classified. The truncated loss
+    looks at the network as it is in each step, not at all labels every ten epochs, which lets labels come back; its
+    warm-up is the paper's 40 of 120 epochs.
 
     Args:
         network: the network to train.
         criterion: the loss.
         q: of gce and truncated_gce, above 0, to 1.
         k: of truncated_gce, above 0, below 1.
-        warm_up: share of the run before truncated_gce truncates; labels of objects are improbable at first.
+        warm_up: fraction of the run before truncated_gce truncates; labels of objects are improbable at first.
         alpha: \alpha of symmetric_ce.
         beta: \beta of symmetric_ce.
         gamma: \gamma of nr_dice, 1..2.
