@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.checks import check_label, mirrored, slice_axis
+from segmend.audit.checks import check_label, mirrored
 from segmend.data.image import Grid
 
 NAMES = ["background", "organ", "vessel"]
@@ -104,19 +104,6 @@ def test_in_2d(scan):
     assert checks(image, label) == {}
     label[20, 20] = 0
     assert set(checks(image, label)) == {"hole"}
-
-
-class TestSliceAxis:
-    def test_across_thick_slices(self):
-        assert slice_axis(grid_of((9, 9, 9), (3.0, 1.0, 1.0))) == 0
-
-    def test_along_the_patient_if_voxels_are_cubes(self):
-        affine = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-        assert slice_axis(Grid((9, 9, 9), affine)) == 0
-        assert slice_axis(grid_of((9, 9, 9))) == 2
-
-    def test_none_in_2d(self):
-        assert slice_axis(grid_of((9, 9))) is None
 
 
 class TestMirrored:

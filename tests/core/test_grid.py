@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segmend.core.errors import InputError
-from segmend.core.grid import Grid, checked_grid
+from segmend.core.grid import Grid, checked_grid, slice_axis, thick_axis
 
 
 class TestGrid:
@@ -70,3 +70,23 @@ class TestChecking:
     def test_an_impossible_spacing_is_refused(self, spacing):
         with pytest.raises(InputError, match=r"has a voxel spacing of .* mm"):
             checked_grid(self.path, (3, 3, 3), np.diag([spacing, spacing, spacing, 1]))
+
+
+class TestSliceAxis:
+    def test_across_thick_slices(self):
+        assert slice_axis(Grid((9, 9, 9), np.diag([*(3.0, 1.0, 1.0), 1.0]))) == 0
+
+    def test_along_the_patient_if_voxels_are_cubes(self):
+        affine = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+        assert slice_axis(Grid((9, 9, 9), affine)) == 0
+        assert slice_axis(Grid((9, 9, 9), np.eye(4))) == 2
+
+    def test_none_in_2d(self):
+        assert slice_axis(Grid((9, 9), np.eye(4))) is None
+
+    def test_slightly_anisotropic_scans_are_sliced_along_the_patient(self):
+        """As in training: the audit and the preprocessing have one rule."""
+        for spacing in ((1.3, 1.0, 1.0), (1.5, 1.0, 1.0)):
+            assert slice_axis(Grid((9, 9, 9), np.diag([*spacing, 1.0]))) == 2
+            assert thick_axis(spacing) is None
+        assert slice_axis(Grid((9, 9, 9), np.diag([1.51, 1.0, 1.0, 1.0]))) == thick_axis((1.51, 1.0, 1.0)) == 0

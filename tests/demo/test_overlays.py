@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from segmend.data.image import Grid
-from segmend.demo.overlays import View, draw_overlays, most_different_slice, slice_axis, slice_of
+from segmend.demo.overlays import View, axial_axis, draw_overlays, most_different_slice, slice_of
 
 ORIENTATIONS = [
     np.diag([1.0, 2.0, 3.0, 1.0]),
@@ -37,8 +37,8 @@ def body(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, Grid]:
 def test_the_right_of_the_patient_is_at_the_left_and_the_front_on_top(affine):
     image, label, grid = body(affine)
     position = most_different_slice(label, [np.zeros_like(label)], grid)
-    assert grid.shape[slice_axis(grid)] == 4
-    assert position == (3 if affine[2, slice_axis(grid)] > 0 else 0)
+    assert grid.shape[axial_axis(grid)] == 4
+    assert position == (3 if affine[2, axial_axis(grid)] > 0 else 0)
     view = slice_of("title", image, {"truth": label}, grid, position)
     assert view.image.shape == (6, 8)
     assert view.image[0, 0] == 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segmend.audit.annotators import Bias
 from segmend.audit.calibration import Calibration, Sample
-from segmend.audit.checks import Finding, mirrored, slice_axis
+from segmend.audit.checks import Finding, mirrored
 from segmend.audit.comparison import Comparison
 from segmend.audit.evidence import Evidence
 from segmend.audit.examination import Examination
@@ -23,6 +23,7 @@ from segmend.audit.regions import find_regions, issue_map
 from segmend.audit.rows import LabelRow, Origin, label_row, ranked
 from segmend.audit.scores import CohortStatistics
 from segmend.core.case import Case, Quality
+from segmend.core.grid import slice_axis
 from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label

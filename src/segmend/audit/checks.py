@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from segmend.core.grid import slice_axis
 from segmend.core.masks import IGNORE, Mask
 from segmend.data.image import Grid
 
@@ -20,8 +20,6 @@ _AIR = 0.05
 """Air is darker than this fraction of the range from the darkest to the brightest (99th percentile) voxel."""
 _NOTEWORTHY = 0.05
 """Fraction of a class outside the body from which it is reported."""
-_SLICES_DIFFER = 1.2
-"""Ratio of spacings from which slices are taken to lie across the axis with the largest one."""
 _BETTER = 0.2
 """Gain in Dice from which mirroring is suspected."""
 
@@ -91,16 +89,6 @@ def mirrored(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator
         after = 2 * float(np.count_nonzero((turned == predicted) & (turned > 0) & known)) / total
         if after > before + _BETTER:
             yield axis, before, after
-
-
-def slice_axis(grid: Grid) -> int | None:
-    """The axis across the slices that people draw in: the coarsest, or else that along the patient; None in 2D."""
-    if grid.dimensions == 2:
-        return None
-    if max(grid.spacing) >= _SLICES_DIFFER * min(grid.spacing):
-        return int(np.argmax(grid.spacing))
-    towards = nibabel.orientations.io_orientation(grid.affine)
-    return int(np.flatnonzero(towards[:, 0] == 2)[0])
 
 
 def _air(image: NDArray[np.float32]) -> Mask:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ PLACE_TOLERANCE = 0.1
 Programs round headers differently, rotations stored as quaternions most of all; a tenth of a voxel is
 more than any of that and less than any misplacement that matters.
 """
+
+_THICK_SLICES = 1.5
+"""Factor by which the coarsest spacing of thick slices exceeds the second coarsest."""
 
 _SHEAR_TOLERANCE = 0.01
 """Largest cosine between two axes that still counts as a right angle: 0.6 degrees, which rounding never reaches."""
@@ -60,6 +65,23 @@ class Grid:
         difference = (self.affine - other.affine)[:3]
         apart = corners @ difference[:, : self.dimensions].T + difference[:, 3]
         return float(np.linalg.norm(apart, axis=1).max())
+
+
+def thick_axis(spacing: Sequence[float]) -> int | None:
+    """The axis across thick slices: the coarsest, if above 1.5 times the spacing of each other one; None in 2D."""
+    coarsest = int(np.argmax(spacing))
+    return coarsest if len(spacing) == 3 and spacing[coarsest] > _THICK_SLICES * sorted(spacing)[1] else None
+
+
+def slice_axis(grid: Grid) -> int | None:
+    """The axis across the slices in which people draw: across thick slices, or else along the patient; None in 2D."""
+    if grid.dimensions == 2:
+        return None
+    thick = thick_axis(grid.spacing)
+    if thick is not None:
+        return thick
+    towards = nibabel.orientations.io_orientation(grid.affine)
+    return int(np.flatnonzero(towards[:, 0] == 2)[0])
 
 
 def checked_grid(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segmend.core.case import Split
 from segmend.core.errors import InputError
+from segmend.core.grid import thick_axis
 from segmend.core.masks import IGNORE
 from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
@@ -21,7 +22,6 @@ from segmend.data.preprocess import Normalisation, Preprocessing
 
 _SAMPLES_PER_CASE = 10_000
 _CUT_OUT_SHARE = 0.75
-_THICK_SLICES = 1.5
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ def _target_spacing(
 def _slices_last(spacing: Sequence[float]) -> tuple[int, ...]:
     """Anatomical axes with the one across thick slices moved to the end."""
     axes = list(range(len(spacing)))
-    coarsest = int(np.argmax(spacing))
-    if len(axes) == 3 and spacing[coarsest] > _THICK_SLICES * sorted(spacing)[1]:
-        axes.append(axes.pop(coarsest))
+    thick = thick_axis(spacing)
+    if thick is not None:
+        axes.append(axes.pop(thick))
     return tuple(axes)
 
 

@@ -60,14 +60,14 @@ def slice_of(
         image: one channel, ``[*spatial]``.
         labels: label values on the same grid by the name to show.
         grid: of all of them.
-        position: slice along ``slice_axis``; a 2D image has only one, and is shown as it is stored.
+        position: slice along ``axial_axis``; a 2D image has only one, and is shown as it is stored.
     """
     seen = {name: _seen(label, grid, position) for name, label in labels.items()}
     height, width = _seen_spacing(grid)
     return View(title, _seen(image, grid, position), seen, (height, width), _SIDES[grid.dimensions])
 
 
-def slice_axis(grid: Grid) -> int:
+def axial_axis(grid: Grid) -> int:
     """The axis of a 3D scan that runs along the patient."""
     return _axes(grid)[2][0]
 
@@ -81,12 +81,12 @@ def most_different_slice(reference: NDArray[np.integer], others: Sequence[NDArra
         grid: of all of them.
 
     Returns:
-        Position along ``slice_axis``; of all slices if the reference holds no object, and that with most
+        Position along ``axial_axis``; of all slices if the reference holds no object, and that with most
         foreground if nothing differs.
     """
     if grid.dimensions == 2:
         return 0
-    across = tuple(axis for axis in range(3) if axis != slice_axis(grid))
+    across = tuple(axis for axis in range(3) if axis != axial_axis(grid))
     differing = np.sum([(other != reference).sum(across) for other in others], axis=0)
     foreground = (reference != 0).sum(across)
     if foreground.any():
