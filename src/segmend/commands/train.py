@@ -14,7 +14,8 @@ from segmend.core import signals as stopping
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.precision import Precision
+from segmend.core.locks import is_first_process
+from segmend.core.precision import Precision, best_device, resolved
 from segmend.core.progress import say
 from segmend.data.augment import Augmentation
 from segmend.data.cache import cached_json, data_digest, default_cache, digest_of, prepare, true_labels
@@ -183,6 +184,7 @@ def train(
         shape = fingerprint.shape_at(preprocessing)[:network_dimensions]
         patch = choose_patch(built_network, len(folder.channel_names), shape)
     check_memory(built_network, len(folder.channel_names), patch, composition.size, hardware)
+    _announce(trained, composition, preprocessing.spacing, patch, iterations, hardware)
     prepared = prepare(folder, training_cases, preprocessing, cache)
     validation = prepare(folder, validation_cases, preprocessing, cache)
     training = Training(
@@ -215,7 +217,34 @@ def train(
         run.begin(config, training.task, state)
         if not run.finished:  # by another process in the meantime
             fit(run, trained, training, hardware)
+    _say_once(f"finished: {out}. Next: segmend predict --run {out} --images FOLDER --out PREDICTIONS")
     return run
+
+
+def _say_once(text: str) -> None:
+    """Print a line, by the first of the processes of one training."""
+    if is_first_process():
+        say(text)
+
+
+def _announce(
+    method: Method,
+    composition: Composition,
+    spacing: Sequence[float | None],
+    patch: Sequence[int],
+    iterations: int,
+    hardware: Hardware,
+) -> None:
+    """Print what is trained, on what and where, before the work starts."""
+    device = best_device()
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    grid = "the scans' own spacing" if None in spacing else f"{' x '.join(f'{side:.3g}' for side in spacing)} mm"
+    millions = sum(parameter.numel() for parameter in method.network.parameters()) / 1e6
+    _say_once(
+        f"{type(method).__name__} with {type(method.network).__name__} ({millions:.3g} M parameters) on {place}, "
+        f"precision {resolved(hardware.precision, device)}: {iterations} steps, batch {composition}, "
+        f"crops {' x '.join(map(str, patch))} at {grid}"
+    )
 
 
 def _check_fingerprint(run: Run, folder: DataFolder, cases: Sequence[Case], cache: Path) -> None:
