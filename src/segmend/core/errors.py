@@ -22,7 +22,7 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Something that the user gave cannot be used; the message says what, why, and what to do.
 
     Args:
