@@ -74,7 +74,7 @@ def listed(digests: list[str]) -> list[tuple[Place, dict[str, Any]]]:
 
 
 def of_tree(tree: Path, digests: list[str]) -> dict[Place, dict[str, Any]]:
-    """Likewise by the code of a tree."""
+    """The same, computed by the code of a tree."""
     command = [sys.executable, str(tree / "benchmarks" / "refingerprint.py"), "--list", *digests]
     environment = os.environ | {"PYTHONPATH": str(tree / "src")}
     ended = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)

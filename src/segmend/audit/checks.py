@@ -14,7 +14,7 @@ from segmend.core.grid import slice_axis
 from segmend.core.masks import IGNORE, Mask
 from segmend.data.image import Grid
 
-_CRUMB = 0.01
+_SMALL_COMPONENT_FRACTION = 0.01
 """Fraction of the volume of its class below which a separate piece is a small component."""
 _AIR = 0.05
 """Air is darker than this fraction of the range from the darkest to the brightest (99th percentile) voxel."""
@@ -64,10 +64,10 @@ def check_label(
         mask, name = label == index, names[index]
         sizes = _sizes(mask)
         total = int(mask.sum())
-        crumbs = sizes[sizes < _CRUMB * total]
-        if len(crumbs):
-            detail = f"{len(crumbs)} of {len(sizes)} pieces hold less than {_CRUMB:.0%} of it"
-            yield Finding(case, name, "small_components", int(crumbs.sum()), detail)
+        small = sizes[sizes < _SMALL_COMPONENT_FRACTION * total]
+        if len(small):
+            detail = f"{len(small)} of {len(sizes)} pieces hold less than {_SMALL_COMPONENT_FRACTION:.0%} of it"
+            yield Finding(case, name, "small_components", int(small.sum()), detail)
         outside = int(np.count_nonzero(mask & air))
         if outside >= _NOTEWORTHY * total:
             yield Finding(case, name, "outside_body", outside, f"{outside / total:.0%} of it lies in air")

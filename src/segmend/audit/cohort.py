@@ -61,10 +61,10 @@ def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> 
         names: of the classes, background first.
         summaries: of the cases by name.
     """
-    yield from _same(summaries, "same_image", lambda portrait: portrait.image)
-    yield from _same(summaries, "same_label", lambda portrait: portrait.label)
+    yield from _same(summaries, "same_image", lambda summary: summary.image)
+    yield from _same(summaries, "same_label", lambda summary: summary.label)
     for index in range(1, len(names)):
-        having = {case: portrait for case, portrait in summaries.items() if index in portrait.volumes}
+        having = {case: summary for case, summary in summaries.items() if index in summary.volumes}
         if len(having) >= _FEWEST:
             yield from _absent(names[index], summaries, having)
             yield from _tiny(names[index], {case: having[case].volumes[index] for case in having})
@@ -74,22 +74,22 @@ def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> 
 def duplicate_scans(summaries: Mapping[str, CaseSummary]) -> dict[str, str]:
     """For each case whose scan also belongs to an earlier case, the first such case."""
     first: dict[bytes, str] = {}
-    found = {case: first.setdefault(portrait.image, case) for case, portrait in summaries.items()}
+    found = {case: first.setdefault(summary.image, case) for case, summary in summaries.items()}
     return {case: other for case, other in found.items() if case != other}
 
 
 def _same(summaries: Mapping[str, CaseSummary], check: str, part: Callable[[CaseSummary], bytes]) -> Iterator[Finding]:
     first: dict[bytes, str] = {}
-    for case, portrait in summaries.items():
-        other = first.setdefault(part(portrait), case) if part(portrait) else case
+    for case, summary in summaries.items():
+        other = first.setdefault(part(summary), case) if part(summary) else case
         if other != case:
             yield Finding(case, "", check, 0, f"the same as of case '{other}'")
 
 
 def _absent(name: str, all_cases: Mapping[str, CaseSummary], having: Mapping[str, CaseSummary]) -> Iterator[Finding]:
     if len(having) >= _NEARLY_EVERYWHERE * len(all_cases):
-        for case, portrait in all_cases.items():
-            if case not in having and portrait.volumes:
+        for case, summary in all_cases.items():
+            if case not in having and summary.volumes:
                 yield Finding(case, name, "missing_class", 0, f"{len(having)} of {len(all_cases)} cases have it")
 
 

@@ -63,6 +63,7 @@ def read_packed(path: Path) -> NDArray[Any]:
         view = memoryview(content)
         filled = 0
         while filled < len(content):
+            # Files in archives are typed as plain binary streams, which need not have this.
             read = entry.readinto(view[filled : filled + 2**24])  # type: ignore[attr-defined]
             if not read:
                 raise EOFError

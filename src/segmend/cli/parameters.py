@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
+from segmend.commands.calls import known_classes as known_classes
 from segmend.core.configured import Configured
 
 CHOOSING = ("method", "network", "recipe")
@@ -69,14 +69,3 @@ def default_class(choosing: str, command: Callable[..., Any]) -> type[Any] | Non
     default = parameter.default if parameter else None
     default = default if isinstance(default, type) else type(default)
     return default if issubclass(default, Configured) else None
-
-
-def known_classes(choosing: str) -> Mapping[str, type[Any]]:
-    """The classes that an argument chooses from by name."""
-    if choosing == "method":
-        return dict(importlib.import_module("segmend.methods").all_methods())
-    if choosing == "network":
-        return dict(importlib.import_module("segmend.networks").all_networks())
-    if choosing == "recipe":
-        return dict(importlib.import_module("segmend.noise").all_recipes())
-    return {}

@@ -50,7 +50,7 @@ def _converted(name: str, value: Any, annotation: Any) -> Any:
 def _chosen(name: str, value: Any) -> Any:
     """What a command takes for a class: a name stands for the class, an instance for its class and arguments."""
     if isinstance(value, str):
-        known = _known(name)
+        known = known_classes(name)
         if value not in known:
             raise InputError(name, f"there is no '{value}'", did_you_mean(value, known))
         value = known[value]
@@ -61,9 +61,12 @@ def _chosen(name: str, value: Any) -> Any:
     return value
 
 
-def _known(name: str) -> Mapping[str, type[Any]]:
+def known_classes(name: str) -> Mapping[str, type[Any]]:
+    """The classes that an argument, ``method``, ``network`` or ``recipe``, chooses from by name; none for others."""
     if name == "method":
         return dict(importlib.import_module("segmend.methods").all_methods())
     if name == "network":
         return dict(importlib.import_module("segmend.networks").all_networks())
-    return dict(importlib.import_module("segmend.noise").all_recipes())
+    if name == "recipe":
+        return dict(importlib.import_module("segmend.noise").all_recipes())
+    return {}

@@ -166,6 +166,7 @@ def _mode(path: Path) -> int | None:
 
 
 def _dangling(path: Path) -> str:
+    # Path.readlink would decode the target strictly.
     return f"does not exist; it is a link to {os.fsdecode(os.readlink(path))}, which leads nowhere"  # noqa: PTH115
 
 
