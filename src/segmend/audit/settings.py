@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Split
@@ -14,8 +14,9 @@ from segmend.core.io import require_empty
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.state import DataState
-from segmend.engine.arguments import built, dimensions_of
-from segmend.engine.default_method import built_method
+from segmend.engine.building import build_method, build_network
+from segmend.engine.options import TrainingOptions
+from segmend.engine.preparation import dimensions_of
 from segmend.engine.run import configuration_of
 from segmend.methods import Method
 from segmend.metrics.results import write_json
@@ -43,10 +44,9 @@ def training_settings(
     folder: DataFolder,
     method: Callable[[Network], Method],
     network: Callable[[int, int, int], Network],
-    dimensions: Literal[2, 3] | None,
-    arguments: Mapping[str, Any],
+    options: TrainingOptions,
 ) -> dict[str, Any]:
-    """What the models of the folds are made from: arguments of the training, and all training cases.
+    """What the models of the folds are made from: settings of the training, and all training cases.
 
     The runs of the folds know it, too, but may be deleted once they have given their evidence.
 
@@ -54,19 +54,17 @@ def training_settings(
         folder: the data folder.
         method: of the folds.
         network: of the folds.
-        dimensions: of the network; by default those of the scans.
-        arguments: all others that decide the result, by name.
+        options: of the trainings.
     """
     cases = folder.select(Split.TRAIN)
-    axes = dimensions or dimensions_of(cases)
-    of_network = built(network, len(folder.channel_names), folder.classes, axes)
-    plain = {
-        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in arguments.items()
-    }
-    described = {**configuration_of(built_method(method, cases, of_network), of_network), **plain}
+    axes = options.dimensions or dimensions_of(cases)
+    of_network = build_network(network, len(folder.channel_names), folder.classes, axes)
+    described = configuration_of(build_method(method, cases, of_network), of_network)
+    deciding = options.for_classes(folder.classes).deciding()
     # As it will be once it was written and read again.
-    training: dict[str, Any] = json.loads(json.dumps({**described, "data": asdict(DataState.of(folder, cases))}))
+    training: dict[str, Any] = json.loads(
+        json.dumps({**described, **deciding, "data": asdict(DataState.of(folder, cases))})
+    )
     return training
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from docstring_parser import Docstring
 from docstring_parser import parse as parse_docstring
@@ -118,20 +119,52 @@ def _options(function: ast.FunctionDef, module: str) -> Iterator[Option]:
     ]:
         assert argument.annotation
         group = _dataclass(argument.annotation, module)
-        if group:
-            yield from _fields(argument.arg, group, module)
+        if group and argument.arg in _spread(function):
+            yield from _fields("", group, module, _keywords(default))
+        elif group:
+            yield from _fields(f"{argument.arg}.", group, module)
         else:
             value = _value(argument.annotation, module)
             yield Option(f"--{argument.arg}", value, meanings.get(argument.arg, ""), _default(default, module))
 
 
-def _fields(prefix: str, group: ast.ClassDef, module: str) -> Iterator[Option]:
+def _fields(
+    prefix: str, group: ast.ClassDef, module: str, defaults: Mapping[str, ast.expr] = MappingProxyType({})
+) -> Iterator[Option]:
+    """The options of a group, in a group within it too.
+
+    Args:
+        prefix: of their names.
+        group: a dataclass.
+        module: where its name is known.
+        defaults: those of the command that differ from the group's own.
+    """
     meanings = {each.arg_name: each.description or "" for each in _docstring(group).params}
+    home = _home(group.name, module)
     for field in group.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             name = field.target.id
-            value = _value(field.annotation, module)
-            yield Option(f"--{prefix}.{name}", value, meanings.get(name, ""), _default(field.value, module))
+            inner = _dataclass(field.annotation, home)
+            if inner:
+                yield from _fields(f"{prefix}{name}.", inner, home)
+                continue
+            default = _default(defaults.get(name, field.value), home)
+            yield Option(f"--{prefix}{name}", _value(field.annotation, home), meanings.get(name, ""), default)
+
+
+def _spread(function: ast.FunctionDef) -> set[str]:
+    """Arguments of a command that are groups whose fields are arguments of their own, see ``core.options.spread``."""
+    return {
+        each.args[0].value
+        for each in function.decorator_list
+        if isinstance(each, ast.Call) and ast.unparse(each.func) == "spread" and isinstance(each.args[0], ast.Constant)
+        if isinstance(each.args[0].value, str)
+    }
+
+
+def _keywords(call: ast.expr | None) -> dict[str, ast.expr]:
+    """The keywords of a call, by name."""
+    return {each.arg: each.value for each in call.keywords if each.arg} if isinstance(call, ast.Call) else {}
 
 
 def _default(value: ast.expr | None, module: str) -> str | None:
@@ -235,6 +268,14 @@ def _definition(name: str, module: str) -> ast.stmt | None:
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             return _definition(name, node.module) if node.module and node.module.startswith("segmend.") else None
     return None
+
+
+def _home(name: str, module: str) -> str:
+    """The module that defines a name that another one imports."""
+    for node in _module(module).body:
+        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
+            return _home(name, node.module) if node.module.startswith("segmend.") else module
+    return module
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import pandas as pd
 
@@ -27,19 +26,19 @@ from segmend.core import signals as stopping
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
 from segmend.core.io import locked_folder
-from segmend.core.precision import Precision
+from segmend.core.options import spread
 from segmend.core.progress import say
-from segmend.data.augment import Augmentation
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.raters import find_raters
-from segmend.engine.arguments import report_unlabelled
-from segmend.engine.learner import Optimisation
+from segmend.engine.options import TrainingOptions
+from segmend.engine.preparation import report_unlabelled
 from segmend.engine.run import Run
 from segmend.methods import Method, Supervised
 from segmend.networks import Network, VNet
 
 
+@spread("options")
 def audit(
     *,
     data: Path,
@@ -49,25 +48,7 @@ def audit(
     folds: int = 3,
     method: Callable[[Network], Method] = Supervised,
     network: Callable[[int, int, int], Network] = VNet,
-    iterations: int = 2000,
-    first_iterations: int | None = None,
-    patch: Sequence[int] | None = None,
-    spacing: Sequence[float] | Literal["native", "auto"] = "auto",
-    dimensions: Literal[2, 3] | None = None,
-    expert: int | None = None,
-    noisy: int | None = None,
-    unlabelled: int | None = None,
-    mixed: int | None = None,
-    foreground: float = 0.33,
-    augmentation: Augmentation = Augmentation(),
-    optimisation: Optimisation = Optimisation(),
-    seed: int = 0,
-    precision: Precision = "auto",
-    devices: int | Literal["auto"] = "auto",
-    nodes: int = 1,
-    workers: int | None = None,
-    compile: bool = False,
-    checkpoint_every: int = 250,
+    options: TrainingOptions = TrainingOptions(iterations=2000),
     cases: Path | None = None,
     cache: Path | None = None,
 ) -> pd.DataFrame:
@@ -91,28 +72,10 @@ def audit(
         probabilities: a folder of probabilities to judge by instead, from models that were not trained on the labels:
             of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         folds: number of models to train, 2 or more; at most one for each case.
-        method: the method by name; this and all that follows is as in 'segmend train'.
+        method: the method by name; this and the settings of the trainings are as in 'segmend train'.
         network: the network by name.
-        iterations: optimiser steps of each fold.
-        first_iterations: optimiser steps of the plain training before, for methods that have one.
-        patch: sides of the training crops in voxels, slices last.
-        spacing: millimetres between voxels to train at, slices last, or 'native' or 'auto'.
-        dimensions: 2 trains on slices of volumes.
-        expert: samples with expert labels in a batch.
-        noisy: samples with noisy labels in a batch.
-        unlabelled: samples without labels in a batch; the cases of the fold are among them.
-        mixed: samples in a batch that are drawn uniformly from all labelled cases.
-        foreground: fraction of labelled samples that are centred on a labelled object.
-        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
-            class, or if asked for.
-        optimisation: optimiser settings.
-        seed: decides folds and trainings.
-        precision: bf16 where the hardware has it (auto), or one of the two.
-        devices: how many GPUs (or processes on a CPU) to use.
-        nodes: how many machines to use.
-        workers: processes that load data.
-        compile: compile the network first.
-        checkpoint_every: steps between checkpoints.
+        options: settings of the trainings, each an argument of its own; the seed also decides the folds, and the
+            cases of a fold are among the unlabelled ones of its training.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.
         cache: where prepared scans are kept.
 
@@ -131,41 +94,13 @@ def audit(
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = GivenProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
-    deciding: dict[str, Any] = {
-        "iterations": iterations,
-        "first_iterations": first_iterations,
-        "patch": patch,
-        "spacing": spacing,
-        "dimensions": dimensions,
-        "expert": expert,
-        "noisy": noisy,
-        "unlabelled": unlabelled,
-        "mixed": mixed,
-        "foreground": foreground,
-        "augmentation": augmentation.for_classes(folder.classes),
-        "optimisation": optimisation,
-        "seed": seed,
-        "precision": precision,
-        "devices": devices,
-        "nodes": nodes,
-    }
-    training = partial(
-        train,
-        data=data,
-        method=method,
-        network=network,
-        workers=workers,
-        compile=compile,
-        checkpoint_every=checkpoint_every,
-        cache=cache,
-        **deciding,
-    )
+    training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
     placement = given.examine(judged) if given else None
     source = _source(runs, given, judged)
-    settings = audit_settings(folder, judged, source or {"folds": folds, "seed": seed})
+    settings = audit_settings(folder, judged, source or {"folds": folds, "seed": options.seed})
     if not source:
-        settings["training"] = training_settings(folder, method, network, dimensions, deciding)
+        settings["training"] = training_settings(folder, method, network, options)
     with locked_folder(out):
         claim(place, settings)
         stopping.promise("continue")
@@ -176,12 +111,12 @@ def audit(
             given.write(missing, placement.layout, place)
             judged_by, seen = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, False)
         elif runs:
-            infer(missing, folder, runs, precision, place)
+            infer(missing, folder, runs, options.precision, place)
             judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
         else:
             held_out, same = held_out_cases(judged), duplicate_scans(summaries)
-            fold_of = assign_folds(held_out, min(folds, len(held_out)), seed, same)
-            judged_by = Folds(folder, fold_of, same, training, precision).collect(judged, place)
+            fold_of = assign_folds(held_out, min(folds, len(held_out)), options.seed, same)
+            judged_by = Folds(folder, fold_of, same, training, options.precision).collect(judged, place)
             seen = {name: name not in fold_of for name in summaries}
         corrections = read_corrections(data)
         audited = [

@@ -25,8 +25,8 @@ class Augmentation:
 
     Attributes:
         quarter_turns: turn by 0, 90, 180 or 270 degrees in the plane of the first two axes; by 0 or 180 if the plane is
-            not square. None decides by the number of classes, see ``for_classes``.
-        flips: mirror along one of the first two axes. None decides by the number of classes.
+            not square. By default only with a single foreground class.
+        flips: mirror along one of the first two axes. By default only with a single foreground class.
         rotation: largest angle in degrees, in the plane of the first two axes, either way.
         zoom: largest relative change of size, the same along all axes, 0 to below 1.
         contrast: largest relative change of contrast about 0, the mean of a z-scored scan, 0 to below 1.

@@ -42,6 +42,7 @@ class DataFolder:
         file_ending: ending of all files.
         cases: all cases, by name.
         description: dataset.json as it was read.
+        table: the table that was read in the place of cases.csv, or None.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class DataFolder:
     file_ending: str
     cases: tuple[Case, ...]
     description: bytes = b""
+    table: Path | None = None
 
     @classmethod
     def open(cls, root: Path, cases: Path | None = None) -> DataFolder:
@@ -132,7 +134,7 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
     if not found and not problems:
         remedy = f"put CASE_0000{folder.file_ending} files there"
         problems.append(InputError(root / "imagesTr", "holds no images", remedy))
-    return replace(folder, cases=tuple(found[name] for name in sorted(found))), problems
+    return replace(folder, cases=tuple(found[name] for name in sorted(found)), table=cases), problems
 
 
 def _described(root: Path) -> DataFolder:

@@ -60,8 +60,11 @@ class Hardware:
         return self.nodes * self.processes_on_a_node
 
 
-def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> None:
-    """Makes sure that a training step has a chance to fit into memory.
+def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> int:
+    """Make sure that a training step has a chance to fit into memory.
+
+    Returns:
+        Bytes that a step of the network needs, estimated.
 
     Raises:
         InputError: it has none.
@@ -77,3 +80,4 @@ def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch
             f"with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
             "take a smaller patch, fewer samples or a smaller network",
         )
+    return needed

@@ -1,4 +1,4 @@
-"""The method that ``segmend train`` takes if none is named."""
+"""The network and the method of a training, built for its data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
 from segmend.core.progress import say
+from segmend.core.unallocated import build_unallocated
 from segmend.methods import Method, OffsetCorrection, Supervised
 from segmend.networks import Network
 
@@ -34,15 +35,34 @@ BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are n
 
 
 def recommended(cases: Sequence[Case]) -> Recommendation:
-    """For training cases with labels of these qualities; cases without a label change nothing."""
+    """Choose a method for training cases with labels of these qualities; cases without a label change nothing."""
     present = {case.quality for case in cases}
     if Quality.NOISY not in present:
         return EXPERT_ONLY
     return BOTH if Quality.EXPERT in present else NOISY_ONLY
 
 
-def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network) -> Method:
-    """A method around its network.
+def build_network(network: Callable[[int, int, int], Network], channels: int, classes: int, dimensions: int) -> Network:
+    """Build a network for images with these channels, classes and dimensions.
+
+    Raises:
+        InputError: it does not take these arguments, does not fit into memory, or is no network.
+    """
+    try:
+        build_unallocated(lambda: network(channels, classes, dimensions))
+        made: object = network(channels, classes, dimensions)
+    except InputError as error:
+        where = "network" if error.where == "the network" else error.where
+        raise InputError(where, error.problem, error.remedy) from error
+    except Exception as error:  # libraries refuse an argument by errors of many kinds
+        raise _cannot_be_built("network", error) from error
+    if not isinstance(made, Network):
+        raise InputError("network", f"gives {made!r}, which is not a Network", "give the class of a network")
+    return made
+
+
+def build_method(method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network) -> Method:
+    """Build a method around its network.
 
     Args:
         method: as the user has chosen it; None takes the recommended one, and prints which one it is.
@@ -61,8 +81,12 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
     except InputError:
         raise
     except Exception as error:  # constructors refuse an argument by errors of many kinds
-        problem = f"cannot be built ({' '.join(str(error).split())})"
-        raise InputError("--method", problem, "correct its arguments; --method.help NAME explains them") from error
+        raise _cannot_be_built("method", error) from error
     if not isinstance(made, Method):
-        raise InputError("--method", f"gives {made!r}, which is not a Method", "give the class of a method")
+        raise InputError("method", f"gives {made!r}, which is not a Method", "give the class of a method")
     return made
+
+
+def _cannot_be_built(argument: str, error: Exception) -> InputError:
+    problem = f"cannot be built ({' '.join(str(error).split())})"
+    return InputError(argument, problem, f"correct its arguments; 'segmend train --{argument}.help NAME' explains them")

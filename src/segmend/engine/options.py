@@ -1,0 +1,129 @@
+"""All settings of a training but its data, its method and its network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from segmend.core.batch import Composition
+from segmend.core.errors import InputError
+from segmend.core.precision import Precision
+from segmend.data.augment import Augmentation
+from segmend.engine.hardware import Hardware
+from segmend.engine.learner import Optimisation
+
+_COUNTS = ("expert", "noisy", "unlabelled", "mixed")
+_WITHOUT_EFFECT = {"workers", "compile", "checkpoint_every"}
+"""Options that do not change what a run computes, up to rounding."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of a training. Those that are None are chosen from the data or by the method.
+
+    Attributes:
+        iterations: optimiser steps.
+        first_iterations: optimiser steps of the plain training before, for methods that start from labels of
+            unlabelled cases; a quarter of the iterations by default.
+        patch: sides of the training crops in voxels, slices last; chosen from the data by default.
+        spacing: millimetres between voxels to train at, slices last; 'native' keeps each scan's own,
+            'auto' takes the median of the training scans.
+        dimensions: 2 trains on slices of volumes; by default that of the images.
+        expert: samples with expert labels in a batch. If none of the four counts is given, the method's own are taken
+            (of the default method, those that there are labels for).
+        noisy: samples with noisy labels in a batch.
+        unlabelled: samples without labels in a batch.
+        mixed: samples in a batch that are drawn uniformly from all labelled cases.
+        foreground: fraction of labelled samples that are centred on a labelled object, 0..1.
+        augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
+            class, or if asked for.
+        optimisation: optimiser settings.
+        seed: decides every random choice.
+        precision: bf16 where the hardware has it (auto), or one of the two.
+        devices: how many GPUs (or processes on a CPU) to use.
+        nodes: how many machines to use.
+        workers: processes that load data; none on a CPU and 4 for a GPU by default.
+        compile: compile the network first; pays off on long runs.
+        checkpoint_every: steps between checkpoints (and validations, if there is a validation split).
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    iterations: int = 8000
+    first_iterations: int | None = None
+    patch: Sequence[int] | None = None
+    spacing: Sequence[float] | Literal["native", "auto"] = "auto"
+    dimensions: Literal[2, 3] | None = None
+    expert: int | None = None
+    noisy: int | None = None
+    unlabelled: int | None = None
+    mixed: int | None = None
+    foreground: float = 0.33
+    augmentation: Augmentation = Augmentation()
+    optimisation: Optimisation = Optimisation()
+    seed: int = 0
+    precision: Precision = "auto"
+    devices: int | Literal["auto"] = "auto"
+    nodes: int = 1
+    workers: int | None = None
+    compile: bool = False
+    checkpoint_every: int = 250
+
+    def __post_init__(self) -> None:
+        for name, least in (("iterations", 1), ("first_iterations", 1), ("checkpoint_every", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(name, f"must be {least} or more, got {value}", "give a larger number")
+        if not 0 <= self.foreground <= 1:
+            raise InputError("foreground", f"must be a share from 0 to 1, got {self.foreground}", "correct it")
+
+    @property
+    def hardware(self) -> Hardware:
+        """What to compute on.
+
+        Raises:
+            InputError: there is less than that.
+        """
+        return Hardware(self.precision, self.devices, self.nodes, self.workers, self.compile)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The samples of each quality in a batch that are asked for; empty if the method decides."""
+        given = {name: getattr(self, name) for name in _COUNTS}
+        return {} if set(given.values()) == {None} else {name: count or 0 for name, count in given.items()}
+
+    def composition(self, default: Composition) -> Composition:
+        """Samples of each quality in a batch: those asked for, or those of the method."""
+        return Composition(**self.counts) if self.counts else default
+
+    def for_classes(self, classes: int) -> Self:
+        """The same, with what depends on the number of classes decided.
+
+        Args:
+            classes: number of classes, background included.
+        """
+        return replace(self, augmentation=self.augmentation.for_classes(classes))
+
+    def deciding(self) -> dict[str, Any]:
+        """Those that decide what a run computes, as YAML and JSON can hold them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {
+            name: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            for name, value in values.items()
+            if name not in _WITHOUT_EFFECT
+        }
+        return {**plain, "augmentation": asdict(self.augmentation), "optimisation": asdict(self.optimisation)}
+
+
+def check_patch_axes(patch: Sequence[int], dimensions: int) -> None:
+    """Make sure that a patch has one side for each axis of the network.
+
+    Raises:
+        InputError: it has not, or one is not positive.
+    """
+    if len(patch) != dimensions or min(patch) < 1:
+        shown = " ".join(map(str, patch))
+        problem = f"must have {dimensions} positive values, got {shown or 'none'}"
+        raise InputError("patch", problem, f"give one side for each of the {dimensions} axes")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from segmend.core.batch import Composition
+from segmend.core.errors import InputError
+from segmend.data.augment import Augmentation
+from segmend.engine.hardware import Hardware
+from segmend.engine.options import TrainingOptions, check_patch_axes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("iterations", 0, 1), ("first_iterations", 0, 1), ("checkpoint_every", 0, 1), ("seed", -1, 0)],
+)
+def test_numbers_out_of_range(name, value, least):
+    with pytest.raises(InputError, match=f"{name}: must be {least} or more, got {value}"):
+        TrainingOptions(**{name: value})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_out_of_range(share):
+    with pytest.raises(InputError, match="foreground: must be a share from 0 to 1, got"):
+        TrainingOptions(foreground=share)
+
+
+def test_the_method_decides_on_the_batch_unless_a_count_is_given():
+    of_method = Composition(expert=2, unlabelled=2)
+    assert TrainingOptions().composition(of_method) == of_method
+    assert TrainingOptions(noisy=3).composition(of_method) == Composition(noisy=3)
+
+
+def test_what_only_makes_it_faster_does_not_decide():
+    left = TrainingOptions(workers=4, compile=True, checkpoint_every=3, patch=(8, 8)).deciding()
+    assert left == TrainingOptions(patch=[8, 8]).deciding()
+    assert left["patch"] == [8, 8]
+    assert left["augmentation"]["rotation"] == 15.0
+    assert TrainingOptions(seed=1).deciding() != TrainingOptions().deciding()
+
+
+def test_mirroring_is_decided_by_the_number_of_classes():
+    assert TrainingOptions().for_classes(2).augmentation == Augmentation(quarter_turns=True, flips=True)
+    assert TrainingOptions().for_classes(3).augmentation == Augmentation(quarter_turns=False, flips=False)
+
+
+def test_hardware_is_what_was_asked_for():
+    options = TrainingOptions(precision="32", devices=1, workers=0, compile=True)
+    assert options.hardware == Hardware("32", 1, 1, 0, True)
+
+
+@pytest.mark.parametrize("patch", [(8,), (8, 8, 8), (8, 0)])
+def test_a_patch_of_other_axes(patch):
+    with pytest.raises(InputError, match="patch: must have 2 positive values, got 8"):
+        check_patch_axes(patch, 2)
