@@ -224,12 +224,12 @@ class TestOwnClasses:
 
 class TestPythonCallers:
     def test_a_function_that_gives_no_method_is_refused_and_not_replaced_by_the_default(self, make_folder, tmp_path):
-        with pytest.raises(InputError, match=r"--method: gives 0, which is not a Method"):
+        with pytest.raises(InputError, match=r"^method: gives 0, which is not a Method"):
             train(data=make_folder(), method=lambda _: 0, out=tmp_path / "out", patch=(16, 16, 16))
         assert not (tmp_path / "out").exists()
 
     def test_a_function_that_gives_no_network_is_refused(self, make_folder, tmp_path):
-        with pytest.raises(InputError, match=r"--network: gives 0, which is not a Network"):
+        with pytest.raises(InputError, match=r"^network: gives 0, which is not a Network"):
             train(data=make_folder(), network=lambda *_: 0, out=tmp_path / "out", patch=(16, 16, 16))
 
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import shutil
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from segmend.commands.train import train
 from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
+from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run
 from segmend.methods import Supervised
 from segmend.networks import UNet
@@ -329,13 +331,16 @@ class TestArguments:
             "workers": 0,
             "compile": True,
             "checkpoint_every": 9,
-            "cache": tmp_path,
-            "network": NETWORK,
             "first_iterations": 5,
         }
-        audit(data=data, out=tmp_path / "audit", folds=2, **values)
-        assert values.items() <= knowing[0].items()
-        left = set(inspect.signature(train).parameters) - set(knowing[0])
+        audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
+        given = knowing[0]
+        assert given["options"] == TrainingOptions(**values)
+        assert set(values) == {field.name for field in fields(TrainingOptions)} - {"augmentation", "optimisation"}
+        assert (given["cache"], given["network"]) == (tmp_path, NETWORK)
+        left = {name for name in inspect.signature(train).parameters if not hasattr(TrainingOptions(), name)} - set(
+            given
+        )
         assert left == set()
 
     @pytest.mark.parametrize(

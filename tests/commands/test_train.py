@@ -560,17 +560,20 @@ class TestErrors:
                 ["--patch", 17, 16, 30],
                 "--patch 17 16 30: does not fit VNet. The nearest that fits is --patch 16 16 32.",
             ),
-            (["--patch", 16, 16], "--patch 16 16: is not 3 positive sides. Give 3 numbers."),
-            (["--patch", 16], "--patch 16: is not 3 positive sides"),
-            (["--patch", 16, 16, -16], "--patch 16 16 -16: is not 3 positive sides"),
-            (["--patch", 16, 16, 16, "--dimensions", 2], "--patch 16 16 16: is not 2 positive sides. Give 2 numbers."),
+            (
+                ["--patch", 16, 16],
+                "--patch: must have 3 positive values, got 16 16. Give one side for each of the 3 axes.",
+            ),
+            (["--patch", 16], "--patch: must have 3 positive values, got 16"),
+            (["--patch", 16, 16, -16], "--patch: must have 3 positive values, got 16 16 -16"),
+            (["--patch", 16, 16, 16, "--dimensions", 2], "--patch: must have 2 positive values, got 16 16 16."),
             (["--spacing", 1, 1], "--spacing: is 1 1. Give 3 positive numbers in mm"),
             (["--spacing", 1, 1, 0], "--spacing: is 1 1 0. Give 3 positive numbers in mm"),
-            (["--iterations", 0], "--iterations: is 0. Give 1 or more."),
+            (["--iterations", 0], "--iterations: must be 1 or more, got 0."),
             (["--first_iterations", 2], "--first_iterations: Supervised starts from the labels that there are."),
-            (["--checkpoint_every", 0], "--checkpoint_every: is 0. Give 1 or more."),
-            (["--seed", -1], "--seed: is -1. Give 0 or more."),
-            (["--foreground", 1.5], "--foreground: is 1.5. Give a share from 0 to 1."),
+            (["--checkpoint_every", 0], "--checkpoint_every: must be 1 or more, got 0."),
+            (["--seed", -1], "--seed: must be 0 or more, got -1."),
+            (["--foreground", 1.5], "--foreground: must be a share from 0 to 1, got 1.5."),
             (["--devices", 0], "--devices: is 0. Give 1 or more."),
             (["--expert", 1, "--noisy", -1], "batch: it would hold"),
             (
@@ -589,7 +592,9 @@ class TestErrors:
 
     def test_three_dimensions_of_pictures(self, make_folder, refused):
         root = make_folder(shape=(20, 20), ending=".png")
-        assert "--dimensions 3: the images are two-dimensional. Leave it out." in refused(root, "--dimensions", 3)
+        assert "--dimensions: must be 2, since the images are two-dimensional, got 3. Leave it out." in refused(
+            root, "--dimensions", 3
+        )
 
     def test_pictures_among_volumes(self, make_folder, refused, write_scan):
         root = make_folder()
@@ -639,7 +644,7 @@ class TestErrors:
         assert "case_3_0001.nii.gz: does not exist" in refused(root, *TINY_UNET)
 
     def test_from_python_it_is_an_exception(self, make_folder, tmp_path):
-        with pytest.raises(InputError, match=r"--patch 3 3: is not 3 positive sides"):
+        with pytest.raises(InputError, match=r"^patch: must have 3 positive values, got 3 3"):
             segmend.train(data=make_folder(), method=PLIL, out=tmp_path / "run", expert=0, noisy=1, patch=[3, 3])
 
 

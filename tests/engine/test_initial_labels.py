@@ -257,6 +257,6 @@ class TestErrors:
 
     def test_arguments(self, words, capsys):
         assert main(words("run", "--first_iterations", 0)) == 1
-        assert "--first_iterations: is 0. Give 1 or more." in capsys.readouterr().err
+        assert "--first_iterations: must be 1 or more, got 0." in capsys.readouterr().err
         assert main(words("run", method="MeanTeacher")) == 1
         assert "--first_iterations: MeanTeacher starts from the labels that there are" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from segmend.commands.correct import correct
 from segmend.commands.corrupt import corrupt
 from segmend.commands.evaluate import evaluate
 from segmend.commands.predict import predict
-from segmend.core.batch import Composition
 from segmend.core.case import Split
 from segmend.core.errors import InputError
 from segmend.core.io import atomic_file, atomic_folder
@@ -44,6 +43,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
 from segmend.data.sampling import BatchPlan
 from segmend.engine.initial_labels import with_initial_labels
+from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run
 from segmend.methods import all_methods
 
@@ -167,13 +167,14 @@ class Preparation:
         except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
             raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
-        counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
+        known = {field.name for field in fields(TrainingOptions)}
+        options = TrainingOptions(**{name: value for name, value in arguments.items() if name in known})
         for labels in (self.plan.labels[name] for name in row.labels):
-            if counts and not labels.corruption:  # which would change qualities first
+            if options.counts and not labels.corruption:  # which would change qualities first
                 cases = self._folder(labels).select(Split.TRAIN)
                 if method.needs_initial_labels:
                     cases = with_initial_labels(cases, Run(self.out), folder.file_ending)
-                BatchPlan.of(cases, Composition(**counts), 0, f"row {row.name}")
+                BatchPlan.of(cases, options.composition(method.needs), 0, f"row {row.name}")
 
     def _folder(self, labels: Labels) -> DataFolder:
         return DataFolder.open(self.data, labels.cases)

@@ -43,7 +43,7 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
         def call(*positional: Any, **given: Any) -> T:
             group = given.pop(parameter, default)
             own = {name: given.pop(name) for name in names if name in given}
-            return function(*positional, **{parameter: replace(group, **own)}, **given)  # type: ignore[arg-type]
+            return function(*positional, **{parameter: replace(group, **own)}, **given)
 
         shown: list[Parameter] = []
         for each in signature.parameters.values():
@@ -56,7 +56,7 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
                 shown.append(each)
         call.__doc__ = _documented(inspect.getdoc(function) or "", parameter, inspect.getdoc(type(default)) or "")
         del call.__wrapped__  # type: ignore[attr-defined]  # or its signature would be taken for that of the call
-        call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(parameters=shown)
         call.__annotations__ = {each.name: each.annotation for each in shown} | {"return": signature.return_annotation}
         return call
 

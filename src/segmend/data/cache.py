@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from segmend.core.case import Case, Quality
 from segmend.core.disk import flush
@@ -69,7 +70,7 @@ class PreparedCase:
 
 
 def default_cache() -> Path:
-    """``$SEGMEND_CACHE``, or ``segmend`` in the user's cache folder.
+    """``$SEGMEND_CACHE``, or ``segmend`` in the folder that the operating system keeps for caches of the user.
 
     Raises:
         InputError: there is no home folder.
@@ -77,9 +78,10 @@ def default_cache() -> Path:
     if chosen := os.environ.get("SEGMEND_CACHE"):
         return Path(chosen)
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segmend"
+        Path.home()
     except RuntimeError as error:
-        raise InputError("--cache", "is not given, and there is no home folder", _OTHER_CACHE) from error
+        raise InputError("cache", "is not given, and there is no home folder", _OTHER_CACHE) from error
+    return user_cache_path("segmend", appauthor=False)
 
 
 def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:
