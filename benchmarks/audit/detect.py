@@ -87,13 +87,13 @@ def voxels(folder: DataFolder, audit: AuditFolder, data: Path, name: str) -> tup
 
 
 def auroc(score: np.ndarray, bad: np.ndarray) -> float:
-    """Chance that a bad label has a lower score than a good one."""
+    """Probability that an erroneous label has a lower score than a correct one."""
     ranks = rankdata(-score)
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
 
 
 def precision(score: np.ndarray, bad: np.ndarray) -> float:
-    """Mean precision at each bad label, from the lowest score on."""
+    """Mean precision at each erroneous label, from the lowest score on."""
     found = bad[np.argsort(score, kind="stable")]
     return float((np.cumsum(found) / np.arange(1, len(found) + 1))[found].mean())
 

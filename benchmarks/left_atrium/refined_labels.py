@@ -42,7 +42,7 @@ def main() -> None:
     if given.write:
         table.to_csv(given.write, index=False, float_format="%.6g")
     sure = table["uncertainty"] <= table["uncertainty"].median()
-    print(table.groupby(sure.map({True: "surer half", False: "other half"})).mean(numeric_only=True).round(3))
+    print(table.groupby(sure.map({True: "certain half", False: "other half"})).mean(numeric_only=True).round(3))
     print(table.mean(numeric_only=True).round(3).to_string())
 
 
