@@ -3,7 +3,7 @@
     python benchmarks/bundle.py --plan plil_table1 --data DATA --out bundle [--python 3.11] [--platform NAME]
 
 On the machine:  bash bundle/run.sh MINUTES
-It installs what is in the folder, continues from bundle/state if there is one, stops after so many minutes and leaves
+It installs what is in the folder, continues from bundle/state if there is one, stops after MINUTES and leaves
 bundle/state, files of at most 15 MiB; carry that folder to the next machine. bundle/results holds the table so far.
 """
 
@@ -22,7 +22,7 @@ from segmend.core.io import atomic_folder
 ROOT = Path(__file__).parent.parent
 
 RUN = """#!/usr/bin/env bash
-# Continues the plan for at most so many minutes: bash run.sh MINUTES
+# Continues the plan for at most MINUTES: bash run.sh MINUTES
 set -euo pipefail
 minutes=${1:?how many minutes? bash run.sh MINUTES}
 cd "$(dirname "$0")"

@@ -1,4 +1,4 @@
-"""Pictures of benchmark runs.
+"""Figures of benchmark runs.
 
     python benchmarks/pictures.py curves --bench OUT --path curves.png
     python benchmarks/pictures.py labels --run OUT/runs/RUN/run --data OUT/labels/STATE --path labels.png
@@ -29,8 +29,8 @@ from segmend.core.io import atomic_file
 from segmend.data.image import read_image, read_label
 from segmend.demo.overlays import View, draw_overlays, most_different_slice, slice_of
 
-GIVEN, MENDED, TRUTH = "given", "as the run left it", "truth"
-COLOURS = {TRUTH: "#4ade80", GIVEN: "#fb923c", MENDED: "#38bdf8"}
+GIVEN, REFINED, TRUTH = "given", "as the run left it", "truth"
+COLOURS = {TRUTH: "#4ade80", GIVEN: "#fb923c", REFINED: "#38bdf8"}
 
 
 class BenchRun(NamedTuple):
@@ -64,9 +64,9 @@ def main() -> None:
 def runs_of(bench: Path) -> Iterator[BenchRun]:
     """All runs that are done, in the order of their names."""
     for unit in sorted(bench.glob("runs/*/unit.json")):
-        told = json.loads(unit.read_text())
+        unit_spec = json.loads(unit.read_text())
         if (unit.parent / "result.json").is_file():
-            yield BenchRun(told["row"], told["labels"], told["seed"], unit.parent / "run")
+            yield BenchRun(unit_spec["row"], unit_spec["labels"], unit_spec["seed"], unit.parent / "run")
 
 
 def draw_curves(runs: list[BenchRun], path: Path) -> None:
@@ -142,15 +142,15 @@ def draw_labels(run: Path, data: Path, count: int, path: Path) -> None:
     draw_overlays(path, views, COLOURS)
 
 
-def _views(case: str, data: Path, mended: Path) -> list[View]:
-    """The scan, and it with the truth and the given label, and with the truth and the mended one."""
-    file = next(mended.glob(f"{case}.*")).name
+def _views(case: str, data: Path, refined: Path) -> list[View]:
+    """The scan alone, with true and given label, and with true and refined label."""
+    file = next(refined.glob(f"{case}.*")).name
     image, grid = read_image(next((data / "imagesTr").glob(f"{case}_0000.*")))
-    given, new = (read_label(place / file)[0] for place in (data / "labelsTr", mended))
+    given, new = (read_label(place / file)[0] for place in (data / "labelsTr", refined))
     truth_file = data / "labelsTr_clean" / file
     truth = {TRUTH: read_label(truth_file)[0]} if truth_file.is_file() else {}
     position = most_different_slice(truth.get(TRUTH, new), [given, new], grid)
-    shown = {case: {}, GIVEN: {**truth, GIVEN: given}, MENDED: {**truth, MENDED: new}}
+    shown = {case: {}, GIVEN: {**truth, GIVEN: given}, REFINED: {**truth, REFINED: new}}
     return [slice_of(title, image[0], labels, grid, position) for title, labels in shown.items()]
 
 

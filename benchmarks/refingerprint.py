@@ -1,11 +1,11 @@
-"""Writes fingerprints of recorded runs anew, after a change that alters them but no result.
+"""Updates fingerprints of recorded runs after a change that alters them but no result.
 
 python benchmarks/refingerprint.py COMMIT
 
-An argument was renamed, say, or added with a default that means what was done before. The golden runs of both states
-are compared first, bit by bit. Then each run in a runs.json below benchmarks/ that has the fingerprint which COMMIT
-gives it gets that which this tree gives it, in results.csv too; plan, row, state of the labels and seed tell which is
-which. All others stay as they are: of other code.
+For example, an argument was renamed, or added with a default that reproduces the former behaviour. The golden runs of
+both states are compared first, bit by bit. Then each run in a runs.json below benchmarks/ whose fingerprint is that of
+COMMIT gets the fingerprint of this tree, in results.csv too. Runs are matched by plan, row, label setting and seed, so
+none of these may be renamed at the same time. Runs of other states of the code keep their fingerprints.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> int:
             subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)
     new = of_tree(ROOT, digests)
     for path, runs in sorted(recorded.items()):
-        print(f"{rewrite(path, runs, old, new)} of {len(runs)} runs written anew in {path.relative_to(ROOT)}")
+        print(f"{rewrite(path, runs, old, new)} of {len(runs)} runs updated in {path.relative_to(ROOT)}")
     return 0
 
 
@@ -82,7 +82,7 @@ def of_tree(tree: Path, digests: list[str]) -> dict[Place, dict[str, Any]]:
 
 
 def rewrite(path: Path, runs: list[dict[str, Any]], old: dict[str, Place], new: dict[Place, dict[str, Any]]) -> int:
-    """Writes runs.json and results.csv of one table anew."""
+    """Updates runs.json and results.csv of one table."""
     results = path.with_name("results.csv")
     text, number = results.read_text(encoding="utf-8"), 0
     for run in runs:

@@ -1,4 +1,4 @@
-"""Speed and memory of the hot paths against a plain implementation and against what users would pick instead.
+"""Speed and memory of the hot paths against a plain implementation and common libraries.
 
     python benchmarks/speed.py [--data LEFT_ATRIUM] [--rounds 3] [--write FILE.md]
 
@@ -55,9 +55,10 @@ def main() -> None:
         print(json.dumps(asdict(replace(measured, peak=peak))))
         return
     lines = ["| what | ours | against | ratio | peak memory, ours | against |", "|---|---|---|---|---|---|"]
-    notes = []
+    notes, ratios = [], []
     for what, ((ours, _), (other, _)) in COMPARISONS.items():
         mine, theirs = measure(what, given.data, given.rounds)
+        ratios.append(f"{what}: {theirs.seconds / mine.seconds:.1f}x")
         lines.append(
             f"| {what} | {ours}: {mine.seconds:.3g} s | {other}: {theirs.seconds:.3g} s "
             f"| {theirs.seconds / mine.seconds:.1f}x | {mine.peak / 2**20:.0f} MiB | {theirs.peak / 2**20:.0f} MiB |"
@@ -67,11 +68,12 @@ def main() -> None:
             pairs = list(zip(mine.losses, theirs.losses, strict=True))
             notes.append(
                 f"Loss of the two trainings after {STEPS} steps: {pairs[-1][0]:.4f} (ours) and {pairs[-1][1]:.4f}; "
-                f"largest difference on the way {max(abs(a - b) for a, b in pairs):.4f}."
+                f"largest difference over all steps {max(abs(a - b) for a, b in pairs):.4f}."
             )
     machine = f"{cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
     notes.append(f"{machine}; medians of {given.rounds} rounds; {'a left-atrium scan' if given.data else 'ellipsoid'}.")
-    text = "\n".join([*lines, "", *notes])
+    result = f"**Result**: times faster than the alternative: {'; '.join(ratios)}."
+    text = "\n".join(["# Speed and memory", "", result, "", *lines, "", *notes])
     print(text)
     if given.write:
         given.write.write_text(text + "\n")

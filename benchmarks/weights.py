@@ -33,7 +33,7 @@ class WeightedSlice:
         title: stands at its left.
         image: ``[rows, columns]``.
         given_label: class indices; ``IGNORE`` where nothing is known.
-        pseudo_label: the network's own, likewise.
+        pseudo_label: the network's own, same shape.
         given_weight: what each voxel of the given label counts, >= 0.
         pseudo_weight: what each of the pseudo label counts.
     """

@@ -10,10 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WORDS = (
     r"told|tells|undone|undo|mended|mends|mend|feared|spoilt|spoils|spoil|twins?|portraits?|crumbs?|by lot|as a rule|"
-    r"alike|by heart|dealt|how far|likewise|so many|beside|stands? out|of which"
+    r"alike|by heart|dealt|how far|likewise|so many|beside|stands? out|of which|doubted|drawers?|seldom|surer|"
+    r"too wide|too tight|made-up|nobody|anybody|whoever|bad labels?|harmed|anew|how surely|as we read it"
 )
 AVOIDED = re.compile(rf"(?<![\w-])({WORDS})(?![\w-])", re.IGNORECASE)
-LEFT = {"src": 50, "docs": 3, "README.md": 0, "CONTRIBUTING.md": 1}
+LEFT = {"src": 68, "docs": 2, "benchmarks": 21, "README.md": 0, "CONTRIBUTING.md": 0, "CHANGELOG.md": 0}
 """How often they occur. Lower a number when you have replaced some; docs/glossary.md has better words."""
 
 

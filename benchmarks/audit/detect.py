@@ -1,10 +1,10 @@
-"""How well an audit finds the labels that were corrupted, against what else one could rank labels by.
+"""Detection of corrupted labels by an audit, compared with other rankings.
 
     segmend corrupt --data DATA --out NOISY --share 0.3
     segmend audit --data NOISY --out AUDIT --folds 2
     python benchmarks/audit/detect.py --data NOISY --audit AUDIT [--write FILE.md]
 
-A label (case and class) counts as bad if its Dice to the true one is below --bad. All rankings come from the same
+A label (case and class) counts as erroneous if its Dice to the true one is below --bad. All rankings come from the same
 out-of-fold probabilities: the audit's score, Dice to the prediction, the mean self-confidence of the object's voxels,
 and cleanlab's score of segmentation labels, of each class against the rest. Voxels: precision and recall of the
 audit's issues for the true errors of the corrupted cases.
@@ -44,13 +44,18 @@ def main() -> None:
         "Dice to the prediction": table["dice_to_prediction"].fillna(0).to_numpy(),
         **{name: others[name].to_numpy() for name in others},
     }
-    lines = ["| ranking | AUROC | average precision |", "|---|---|---|"]
+    average = {name: precision(score, bad) for name, score in scores.items()}
+    best = max(list(average)[1:], key=lambda name: average[name])
+    lines = ["# Ranking of labels", ""]
+    result = f"{average['segmend audit']:.3f}; best other ranking {average[best]:.3f} ({best})"
+    lines += [f"**Result**: average precision {result}.", ""]
+    lines += ["| ranking | AUROC | average precision |", "|---|---|---|"]
     lines += [f"| {name} | {auroc(score, bad):.3f} | {precision(score, bad):.3f} |" for name, score in scores.items()]
     found = np.sum(
         [voxels(folder, audit, given.data, case) for case in {key[0] for key in keys if key in corrupted}], 0
     )
     both, flagged, wrong = (float(count) for count in found)
-    lines += ["", f"{bad.sum()} of {len(bad)} labels are bad (Dice to the true one below {given.bad})."]
+    lines += ["", f"{bad.sum()} of {len(bad)} labels are erroneous (Dice to the true label below {given.bad})."]
     lines += [f"Voxels of corrupted cases: precision {both / flagged:.3f}, recall {both / wrong:.3f}."]
     text = "\n".join(lines) + "\n"
     print(text)
@@ -82,13 +87,13 @@ def voxels(folder: DataFolder, audit: AuditFolder, data: Path, name: str) -> tup
 
 
 def auroc(score: np.ndarray, bad: np.ndarray) -> float:
-    """Chance that a bad label has a lower score than a good one."""
+    """Probability that an erroneous label has a lower score than a correct one."""
     ranks = rankdata(-score)
     return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))
 
 
 def precision(score: np.ndarray, bad: np.ndarray) -> float:
-    """Mean precision at each bad label, from the lowest score on."""
+    """Mean precision at each erroneous label, from the lowest score on."""
     found = bad[np.argsort(score, kind="stable")]
     return float((np.cumsum(found) / np.arange(1, len(found) + 1))[found].mean())
 

@@ -1,12 +1,12 @@
-"""What offsets are worth that are read off a teacher by several criteria, long before it can segment, and later.
+"""Accuracy of boundary offsets from a teacher by several criteria, before and after it can segment.
 
     python benchmarks/left_atrium/offset_criteria.py --data NOISY --out RUN [--at 0.05 0.15 0.3] [--write FILE.csv]
 
 Trains as offset correction does on a folder with labelsTr_clean at 1.25 mm (a V-Net of half width, 1000 steps), but
-changes no label, and tells at the given shares of the run: the teacher's own Dice to the truth on the noisy cases, and
-that of their labels as each criterion would move them (bias taken off, shrunk), as the one best offset of each would,
-and the median contrast, by which offset correction leaves labels alone that a teacher does not see. It ends after the
-last of them.
+changes no label. Reports at the given fractions of the run the teacher's own Dice to the truth on the noisy cases, the
+Dice of their labels as each criterion would move them (bias-corrected, shrunk) and as the best single offset would, and
+the median contrast, by which offset correction leaves labels unchanged that a teacher does not detect. It ends after
+the last fraction.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CRITERIA = {
 
 
 class Watched(OffsetCorrection):
-    """Offset correction that tells what other criteria would make of the labels, and leaves them as they are."""
+    """Offset correction that reports the labels of other criteria and changes none."""
 
     truth: Mapping[str, np.ndarray]
     found: list[dict[str, object]]

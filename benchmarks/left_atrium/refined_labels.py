@@ -1,9 +1,9 @@
-"""How good ALC's refined labels are: those of noisy training cases against the true labels, beside the given ones.
+"""Dice of ALC's refined labels and of the given ones to the true labels, on noisy training cases.
 
     python benchmarks/left_atrium/refined_labels.py --run RUN --data NOISY [--write FILE.csv]
 
-Over one crop of each noisy training case around its object, by the run's last checkpoint. Also whether its uncertainty
-tells the better half of them, as selection assumes.
+Over one crop of each noisy training case around its object, by the run's last checkpoint. Also whether the half
+with the smaller uncertainty is the better one, as selection assumes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     if given.write:
         table.to_csv(given.write, index=False, float_format="%.6g")
     sure = table["uncertainty"] <= table["uncertainty"].median()
-    print(table.groupby(sure.map({True: "surer half", False: "other half"})).mean(numeric_only=True).round(3))
+    print(table.groupby(sure.map({True: "certain half", False: "other half"})).mean(numeric_only=True).round(3))
     print(table.mean(numeric_only=True).round(3).to_string())
 
 

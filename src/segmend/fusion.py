@@ -24,7 +24,7 @@ class Staple:
 
     Attributes:
         probability: of the object, ``[*spatial]``.
-        sensitivity: of each rater: fraction of the object that is drawn. NaN if nobody drew anything.
+        sensitivity: of each rater: fraction of the object that is drawn. NaN if no rater annotated any.
         specificity: of each rater: fraction of the background near all drawings that is left free. NaN in the same
             case.
     """
@@ -48,7 +48,7 @@ def votes(drawings: Sequence[Drawing], index: int) -> NDArray[np.float32]:
 
 
 def majority(drawings: Sequence[Drawing], classes: int) -> Drawing:
-    """The class with most votes, the first in a tie, so background before all; ``IGNORE`` where nobody votes."""
+    """The class with most votes, the first in a tie, so background before all; ``IGNORE`` without votes."""
     return _most(drawings, (votes(drawings, index) for index in range(classes)))
 
 
@@ -73,7 +73,7 @@ def staple(masks: Sequence[Mask]) -> Staple:
 
 
 def staple_label(drawings: Sequence[Drawing], classes: int) -> Drawing:
-    """The class that is most probable by STAPLE, each class against all others; ``IGNORE`` where nobody votes.
+    """The class that is most probable by STAPLE, each class against all others; ``IGNORE`` without votes.
 
     Args:
         drawings: one of each rater, at least two.

@@ -26,8 +26,8 @@ def detect() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def mend() -> dict[str, Any]:
-    return runpy.run_path(str(_FOLDER / "mend.py"))
+def corrections() -> dict[str, Any]:
+    return runpy.run_path(str(_FOLDER / "corrections.py"))
 
 
 def test_a_perfect_ranking(detect):
@@ -51,30 +51,30 @@ def test_rankings_are_measured_as_everywhere(detect, ranking):
     assert detect["precision"](score, bad) == pytest.approx(average_precision_score(bad, -score))
 
 
-def test_what_mending_did(mend, tmp_path, write_scan):
+def test_effect_of_corrections(corrections, tmp_path, write_scan):
     true = np.zeros((8, 8, 4), np.uint8)
     true[2:6, 2:6, 1:3] = 1  # 32 voxels
     half = true.copy()
     half[2:4] = 0  # Dice 2/3
-    data, mended, truth = (tmp_path / name for name in ("data", "mended", "truth"))
+    data, corrected, truth = (tmp_path / name for name in ("data", "corrected", "truth"))
     drawn = {"better": (half, true), "worse": (true, half), "same": (half, half)}
-    for folder in (data / "imagesTr", data / "labelsTr", mended, truth):
+    for folder in (data / "imagesTr", data / "labelsTr", corrected, truth):
         folder.mkdir(parents=True)
     description = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
     (data / "dataset.json").write_text(json.dumps({**description, "numTraining": 3}))
-    for case, (given_label, mended_label) in drawn.items():
+    for case, (given_label, corrected_label) in drawn.items():
         write_scan(data / "imagesTr" / f"{case}_0000.nii.gz", given_label, np.eye(4))
         write_scan(data / "labelsTr" / f"{case}.nii.gz", given_label, np.eye(4))
-        write_scan(mended / f"{case}.nii.gz", mended_label, np.eye(4))
+        write_scan(corrected / f"{case}.nii.gz", corrected_label, np.eye(4))
         write_scan(truth / f"{case}.nii.gz", true, np.eye(4))
-    table = mend["compared"](DataFolder.open(data), mended, truth)
-    assert table.set_index("case").loc["better", ["given", "mended"]].tolist() == pytest.approx([2 / 3, 1])
+    table = corrections["compared"](DataFolder.open(data), corrected, truth)
+    assert table.set_index("case").loc["better", ["given", "corrected"]].tolist() == pytest.approx([2 / 3, 1])
     assert table.set_index("case")["changed_voxels"].to_dict() == {"better": 16, "worse": 16, "same": 0}
-    lines = mend["summary"](table, 0.02).splitlines()
-    assert lines[0] == "3 labels, of which 2 were changed"
-    assert lines[2:] == ["error removed: 0.0 %", "harmed by more than 2 points of Dice: 1 (33.3 %)"]
+    lines = corrections["summary"](table, 0.02).splitlines()
+    assert lines[0] == "3 labels, 2 of them changed"
+    assert lines[2:] == ["error removed: 0.0 %", "degraded by more than 2 points of Dice: 1 (33.3 %)"]
 
 
-def test_nothing_changed_harms_nobody(mend):
-    table = pd.DataFrame({"given": [0.5, 0.9], "mended": [0.5, 0.9], "changed_voxels": [0, 0]})
-    assert mend["summary"](table, 0.02).endswith("harmed by more than 2 points of Dice: 0 (0.0 %)")
+def test_unchanged_labels_are_not_degraded(corrections):
+    table = pd.DataFrame({"given": [0.5, 0.9], "corrected": [0.5, 0.9], "changed_voxels": [0, 0]})
+    assert corrections["summary"](table, 0.02).endswith("degraded by more than 2 points of Dice: 0 (0.0 %)")

@@ -111,7 +111,7 @@ def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
 
 
 def _recorded(unit: Unit) -> dict[str, object]:
-    """A finished run in runs.json. Its commit is for people: it does not decide whether the result is taken over."""
+    """A finished run in runs.json. Its commit is informative only and does not decide whether the result is reused."""
     summary = unit.result
     commit = summary.pop("commit", "")
     named = {"row": unit.row, "labels": unit.labels, "seed": unit.seed}

@@ -1,4 +1,4 @@
-"""Which commit of Segmend is running, for people who inspect a result; no result depends on it."""
+"""The commit of the running Segmend, recorded for inspection only; no result depends on it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Labels:
         corruption: arguments of ``segmend corrupt`` with the recipe by name; None keeps the labels.
         audit: arguments of ``segmend audit`` by which the labels are then corrected; None leaves them unchanged.
         correct: arguments of ``segmend correct`` that follows.
-        published: names of the settings in the published table that it stands for.
+        published: names of the corresponding settings in the published table.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Plan:
 
     Attributes:
         document: the file, with lines.
-        path: where it lies.
+        path: its file.
     """
 
     document: Document
@@ -273,8 +273,8 @@ _TOP = {
 }
 
 
-def _find(name: str, beside: Path | None = None) -> Path:
-    for path in (Path(name), *([beside / name, beside / f"{name}.yaml"] if beside else []), PLANS / f"{name}.yaml"):
+def _find(name: str, base: Path | None = None) -> Path:
+    for path in (Path(name), *([base / name, base / f"{name}.yaml"] if base else []), PLANS / f"{name}.yaml"):
         if os.path.isfile(path):  # noqa: PTH113 - a name may be too long for a file
             return path
     known = sorted(path.stem for path in PLANS.glob("*.yaml"))

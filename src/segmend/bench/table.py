@@ -199,11 +199,11 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
         "test": "the checkpoint that was best ON THE TEST CASES, as in the public code of some papers",
     }
     notes = [
-        f"Mean (sd over cases){' ± sd over seeds' if len(plan.seeds) > 1 else ''}; *published value* behind. "
-        "Means leave out undefined distances, whose number is given.",
+        f"Mean (sd over cases){' ± sd over seeds' if len(plan.seeds) > 1 else ''}; *published value* in italics. "
+        "Means exclude undefined distances; their number is in brackets.",
         f"Tests: paired Wilcoxon over cases, Holm-corrected, p < {SIGNIFICANT}: \u2020 better and \u2021 worse "
         f"than {plan.baseline}, * the best row against the second best.",
-        f"Scored is {checkpoint[plan.select]}. {len(done)} runs.",
+        f"Scored: {checkpoint[plan.select]}. {len(done)} runs.",
     ]
     if done:
         results = [unit.result for unit in done]
@@ -214,9 +214,9 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
         devices = sorted({str(result["device"]) for result in results})
         hours = sum(float(result["seconds"]) for result in results) / 3600
         versions = sorted({f"torch {result['versions']['torch']}" for result in results})
-        notes.append(f"Trained on {', '.join(devices)} ({', '.join(versions)}) in {hours:.2f} h of training.")
+        notes.append(f"Training: {hours:.2f} h on {', '.join(devices)} ({', '.join(versions)}).")
     notes.append(
-        f"One number again: `segmend bench --plan {plan.path.stem} --data DATA --out OUT --only ROW`; "
+        f"To repeat a row: `segmend bench --plan {plan.path.stem} --data DATA --out OUT --only ROW`; "
         "runs.json holds the fingerprint of every run."
     )
     return notes

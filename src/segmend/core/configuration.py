@@ -45,7 +45,7 @@ def rebuilt(
         known: classes by their short names.
         base: what it must be.
         leading: arguments that come first.
-        where: the file that it stands in, for the error; by default the class.
+        where: the file that contains it, for the error; by default the class.
 
     Raises:
         InputError: it is damaged, there is no such class, or it does not take these arguments.
@@ -84,7 +84,7 @@ def name_and_arguments(description: object, kind: str, *, where: object = None) 
     Args:
         description: of any file.
         kind: the kind of object, in a word.
-        where: the file that it stands in, for the error.
+        where: the file that contains it, for the error.
 
     Raises:
         InputError: it is damaged.

@@ -1,4 +1,4 @@
-"""YAML files as plain values: whoever wrote them, reading them runs no code and needs little memory."""
+"""YAML files as plain values; reading untrusted files runs no code and needs little memory."""
 
 from __future__ import annotations
 

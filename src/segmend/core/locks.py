@@ -106,6 +106,6 @@ def _remove(file: Path) -> None:
 def _holder(file: Path) -> str:
     try:
         process, host, *_ = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):  # Windows lets nobody read what is locked
+    except (OSError, ValueError):  # on Windows a locked file cannot be read
         return "of unknown number"
     return f"number {process} on {host}"

@@ -30,7 +30,7 @@ def kind_of(path: Path) -> str | None:
     """What has a name: ``FILE``, ``FOLDER`` or something else, in words; None if nothing has it.
 
     Raises:
-        InputError: a link that leads nowhere, or nobody can tell.
+        InputError: a broken link, or the kind cannot be determined.
     """
     mode = _mode(path)
     if mode is None:

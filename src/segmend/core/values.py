@@ -167,7 +167,7 @@ def _whole(word: str) -> int:
 
 
 def _origin(kind: Any) -> Any:
-    """The type without what stands in its brackets."""
+    """The type without its parameters."""
     return get_origin(kind) or kind
 
 

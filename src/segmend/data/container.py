@@ -192,7 +192,7 @@ def require_deflated(path: Path, stream: IO[bytes], held: int, claimed: int, win
 
     Args:
         path: the file, for messages.
-        stream: stands at the first compressed byte.
+        stream: positioned at the first compressed byte.
         held: number of compressed bytes, which must be all used.
         claimed: bytes expected.
         window: ``wbits`` of ``zlib.decompressobj``; 16 more for gzip.

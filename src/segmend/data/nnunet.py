@@ -86,7 +86,7 @@ def _read(file: Path, *, strict: bool) -> dict[str, Any]:
 
     Args:
         file: may be missing.
-        strict: whether a damaged one is an error; above the folders that were named, files may be anybody's.
+        strict: whether a damaged file is an error; above the named folders, files may be unrelated.
     """
     if not file.is_file():
         return {}

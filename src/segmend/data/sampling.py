@@ -39,7 +39,7 @@ class BatchPlan:
             cases: the training cases; positions refer to this sequence.
             composition: samples of each quality.
             seed: decides everything.
-            purpose: who wants this composition, for the message.
+            purpose: the user of this composition, for the message.
 
         Raises:
             InputError: the batch is empty, or there is no case of a quality that is asked for.
@@ -81,7 +81,7 @@ class BatchPlan:
             step: optimiser steps done before.
             rank: number of the process.
             processes: how many there are.
-            weights: how often each case of the sequence is drawn, compared with the others of its stream; >= 0.
+            weights: sampling weight of each case of the sequence, relative to the others of its stream; >= 0.
         """
         for stream, (members, count) in enumerate(self.streams):
             first = (step * processes + rank) * count

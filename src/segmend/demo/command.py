@@ -43,7 +43,7 @@ PROTOCOL = {
     "augmentation": LEFT_ATRIUM_PROTOCOL,
     "optimisation": Optimisation(optimiser="sgd"),
 }
-"""Sampling, augmentation and optimiser of the paper that the second training stands for."""
+"""Sampling, augmentation and optimiser of the paper of the second training."""
 NOISE, DICE_OF_NOISE = CubeMorphology(), 0.6
 """The published noise, scaled down to the phantoms, which are smaller than hearts."""
 FEWEST_TO_SCALE = 10
@@ -59,7 +59,7 @@ class _Step:
     Attributes:
         command: the function; its name is that of the command.
         arguments: by name.
-        result: what is there when it was done, or None to do it anew.
+        result: its output, which shows that it is done; None to run it again.
     """
 
     command: Callable[..., object]
@@ -72,7 +72,7 @@ class _Step:
 
     def run(self) -> None:
         if self.result is None or not self.result.exists() or (self.result.is_dir() and not is_whole(self.result)):
-            with redirect_stdout(io.StringIO()):  # what 'check' lists is for people with data of their own
+            with redirect_stdout(io.StringIO()):  # the list of 'check' is for users with their own data
                 self.command(**self.arguments)
 
 

@@ -1,4 +1,4 @@
-"""Slices of scans with the outlines of labels, for people to look at."""
+"""Slices of scans with the outlines of labels, for visual review."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class View:
     """A slice of a scan as it is seen: the first axis runs down, the second to the right.
 
     Attributes:
-        title: stands above it.
+        title: above it.
         image: ``[rows, columns]``.
         labels: label values ``[rows, columns]`` by the name to show.
         pixel: height and width of a pixel in mm.
@@ -53,10 +53,10 @@ class View:
 def slice_of(
     title: str, image: NDArray[np.float32], labels: Mapping[str, NDArray[np.integer]], grid: Grid, position: int
 ) -> View:
-    """One axial slice, turned as radiologists look at it: the patient's right at the left, the front on top.
+    """One axial slice in radiological orientation: the patient's right at the left, the front on top.
 
     Args:
-        title: stands above the slice.
+        title: above the slice.
         image: one channel, ``[*spatial]``.
         labels: label values on the same grid by the name to show.
         grid: of all of them.

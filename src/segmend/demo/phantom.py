@@ -154,7 +154,7 @@ class _Scene:
             centre = self.centre + away / np.linalg.norm(away) * (self.radius + rng.uniform(0.1, 0.35))
             node = self._ellipsoid(centre, rng.uniform(0.10, 0.22) * rng.uniform(0.8, 1.2, 3))
             found |= node + 0.1 * self._texture(0.2) < 0
-        # Something else lies between them and the organ, or nothing could tell where it ends.
+        # Other tissue separates them from the organ; otherwise its boundary would be invisible.
         room = (self.body < -self.rim - 0.05) & (self.spine > 0.1)
         found &= room & ~ndimage.binary_dilation(organ, iterations=2)
         return found
@@ -173,7 +173,7 @@ class _Scene:
         return signal
 
     def _scanned(self, signal: Field) -> NDArray[np.int16]:
-        """What a scanner makes of it: blurred over the voxels, unevenly bright, noisy (Rician)."""
+        """The scanned image: blurred over the voxels, with a bias field and Rician noise."""
         rng = self.rng
         seen = ndimage.gaussian_filter(signal, 0.6) * np.exp(0.10 * self._texture(0.9))
         noise = rng.normal(0, rng.uniform(0.05, 0.07), (2, *seen.shape))

@@ -58,7 +58,7 @@ class DemoFolder:
         return self.root / "runs" / method
 
     def predictions(self, method: str) -> Path:
-        """What it makes of the test scans."""
+        """Its predictions of the test scans."""
         return self.root / "predictions" / method
 
     def scores(self, method: str) -> Path:
@@ -79,7 +79,7 @@ def write_story(folder: DemoFolder, settings: Mapping[str, object], commands: Se
 
     Args:
         folder: of a demo with all scores.
-        settings: values to show by what they are called.
+        settings: values to show, by name.
         commands: the lines of a shell that do the same.
 
     Returns:

@@ -84,12 +84,12 @@ class MarkovBoundary(ObjectRecipe):
 
 def _beside(mask: Mask) -> Mask:
     """Voxels with a face neighbour in the mask."""
-    beside = np.zeros_like(mask)
+    found = np.zeros_like(mask)
     for axis in range(mask.ndim):
-        at, of = np.moveaxis(beside, axis, 0), np.moveaxis(mask, axis, 0)
+        at, of = np.moveaxis(found, axis, 0), np.moveaxis(mask, axis, 0)
         at[1:] |= of[:-1]
         at[:-1] |= of[1:]
-    return beside
+    return found
 
 
 def _smooth(mask: Mask, sigma: float) -> Mask:

@@ -77,7 +77,7 @@ def _windows(combine: Callable[[Mask, Mask], Mask], values: Mask, side: int, mar
 
     A window of any width is two overlapping ones of at least half the width, so a few operations make it.
     They run over the flattened array, which is what makes them fast; but there, a window that passes the
-    end of a row goes on in the next one. So the last ``side - 1`` voxels along each axis are right only
+    end of a row continues in the next one, so the last ``side - 1`` voxels along each axis are right only
     where the rows begin with a margin as wide, and are to be dropped otherwise.
 
     Args:
