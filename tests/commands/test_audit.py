@@ -159,21 +159,19 @@ class TestFindings:
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "Low model confidence" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
         assert "Boundary offsets need less, and are reported" in said
 
-    def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
-        self, data, knowing, tmp_path, monkeypatch, capsys
-    ):
-        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, knowing, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence" in said
-        assert "How far" not in said
+        assert "Boundary offsets" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()
