@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segmend.audit import auditor as module
 from segmend.audit.evidence import write_evidence
+from segmend.audit.examination import Examination
 from segmend.audit.regions import ErrorKind
 from segmend.core.masks import IGNORE
 from segmend.data.image import read_grid, read_label
@@ -121,6 +123,23 @@ class TestWholeAudit:
         usual, of_all = it.audit(**seen).references[1], it.audit().references[1]
         assert usual.excess > of_all.excess
         assert {row.case for row in it.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
+
+
+class TestKeptExaminations:
+    @pytest.mark.parametrize(("room", "examined"), [(2**28, 6), (0, 12)])
+    def test_a_label_is_examined_once_where_there_is_room(self, world, monkeypatch, room, examined):
+        it, calls, examine = world(), [], Examination.of
+        expected = it.audit()
+
+        def count(*arguments):
+            calls.append(arguments)
+            return examine(*arguments)
+
+        monkeypatch.setattr(module, "_KEPT_BYTES", room)
+        monkeypatch.setattr(Examination, "of", count)
+        found = it.audit()
+        assert len(calls) == examined
+        assert repr((found.labels, found.regions)) == repr((expected.labels, expected.regions))
 
 
 class TestAnnotators:

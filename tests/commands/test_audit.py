@@ -60,15 +60,15 @@ def knowing(monkeypatch, data):
         (arguments["out"]).mkdir(parents=True, exist_ok=True)
         return Run(arguments["out"])
 
-    def fake_infer(cases, folder, used, precision, out):
+    def fake_predictions(cases, folder, used, precision, out):
         for case in cases:
             image, _ = read_image(case.images[0])
             smooth = 1 / (1 + np.exp(-(image[0] - 130) / 5))
             write_evidence(out.evidence(case.name), [1 - smooth, smooth])
 
     monkeypatch.setattr("segmend.commands.audit.train", fake_train)
-    monkeypatch.setattr("segmend.commands.audit.infer", fake_infer)
-    monkeypatch.setattr(module, "infer", fake_infer)
+    monkeypatch.setattr("segmend.commands.audit.predict_evidence", fake_predictions)
+    monkeypatch.setattr(module, "predict_evidence", fake_predictions)
     return runs
 
 
@@ -215,7 +215,7 @@ class TestResuming:
         assert knowing == []
 
     def test_a_crash_in_the_middle(self, data, knowing, tmp_path, monkeypatch):
-        fake = module.infer
+        fake = module.predict_evidence
         done = []
 
         def crash(cases, *rest):
@@ -225,11 +225,11 @@ class TestResuming:
                 fake([case], *rest)
                 done.append(case.name)
 
-        monkeypatch.setattr(module, "infer", crash)
+        monkeypatch.setattr(module, "predict_evidence", crash)
         with pytest.raises(KeyboardInterrupt):
             audit(data=data, out=tmp_path / "audit", **SMALL)
         assert not (tmp_path / "audit" / "audit.csv").exists()
-        monkeypatch.setattr(module, "infer", fake)
+        monkeypatch.setattr(module, "predict_evidence", fake)
         assert len(audit(data=data, out=tmp_path / "audit", **SMALL)) == 6
 
     def test_another_audit_in_the_folder_is_refused(self, data, knowing, tmp_path, write_scan):

@@ -188,6 +188,20 @@ def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[in
     return {part.index: _measure(part, examination, spacing) for part in examination.parts()}
 
 
+def median_surface_distance(given: Mask, predicted: Mask, spacing: Sequence[float]) -> float:
+    """Median distance of the given surface from the predicted one in mm; NaN if one of them is missing.
+
+    Args:
+        given: ``[*spatial]``.
+        predicted: the same shape.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    surface = given & ~ndimage.binary_erosion(given, border_value=1)
+    if not surface.any() or not predicted.any():
+        return math.nan
+    return float(np.median(np.abs(signed_distance(predicted, spacing)[surface])))
+
+
 def _measure(part: Part, examination: Examination, spacing: Sequence[float]) -> Measurement:
     drawn, predicted = (int(np.count_nonzero(mask)) for mask in (part.given, part.predicted))
     offset = boundary_offset(part.given, part.probability, spacing) if 0 < drawn < part.given.size else None
@@ -205,17 +219,3 @@ def _measure(part: Part, examination: Examination, spacing: Sequence[float]) -> 
 def _low_confidence_offset(index: int, examination: Examination, spacing: Sequence[float]) -> OffsetEstimate:
     given, annotated = examination.label == index, examination.label != IGNORE
     return low_confidence_offset(given, examination.evidence.probability(index), annotated, spacing)
-
-
-def median_surface_distance(given: Mask, predicted: Mask, spacing: Sequence[float]) -> float:
-    """Median distance of the given surface from the predicted one in mm; NaN if one of them is missing.
-
-    Args:
-        given: ``[*spatial]``.
-        predicted: the same shape.
-        spacing: mm from voxel to voxel along each axis.
-    """
-    surface = given & ~ndimage.binary_erosion(given, border_value=1)
-    if not surface.any() or not predicted.any():
-        return math.nan
-    return float(np.median(np.abs(signed_distance(predicted, spacing)[surface])))
