@@ -29,7 +29,7 @@ from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
 
 _CALIBRATION_PROBABILITIES = 2**24
 """Number of probabilities used for calibration, over all cases together."""
-_KEPT_BYTES = 2**28
+_KEPT_BYTES = 2**27
 """Memory for examinations that are kept from measuring a label to judging it; those beyond it are made again."""
 
 
