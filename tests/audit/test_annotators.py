@@ -4,16 +4,16 @@ import math
 
 import pytest
 
-from segmend.audit.annotators import Drawing, Rating, summarise
-from segmend.audit.offset import Offset
+from segmend.audit.annotators import AnnotatorMeasurement, Rating, summarise_annotators
+from segmend.audit.offsets import Offset
 
 
 def drawn(annotator, mm, *, error=0.2, all_round=True, ratio=1.0, dice=0.9, label="organ"):
-    return Drawing(annotator, label, ratio, Offset(mm, error, 1.0, all_round), dice)
+    return AnnotatorMeasurement(annotator, label, ratio, Offset(mm, error, 1.0, all_round), dice)
 
 
 def test_a_row_for_each_annotator_and_class():
-    rows = summarise(
+    rows = summarise_annotators(
         [drawn("b", 1), drawn("a", 2), drawn("a", 3, label="vessel"), drawn("b", 1.5)],
         [Rating("b", "organ", 0.8, 0.9), Rating("b", "organ", 0.6, 1.0), Rating("x", "organ", 0.1, 0.1)],
     )
@@ -27,7 +27,7 @@ def test_a_row_for_each_annotator_and_class():
 
 
 def test_medians_by_hand():
-    (row,) = summarise(
+    (row,) = summarise_annotators(
         [drawn("a", 2, ratio=1.4, dice=0.7), drawn("a", 3, ratio=1.2, dice=0.8), drawn("a", 10, ratio=1.0, dice=0.9)],
         [],
     )
@@ -45,16 +45,16 @@ def test_medians_by_hand():
     ],
 )
 def test_verdicts(offsets, all_round, verdict):
-    (row,) = summarise([drawn("a", mm, all_round=all_round) for mm in offsets], [])
+    (row,) = summarise_annotators([drawn("a", mm, all_round=all_round) for mm in offsets], [])
     assert row.verdict == verdict
 
 
 def test_one_uncertain_case_convicts_nobody():
-    (row,) = summarise([drawn("a", 3.0, error=2.0)], [])
+    (row,) = summarise_annotators([drawn("a", 3.0, error=2.0)], [])
     assert row.verdict == "no clear bias"
 
 
 def test_one_annotator_who_draws_too_tight_is_told_from_the_others():
     offsets = {"a": (-2, -2.5, -1.8), "b": (0.2, -0.3, 0.1)}
-    rows = summarise([drawn(annotator, mm) for annotator in offsets for mm in offsets[annotator]], [])
+    rows = summarise_annotators([drawn(annotator, mm) for annotator in offsets for mm in offsets[annotator]], [])
     assert [row.verdict for row in rows] == ["outlined 2.0 mm too tight, all round", "no clear bias"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.checks import check_label, mirrored
+from segmend.audit.checks import CaseSummary, check_cohort, check_label, duplicate_scans, find_mirroring
 from segmend.data.image import Grid
 
 NAMES = ["background", "organ", "vessel"]
@@ -42,7 +42,7 @@ def test_an_empty_label(scan):
     assert set(checks(image, label)) == {"empty"}
 
 
-def test_crumbs(scan):
+def test_small_components(scan):
     image, label = scan
     label[30, 20, 10] = label[20, 32:34, 10] = 1
     found = checks(image, label)["small_components"]
@@ -50,7 +50,7 @@ def test_crumbs(scan):
     assert found.detail.startswith("2 of 3 pieces")
 
 
-def test_two_large_pieces_are_no_crumbs(scan, ball):
+def test_two_large_pieces_are_no_small_components(scan, ball):
     image, label = scan
     label[ball(label.shape, (31, 20, 10), 3)] = 1
     assert checks(image, label) == {}
@@ -109,10 +109,89 @@ def test_in_2d(scan):
 class TestMirrored:
     def test_a_flipped_label_is_found_along_its_axis(self, ball):
         predicted = ball((30, 30, 30), (8, 15, 15), 5).astype(np.uint8)
-        ((axis, before, after),) = mirrored(predicted[::-1], predicted)
+        ((axis, before, after),) = find_mirroring(predicted[::-1], predicted)
         assert (axis, before, after) == (0, 0, pytest.approx(1, abs=0.2))
 
     def test_a_symmetric_one_is_not(self, ball):
         predicted = ball((31, 31), (15, 15), 9).astype(np.uint8)
-        assert list(mirrored(predicted, predicted)) == []
-        assert list(mirrored(np.zeros_like(predicted), predicted)) == []
+        assert list(find_mirroring(predicted, predicted)) == []
+        assert list(find_mirroring(np.zeros_like(predicted), predicted)) == []
+
+
+KIDNEYS = ["background", "left kidney", "right kidney"]
+GRID = Grid((40, 20, 10), np.diag([-1.0, 1.0, 2.0, 1.0]))  # x runs to the patient's left
+
+
+def draw(seed, first=8, second=30):
+    """Two kidneys; at these places along x."""
+    rng = np.random.default_rng(seed)
+    last = 10 + rng.integers(0, 10)
+    label = np.zeros(GRID.shape, np.uint8)
+    for index, place in ((1, first), (2, second)):
+        start = place + rng.integers(-1, 2)
+        label[start - 3 : start + 3, 5:last, 2 : rng.integers(5, 10)] = index
+    return rng.normal(size=(1, *GRID.shape)).astype(np.float32), label
+
+
+def summaries(*drawn):
+    return {f"c{number}": CaseSummary.of(image, label, GRID) for number, (image, label) in enumerate(drawn)}
+
+
+def found(*drawn):
+    return {(f.case, f.label, f.check) for f in check_cohort(KIDNEYS, summaries(*drawn))}
+
+
+GOOD = [draw(seed) for seed in range(10)]
+
+
+def test_summary_by_hand():
+    label = np.zeros(GRID.shape, np.uint8)
+    label[0:4, 0:2, 0:5] = 1
+    summary = CaseSummary.of(np.zeros((1, *GRID.shape), np.float32), label, GRID)
+    assert summary.volumes == {1: 80.0}
+    assert summary.sideways == {1: pytest.approx((19.5 - 1.5) / 40)}  # to the patient's right
+
+
+def test_nothing_to_say_about_good_cases():
+    assert found(*GOOD) == set()
+
+
+def test_the_same_image_and_the_same_label():
+    image, label = GOOD[0]
+    assert found(*GOOD, (image, GOOD[3][1] * 0 + draw(99)[1])) == {("c10", "", "same_image")}
+    assert found(*GOOD, (draw(98)[0], label)) == {("c10", "", "same_label")}
+    assert duplicate_scans(summaries(*GOOD, (image, draw(97)[1]), (image, draw(96)[1]))) == {"c10": "c0", "c11": "c0"}
+
+
+def test_empty_labels_are_not_the_same():
+    empty = np.zeros(GRID.shape, np.uint8)
+    assert found(*GOOD, (draw(1001)[0], empty), (draw(1002)[0], empty)) == set()
+
+
+def test_a_class_that_all_others_have():
+    image, label = draw(50)
+    label[label == 2] = 0
+    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "missing_class")}
+    half = [(image, np.where(label == 2, 0, label)) for image, label in (draw(seed) for seed in range(60, 70))]
+    assert "missing_class" not in {check for _, _, check in found(*GOOD, *half)}
+
+
+def test_a_tiny_object():
+    image, label = draw(50)
+    label[label == 2] = 0
+    label[30, 5, 2:4] = 2
+    assert found(*GOOD, (image, label)) == {("c10", "right kidney", "small_volume")}
+
+
+def test_left_and_right_exchanged():
+    image, label = draw(50, first=31, second=9)
+    assert found(*GOOD, (image, label)) == {(case, name, "laterality") for case in ("c10",) for name in KIDNEYS[1:]}
+
+
+def test_no_side_is_wrong_for_what_lies_in_the_middle():
+    assert found(*[draw(seed, first=15, second=25) for seed in range(8)], draw(50, first=17, second=24)) == set()
+
+
+def test_a_few_cases_tell_nothing():
+    image, label = draw(50, first=31, second=9)
+    assert found(*GOOD[:3], (image, np.where(label == 2, 0, label))) == set()

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.corrections import FILE, Correction, extent, merged, read_corrections, rounds_of, write_corrections
+from segmend.audit.corrections import (
+    FILE,
+    Correction,
+    apply_changes,
+    box_text,
+    read_corrections,
+    rounds_of,
+    write_corrections,
+)
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 
@@ -22,17 +30,17 @@ PROPOSED = np.array([1, 2, 0, 2, 0, 1, 1, 1], np.uint8)
     ],
 )
 def test_a_change_needs_one_class_that_wants_it_and_none_that_refuses(wanted, refused, expected):
-    assert merged(GIVEN, PROPOSED, wanted, refused).tolist() == expected
+    assert apply_changes(GIVEN, PROPOSED, wanted, refused).tolist() == expected
 
 
 def test_what_a_proposal_ignores_stays():
-    assert merged(np.array([1, 1], np.uint8), np.array([IGNORE, 0], np.uint8), [1], []).tolist() == [1, 0]
+    assert apply_changes(np.array([1, 1], np.uint8), np.array([IGNORE, 0], np.uint8), [1], []).tolist() == [1, 0]
 
 
 def test_extent():
     changed = np.zeros((9, 8, 7), dtype=bool)
     changed[2:5, 3, 0:7] = True
-    assert extent(changed) == "2-4 3-3 0-6"
+    assert box_text(changed) == "2-4 3-3 0-6"
 
 
 def row(number, case, label):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.evidence import Evidence, encoded, is_evidence, write_evidence
+from segmend.audit.evidence import Evidence, encode, is_evidence, write_evidence
 from segmend.core.errors import InputError
 
 
@@ -19,7 +19,7 @@ def test_probabilities_come_back_within_a_percent_and_in_their_order(tmp_path):
 
 
 def test_certainty_is_stored_as_nearly_certain():
-    assert encoded(np.array([0.0, 0.0003, 0.5, 0.9997, 1.0])).tolist() == [0, 0, 128, 255, 255]
+    assert encode(np.array([0.0, 0.0003, 0.5, 0.9997, 1.0])).tolist() == [0, 0, 128, 255, 255]
 
 
 def test_log_odds_are_kept_evenly(tmp_path):

@@ -62,15 +62,15 @@ def knowing(monkeypatch, data):
         (arguments["out"]).mkdir(parents=True, exist_ok=True)
         return Run(arguments["out"])
 
-    def fake_infer(cases, folder, used, precision, out):
+    def fake_predictions(cases, folder, used, precision, out):
         for case in cases:
             image, _ = read_image(case.images[0])
             smooth = 1 / (1 + np.exp(-(image[0] - 130) / 5))
             write_evidence(out.evidence(case.name), [1 - smooth, smooth])
 
     monkeypatch.setattr("segmend.commands.audit.train", fake_train)
-    monkeypatch.setattr("segmend.commands.audit.infer", fake_infer)
-    monkeypatch.setattr(module, "infer", fake_infer)
+    monkeypatch.setattr("segmend.commands.audit.predict_evidence", fake_predictions)
+    monkeypatch.setattr(module, "predict_evidence", fake_predictions)
     return runs
 
 
@@ -161,21 +161,19 @@ class TestFindings:
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "Low model confidence" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
         assert "Boundary offsets need less, and are reported" in said
 
-    def test_of_which_one_that_sees_no_outline_cannot_even_say_how_far_it_is_off(
-        self, data, knowing, tmp_path, monkeypatch, capsys
-    ):
-        monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
+    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, knowing, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence" in said
-        assert "How far" not in said
+        assert "Boundary offsets" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
         (data / "cases.csv").unlink()
@@ -219,7 +217,7 @@ class TestResuming:
         assert knowing == []
 
     def test_a_crash_in_the_middle(self, data, knowing, tmp_path, monkeypatch):
-        fake = module.infer
+        fake = module.predict_evidence
         done = []
 
         def crash(cases, *rest):
@@ -229,11 +227,11 @@ class TestResuming:
                 fake([case], *rest)
                 done.append(case.name)
 
-        monkeypatch.setattr(module, "infer", crash)
+        monkeypatch.setattr(module, "predict_evidence", crash)
         with pytest.raises(KeyboardInterrupt):
             audit(data=data, out=tmp_path / "audit", **SMALL)
         assert not (tmp_path / "audit" / "audit.csv").exists()
-        monkeypatch.setattr(module, "infer", fake)
+        monkeypatch.setattr(module, "predict_evidence", fake)
         assert len(audit(data=data, out=tmp_path / "audit", **SMALL)) == 6
 
     def test_another_audit_in_the_folder_is_refused(self, data, knowing, tmp_path, write_scan):

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import segmend
-from segmend.audit.corrections import merged, read_corrections
+from segmend.audit.corrections import apply_changes, read_corrections
 from segmend.audit.folder import AuditFolder
-from segmend.audit.shift import undone
+from segmend.audit.offsets import shift_boundaries
 from segmend.cli import main
 from segmend.commands.correct import correct
 from segmend.core.case import Quality
@@ -92,7 +92,8 @@ class TestByOffsets:
         assert set(rows["proposal"]) == {"moved +2.00 mm"}
         new, old = indices(out, "a"), indices(data, "a")
         np.testing.assert_array_equal(
-            new, merged(old, undone(old, {1: 2.0}, read_grid(data / "labelsTr/a.nii.gz").spacing), [1], [])
+            new,
+            apply_changes(old, shift_boundaries(old, {1: 2.0}, read_grid(data / "labelsTr/a.nii.gz").spacing), [1], []),
         )
         assert (new == 1).sum() > (old == 1).sum()
         assert (out / "labelsTr/d.nii.gz").read_bytes() == (data / "labelsTr/d.nii.gz").read_bytes()

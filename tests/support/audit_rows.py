@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import nan
 
-from segmend.audit.kinds import Kind
+from segmend.audit.regions import ErrorKind
 from segmend.audit.rows import LabelRow
 
 
@@ -12,7 +12,7 @@ def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: flo
     """A label that lacks slices if it is suspect."""
     suspect = score < 0.5
     usual: dict[str, object] = {
-        "kind": Kind.SLICES if suspect else Kind.OK,
+        "kind": ErrorKind.SLICES if suspect else ErrorKind.OK,
         "dice_to_prediction": 0.5 + score / 2,
         "flagged_voxels": round(1000 * (1 - score)),
         "expected_dice": 0.4,

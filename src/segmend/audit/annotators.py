@@ -1,22 +1,31 @@
-"""Quality of each annotator: systematic over- or under-segmentation, and reliability."""
+"""Quality of each annotator: systematic over- or under-segmentation, and agreement with the others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segmend.audit.offset import Offset
+from segmend.audit.examination import Examination, Measurement, measure_label
+from segmend.audit.offsets import Offset
+from segmend.core.case import Case
+from segmend.data.finding import MAIN
+from segmend.data.folder import DataFolder
+from segmend.data.image import Grid
+from segmend.data.raters import drawings_of, read_drawing
+from segmend.fusion import staple
 
-SURE = 2.0
+CLEAR_ERRORS = 2.0
 """Number of standard errors from which a bias is reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """One class as one annotator drew it in one case.
+class AnnotatorMeasurement:
+    """Measurements of one class as one annotator drew it in one case.
 
     Attributes:
         annotator: name of the annotator.
@@ -44,7 +53,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Bias:
+class AnnotatorRow:
     """A row of ``annotators.csv``. Medians over the cases, except for the means of STAPLE's numbers.
 
     Attributes:
@@ -76,30 +85,87 @@ class Bias:
     verdict: str
 
 
-def summarise(drawings: Iterable[Drawing], ratings: Iterable[Rating]) -> list[Bias]:
+class AnnotatorComparison:
+    """Collects measurements of each annotator's labels, case by case.
+
+    Args:
+        folder: the data folder.
+        raters: folders of further labels of the same cases, by rater.
+    """
+
+    def __init__(self, folder: DataFolder, raters: Mapping[str, Path]) -> None:
+        self.folder, self.raters = folder, raters
+        self._names = list(folder.labels)
+        self._measured: list[AnnotatorMeasurement] = []
+        self._ratings: list[Rating] = []
+
+    def add(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
+        """Measure the labels that other annotators drew of a case.
+
+        Args:
+            case: the case.
+            examination: of the label that is audited.
+            grid: of it.
+            measured: what was measured of it.
+        """
+        files = drawings_of(case, self.folder, self.raters)
+        others = {rater: file for rater, file in files.items() if file != case.label}
+        own = case.annotator or (MAIN if others else "")
+        if own:
+            self._add(own, measured)
+        drawings = {own: examination.label}
+        for rater, file in others.items():
+            drawings[rater] = read_drawing(file, self.folder, grid)
+            self._add(rater, measure_label(examination.of_other(drawings[rater]), grid.spacing))
+        if others:
+            self._rate(drawings)
+
+    def rows(self) -> list[AnnotatorRow]:
+        """A row for each annotator and class."""
+        return summarise_annotators(self._measured, self._ratings)
+
+    def _add(self, annotator: str, measured: Mapping[int, Measurement]) -> None:
+        self._measured += [
+            AnnotatorMeasurement(annotator, self._names[index], of_class.volume_ratio, of_class.offset, of_class.dice)
+            for index, of_class in measured.items()
+            if of_class.offset
+        ]
+
+    def _rate(self, drawings: Mapping[str, NDArray[np.uint8]]) -> None:
+        for index, name in enumerate(self._names[1:], start=1):
+            masks = [drawing == index for drawing in drawings.values()]
+            if any(mask.any() for mask in masks):
+                estimate = staple(masks)
+                found = zip(drawings, estimate.sensitivity, estimate.specificity, strict=True)
+                self._ratings += [
+                    Rating(rater, name, sensitivity, specificity) for rater, sensitivity, specificity in found
+                ]
+
+
+def summarise_annotators(measurements: Iterable[AnnotatorMeasurement], ratings: Iterable[Rating]) -> list[AnnotatorRow]:
     """Return one row for each annotator and class, in order of appearance."""
-    groups: dict[tuple[str, str], list[Drawing]] = {}
-    for drawing in drawings:
-        groups.setdefault((drawing.annotator, drawing.label), []).append(drawing)
+    groups: dict[tuple[str, str], list[AnnotatorMeasurement]] = {}
+    for each in measurements:
+        groups.setdefault((each.annotator, each.label), []).append(each)
     rated: dict[tuple[str, str], list[Rating]] = {}
     for rating in ratings:
         rated.setdefault((rating.annotator, rating.label), []).append(rating)
-    return [_bias(of_one, rated.get(key, [])) for key, of_one in groups.items()]
+    return [_row(of_one, rated.get(key, [])) for key, of_one in groups.items()]
 
 
-def _bias(drawings: Sequence[Drawing], ratings: Sequence[Rating]) -> Bias:
-    offsets = np.array([drawing.offset.mm for drawing in drawings])
-    median, error = float(np.median(offsets)), _standard_error(drawings)
-    all_round = float(np.mean([drawing.offset.all_round for drawing in drawings]))
-    return Bias(
-        annotator=drawings[0].annotator,
-        label=drawings[0].label,
-        cases=len(drawings),
-        volume_ratio=_median_of_known([drawing.volume_ratio for drawing in drawings]),
+def _row(measurements: Sequence[AnnotatorMeasurement], ratings: Sequence[Rating]) -> AnnotatorRow:
+    offsets = np.array([each.offset.mm for each in measurements])
+    median, error = float(np.median(offsets)), _standard_error(measurements)
+    all_round = float(np.mean([each.offset.all_round for each in measurements]))
+    return AnnotatorRow(
+        annotator=measurements[0].annotator,
+        label=measurements[0].label,
+        cases=len(measurements),
+        volume_ratio=_median_of_known([each.volume_ratio for each in measurements]),
         offset_mm=median,
         offset_se_mm=error,
         all_round=all_round,
-        dice_to_prediction=float(np.median([drawing.dice for drawing in drawings])),
+        dice_to_prediction=float(np.median([each.dice for each in measurements])),
         sensitivity=_mean([rating.sensitivity for rating in ratings]),
         specificity=_mean([rating.specificity for rating in ratings]),
         shared_cases=len(ratings),
@@ -107,13 +173,13 @@ def _bias(drawings: Sequence[Drawing], ratings: Sequence[Rating]) -> Bias:
     )
 
 
-def _standard_error(drawings: Sequence[Drawing]) -> float:
+def _standard_error(measurements: Sequence[AnnotatorMeasurement]) -> float:
     """Standard error of the median, from the spread between the cases and the uncertainty within each."""
-    offsets = np.array([drawing.offset.mm for drawing in drawings])
+    offsets = np.array([each.offset.mm for each in measurements])
     spread = 1.4826 * float(np.median(np.abs(offsets - np.median(offsets))))
-    within = float(np.median([drawing.offset.standard_error for drawing in drawings]))
+    within = float(np.median([each.offset.standard_error for each in measurements]))
     # The median of normal values scatters 1.2533 times as much as their mean.
-    return 1.2533 * math.hypot(spread, within) / math.sqrt(len(drawings))
+    return 1.2533 * math.hypot(spread, within) / math.sqrt(len(measurements))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -126,7 +192,7 @@ def _median_of_known(values: Sequence[float]) -> float:
 
 
 def _verdict(offset: float, error: float, all_round: float) -> str:
-    if not abs(offset) > SURE * error:
+    if not abs(offset) > CLEAR_ERRORS * error:
         return "no clear bias"
     direction = "wide" if offset > 0 else "tight"
     return f"outlined {abs(offset):.1f} mm too {direction}" + (", all round" if all_round >= 0.5 else "")

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.audit.auditor import AuditedCase, Auditor
-from segmend.audit.evidence import Evidence, decoded, encoded
-from segmend.audit.examination import Examination
+from segmend.audit.auditor import Auditor
+from segmend.audit.evidence import AuditedCase, Evidence, decode, encode
+from segmend.audit.examination import Examination, Measurement
 from segmend.audit.folder import AuditFolder
-from segmend.audit.measurement import Measurement
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
 from segmend.core.grid import Grid
@@ -104,7 +103,7 @@ class _ArrayEvidence(Evidence):
 
     def probability(self, index: int) -> NDArray[np.float32]:
         """The map ``[*spatial]`` of a class."""
-        return decoded(encoded(np.asarray(self.array[index], dtype=np.float32)))
+        return decode(encode(np.asarray(self.array[index], dtype=np.float32)))
 
 
 class _ArrayAuditor(Auditor):

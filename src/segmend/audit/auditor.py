@@ -1,27 +1,24 @@
-"""Audit of all cases: calibrates, measures, compares, and writes the findings."""
+"""Audit of all cases: calibrates, measures and compares their labels, and proposes corrections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.annotators import Bias
+from segmend.audit.annotators import AnnotatorComparison, AnnotatorRow
 from segmend.audit.calibration import Calibration, Sample
-from segmend.audit.checks import Finding, mirrored
-from segmend.audit.comparison import Comparison
-from segmend.audit.evidence import Evidence
-from segmend.audit.examination import Examination
+from segmend.audit.checks import Finding, find_mirroring
+from segmend.audit.evidence import AuditedCase
+from segmend.audit.examination import Examination, Measurement, measure_label
+from segmend.audit.expected_dice import CohortStatistics
 from segmend.audit.folder import AuditFolder
-from segmend.audit.measurement import Measurement, measure_label
-from segmend.audit.proposal import propose, unchanged
-from segmend.audit.region_rows import RegionRow, region_rows
+from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
-from segmend.audit.rows import LabelRow, Origin, label_row, ranked
-from segmend.audit.scores import CohortStatistics
+from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
 from segmend.core.progress import track
@@ -30,29 +27,10 @@ from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
 from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
 
-_SAMPLED = 2**24
+_CALIBRATION_PROBABILITIES = 2**24
 """Number of probabilities used for calibration, over all cases together."""
-
-
-@dataclass(frozen=True)
-class AuditedCase:
-    """A case with its evidence.
-
-    Attributes:
-        case: with a label that is shown.
-        evidence: on the label's own grid.
-        fold: of the model that gave the evidence; 0 if it is that of a given run.
-        in_training_set: whether that model was trained on this very label.
-        corrected: by label, rounds of correction that changed it before.
-        doubtful: whether the evidence may not lie on the label; then no change is proposed.
-    """
-
-    case: Case
-    evidence: Evidence
-    fold: int = 0
-    in_training_set: bool = False
-    corrected: Mapping[str, int] = field(default_factory=dict)
-    doubtful: bool = False
+_KEPT_BYTES = 2**27
+"""Memory for examinations that are kept from measuring a label to judging it; those beyond it are made again."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +39,23 @@ class Audit:
 
     Attributes:
         calibration: of the evidence.
-        usual: of each foreground class.
+        references: reference statistics of each foreground class.
         labels: rows of ``audit.csv``, ranked.
         regions: rows of ``regions.csv``.
-        biases: rows of ``annotators.csv``.
+        annotators: rows of ``annotators.csv``.
         findings: labels that fit better when mirrored.
     """
 
     calibration: Calibration
-    usual: Mapping[int, CohortStatistics]
+    references: Mapping[int, CohortStatistics]
     labels: Sequence[LabelRow]
     regions: Sequence[RegionRow]
-    biases: Sequence[Bias]
+    annotators: Sequence[AnnotatorRow]
     findings: Sequence[Finding]
 
 
 class Auditor:
-    """Audits the labels of a data folder; holds one case in memory at a time.
+    """Audits the labels of a data folder; holds one case in memory at a time, and more only while they are small.
 
     Args:
         folder: the data folder.
@@ -95,104 +73,94 @@ class Auditor:
         self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
             case.case.name for case in cases
         }
-        self._comparison = Comparison(folder, raters)
+        self._comparison = AnnotatorComparison(folder, raters)
         self._findings: list[Finding] = []
 
     def run(self) -> Audit:
         """Run the whole audit."""
         calibration = self._calibrate()
+        examinations = _Examinations(lambda case: Examination.of(self._label(case)[0], case.evidence, calibration))
         measured = {
-            audited.case.name: self._measure(audited, calibration) for audited in track(self.cases, "measuring labels")
+            audited.case.name: self._measure(audited, examinations.keep(audited))
+            for audited in track(self.cases, "measuring labels")
         }
-        usual, undo = self._usual(measured), self._undo(measured)
+        references, corrections = self._references(measured), self._corrections(measured)
         rows: list[LabelRow] = []
         regions: list[RegionRow] = []
         for audited in track(self.cases, "finding regions"):
-            of_labels, of_regions = self._judge(audited, calibration, measured[audited.case.name], undo, usual)
-            rows += of_labels
-            regions += of_regions
-        return Audit(calibration, usual, ranked(rows), regions, self._comparison.biases(), self._findings)
+            name, grid = audited.case.name, self._grid(audited)
+            found = self._judge(
+                audited, examinations.take(audited), measured[name], corrections.get(name, {}), references
+            )
+            rows += found.label_rows(self.names, references)
+            regions += found.region_rows(self.names, grid)
+        return Audit(calibration, references, rank_rows(rows), regions, self._comparison.rows(), self._findings)
 
     def _calibrate(self) -> Calibration:
         classes = len(self.names)
-        most = max(20, min(5000, _SAMPLED // (len(self._unseen) * classes**2)))
+        most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._unseen) * classes**2)))
         chosen = [audited for audited in self.cases if audited.case.name in self._unseen]
         samples = [
             Sample.of(self._label(audited)[0], audited.evidence, most) for audited in track(chosen, "calibrating")
         ]
         return Calibration.of(samples, classes)
 
-    def _measure(self, audited: AuditedCase, calibration: Calibration) -> dict[int, Measurement]:
-        label, grid = self._label(audited)
-        examination = Examination.of(label, audited.evidence, calibration)
+    def _measure(self, audited: AuditedCase, examination: Examination) -> dict[int, Measurement]:
+        grid = self._grid(audited)
         measured = measure_label(examination, grid.spacing)
-        for axis, before, after in mirrored(label, examination.predicted):
+        for axis, before, after in find_mirroring(examination.label, examination.predicted):
             detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
             self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
         self._compare(audited.case, examination, grid, measured)
         return measured
 
-    def _usual(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
+    def _references(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
         voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
-        usual = {}
+        references = {}
         for index in range(1, len(self.names)):
             of_class = [
                 classes[index] for name, classes in measured.items() if name in self._unseen and index in classes
             ]
-            usual[index] = CohortStatistics.of(
+            references[index] = CohortStatistics.of(
                 [measurement.expectation for measurement in of_class],
                 [measurement.distance for measurement in of_class],
                 voxel,
             )
-        return usual
+        return references
 
-    def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
+    def _corrections(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[str, dict[int, Corrected]]:
         """By case and class, the correction that OffsetCorrection would derive from the offsets."""
         offsets = [
-            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
-            for case in (audited.case for audited in self.cases if not audited.doubtful)
+            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.low_confidence)
+            for case in (audited.case for audited in self.cases if not audited.uncertain_alignment)
             for index, of_class in measured[case.name].items()
-            if of_class.faint
+            if of_class.low_confidence
         ]
-        found = corrected(offsets, hierarchical=True)
-        return {(each.measured.case, each.measured.cls): each for each in found}
+        corrections: dict[str, dict[int, Corrected]] = {}
+        for each in corrected(offsets, hierarchical=True):
+            corrections.setdefault(each.measured.case, {})[each.measured.cls] = each
+        return corrections
 
     def _judge(
         self,
         audited: AuditedCase,
-        calibration: Calibration,
+        examination: Examination,
         measured: Mapping[int, Measurement],
-        undo: Mapping[tuple[str, int], Corrected],
-        usual: Mapping[int, CohortStatistics],
-    ) -> tuple[list[LabelRow], list[RegionRow]]:
-        label, grid = self._label(audited)
-        examination = Examination.of(label, audited.evidence, calibration)
-        tolerances = {index: of_class.tolerance for index, of_class in usual.items()}
+        corrections: Mapping[int, Corrected],
+        references: Mapping[int, CohortStatistics],
+    ) -> CaseFindings:
+        grid = self._grid(audited)
+        tolerances = {index: of_class.tolerance for index, of_class in references.items()}
         offsets = {index: of_class.offset for index, of_class in measured.items() if of_class.offset}
         regions = find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
-        proposal = (
-            unchanged(examination)
-            if audited.doubtful
-            else propose(examination, regions, offsets, tolerances, grid.spacing)
+        if audited.uncertain_alignment:
+            proposal = keep_label(examination)
+        else:
+            proposal = propose(examination, regions, offsets, tolerances, grid.spacing)
+        self._store(audited.case, proposal.label, issue_map(examination, regions))
+        return CaseFindings(
+            audited=audited, measured=measured, corrections=corrections, regions=regions, proposal=proposal
         )
-        case = audited.case
-        self._store(case, proposal.label, issue_map(examination, regions))
-        origin = Origin(case.name, case.quality, case.annotator, audited.fold, audited.in_training_set)
-        rows = [
-            label_row(
-                origin,
-                self.names,
-                index,
-                measured.get(index),
-                undo.get((case.name, index)),
-                usual[index],
-                regions,
-                proposal,
-                audited.corrected.get(self.names[index], 0),
-            )
-            for index in usual
-        ]
-        return rows, region_rows(case.name, self.names, regions, grid)
 
     def _compare(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
         self._comparison.add(case, examination, grid, measured)
@@ -212,3 +180,28 @@ class Auditor:
         assert audited.case.label is not None
         grid = read_grid(audited.case.label)
         return read_drawing(audited.case.label, self.folder, grid), grid
+
+
+class _Examinations:
+    """Examinations of cases, which are needed twice: kept in between while they fit into ``_KEPT_BYTES``.
+
+    Args:
+        examine: makes the examination of a case.
+    """
+
+    def __init__(self, examine: Callable[[AuditedCase], Examination]) -> None:
+        self._examine = examine
+        self._kept: dict[str, Examination] = {}
+        self._bytes = 0
+
+    def keep(self, audited: AuditedCase) -> Examination:
+        """Examine a case, and keep the result if there is room for it."""
+        examination = self._examine(audited)
+        if self._bytes + examination.bytes <= _KEPT_BYTES:
+            self._kept[audited.case.name] = examination
+            self._bytes += examination.bytes
+        return examination
+
+    def take(self, audited: AuditedCase) -> Examination:
+        """Return the examination of a case, and keep it no longer."""
+        return self._kept.pop(audited.case.name, None) or self._examine(audited)

@@ -1,27 +1,41 @@
-"""Checks of a single label without a model: hints, not verdicts."""
+"""Checks of labels without a model, each by itself and against the other cases: hints, not verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from segmend.core.case import Case
 from segmend.core.grid import slice_axis
 from segmend.core.masks import IGNORE, Mask
+from segmend.core.progress import track
+from segmend.data.check import load_case
+from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
 
 _SMALL_COMPONENT_FRACTION = 0.01
 """Fraction of the volume of its class below which a separate piece is a small component."""
-_AIR = 0.05
+_AIR_INTENSITY_FRACTION = 0.05
 """Air is darker than this fraction of the range from the darkest to the brightest (99th percentile) voxel."""
-_NOTEWORTHY = 0.05
+_OUTSIDE_FRACTION = 0.05
 """Fraction of a class outside the body from which it is reported."""
-_BETTER = 0.2
+_MIRRORING_DICE_GAIN = 0.2
 """Gain in Dice from which mirroring is suspected."""
+_SMALL_VOLUME_FRACTION = 0.05
+"""Fraction of the median volume below which a label has a small volume."""
+_COMMON_CLASS_FRACTION = 0.9
+"""Fraction of the cases that must have a class for it to count as missing in another case."""
+_MIN_CASES = 5
+"""Smallest number of cases that the comparison needs."""
+_MIN_LATERAL_SPREAD = 0.02
+"""Sideways spread, relative to the width of the scan, that is always allowed for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,26 @@ class Finding:
     check: str
     voxels: int
     detail: str
+
+
+def check_labels(folder: DataFolder, cases: Sequence[Case]) -> tuple[list[Finding], dict[str, CaseSummary]]:
+    """Run all checks; every case is read once.
+
+    Returns:
+        The findings, and a summary of each case by name.
+
+    Raises:
+        InputError: a case cannot be used.
+    """
+    names = list(folder.labels)
+    findings: list[Finding] = []
+    summaries: dict[str, CaseSummary] = {}
+    for case in track(cases, "checking labels"):
+        loaded = load_case(case, folder)
+        assert loaded.label is not None
+        findings += check_label(case.name, names, loaded.image, loaded.label, loaded.grid)
+        summaries[case.name] = CaseSummary.of(loaded.image, loaded.label, loaded.grid)
+    return [*findings, *check_cohort(names, summaries)], summaries
 
 
 def check_label(
@@ -69,7 +103,7 @@ def check_label(
             detail = f"{len(small)} of {len(sizes)} pieces hold less than {_SMALL_COMPONENT_FRACTION:.0%} of it"
             yield Finding(case, name, "small_components", int(small.sum()), detail)
         outside = int(np.count_nonzero(mask & air))
-        if outside >= _NOTEWORTHY * total:
+        if outside >= _OUTSIDE_FRACTION * total:
             yield Finding(case, name, "outside_body", outside, f"{outside / total:.0%} of it lies in air")
         if axis is not None:
             gaps = _gaps(mask, axis)
@@ -78,7 +112,7 @@ def check_label(
     yield from _holes(case, names, label)
 
 
-def mirrored(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator[tuple[int, float, float]]:
+def find_mirroring(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator[tuple[int, float, float]]:
     """Axes along which a label fits its prediction much better when it is mirrored, with the Dice before and after."""
     known = label != IGNORE
     objects, found = (label > 0) & known, (predicted > 0) & known
@@ -87,7 +121,7 @@ def mirrored(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator
     for axis in range(label.ndim):
         turned = np.flip(label, axis)
         after = 2 * float(np.count_nonzero((turned == predicted) & (turned > 0) & known)) / total
-        if after > before + _BETTER:
+        if after > before + _MIRRORING_DICE_GAIN:
             yield axis, before, after
 
 
@@ -96,7 +130,7 @@ def _air(image: NDArray[np.float32]) -> Mask:
     dark = np.ones(image.shape[1:], dtype=bool)
     for channel in image:
         low, high = float(channel.min()), float(np.percentile(channel, 99))
-        dark &= channel <= low + _AIR * (high - low)
+        dark &= channel <= low + _AIR_INTENSITY_FRACTION * (high - low)
     areas, _ = ndimage.label(np.pad(dark, 1, constant_values=True))
     inner = (slice(1, -1),) * dark.ndim
     air: Mask = dark & (areas[inner] == areas.flat[0])
@@ -136,3 +170,110 @@ def _holes(case: str, names: Sequence[str], label: NDArray[np.uint8]) -> Iterato
         if index:  # a hole in what is not annotated is none
             detail = f"{len(sizes)} closed in, the largest of {max(sizes)} voxels"
             yield Finding(case, names[index], "hole", sum(sizes), detail)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSummary:
+    """Summary of a case for the comparison with other cases.
+
+    Attributes:
+        image: digest of the scan.
+        label: digest of the label; empty if it marks nothing.
+        volumes: of each class present, in mm^3.
+        sideways: place of the centre of each class from the patient's left (negative) to right, relative
+            to the width of the scan.
+    """
+
+    image: bytes
+    label: bytes
+    volumes: Mapping[int, float]
+    sideways: Mapping[int, float]
+
+    @classmethod
+    def of(cls, image: NDArray[np.float32], label: NDArray[np.uint8], grid: Grid) -> Self:
+        """Summarise a case; arguments as in ``check_label``."""
+        present = [int(index) for index in np.unique(label) if index not in (0, IGNORE)]
+        voxel = float(np.prod(grid.spacing))
+        return cls(
+            image=_digest(image),
+            label=_digest(label) if present else b"",
+            volumes={index: voxel * np.count_nonzero(label == index) for index in present},
+            sideways={index: _lateral_position(label == index, grid) for index in present},
+        )
+
+
+def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> Iterator[Finding]:
+    """Compare all cases.
+
+    Args:
+        names: of the classes, background first.
+        summaries: of the cases by name.
+    """
+    yield from _duplicates(summaries, "same_image", lambda summary: summary.image)
+    yield from _duplicates(summaries, "same_label", lambda summary: summary.label)
+    for index in range(1, len(names)):
+        having = {case: summary for case, summary in summaries.items() if index in summary.volumes}
+        if len(having) >= _MIN_CASES:
+            yield from _missing_class(names[index], summaries, having)
+            yield from _small_volumes(names[index], {case: having[case].volumes[index] for case in having})
+            yield from _laterality(names[index], {case: having[case].sideways[index] for case in having})
+
+
+def duplicate_scans(summaries: Mapping[str, CaseSummary]) -> dict[str, str]:
+    """For each case whose scan also belongs to an earlier case, the first such case."""
+    first: dict[bytes, str] = {}
+    found = {case: first.setdefault(summary.image, case) for case, summary in summaries.items()}
+    return {case: other for case, other in found.items() if case != other}
+
+
+def _duplicates(
+    summaries: Mapping[str, CaseSummary], check: str, part: Callable[[CaseSummary], bytes]
+) -> Iterator[Finding]:
+    first: dict[bytes, str] = {}
+    for case, summary in summaries.items():
+        other = first.setdefault(part(summary), case) if part(summary) else case
+        if other != case:
+            yield Finding(case, "", check, 0, f"the same as of case '{other}'")
+
+
+def _missing_class(
+    name: str, all_cases: Mapping[str, CaseSummary], having: Mapping[str, CaseSummary]
+) -> Iterator[Finding]:
+    if len(having) >= _COMMON_CLASS_FRACTION * len(all_cases):
+        for case, summary in all_cases.items():
+            if case not in having and summary.volumes:
+                yield Finding(case, name, "missing_class", 0, f"{len(having)} of {len(all_cases)} cases have it")
+
+
+def _small_volumes(name: str, volumes: Mapping[str, float]) -> Iterator[Finding]:
+    median = float(np.median(list(volumes.values())))
+    for case, volume in volumes.items():
+        if volume < _SMALL_VOLUME_FRACTION * median:
+            yield Finding(case, name, "small_volume", 0, f"{volume:.3g} mm3, but the median is {median:.3g} mm3")
+
+
+def _laterality(name: str, places: Mapping[str, float]) -> Iterator[Finding]:
+    values = np.array(list(places.values()))
+    middle = float(np.median(values))
+    spread = max(1.4826 * float(np.median(np.abs(values - middle))), _MIN_LATERAL_SPREAD)
+    if abs(middle) < 3 * spread:  # it lies in the middle
+        return
+    for case, place in places.items():
+        if abs(place - middle) > 4 * spread and abs(-place - middle) < 2 * spread:
+            yield Finding(case, name, "laterality", 0, "lies where its mirror image does in the other cases")
+
+
+def _digest(array: NDArray[np.float32] | NDArray[np.uint8]) -> bytes:
+    state = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
+    state.update(np.ascontiguousarray(array).data)
+    return state.digest()
+
+
+def _lateral_position(mask: NDArray[np.bool_], grid: Grid) -> float:
+    def world(places: Iterable[float]) -> float:
+        return float(grid.affine[0, : grid.dimensions] @ np.array(list(places)))
+
+    centre = world(float(axis.mean()) for axis in np.nonzero(mask))
+    middle = world((side - 1) / 2 for side in grid.shape)
+    width = float(np.abs(grid.affine[0, : grid.dimensions]) @ np.array(grid.shape))
+    return (centre - middle) / width

@@ -52,7 +52,7 @@ class Correction:
     box: str
 
 
-def merged(
+def apply_changes(
     given: NDArray[np.uint8], proposed: NDArray[np.uint8], wanted: Collection[int], refused: Collection[int]
 ) -> NDArray[np.uint8]:
     """Apply to a label the changes that concern wanted classes and no refused one.
@@ -71,7 +71,7 @@ def merged(
     return np.where(concerned & ~spared, proposed, given)
 
 
-def extent(changed: NDArray[np.bool_]) -> str:
+def box_text(changed: NDArray[np.bool_]) -> str:
     """The box around some voxels, as in the column ``box``."""
     return " ".join(f"{side.start}-{side.stop - 1}" for side in bounding_box(changed))
 

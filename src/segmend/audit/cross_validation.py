@@ -1,9 +1,10 @@
-"""Evidence for ``segmend audit``: probabilities from models, by folds or from given runs."""
+"""Evidence from models that have not seen the labels: cross-validation folds, or given runs."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 
 from segmend.audit.evidence import is_evidence, write_evidence
 from segmend.audit.folder import AuditFolder
-from segmend.audit.folds import with_fold_hidden
-from segmend.core.case import Case, Split
+from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
 from segmend.core.io import atomic_file
 from segmend.core.precision import Precision, best_device
@@ -24,6 +24,52 @@ from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import read_grid
 from segmend.engine.run import Run
 from segmend.engine.segmenter import Segmenter
+
+
+def held_out_cases(cases: Sequence[Case]) -> list[Case]:
+    """Training cases that are held out: those with noisy labels, or all labelled ones if none of these is noisy."""
+    labelled = [case for case in cases if case.split is Split.TRAIN and case.training_label]
+    return [case for case in labelled if case.quality is Quality.NOISY] or labelled
+
+
+def assign_folds(cases: Sequence[Case], folds: int, seed: int, duplicate_scans: Mapping[str, str]) -> dict[str, int]:
+    """Assign cases to folds at random, stratified by annotator and domain.
+
+    Args:
+        cases: cases to assign.
+        folds: number of folds; fewer if there are fewer cases.
+        seed: seed of the random assignment.
+        duplicate_scans: first case with the same scan, for every case that is not the first; both go into one fold,
+            or the label of the scan that a model judges would be in its training set.
+
+    Returns:
+        Fold of each case by name, from 1.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(duplicate_scans.get(case.name, case.name), []).append(case)
+    order = sorted(
+        groups.values(), key=lambda group: (group[0].annotator, group[0].domain, _random_key(group[0].name, seed))
+    )
+    return {case.name: 1 + place % folds for place, group in enumerate(order) for case in group}
+
+
+def hide_fold(
+    cases: Sequence[Case], fold_of: Mapping[str, int], fold: int, duplicate_scans: Mapping[str, str]
+) -> list[Case]:
+    """Return all cases with the labels that the model of a fold may be trained on.
+
+    The labels of the fold are held out, and those of other cases with the same scan. So are validation labels,
+    since the last checkpoint is used and nothing is selected with them.
+    """
+    hidden = {name for name, number in fold_of.items() if number == fold}
+    scans = {duplicate_scans.get(name, name) for name in hidden}
+    return [
+        replace(case, quality=Quality.NONE)
+        if case.split is Split.VAL or case.name in hidden or duplicate_scans.get(case.name, case.name) in scans
+        else case
+        for case in cases
+    ]
 
 
 @dataclass(frozen=True)
@@ -55,26 +101,28 @@ class Folds:
             Fold of the model that judged each case.
         """
         count = max(self.fold_of.values())
-        judged_by = {case.name: self.fold_of.get(case.name, 1 + place % count) for place, case in enumerate(cases)}
+        evaluating_fold = {
+            case.name: self.fold_of.get(case.name, 1 + place % count) for place, case in enumerate(cases)
+        }
         for fold in range(1, count + 1):
-            missing = lacking([case for case in cases if judged_by[case.name] == fold], self.folder, out)
+            missing = without_evidence([case for case in cases if evaluating_fold[case.name] == fold], self.folder, out)
             if not missing and not out.fold(fold).exists():
                 continue
             say(f"fold {fold} of {count}")
             # A finished run is not repeated; but it is made sure that it is one of these arguments.
             run = self._train(fold, out)
             if missing:
-                infer(missing, self.folder, [run], self.precision, out)
-        return judged_by
+                predict_evidence(missing, self.folder, [run], self.precision, out)
+        return evaluating_fold
 
     def _train(self, fold: int, out: AuditFolder) -> Run:
         table = out.fold_cases(fold)
         with atomic_file(table) as temporary:
-            write_cases(temporary, with_fold_hidden(self.folder.cases, self.fold_of, fold, self.duplicate_scans))
+            write_cases(temporary, hide_fold(self.folder.cases, self.fold_of, fold, self.duplicate_scans))
         return self.training(out=out.fold(fold), cases=table)
 
 
-def infer(
+def predict_evidence(
     cases: Sequence[Case], folder: DataFolder, runs: Sequence[Run], precision: Precision, out: AuditFolder
 ) -> None:
     """Writes the mean probabilities of some runs as the evidence of the cases."""
@@ -85,7 +133,7 @@ def infer(
         write_evidence(out.evidence(case.name), _means(maps))
 
 
-def lacking(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
+def without_evidence(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
     """The cases without evidence; a damaged file is none, and is made anew."""
     return [
         case
@@ -123,6 +171,10 @@ def trained_on(run: Run) -> set[str] | None:
         cases = run.data_state.cases
         return {name for name, case in cases.items() if case["label"] and case["split"] == Split.TRAIN}
     return {case.name for case in folder.select(Split.TRAIN) if case.training_label}
+
+
+def _random_key(name: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
 
 
 def _means(maps: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:

@@ -1,11 +1,11 @@
-"""Probabilities of a case in one small file, written and read class by class."""
+"""Evidence of a case: the probabilities of a model in one small file, written and read class by class."""
 
 from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmend.core.case import Case
 from segmend.core.errors import InputError
 from segmend.core.io import atomic_file
 
@@ -37,7 +38,7 @@ def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
         for index, of_class in enumerate(probabilities):
             with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, encoded(of_class), allow_pickle=False)
+                np.lib.format.write_array(entry, encode(of_class), allow_pickle=False)
 
 
 def is_evidence(path: Path, shape: Sequence[int], classes: int) -> bool:
@@ -71,7 +72,7 @@ def _is_map(file: zipfile.ZipFile, name: str, shape: Sequence[int]) -> bool:
     return tuple(of_map) == tuple(shape) and dtype == np.uint8
 
 
-def encoded(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Probabilities as they are stored, each off by at most 0.8 %."""
     with np.errstate(divide="ignore"):
         log_odds = np.log(probability) - np.log1p(-probability)
@@ -79,8 +80,8 @@ def encoded(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return codes
 
 
-def decoded(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The reverse of ``encoded``."""
+def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The reverse of ``encode``."""
     probability: NDArray[np.float32] = _DECODED[codes]
     return probability
 
@@ -112,7 +113,7 @@ class Evidence:
                 codes = file[str(index)]
                 if codes.dtype != np.uint8:
                     raise ValueError("no log-odds")
-                return decoded(codes)
+                return decode(codes)
         except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
 
@@ -124,3 +125,24 @@ class Evidence:
 
     def _damaged(self) -> InputError:
         return InputError(self.path, "is damaged", "delete it and run the audit again: it is made anew")
+
+
+@dataclass(frozen=True)
+class AuditedCase:
+    """A case with its evidence.
+
+    Attributes:
+        case: with a visible label.
+        evidence: on the label's own grid.
+        fold: of the model that gave the evidence; 0 if it is that of a given run.
+        in_training_set: whether that model was trained on this very label.
+        corrected: by label, rounds of correction that changed it before.
+        uncertain_alignment: whether the evidence may not lie on the label; then no change is proposed.
+    """
+
+    case: Case
+    evidence: Evidence
+    fold: int = 0
+    in_training_set: bool = False
+    corrected: Mapping[str, int] = field(default_factory=dict)
+    uncertain_alignment: bool = False

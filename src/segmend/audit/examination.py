@@ -1,7 +1,11 @@
-"""A label compared with its evidence, with only a few arrays in memory for any number of classes."""
+"""A label compared with its evidence, and what is measured of each class before the cases are compared.
+
+Only a few arrays are in memory for any number of classes.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -9,17 +13,22 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from segmend.audit.calibration import Calibration
 from segmend.audit.evidence import Evidence
-from segmend.audit.expectation import Expectation
+from segmend.audit.expected_dice import Expectation
+from segmend.audit.offsets import Offset, boundary_offset, low_confidence_offset
 from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.functional.confident_learning import off_diagonal_issues
+from segmend.functional.distance import signed_distance
+from segmend.functional.offsets.estimate import OffsetEstimate
+from segmend.metrics.overlap import dice
 
 MARGIN = 10
 """Margin in voxels around an object in which its surface is searched for."""
 
-_AT_ONCE = 2**25
+_MAX_PROBABILITIES = 2**25
 """Number of probabilities processed at once."""
 
 
@@ -32,7 +41,7 @@ class Part:
         box: where the arrays lie in the scan.
         given: where the label has the class.
         predicted: where the evidence has it.
-        doubted: flagged voxels where the label or the evidence has it.
+        flagged: flagged voxels where the label or the evidence has it.
         annotated: where the scan is annotated.
         probability: of the class, calibrated, strictly within 0..1.
     """
@@ -41,7 +50,7 @@ class Part:
     box: tuple[slice, ...]
     given: Mask
     predicted: Mask
-    doubted: Mask
+    flagged: Mask
     annotated: Mask
     probability: NDArray[np.float32]
 
@@ -52,14 +61,14 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """A label with its evidence and its issues.
+    """A label with its evidence and its flagged voxels.
 
     Attributes:
         label: ``[*spatial]`` class indices, ``IGNORE`` where not annotated.
         predicted: most probable class, of the same shape.
         highest: its calibrated probability.
         total: sum of the tempered probabilities of a voxel.
-        issues: voxels that confident learning flags.
+        flagged: voxels that confident learning flags.
         evidence: the probabilities.
         temperature: temperature that calibrates them.
     """
@@ -68,13 +77,13 @@ class Examination:
     predicted: NDArray[np.uint8]
     highest: NDArray[np.float32]
     total: NDArray[np.float32]
-    issues: Mask
+    flagged: Mask
     evidence: Evidence
     temperature: float
 
     @classmethod
     def of(cls, label: NDArray[np.uint8], evidence: Evidence, calibration: Calibration) -> Self:
-        """Finds the most probable classes and the issues.
+        """Find the most probable classes and the voxels in which the label is probably wrong.
 
         Args:
             label: ``[*spatial]`` class indices or ``IGNORE``.
@@ -91,10 +100,10 @@ class Examination:
             above = tempered > highest
             predicted[above] = index
             np.maximum(highest, tempered, out=highest)
-        issues = np.zeros(label.shape, dtype=bool)
+        flagged = np.zeros(label.shape, dtype=bool)
         # Confident learning never flags a voxel on which label and prediction agree.
         differing = np.flatnonzero((predicted != label) & (label != IGNORE))
-        most = max(1, _AT_ONCE // evidence.classes)
+        most = max(1, _MAX_PROBABILITIES // evidence.classes)
         for voxels in np.array_split(differing, -(-len(differing) // most)) if len(differing) else ():
             rows = np.stack(
                 [
@@ -102,16 +111,21 @@ class Examination:
                     for index in range(evidence.classes)
                 ]
             )
-            issues.flat[voxels] = off_diagonal_issues(
+            flagged.flat[voxels] = off_diagonal_issues(
                 torch.from_numpy(rows / total.reshape(-1)[voxels])[None],
                 torch.from_numpy(label.reshape(-1)[voxels])[None],
                 torch.from_numpy(calibration.thresholds),
             )[0].numpy()
-        return cls(label, predicted, highest / total, total, issues, evidence, temperature)
+        return cls(label, predicted, highest / total, total, flagged, evidence, temperature)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its arrays."""
+        return sum(array.nbytes for array in (self.label, self.predicted, self.highest, self.total, self.flagged))
 
     def of_other(self, label: NDArray[np.uint8]) -> Self:
-        """Examine another label of the same scan with the same evidence, without searching for its issues."""
-        return replace(self, label=label, issues=np.zeros(label.shape, dtype=bool))
+        """Examine another label of the same scan with the same evidence, without flagging its voxels."""
+        return replace(self, label=label, flagged=np.zeros(label.shape, dtype=bool))
 
     def parts(self) -> Iterator[Part]:
         """The foreground classes that the label or the evidence holds, one after the other."""
@@ -126,7 +140,7 @@ class Examination:
                     box,
                     given[box],
                     predicted[box],
-                    (self.issues & concerned)[box],
+                    (self.flagged & concerned)[box],
                     known[box],
                     self.probability(index, box),
                 )
@@ -138,3 +152,70 @@ class Examination:
         calibrated = (tempered / self.total[where]).clip(1e-6, 1 - 1e-6)
         result: NDArray[np.float32] = np.where(self.label[where] == IGNORE, np.float32(0.5), calibrated)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One class of one label compared with its evidence.
+
+    Attributes:
+        dice: Dice of the label to the prediction.
+        flagged: number of voxels that confident learning flags.
+        expectation: sums for the expected Dice of the label.
+        distance: median distance in mm of the given surface from the predicted one; NaN if one of them is missing.
+        offset: how the boundary lies; None where nothing is drawn.
+        low_confidence: offset as OffsetCorrection measures it, even from low-confidence evidence; None where nothing is
+            drawn.
+        volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
+    """
+
+    dice: float
+    flagged: int
+    expectation: Expectation
+    distance: float
+    offset: Offset | None
+    low_confidence: OffsetEstimate | None
+    volume_ratio: float
+
+
+def measure_label(examination: Examination, spacing: Sequence[float]) -> dict[int, Measurement]:
+    """Measure every foreground class that the label or the prediction holds.
+
+    Args:
+        examination: a label with its evidence.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    return {part.index: _measure(part, examination, spacing) for part in examination.parts()}
+
+
+def median_surface_distance(given: Mask, predicted: Mask, spacing: Sequence[float]) -> float:
+    """Median distance of the given surface from the predicted one in mm; NaN if one of them is missing.
+
+    Args:
+        given: ``[*spatial]``.
+        predicted: the same shape.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    surface = given & ~ndimage.binary_erosion(given, border_value=1)
+    if not surface.any() or not predicted.any():
+        return math.nan
+    return float(np.median(np.abs(signed_distance(predicted, spacing)[surface])))
+
+
+def _measure(part: Part, examination: Examination, spacing: Sequence[float]) -> Measurement:
+    drawn, predicted = (int(np.count_nonzero(mask)) for mask in (part.given, part.predicted))
+    offset = boundary_offset(part.given, part.probability, spacing) if 0 < drawn < part.given.size else None
+    return Measurement(
+        dice=dice(part.given, part.predicted),
+        flagged=int(np.count_nonzero(part.flagged)),
+        expectation=part.expectation(part.given),
+        distance=median_surface_distance(part.given, part.predicted, spacing),
+        offset=offset,
+        low_confidence=_low_confidence_offset(part.index, examination, spacing) if drawn else None,
+        volume_ratio=drawn / predicted if predicted else math.nan,
+    )
+
+
+def _low_confidence_offset(index: int, examination: Examination, spacing: Sequence[float]) -> OffsetEstimate:
+    given, annotated = examination.label == index, examination.label != IGNORE
+    return low_confidence_offset(given, examination.evidence.probability(index), annotated, spacing)

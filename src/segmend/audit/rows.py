@@ -1,33 +1,33 @@
-"""The rows of ``audit.csv``."""
+"""What was found in a case, as rows of ``audit.csv`` and ``regions.csv``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from segmend.audit.kinds import Kind
-from segmend.audit.measurement import Measurement
-from segmend.audit.proposal import Proposal
-from segmend.audit.regions import Region
-from segmend.audit.scores import CohortStatistics, ranks
+import numpy as np
+
+from segmend.audit.evidence import AuditedCase
+from segmend.audit.examination import Measurement
+from segmend.audit.expected_dice import CohortStatistics, rank_scores
+from segmend.audit.proposals import Proposal
+from segmend.audit.regions import ErrorKind, Region
+from segmend.data.image import Grid
 from segmend.functional.offsets.hierarchy import Corrected
 
 SUSPECT = 0.5
 """Score below which a label is suspect even if no region of it is."""
 
 
-def is_moved(correction_mm: float, correction_se_mm: float) -> bool:
-    """Whether offset correction moves a surface; if expert or undetected, its error is NaN and it does not move."""
-    return abs(correction_mm) > correction_se_mm
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
     """A row of ``audit.csv``: one class of one label.
 
+    The defaults are those of a class that neither the label nor the prediction has.
+
     Attributes:
-        rank: 1 is the most suspect.
+        rank: 1 is the most suspect; 0 before the rows are ranked.
         case: the case's name.
         label: name of the class.
         score: 0..1, low if the label is suspect.
@@ -44,7 +44,7 @@ class LabelRow:
             drawn.
         correction_se_mm: standard deviation of the correction.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
-        proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary moved).
+        proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary shifted).
         proposal_score: how much the label needs correction times the Dice expected of the proposal, 0..1, high if it
             should be followed; NaN without one.
         changed_voxels: number of voxels that the proposal changes.
@@ -55,111 +55,184 @@ class LabelRow:
         corrected: rounds of ``segmend correct`` that changed it before.
     """
 
-    rank: int
+    rank: int = 0
     case: str
     label: str
-    score: float
-    kind: Kind
-    dice_to_prediction: float
-    flagged_voxels: int
-    expected_dice: float
-    best_dice: float
-    distance_mm: float
-    offset_mm: float
-    offset_se_mm: float
-    correction_mm: float
-    correction_se_mm: float
-    volume_ratio: float
-    proposal: str
-    proposal_score: float
-    changed_voxels: int
+    score: float = 1.0
+    kind: ErrorKind = ErrorKind.OK
+    dice_to_prediction: float = 1.0
+    flagged_voxels: int = 0
+    expected_dice: float = 1.0
+    best_dice: float = 1.0
+    distance_mm: float = math.nan
+    offset_mm: float = math.nan
+    offset_se_mm: float = math.nan
+    correction_mm: float = math.nan
+    correction_se_mm: float = math.nan
+    volume_ratio: float = math.nan
+    proposal: str = "none"
+    proposal_score: float = math.nan
+    changed_voxels: int = 0
     quality: str
-    annotator: str
-    fold: int
-    in_training_set: bool
-    corrected: int
+    annotator: str = ""
+    fold: int = 0
+    in_training_set: bool = False
+    corrected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a label and its evidence come from; attributes as of ``LabelRow``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRow:
+    """A row of ``regions.csv``.
+
+    Attributes:
+        case: the case's name.
+        region: value of its voxels in the map of issues.
+        label: name of the class that it should get or lose.
+        kind: kind of error.
+        given: name of the class that it has.
+        suggested: name of the class that it should have.
+        voxels: its size.
+        mm3: its size (2D: in mm^2).
+        thickness_mm: at its thickest.
+        score: confidence that the label is wrong here, 0..1, high if it is.
+        box: first and last voxel index along each axis, ``first-last`` with blanks between the axes.
+        centre_x_mm: its centre in the patient: to the right,
+        centre_y_mm: to the front,
+        centre_z_mm: to the head.
+    """
 
     case: str
-    quality: str
-    annotator: str
-    fold: int
-    in_training_set: bool
+    region: int
+    label: str
+    kind: ErrorKind
+    given: str
+    suggested: str
+    voxels: int
+    mm3: float
+    thickness_mm: float
+    score: float
+    box: str
+    centre_x_mm: float
+    centre_y_mm: float
+    centre_z_mm: float
 
 
-def label_row(
-    origin: Origin,
-    names: Sequence[str],
-    index: int,
-    measured: Measurement | None,
-    undo: Corrected | None,
-    usual: CohortStatistics,
-    regions: Sequence[Region],
-    proposal: Proposal,
-    corrected: int,
-) -> LabelRow:
-    """The row of one class of a case, not ranked yet.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class CaseFindings:
+    """All that was found in one case.
 
-    Args:
-        origin: of the label.
-        names: of the classes.
-        index: the class.
-        measured: None if neither the label nor the prediction has the class.
-        undo: None for expert labels and where nothing is drawn.
-        usual: of the class.
-        regions: of the case.
-        proposal: of the case.
-        corrected: rounds that changed it before.
+    Attributes:
+        audited: the case.
+        measured: each class that the label or the prediction has.
+        corrections: of the boundary offset of each class; expert labels and classes that are not drawn have none.
+        regions: in which the label is wrong, the most important first.
+        proposal: the proposed label.
     """
-    own = [region for region in regions if index in (region.given, region.suggested)]
-    expectation = measured.expectation if measured else None
-    score = usual.score(expectation) if expectation else 1.0
-    offset = measured.offset if measured else None
-    moved, changed = index in proposal.moved, proposal.changed.get(index, 0)
-    return LabelRow(
-        rank=0,
-        case=origin.case,
-        label=names[index],
-        score=score,
-        kind=_kind(own, moved, score, offset.mm if offset else 0.0),
-        dice_to_prediction=measured.dice if measured else 1.0,
-        flagged_voxels=measured.flagged if measured else 0,
-        expected_dice=expectation.dice(usual.slack) if expectation else 1.0,
-        best_dice=expectation.best_dice(usual.slack) if expectation else 1.0,
-        distance_mm=measured.distance if measured else math.nan,
-        offset_mm=offset.mm if offset else math.nan,
-        offset_se_mm=offset.standard_error if offset else math.nan,
-        correction_mm=undo.offset if undo else math.nan,
-        correction_se_mm=undo.error if undo else math.nan,
-        volume_ratio=measured.volume_ratio if measured else math.nan,
-        proposal=("shift" if moved else "regions") if changed else "none",
-        proposal_score=(1 - score) * proposal.expected[index].dice(usual.slack) if changed else math.nan,
-        changed_voxels=changed,
-        quality=origin.quality,
-        annotator=origin.annotator,
-        fold=origin.fold,
-        in_training_set=origin.in_training_set,
-        corrected=corrected,
-    )
+
+    audited: AuditedCase
+    measured: Mapping[int, Measurement]
+    corrections: Mapping[int, Corrected]
+    regions: Sequence[Region]
+    proposal: Proposal
+
+    def label_rows(self, names: Sequence[str], references: Mapping[int, CohortStatistics]) -> list[LabelRow]:
+        """One row for each foreground class, not ranked yet.
+
+        Args:
+            names: of the classes, background first.
+            references: reference statistics of each foreground class.
+        """
+        return [self._label_row(index, names[index], reference) for index, reference in references.items()]
+
+    def region_rows(self, names: Sequence[str], grid: Grid) -> list[RegionRow]:
+        """One row for each region.
+
+        Args:
+            names: of the classes, background first.
+            grid: of the label.
+        """
+        rows = []
+        for number, region in enumerate(self.regions, start=2):
+            index = np.zeros(3)
+            index[: grid.dimensions] = region.centre
+            x, y, z = (grid.affine[:3, :3] @ index + grid.affine[:3, 3]).tolist()
+            rows.append(
+                RegionRow(
+                    case=self.audited.case.name,
+                    region=number,
+                    label=names[region.label],
+                    kind=region.kind,
+                    given=names[region.given],
+                    suggested=names[region.suggested],
+                    voxels=region.voxels,
+                    mm3=region.voxels * math.prod(grid.spacing),
+                    thickness_mm=region.thickness,
+                    score=region.score,
+                    box=" ".join(f"{side.start}-{side.stop - 1}" for side in region.box),
+                    centre_x_mm=x,
+                    centre_y_mm=y,
+                    centre_z_mm=z,
+                )
+            )
+        return rows
+
+    def _label_row(self, index: int, name: str, reference: CohortStatistics) -> LabelRow:
+        case, audited = self.audited.case, self.audited
+        row = LabelRow(
+            case=case.name,
+            label=name,
+            quality=case.quality,
+            annotator=case.annotator,
+            fold=audited.fold,
+            in_training_set=audited.in_training_set,
+            corrected=audited.corrected.get(name, 0),
+        )
+        measured, correction = self.measured.get(index), self.corrections.get(index)
+        if measured is None:
+            return row
+        score, offset = reference.score(measured.expectation), measured.offset
+        shifted, changed = index in self.proposal.shifted, self.proposal.changed.get(index, 0)
+        own = [region for region in self.regions if index in (region.given, region.suggested)]
+        row = replace(
+            row,
+            score=score,
+            kind=_kind_of_label(own, shifted, score, offset.mm if offset else 0.0),
+            dice_to_prediction=measured.dice,
+            flagged_voxels=measured.flagged,
+            expected_dice=measured.expectation.dice(reference.slack),
+            best_dice=measured.expectation.best_dice(reference.slack),
+            distance_mm=measured.distance,
+            volume_ratio=measured.volume_ratio,
+        )
+        if offset:
+            row = replace(row, offset_mm=offset.mm, offset_se_mm=offset.standard_error)
+        if correction:
+            row = replace(row, correction_mm=correction.offset, correction_se_mm=correction.error)
+        if changed:
+            expected = self.proposal.expected[index].dice(reference.slack)
+            proposal = "shift" if shifted else "regions"
+            row = replace(row, proposal=proposal, proposal_score=(1 - score) * expected, changed_voxels=changed)
+        return row
 
 
-def ranked(rows: Sequence[LabelRow]) -> list[LabelRow]:
-    """The rows with their ranks, the most suspect first."""
-    placed = [replace(row, rank=rank) for row, rank in zip(rows, ranks([row.score for row in rows]), strict=True)]
-    return sorted(placed, key=lambda row: row.rank)
+def rank_rows(rows: Sequence[LabelRow]) -> list[LabelRow]:
+    """Return the rows with their ranks, the most suspect first."""
+    ranks = rank_scores([row.score for row in rows])
+    return sorted([replace(row, rank=rank) for row, rank in zip(rows, ranks, strict=True)], key=lambda row: row.rank)
 
 
-def _kind(regions: Sequence[Region], moved: bool, score: float, offset: float) -> Kind:
-    """The kind of the most important region, or that of a boundary that is off all round."""
-    if not moved and regions:
-        weights: dict[Kind, float] = {}
+def shifts_boundary(correction_mm: float, correction_se_mm: float) -> bool:
+    """Whether offset correction shifts a boundary: the error of expert and undetected ones is NaN, and they stay."""
+    return abs(correction_mm) > correction_se_mm
+
+
+def _kind_of_label(regions: Sequence[Region], shifted: bool, score: float, offset: float) -> ErrorKind:
+    """The kind of the most important regions, or that of a boundary that is off all round."""
+    if not shifted and regions:
+        weights: dict[ErrorKind, float] = {}
         for region in regions:
             weights[region.kind] = weights.get(region.kind, 0.0) + region.weight
         return max(weights, key=lambda kind: weights[kind])
-    if not moved and score >= SUSPECT:
-        return Kind.OK
-    return Kind.BOUNDARY_OUT if offset > 0 else Kind.BOUNDARY_IN
+    if not shifted and score >= SUSPECT:
+        return ErrorKind.OK
+    return ErrorKind.OVER_SEGMENTED if offset > 0 else ErrorKind.UNDER_SEGMENTED

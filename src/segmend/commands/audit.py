@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from segmend.audit.auditor import AuditedCase, Auditor
-from segmend.audit.cohort import duplicate_scans
+from segmend.audit.auditor import Auditor
+from segmend.audit.checks import check_labels, duplicate_scans
 from segmend.audit.corrections import read_corrections, rounds_of
-from segmend.audit.cross_validation import Folds, check_runs, infer, lacking, trained_on
-from segmend.audit.evidence import Evidence
-from segmend.audit.external_probabilities import GivenProbabilities
-from segmend.audit.first_look import first_look
+from segmend.audit.cross_validation import (
+    Folds,
+    assign_folds,
+    check_runs,
+    held_out_cases,
+    predict_evidence,
+    trained_on,
+    without_evidence,
+)
+from segmend.audit.evidence import AuditedCase, Evidence
+from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
-from segmend.audit.folds import assign_folds, held_out_cases
 from segmend.audit.report.page import write_audit_report
 from segmend.audit.rows import SUSPECT
 from segmend.audit.settings import audit_settings, claim, training_settings
@@ -92,7 +98,7 @@ def audit(
     report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
-    given = GivenProbabilities(probabilities, folder) if probabilities else None
+    given = ExternalProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
@@ -105,13 +111,13 @@ def audit(
         claim(place, settings)
         stopping.promise("continue")
 
-        findings, summaries = first_look(folder, judged)
-        missing = lacking(judged, folder, place)
+        findings, summaries = check_labels(folder, judged)
+        missing = without_evidence(judged, folder, place)
         if given and placement:
             given.write(missing, placement.layout, place)
             judged_by, seen = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, False)
         elif runs:
-            infer(missing, folder, runs, options.precision, place)
+            predict_evidence(missing, folder, runs, options.precision, place)
             judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
         else:
             held_out, same = held_out_cases(judged), duplicate_scans(summaries)
@@ -126,7 +132,7 @@ def audit(
                 judged_by[case.name],
                 seen[case.name],
                 rounds_of(corrections, case.name),
-                doubtful=placement is not None and case.name in placement.doubtful,
+                uncertain_alignment=placement is not None and case.name in placement.uncertain,
             )
             for case in judged
         ]
@@ -144,7 +150,7 @@ def _check_arguments(
     out: Path,
     judged: Sequence[Case],
     runs: Sequence[Run],
-    given: GivenProbabilities | None,
+    given: ExternalProbabilities | None,
     folds: int,
 ) -> None:
     if runs and given:
@@ -162,7 +168,7 @@ def _check_arguments(
         given.check(judged)
 
 
-def _source(runs: Sequence[Run], given: GivenProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
+def _source(runs: Sequence[Run], given: ExternalProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
     """Where the evidence comes from, if it is given."""
     if given:
         return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}, **given.declared}

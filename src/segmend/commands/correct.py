@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from segmend.audit.corrections import FILE, Correction, extent, merged, read_corrections, write_corrections
+from segmend.audit.corrections import FILE, Correction, apply_changes, box_text, read_corrections, write_corrections
 from segmend.audit.folder import AuditFolder
-from segmend.audit.rows import is_moved
-from segmend.audit.shift import undone
+from segmend.audit.offsets import shift_boundaries
+from segmend.audit.rows import shifts_boundary
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.io import atomic_folder, require_empty
@@ -150,7 +150,7 @@ def _plan(
                 wanted[row["label"]] = ("accepted" if decision else "score", row)
             elif decision:
                 refused.add(row["label"])
-            elif offsets and is_moved(row["correction_mm"], row["correction_se_mm"]):
+            elif offsets and shifts_boundary(row["correction_mm"], row["correction_se_mm"]):
                 wanted[row["label"]] = ("offset", row)
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):
@@ -238,8 +238,8 @@ def _corrected(
     }
     followed = [index[label] for label in choice.wanted if index[label] not in moves]
     refused = [index[label] for label in choice.refused]
-    new = merged(given, proposed, followed, refused)
-    new = merged(new, undone(new, moves, grid.spacing), list(moves), [*refused, *followed])
+    new = apply_changes(given, proposed, followed, refused)
+    new = apply_changes(new, shift_boundaries(new, moves, grid.spacing), list(moves), [*refused, *followed])
     rows = []
     for label, (reason, row) in choice.wanted.items():
         added, removed = ((a == index[label]) & (b != index[label]) for a, b in ((new, given), (given, new)))
@@ -256,7 +256,7 @@ def _corrected(
                     proposal_score="" if reason == "offset" else f"{row['proposal_score']:.6g}",
                     added_voxels=int(np.count_nonzero(added)),
                     removed_voxels=int(np.count_nonzero(removed)),
-                    box=extent(added | removed),
+                    box=box_text(added | removed),
                 )
             )
     if rows:

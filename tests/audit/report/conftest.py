@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from audit_rows import made_up_row
 
-from segmend.audit.annotators import Bias
+from segmend.audit.annotators import AnnotatorRow
 from segmend.audit.checks import Finding
 from segmend.audit.folder import AuditFolder
-from segmend.audit.kinds import Kind
-from segmend.audit.region_rows import RegionRow
-from segmend.audit.rows import LabelRow
+from segmend.audit.regions import ErrorKind
+from segmend.audit.rows import LabelRow, RegionRow
 from segmend.audit.tables import write_rows
 from segmend.data.folder import DataFolder
 from segmend.metrics.results import write_json
@@ -70,7 +69,7 @@ class MadeUpAudit:
             case=case,
             region=value + 1,
             label=label,
-            kind=Kind.SLICES,
+            kind=ErrorKind.SLICES,
             given="background",
             suggested=label,
             voxels=180,
@@ -87,13 +86,13 @@ class MadeUpAudit:
         self,
         rows: Sequence[LabelRow],
         regions: Sequence[RegionRow] = (),
-        biases: Sequence[Bias] = (),
+        biases: Sequence[AnnotatorRow] = (),
         findings: Sequence[Finding] = (),
         remarks: Sequence[str] = (),
     ) -> None:
         write_rows(self.place.labels, LabelRow, rows)
         write_rows(self.place.regions, RegionRow, regions)
-        write_rows(self.place.annotators, Bias, biases)
+        write_rows(self.place.annotators, AnnotatorRow, biases)
         write_rows(self.place.checks, Finding, findings)
         write_json(self.place.summary, {"remarks": list(remarks)})
 

@@ -13,7 +13,7 @@ import pytest
 from audit_rows import made_up_row
 from PIL import Image
 
-from segmend.audit.annotators import Bias
+from segmend.audit.annotators import AnnotatorRow
 from segmend.audit.checks import Finding
 from segmend.audit.report.close_up import BUDGET
 from segmend.audit.report.page import write_audit_report
@@ -88,8 +88,8 @@ def test_all_labels_are_there_the_most_suspect_first(make_audit):
     ]
     assert page.pictured() == [0, 1, 2, 3, 4, 5]
     assert rows[0]["score"] == 0.1
-    assert rows[0]["sure"] == 0.8
-    assert rows[-1]["sure"] is None
+    assert rows[0]["proposal_score"] == 0.8
+    assert rows[-1]["proposal_score"] is None
     assert "made up: 3 of 6 labels of 3 cases look suspect." in page.text
 
 
@@ -129,7 +129,7 @@ def test_pictures_keep_to_their_budget(make_audit):
 
 def test_names_are_escaped_wherever_they_come_from(make_audit):
     made = make_audit([HOSTILE], [BREAKING], name=BREAKING)
-    bias = Bias(BREAKING, HOSTILE, 3, 1.1, 0.5, 0.1, 0.3, 0.9, math.nan, math.nan, 0, HOSTILE)
+    bias = AnnotatorRow(BREAKING, HOSTILE, 3, 1.1, 0.5, 0.1, 0.3, 0.9, math.nan, math.nan, 0, HOSTILE)
     row = made_up_row(1, HOSTILE, BREAKING, 0.2, annotator=BREAKING)
     made.write_tables(
         [row], [made.region(HOSTILE, BREAKING)], [bias], [Finding(HOSTILE, BREAKING, "hole", 3, BREAKING)]
@@ -198,7 +198,9 @@ def test_annotators_have_a_table_if_there_are_any(make_audit):
     row = made_up_row(1, "a", "organ", 0.2)
     made.write_tables(
         [row],
-        biases=[Bias("Dr. 007", "organ", 12, 1.234567, 0.987654, 1.5e-05, 0.5, 0.9, math.nan, math.nan, 0, "wide")],
+        biases=[
+            AnnotatorRow("Dr. 007", "organ", 12, 1.234567, 0.987654, 1.5e-05, 0.5, 0.9, math.nan, math.nan, 0, "wide")
+        ],
     )
     text = report(made).text
     assert "Annotators" in text

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segmend.audit.folder import AuditFolder
-from segmend.audit.rows import SUSPECT, is_moved
+from segmend.audit.rows import SUSPECT, shifts_boundary
 from segmend.audit.tables import unit_of
 from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
@@ -84,30 +84,26 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
 
 
 def _row(row: Row) -> dict[str, Any]:
-    """Values of a row that the script needs."""
-    undo, undo_error = _known(row["correction_mm"]) or 0.0, _known(row["correction_se_mm"]) or 0.0
-    return {
-        "rank": int(row["rank"]),
-        "case": row["case"],
-        "label": row["label"],
-        "kind": row["kind"],
-        "score": float(row["score"]),
-        "dice": float(row["dice_to_prediction"]),
-        "flagged": int(row["flagged_voxels"]),
-        "offset": _known(row["offset_mm"]),
-        "undo": undo if is_moved(undo, undo_error) else None,
-        "undo_error": undo_error,
-        "proposal": row["proposal"],
-        "changed": int(row["changed_voxels"]),
-        "sure": _known(row["proposal_score"]),
-        "quality": row["quality"],
-        "annotator": row["annotator"],
-        "in_training_set": row["in_training_set"] == "True",
-    }
+    """The columns that the script needs, by their names in ``audit.csv``; what is unknown is null."""
+    cells = {column: _READ[column](row[column]) for column in _READ}
+    correction, error = cells["correction_mm"], cells["correction_se_mm"]
+    if correction is None or error is None or not shifts_boundary(correction, error):
+        cells["correction_mm"] = None
+    return cells
 
 
-def _known(cell: str) -> float | None:
+def _number(cell: str) -> float | None:
     return float(cell) if cell else None
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("case", "label", "kind", "proposal", "quality", "annotator"), str),
+    **dict.fromkeys(("rank", "flagged_voxels", "changed_voxels"), int),
+    **dict.fromkeys(("score", "dice_to_prediction"), float),
+    **dict.fromkeys(("offset_mm", "correction_mm", "correction_se_mm", "proposal_score"), _number),
+    "in_training_set": "True".__eq__,
+}
+"""Columns of ``audit.csv`` that the script needs, and how their cells are read."""
 
 
 def _findings(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ const PAGE = 50; // rows that are shown at a time
 const ORDERS = {
   rank: (a, b) => a.rank - b.rank,
   case: (a, b) => a.case.localeCompare(b.case, undefined, { numeric: true }) || a.rank - b.rank,
-  dice: (a, b) => a.dice - b.dice || a.rank - b.rank,
-  flagged: (a, b) => b.flagged - a.flagged || a.rank - b.rank,
+  dice: (a, b) => a.dice_to_prediction - b.dice_to_prediction || a.rank - b.rank,
+  flagged: (a, b) => b.flagged_voxels - a.flagged_voxels || a.rank - b.rank,
 };
 
 const byId = (id) => document.getElementById(id);
@@ -66,7 +66,7 @@ class Page {
     this.unit = unit;
     this.severalLabels = new Set(rows.map((row) => row.label)).size > 1;
     this.decisions = new Decisions(key);
-    this.viewer = new Viewer(byId("views"), unit, () => this.tellView());
+    this.viewer = new Viewer(byId("views"), unit, () => this.describeView());
     this.fillMenus();
     this.listen();
     this.filter();
@@ -127,7 +127,7 @@ class Page {
     byId("range").textContent = some.length ? `${first + 1} to ${first + some.length} of ${this.found.length}` : "none fits";
     byId("earlier").disabled = this.page === 0;
     byId("later").disabled = this.page === pages - 1;
-    this.tellDecisions();
+    this.showDecisions();
   }
 
   line(row) {
@@ -162,7 +162,7 @@ class Page {
     byId("list").querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
     byId("name").textContent = row.case;
     byId("what").textContent = `${row.label}: ${words(row.kind)}`;
-    this.tellFacts(row);
+    this.showFacts(row);
     const stored = byId(`close-up-${row.index}`);
     const closeUp = stored ? JSON.parse(stored.textContent) : null;
     byId("pictured").hidden = !closeUp;
@@ -172,20 +172,20 @@ class Page {
     else this.viewer.clear();
   }
 
-  moved(row) {
-    const way = row.undo > 0 ? "outward" : "inward";
-    return `moved ${number(Math.abs(row.undo), 1)} ± ${number(row.undo_error, 1)} ${this.unit} ${way}`;
+  describeShift(row) {
+    const way = row.correction_mm > 0 ? "outward" : "inward";
+    return `moved ${number(Math.abs(row.correction_mm), 1)} ± ${number(row.correction_se_mm, 1)} ${this.unit} ${way}`;
   }
 
-  tellFacts(row) {
+  showFacts(row) {
     const changes = {
-      shift: "moves the whole boundary", regions: `changes ${row.changed} voxels`, none: "none: nothing to correct",
+      shift: "moves the whole boundary", regions: `changes ${row.changed_voxels} voxels`, none: "none: nothing to correct",
     };
     const facts = [
-      ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice, 2)], ["flagged voxels", row.flagged],
-      ["off by", row.offset === null ? "–" : `${number(Math.abs(row.offset), 1)} ${this.unit} too ${row.offset > 0 ? "wide" : "tight"}`],
-      ["proposal", changes[row.proposal] + (row.sure === null ? "" : `, ${Math.round(100 * row.sure)} % sure`)],
-      ...row.undo === null ? [] : [["by its own offset", this.moved(row)]],
+      ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice_to_prediction, 2)], ["flagged voxels", row.flagged_voxels],
+      ["off by", row.offset_mm === null ? "–" : `${number(Math.abs(row.offset_mm), 1)} ${this.unit} too ${row.offset_mm > 0 ? "wide" : "tight"}`],
+      ["proposal", changes[row.proposal] + (row.proposal_score === null ? "" : `, ${Math.round(100 * row.proposal_score)} % sure`)],
+      ...row.correction_mm === null ? [] : [["by its own offset", this.describeShift(row)]],
       ["drawn by", [row.annotator, row.quality].filter(Boolean).join(", ")],
     ];
     byId("facts").replaceChildren(...facts.map(([name, value]) => {
@@ -208,7 +208,7 @@ class Page {
     }));
   }
 
-  tellView() {
+  describeView() {
     const { closeUp, at, window: [low, high], shown } = this.viewer;
     const [darkest, brightest] = closeUp.range, span = brightest - darkest;
     const level = byId("level"), width = byId("width");
@@ -240,7 +240,7 @@ class Page {
     if (byId("onward").checked && this.decisions.of[row.index]) this.move(1);
   }
 
-  tellDecisions() {
+  showDecisions() {
     const of = this.decisions.of, row = this.current;
     for (const button of document.querySelectorAll("[data-decision]")) {
       button.setAttribute("aria-pressed", Boolean(row) && of[row.index] === button.dataset.decision);

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segmend.audit.offset import boundary_offset, low_confidence_offset
+from segmend.audit.offsets import boundary_offset, low_confidence_offset, shift_boundaries
+from segmend.core.masks import IGNORE
 from segmend.functional.distance import signed_distance
+from segmend.metrics import dice
 
 
 def seen(distance, width=1.0):
@@ -75,25 +77,70 @@ def test_the_gain_is_what_moving_wins(seed):
     )
 
 
-class TestFaintEvidence:
+class TestLowConfidenceEvidence:
     """A model that gives the object 0.3 and all else 0.02: nowhere even odds."""
 
     shape, middle = (60, 60, 60), (29.5, 29.5, 29.5)
 
-    def faint(self, mask):
+    def low_confidence(self, mask):
         return (0.02 + 0.28 * mask).astype(np.float32)
 
     @pytest.mark.parametrize("drawn", [12.0, 17.0])
     def test_tells_where_the_surface_is(self, ball, drawn):
         mask, everywhere = ball(self.shape, self.middle, drawn), np.ones(self.shape, dtype=bool)
-        found = low_confidence_offset(mask, self.faint(ball(self.shape, self.middle, 14.5)), everywhere, (1.0,) * 3)
+        found = low_confidence_offset(
+            mask, self.low_confidence(ball(self.shape, self.middle, 14.5)), everywhere, (1.0,) * 3
+        )
         assert found.offset == pytest.approx(14.5 - drawn, abs=0.75)
         assert found.contrast > 5
 
     def test_what_is_not_annotated_does_not_count(self, ball):
         mask = ball(self.shape, self.middle, 14.5)
-        evidence, annotated = self.faint(mask), np.ones(self.shape, dtype=bool)
-        evidence[30:] = self.faint(ball(self.shape, self.middle, 18.0))[30:]
+        evidence, annotated = self.low_confidence(mask), np.ones(self.shape, dtype=bool)
+        evidence[30:] = self.low_confidence(ball(self.shape, self.middle, 18.0))[30:]
         spoilt = low_confidence_offset(mask, evidence, annotated, (1.0,) * 3)
         annotated[30:] = False
         assert abs(low_confidence_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)
+
+
+def sphere(shape, centre, radius):
+    index = np.moveaxis(np.indices(shape), 0, -1)
+    return ((index - np.array(centre)) ** 2).sum(-1) <= radius**2
+
+
+@pytest.mark.parametrize("drawn", [7.2, 8.7, 12.5])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0)])
+def test_a_ball_that_was_drawn_too_wide_or_too_tight(drawn, spacing):
+    middle, shape = (19.5,) * 3, (40,) * 3
+    label = sphere(shape, middle, drawn).astype(np.uint8)
+    new = shift_boundaries(label, {1: (10 - drawn) * spacing[0]}, spacing)
+    assert new.dtype == np.uint8
+    assert dice(new == 1, sphere(shape, middle, 10)) > 0.92
+    assert dice(label == 1, sphere(shape, middle, 10)) < 0.88
+
+
+def test_only_the_given_classes_move_and_what_is_ignored_stays():
+    label = sphere((40, 40), (10, 10), 6).astype(np.uint8)
+    label[sphere((40, 40), (28, 28), 6)] = 2
+    label[:, :6] = IGNORE
+    before = label.copy()
+    new = shift_boundaries(label, {1: 2.0}, (1.0, 1.0))
+    np.testing.assert_array_equal(label, before)
+    np.testing.assert_array_equal(new == 2, label == 2)
+    np.testing.assert_array_equal(new == IGNORE, label == IGNORE)
+    assert (new == 1).sum() > 1.3 * (label == 1).sum()
+
+
+@given(st.integers(0, 1000), st.floats(-3, 3))
+@settings(max_examples=30)
+def test_is_what_a_search_without_a_box_gives(seed, offset):
+    rng = np.random.default_rng(seed)
+    label = np.zeros((17, 15), np.uint8)
+    label[4:12, 5:11] = rng.random((8, 6)) < 0.8
+    label[7, 7] = 1
+    expected = signed_distance(label == 1, (1.0, 1.0)) < offset
+    np.testing.assert_array_equal(shift_boundaries(label, {1: offset}, (1.0, 1.0)) == 1, expected)
+
+
+def test_nothing_is_drawn():
+    assert not shift_boundaries(np.zeros((5, 5), np.uint8), {1: 3.0}, (1.0, 1.0)).any()

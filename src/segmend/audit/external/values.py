@@ -1,4 +1,4 @@
-"""Probabilities of one scan by another program, and whether they are probabilities at all."""
+"""Values of the arrays of other programs, which are used only if they are probabilities."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _REMEDY = "export them after softmax, for every class"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Summary of all maps of a scan.
+class CheckedMaps:
+    """Summary of all maps of a scan, which are probabilities.
 
     Attributes:
         predicted: most probable class ``[*axes]``, along the axes of the maps.
@@ -33,7 +33,7 @@ class Seen:
     outside: Mask | None
 
 
-def look_at(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> Seen:
+def check_probabilities(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> CheckedMaps:
     """Check the maps of all classes of a scan.
 
     Args:
@@ -63,16 +63,16 @@ def look_at(path: Path, names: Sequence[str], maps: Iterable[NDArray[Any]]) -> S
     if max(1 - low, high - 1) > _SUM_TOLERANCE:
         regions = "; each class seems to have a sigmoid of its own (regions), or one is missing"
         raise _no_probabilities(path, f"classes that sum up to {low:.3g} to {high:.3g}, not to 1{regions}")
-    return Seen(predicted, outside if outside.any() else None)
+    return CheckedMaps(predicted, outside if outside.any() else None)
 
 
-def clean(index: int, of_class: NDArray[Any], outside: Mask | None) -> NDArray[np.float32]:
-    """The map of a class within 0..1; background has probability 1 where all classes were 0.
+def to_probability(index: int, of_class: NDArray[Any], outside: Mask | None) -> NDArray[np.float32]:
+    """Return the map of a class within 0..1; background has probability 1 where all classes were 0.
 
     Args:
         index: of the class.
         of_class: its map.
-        outside: as of ``Seen``.
+        outside: as of ``CheckedMaps``.
     """
     values = of_class.astype(np.float32).clip(0, 1)
     if index == 0 and outside is not None:

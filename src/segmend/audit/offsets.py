@@ -1,9 +1,9 @@
-"""Boundary offset: the amount of over- or under-segmentation that an audit reports."""
+"""Boundary offsets: how much a label is over- or under-segmented, and the shift of its boundaries that corrects it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segmend.core.masks import Mask, bounding_box
+from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.functional.distance import signed_distance
 from segmend.functional.offsets.estimate import REACH, OffsetEstimate, estimate_offset
+from segmend.functional.offsets.surfaces import with_moved_surfaces
 
 _ALL_ROUND = 0.8
 """Fraction of the sides that must agree: all four in 2D, five of six in 3D."""
@@ -87,3 +88,28 @@ def low_confidence_offset(
         reach=REACH,
         counted=torch.from_numpy(annotated[box]),
     )
+
+
+def shift_boundaries(
+    label: NDArray[np.uint8], offsets: Mapping[int, float], spacing: Sequence[float]
+) -> NDArray[np.uint8]:
+    """Shift the boundaries of some classes of a label; the others stay, except where shifted ones meet them.
+
+    Args:
+        label: ``[*spatial]`` class indices; ``IGNORE`` stays.
+        offsets: in mm by class, outward positive.
+        spacing: mm from voxel to voxel along each axis.
+    """
+    drawn = (label > 0) & (label != IGNORE)
+    if not drawn.any() or not offsets:
+        return label.copy()
+    margin = 2 + int(np.ceil(max(map(abs, offsets.values())) / min(spacing)))
+    box = bounding_box(drawn, margin)
+    new = label.copy()
+    new[box] = with_moved_surfaces(
+        torch.tensor(label[box]),
+        lambda surface: torch.tensor(offsets.get(surface.cls, 0.0)),
+        int(label[drawn].max()),
+        spacing,
+    ).numpy()
+    return new

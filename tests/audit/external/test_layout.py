@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from segmend.audit.layout import Layout, all_layouts
+from segmend.audit.external.layout import Layout, all_layouts
 from segmend.data.image import Grid
 
 SHAPE = (5, 6, 7)
@@ -24,7 +24,7 @@ def grid_of(codes):
 
 def test_axes_of_simpleitk():
     array = np.arange(210).reshape(SHAPE)
-    placed = Layout.reversed_axes("stored", 3).placed(array.T, grid_of("LPS"))
+    placed = Layout.reversed_axes("stored", 3).place(array.T, grid_of("LPS"))
     np.testing.assert_array_equal(placed, array)
 
 
@@ -36,7 +36,7 @@ def test_axes_of_a_reader_that_reorients_are_those_of_nibabel(codes):
     layout = Layout.reversed_axes("RAS", 3)
     assert layout.fits(canonical.T.shape, grid)
     assert layout.shape_on(grid) == canonical.T.shape
-    np.testing.assert_array_equal(layout.placed(canonical.transpose(2, 1, 0), grid), stored)
+    np.testing.assert_array_equal(layout.place(canonical.transpose(2, 1, 0), grid), stored)
 
 
 def test_every_order_and_direction_is_there_once():

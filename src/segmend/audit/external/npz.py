@@ -40,7 +40,7 @@ _REMEDY = "export it again (nnU-Net v2 with --npz or --save_probabilities)"
 _ENCRYPTED = 1
 
 
-def packed_shape(path: Path) -> tuple[int, ...]:
+def npz_shape(path: Path) -> tuple[int, ...]:
     """The shape of the array, by its header; no voxel is read.
 
     Raises:
@@ -51,11 +51,11 @@ def packed_shape(path: Path) -> tuple[int, ...]:
         return shape
 
 
-def read_packed(path: Path) -> NDArray[Any]:
+def read_npz(path: Path) -> NDArray[Any]:
     """The array as it is stored.
 
     Raises:
-        InputError: as ``packed_shape``.
+        InputError: as ``npz_shape``.
     """
     with _opened(path) as (shape, fortran_order, dtype, entry):
         count = math.prod(shape)

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from segmend.audit.packed import packed_shape, read_packed
+from segmend.audit.external.npz import npz_shape, read_npz
 from segmend.core.errors import InputError
 
 ARRAY = np.random.default_rng(0).random((2, 3, 4, 5)).astype(np.float16)
@@ -42,8 +42,8 @@ def header(descr="<f2", order=False, shape=(2, 3, 4, 5)):
 @pytest.mark.parametrize("array", [ARRAY, np.asfortranarray(ARRAY), ARRAY.transpose(0, 3, 2, 1), ARRAY.astype(">f4")])
 def test_reads_what_numpy_writes(path, save, array):
     save(path, probabilities=array, more=np.arange(3))
-    assert packed_shape(path) == array.shape
-    np.testing.assert_array_equal(read_packed(path), array)
+    assert npz_shape(path) == array.shape
+    np.testing.assert_array_equal(read_npz(path), array)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_reads_what_numpy_writes(path, save, array):
 def test_what_it_is_not_is_named(path, damage, message):
     write(path, **damage)
     with pytest.raises(InputError, match=rf"a\.npz: .*({message})"):
-        packed_shape(path)
+        npz_shape(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"{}"])
 def test_other_files(path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz: is damaged, truncated or no \.npz file"):
-        packed_shape(path)
+        npz_shape(path)
 
 
 def test_a_truncated_or_changed_file(path):
@@ -83,13 +83,13 @@ def test_a_truncated_or_changed_file(path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="is damaged"):
-        read_packed(path)
+        read_npz(path)
     write(path, compression=zipfile.ZIP_STORED)
     whole = bytearray(path.read_bytes())
     whole[200] ^= 1  # a voxel, which the checksum covers
     path.write_bytes(bytes(whole))
     with pytest.raises(InputError, match="is damaged"):
-        read_packed(path)
+        read_npz(path)
 
 
 def test_an_encrypted_entry(path):
@@ -99,4 +99,4 @@ def test_an_encrypted_entry(path):
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(content))
     with pytest.raises(InputError, match=r"a\.npz: is encrypted"):
-        packed_shape(path)
+        npz_shape(path)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.audit.examination import Examination, Part
-from segmend.audit.expectation import Expectation
-from segmend.audit.offset import Offset
+from segmend.audit.expected_dice import Expectation
+from segmend.audit.offsets import Offset
 from segmend.audit.regions import Region
 from segmend.core.masks import IGNORE
 from segmend.functional.distance import signed_distance
@@ -25,18 +25,18 @@ class Proposal:
 
     Attributes:
         label: ``[*spatial]`` class indices, ``IGNORE`` where the given label has it.
-        moved: classes whose whole boundary was moved.
+        shifted: classes whose whole boundary is shifted.
         changed: number of voxels added to or removed from each class with such voxels.
         expected: sums for the Dice that the model then expects of each of these classes.
     """
 
     label: NDArray[np.uint8]
-    moved: frozenset[int]
+    shifted: frozenset[int]
     changed: Mapping[int, int]
     expected: Mapping[int, Expectation]
 
 
-def unchanged(examination: Examination) -> Proposal:
+def keep_label(examination: Examination) -> Proposal:
     """The given label, for evidence that cannot be relied on."""
     return Proposal(examination.label, frozenset(), {}, {})
 
@@ -51,7 +51,7 @@ def propose(
     """Correct a label.
 
     In each region the voxels get the suggested class. Where a boundary is off all round, beyond the tolerance,
-    it is moved along its own distance map instead, if that gains nearly as much likelihood as redrawing it.
+    it is shifted along its own distance map instead, if that gains nearly as much likelihood as redrawing it.
 
     Args:
         examination: a label with its evidence.
@@ -64,7 +64,7 @@ def propose(
     of_boundary = {
         index: [region for region in regions if region.label == index and region.kind.of_boundary] for index in offsets
     }
-    moved = {
+    shifted = {
         index
         for index, offset in offsets.items()
         if offset.clear
@@ -72,12 +72,12 @@ def propose(
         and offset.gain >= _NEARLY_AS_LIKELY * sum(_gain(examination, region) for region in of_boundary[index])
     }
     for region in regions:
-        if region.label not in moved or not region.kind.of_boundary:
+        if region.label not in shifted or not region.kind.of_boundary:
             label[region.box][region.mask] = region.suggested
-    if moved:
+    if shifted:
         for part in examination.parts():
-            if part.index in moved:
-                _move(label, examination, part, offsets[part.index].mm, spacing)
+            if part.index in shifted:
+                _shift_back(label, examination, part, offsets[part.index].mm, spacing)
     changed, expected = {}, {}
     if (label != examination.label).any():
         for part in examination.parts():
@@ -85,7 +85,7 @@ def propose(
             differing = int(np.count_nonzero(mask != part.given))
             if differing:
                 changed[part.index], expected[part.index] = differing, part.expectation(mask)
-    return Proposal(label, frozenset(moved), changed, expected)
+    return Proposal(label, frozenset(shifted), changed, expected)
 
 
 def _gain(examination: Examination, region: Region) -> float:
@@ -96,7 +96,7 @@ def _gain(examination: Examination, region: Region) -> float:
     return gain
 
 
-def _move(
+def _shift_back(
     label: NDArray[np.uint8], examination: Examination, part: Part, offset: float, spacing: Sequence[float]
 ) -> None:
     """Shift the boundary of a class back by its offset."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmend.audit.foreign import clean, look_at
+from segmend.audit.external.values import check_probabilities, to_probability
 from segmend.core.errors import InputError
 
 NAMES = ("background", "liver", "kidney")
@@ -19,20 +19,20 @@ def maps():
 
 
 def test_half_precision_is_precise_enough(maps):
-    seen = look_at(PATH, NAMES, maps.astype(np.float16))
+    seen = check_probabilities(PATH, NAMES, maps.astype(np.float16))
     assert seen.outside is None
     assert (seen.predicted != maps.argmax(0)).mean() < 0.01
 
 
 def test_zeros_beyond_the_crop_are_background(maps):
     maps[:, :1] = 0
-    seen = look_at(PATH, NAMES, maps)
+    seen = check_probabilities(PATH, NAMES, maps)
     assert seen.outside is not None
     assert seen.outside[:1].all()
     assert not seen.outside[1:].any()
-    assert (clean(0, maps[0], seen.outside)[:1] == 1).all()
-    assert (clean(1, maps[1], seen.outside)[:1] == 0).all()
-    np.testing.assert_allclose(clean(0, maps[0], seen.outside)[1:], maps[0, 1:], rtol=1e-6)
+    assert (to_probability(0, maps[0], seen.outside)[:1] == 1).all()
+    assert (to_probability(1, maps[1], seen.outside)[:1] == 0).all()
+    np.testing.assert_allclose(to_probability(0, maps[0], seen.outside)[1:], maps[0, 1:], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_zeros_beyond_the_crop_are_background(maps):
 )
 def test_what_they_seem_to_be_instead_is_named(maps, change, message):
     with pytest.raises(InputError, match=rf"a\.npz: holds no probabilities, but .*{message}"):
-        look_at(PATH, NAMES, change(maps))
+        check_probabilities(PATH, NAMES, change(maps))

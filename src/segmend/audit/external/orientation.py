@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from segmend.audit.layout import Layout
+from segmend.audit.external.layout import Layout
 from segmend.core.masks import IGNORE
 from segmend.data.image import Grid
 
-_CASE_SPREAD = 0.1
+_MIN_DICE_SPREAD = 0.1
 """Smallest standard deviation of Dice differences between cases: a few equal ones must not seem certain."""
 _STANDARD_ERRORS = 2.0
 """Number of standard errors by which a layout must fit better than another to be certain."""
-_FEWEST = 2
+_MIN_CASES = 2
 """Number of cases that must distinguish two layouts to be certain."""
-_BETTER = 0.2
+_SUSPICIOUS_DICE_GAIN = 0.2
 """Dice by which another layout must fit a case, or another order of classes all cases, better to be suspected."""
-_MOST_VOXELS = 20_000
+_MAX_VOXELS = 20_000
 """Voxels of a label that are looked up; evenly spread over larger ones."""
 
 
@@ -36,12 +36,12 @@ class Placement:
 
     Attributes:
         layout: of all arrays.
-        doubtful: cases whose arrays may lie otherwise, for which nothing must be proposed.
+        uncertain: cases whose arrays may lie otherwise, for which nothing must be proposed.
         remarks: what was assumed and found, in words.
     """
 
     layout: Layout
-    doubtful: frozenset[str]
+    uncertain: frozenset[str]
     remarks: tuple[str, ...]
 
 
@@ -71,8 +71,8 @@ class OrientationSearch:
             grid: of the label.
         """
         objects = np.flatnonzero((label > 0) & (label != IGNORE))
-        weight = max(1.0, len(objects) / _MOST_VOXELS)
-        picked = objects[np.linspace(0, len(objects) - 1, min(len(objects), _MOST_VOXELS)).astype(np.int64)]
+        weight = max(1.0, len(objects) / _MAX_VOXELS)
+        picked = objects[np.linspace(0, len(objects) - 1, min(len(objects), _MAX_VOXELS)).astype(np.int64)]
         places, given = np.unravel_index(picked, label.shape), label.reshape(-1)[picked]
         ways = [layout.onto(grid) for layout in self.layouts]
         total = len(objects) + int(np.count_nonzero(predicted))
@@ -102,33 +102,33 @@ class OrientationSearch:
         means = self._means()
         best = int(np.argmax(means))
         if declared is None:
-            chosen, rivals, remarks = self._found(best, because)
+            chosen, rivals, remarks = self._choose_best(best, because)
         else:
-            chosen, rivals, remarks = self._declared(best, self.layouts.index(declared), because)
-        doubtful = {
+            chosen, rivals, remarks = self._check_declared(best, self.layouts.index(declared), because)
+        uncertain = {
             case
             for case, keys in zip(self._cases, self._ways, strict=True)
             if any(keys[rival] != keys[chosen] for rival in rivals)
         }
-        odd = self._odd_cases(chosen, doubtful)
-        if odd:
+        misaligned = self._misaligned_cases(chosen, uncertain)
+        if misaligned:
             remarks.append(
-                f"In {_cases(odd)}, the probabilities fit the label far better mirrored or with other axes. No change "
-                "is proposed there: correct the label or the probabilities first."
+                f"In {_list_cases(misaligned)}, the probabilities fit the label far better mirrored or with other "
+                "axes. No change is proposed there: correct the label or the probabilities first."
             )
         wrong_classes = self._wrong_classes(chosen)
         if wrong_classes:
             remarks.append(wrong_classes)
-            doubtful |= set(self._cases)
-        return Placement(self.layouts[chosen], frozenset(doubtful | set(odd)), tuple(remarks))
+            uncertain |= set(self._cases)
+        return Placement(self.layouts[chosen], frozenset(uncertain | set(misaligned)), tuple(remarks))
 
-    def _found(self, best: int, because: str) -> tuple[int, list[int], list[str]]:
+    def _choose_best(self, best: int, because: str) -> tuple[int, list[int], list[str]]:
         """The layout that fits best, or the most usual of those that fit as well; those not excluded; a remark."""
         means = self._means()
         rivals = [other for other in self._others(best) if not self._clearly_better(best, other)]
         if not rivals:
             following = max(self._others(best), key=means.__getitem__, default=None)
-            return best, [], [f"{because}: they are read as {self._said(best)}{self._next(following)}."]
+            return best, [], [f"{because}: they are read as {self._describe(best)}{self._runner_up(following)}."]
         chosen = min(best, *rivals)
         others = [other for other in (best, *rivals) if other != chosen]
         rival = max(others, key=means.__getitem__)
@@ -136,25 +136,29 @@ class OrientationSearch:
             chosen,
             others,
             [
-                f"{because}, and the labels do not show it: {self._said(chosen)} is assumed, but {self._said(rival)} "
-                "fits as well. No change is proposed where the two differ: put the plans.json of the model next to the "
-                "arrays, or give maps as files with a header."
+                f"{because}, and the labels do not show it: {self._describe(chosen)} is assumed, but "
+                f"{self._describe(rival)} fits as well. No change is proposed where the two differ: "
+                "put the plans.json of the model next to the arrays, or give maps as files with a header."
             ],
         )
 
-    def _declared(self, best: int, declared: int, because: str) -> tuple[int, list[int], list[str]]:
+    def _check_declared(self, best: int, declared: int, because: str) -> tuple[int, list[int], list[str]]:
         means = self._means()
         better = [other for other in self._others(declared) if self._clearly_better(other, declared)]
         if not better:
             following = max(self._others(declared), key=means.__getitem__, default=None)
-            return declared, [], [f"{because}: they are read as {self._said(declared)}{self._next(following)}."]
+            return (
+                declared,
+                [],
+                [f"{because}: they are read as {self._describe(declared)}{self._runner_up(following)}."],
+            )
         rival = max(better, key=means.__getitem__)
         return (
             declared,
             better,
             [
-                f"{because}: they are read as {self._said(declared)}, but they fit the labels far better as "
-                f"{self._said(rival)}. No change is proposed where the two differ: find out which of them is right."
+                f"{because}: they are read as {self._describe(declared)}, but they fit the labels far better as "
+                f"{self._describe(rival)}. No change is proposed where the two differ: find out which of them is right."
             ],
         )
 
@@ -184,16 +188,16 @@ class OrientationSearch:
                 if keys[one] != keys[other] and not math.isnan(dice[one])
             ]
         )
-        if len(gains) < _FEWEST:
+        if len(gains) < _MIN_CASES:
             return False
-        error = max(float(gains.std(ddof=1)), _CASE_SPREAD) / math.sqrt(len(gains))
+        error = max(float(gains.std(ddof=1)), _MIN_DICE_SPREAD) / math.sqrt(len(gains))
         return float(gains.mean()) > _STANDARD_ERRORS * error
 
-    def _odd_cases(self, chosen: int, doubtful: set[str]) -> list[str]:
+    def _misaligned_cases(self, chosen: int, uncertain: set[str]) -> list[str]:
         return [
             case
             for case, dice in zip(self._cases, self._dice, strict=True)
-            if case not in doubtful and max(dice) > dice[chosen] + _BETTER
+            if case not in uncertain and max(dice) > dice[chosen] + _SUSPICIOUS_DICE_GAIN
         ]
 
     def _wrong_classes(self, chosen: int) -> str:
@@ -202,7 +206,7 @@ class OrientationSearch:
         dice = 2 * self._overlap[chosen][:, 1:] / np.maximum(sizes, 1)
         found, given = linear_sum_assignment(dice, maximize=True)
         gain = dice[found, given] - np.array([dice[index + 1, index] for index in given])
-        if gain.mean() <= _BETTER:
+        if gain.mean() <= _SUSPICIOUS_DICE_GAIN:
             return ""
         pairs = [
             f"number {number} seems to be '{self.names[index + 1]}'"
@@ -220,13 +224,13 @@ class OrientationSearch:
         pairs = np.bincount(found.astype(np.int64) * count + given, minlength=count**2)
         return pairs.reshape(count, count).astype(np.float64)
 
-    def _said(self, layout: int) -> str:
+    def _describe(self, layout: int) -> str:
         dice = self._means()[layout]
         return f"{self.layouts[layout]} (mean Dice to the labels {dice:.2f} over {len(self._cases)} cases)"
 
-    def _next(self, layout: int | None) -> str:
+    def _runner_up(self, layout: int | None) -> str:
         return "" if layout is None else f"; the next best is {self.layouts[layout]} ({self._means()[layout]:.2f})"
 
 
-def _cases(names: Sequence[str]) -> str:
+def _list_cases(names: Sequence[str]) -> str:
     return f"case '{names[0]}'" if len(names) == 1 else f"{len(names)} cases, '{names[0]}' the first of them"

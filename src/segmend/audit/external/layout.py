@@ -1,4 +1,4 @@
-"""How the axes of an array run that has no header of its own."""
+"""How the axes of an array run that has no header of its own, and which order nnU-Net's readers give."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from segmend.data.image import Grid
 
 Frame = Literal["stored", "RAS"]
 """What axes are counted in: those of the label file, or those of the scan reoriented to RAS."""
+
+_READERS: dict[str, Frame] = {
+    "SimpleITKIO": "stored",
+    "NibabelIO": "stored",
+    "NaturalImage2DIO": "stored",
+    "Tiff3DIO": "stored",
+    "NibabelIOWithReorient": "RAS",
+    "SimpleITKIOWithReorient": "RAS",
+}
+"""What the readers of nnU-Net v2 (``nnunetv2.imageio``) do: all give (z, y, x), some of the scan reoriented to RAS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,12 @@ class Layout:
         """Axes x, y, z of the label file itself."""
         return cls("stored", tuple((axis, 1) for axis in range(dimensions)))
 
+    @classmethod
+    def of_reader(cls, reader: str, dimensions: int) -> Layout | None:
+        """Axes of the arrays that a reader of nnU-Net v2 gives; None if the reader is unknown."""
+        frame = _READERS.get(reader)
+        return cls.reversed_axes(frame if dimensions == 3 else "stored", dimensions) if frame else None
+
     def onto(self, grid: Grid) -> NDArray[np.int64]:
         """For each axis of the array, the axis of the grid and 1, or -1 if it runs backwards.
 
@@ -62,8 +78,8 @@ class Layout:
         """The shape of an array that lies on the grid."""
         return tuple(grid.shape[axis] for axis, _ in self.onto(grid))
 
-    def placed(self, array: NDArray[Any], grid: Grid) -> NDArray[Any]:
-        """The array along the axes of the grid; a view where possible."""
+    def place(self, array: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Return the array along the axes of the grid; a view where possible."""
         placed: NDArray[Any] = orientations.apply_orientation(array, self.onto(grid))
         return placed
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.audit.evidence import write_evidence
+from segmend.audit.external.layout import Layout, all_layouts
+from segmend.audit.external.npz import npz_shape, read_npz
+from segmend.audit.external.orientation import OrientationSearch, Placement
+from segmend.audit.external.values import check_probabilities, to_probability
 from segmend.audit.folder import AuditFolder
-from segmend.audit.foreign import clean, look_at
-from segmend.audit.layout import Frame, Layout, all_layouts
-from segmend.audit.orientation import OrientationSearch, Placement
-from segmend.audit.packed import packed_shape, read_packed
 from segmend.core.case import Case
 from segmend.core.errors import InputError
 from segmend.core.progress import track
@@ -30,19 +30,10 @@ _FORMS = (
     "give a folder with CASE_CLASS.nii.gz for every class ('segmend predict --probabilities true'), "
     "or CASE.npz (nnU-Net with --npz)"
 )
-_READERS: dict[str, Frame] = {
-    "SimpleITKIO": "stored",
-    "NibabelIO": "stored",
-    "NaturalImage2DIO": "stored",
-    "Tiff3DIO": "stored",
-    "NibabelIOWithReorient": "RAS",
-    "SimpleITKIOWithReorient": "RAS",
-}
-"""What the readers of nnU-Net v2 (``nnunetv2.imageio``) do: all give (z, y, x), some of the scan reoriented to RAS."""
 
 
 @dataclass(frozen=True)
-class GivenProbabilities:
+class ExternalProbabilities:
     """Probabilities of cases as files, in either of two forms.
 
     ``CASE_CLASS.nii.gz`` for every class, as ``segmend predict --probabilities true`` writes them, on the grid of the
@@ -121,13 +112,13 @@ class GivenProbabilities:
         for case in track(cases, "comparing probabilities with labels"):
             assert case.label is not None
             grid = read_grid(case.label)
-            seen = look_at(self.files(case)[0], names, self._array(case, grid))
-            search.add(case.name, seen.predicted, read_drawing(case.label, self.folder, grid), grid)
+            checked = check_probabilities(self.files(case)[0], names, self._array(case, grid))
+            search.add(case.name, checked.predicted, read_drawing(case.label, self.folder, grid), grid)
         placement = search.placement(*self._declaration(cases))
         if all(self._packed(case) for case in cases):
             return placement
         # Headers say how maps lie: nothing was assumed that were worth a word.
-        return placement if placement.doubtful else Placement(placement.layout, frozenset(), ())
+        return placement if placement.uncertain else Placement(placement.layout, frozenset(), ())
 
     def write(self, cases: Sequence[Case], layout: Layout, out: AuditFolder) -> None:
         """Writes the evidence of cases.
@@ -145,9 +136,9 @@ class GivenProbabilities:
             assert case.label is not None
             grid = read_grid(case.label)
             array = self._array(case, grid)
-            outside = look_at(self.files(case)[0], names, array).outside
+            outside = check_probabilities(self.files(case)[0], names, array).outside
             maps = (
-                np.ascontiguousarray(layout.placed(clean(index, of_class, outside), grid))
+                np.ascontiguousarray(layout.place(to_probability(index, of_class, outside), grid))
                 for index, of_class in enumerate(array)
             )
             write_evidence(out.evidence(case.name), maps)
@@ -180,11 +171,11 @@ class GivenProbabilities:
         files = self.files(case)
         if not self._packed(case):
             return _Maps(files)
-        array = read_packed(files[0])
+        array = read_npz(files[0])
         return [array[place].reshape(_axes(array.shape[1:], grid)) for place in self._order]
 
     def _check_packed(self, file: Path, grid: Grid) -> None:
-        shape, classes = packed_shape(file), len(self.folder.labels)
+        shape, classes = npz_shape(file), len(self.folder.labels)
         if (
             len(shape) > 1
             and shape[0] == classes
@@ -210,8 +201,7 @@ class GivenProbabilities:
 
     def _read_layout(self, dimensions: int) -> Layout | None:
         """What the declared reader gives; None if none is declared or it is unknown."""
-        frame = _READERS.get(self._reader.value) if self._reader else None
-        return Layout.reversed_axes(frame if dimensions == 3 else "stored", dimensions) if frame else None
+        return Layout.of_reader(self._reader.value, dimensions) if self._reader else None
 
     def _possible(self, grid: Grid) -> list[Layout]:
         declared = self._read_layout(grid.dimensions)
@@ -226,7 +216,7 @@ class GivenProbabilities:
         grids = [read_grid(case.label) for case in cases if case.label]
         packed = self._packed(cases[0])
         shapes = [
-            _axes(packed_shape(self.files(case)[0])[1:], grid) if packed else grid.shape
+            _axes(npz_shape(self.files(case)[0])[1:], grid) if packed else grid.shape
             for case, grid in zip(cases, grids, strict=True)
         ]
         declared = self._declaration(cases)[0]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.measurement import measure_label
-from segmend.audit.proposal import propose
+from segmend.audit.examination import measure_label
+from segmend.audit.proposals import propose
 from segmend.audit.regions import find_regions
 from segmend.core.masks import IGNORE
 from segmend.functional.distance import signed_distance
@@ -25,7 +25,7 @@ def test_a_good_label_stays(examine, ball):
     truth = ball((60, 60), (30, 30), 15).astype(np.uint8)
     proposal = proposed(examine, truth, truth)
     np.testing.assert_array_equal(proposal.label, truth)
-    assert not proposal.moved
+    assert not proposal.shifted
 
 
 def test_a_region_is_redrawn_and_the_rest_keeps_its_detail(examine, ball):
@@ -36,7 +36,7 @@ def test_a_region_is_redrawn_and_the_rest_keeps_its_detail(examine, ball):
     proposal = proposed(examine, label, truth)
     np.testing.assert_array_equal(proposal.label[:43], truth[:43])
     np.testing.assert_array_equal(proposal.label[43:], label[43:])
-    assert not proposal.moved
+    assert not proposal.shifted
 
 
 @pytest.mark.parametrize("drawn", [10, 20])
@@ -49,7 +49,7 @@ def test_a_boundary_off_all_round_is_moved_and_keeps_its_shape(examine, ball, dr
     label[38:42, 40 + drawn - 5 :] = False
     sure = (1 / (1 + np.exp(-np.abs(distance)))).clip(0.55, 0.98)
     proposal = proposed(examine, label.astype(np.uint8), truth.astype(np.uint8), sure=sure)
-    assert set(proposal.moved) == {1}
+    assert set(proposal.shifted) == {1}
     assert dice(proposal.label == 1, truth) > 0.93 > dice(label, truth)
     if drawn > 15:  # a boundary that grows closes a notch
         assert not (proposal.label[39:41, 52:55] == 1).any()
@@ -57,8 +57,8 @@ def test_a_boundary_off_all_round_is_moved_and_keeps_its_shape(examine, ball, dr
 
 def test_a_small_offset_is_no_reason(examine, ball):
     truth, label = (ball((80, 80), (39.5, 39.5), radius).astype(np.uint8) for radius in (15, 18))
-    assert not proposed(examine, label, truth, tolerance=4.0).moved
-    assert proposed(examine, label, truth, tolerance=2.0).moved
+    assert not proposed(examine, label, truth, tolerance=4.0).shifted
+    assert proposed(examine, label, truth, tolerance=2.0).shifted
 
 
 def test_a_false_object_goes_even_if_the_boundary_is_moved(examine, ball):
@@ -67,7 +67,7 @@ def test_a_false_object_goes_even_if_the_boundary_is_moved(examine, ball):
     label = ball((100, 100), middle, 25).astype(np.uint8)
     label[5:12, 5:12] = 1
     proposal = proposed(examine, label, truth)
-    assert proposal.moved
+    assert proposal.shifted
     assert not proposal.label[:14, :14].any()
 
 
@@ -79,7 +79,7 @@ def test_moving_one_class_respects_the_others_and_what_is_not_annotated(examine,
     label[:, 54:] = 2
     label[20:30, 30:34] = IGNORE
     proposal = proposed(examine, label, truth, classes=3)
-    assert 1 in proposal.moved
+    assert 1 in proposal.shifted
     np.testing.assert_array_equal(proposal.label == 2, truth == 2)
     np.testing.assert_array_equal(proposal.label == IGNORE, label == IGNORE)
     known = label != IGNORE

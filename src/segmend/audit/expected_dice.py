@@ -1,0 +1,156 @@
+r"""Expected Dice of a mask under a calibrated model, and the score that follows from it.
+
+With calibrated probabilities p, the expected volume of a class is \sum p voxels, \sum_m p of them within a mask m. So m
+has the expected Dice
+
+    D(m) = (2 \sum_m p + s) / (|m| + \sum p + s),
+
+up to terms that vanish for objects of many voxels. With the smoothing term s, a small volume, an empty mask is correct
+where almost nothing is expected. The mask of the highest D holds all voxels above some threshold (half of that D, and
+so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1 Measure, ECML 2014): the best outline
+according to the model, however uncertain it is.
+
+The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
+accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
+(1.4826 times the median absolute deviation, at least 0.1). A label with excess x has the score
+
+    1 / (1 + \exp((x - M) / S - 3)):
+
+0.5 where x is three robust standard deviations above the median of the class in this data set, towards 0 beyond. Scores
+are comparable between cases and classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.core.masks import Mask
+
+_THRESHOLDS = np.linspace(0, 1, 41)
+"""Candidate thresholds for the best mask."""
+_SMALLEST = 1e-6
+"""Lower bound of the expected error: probabilities are stored with about three digits."""
+_SLACK = 0.05
+"""Smoothing term relative to the median volume: this fraction of an object counts as small."""
+_LEAST_SPREAD = 0.1
+"""Expected errors that differ by a tenth do not count as different."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expectation:
+    r"""Sums from which the expected Dice of a mask of a class is computed.
+
+    Attributes:
+        voxels: of the mask.
+        within: \sum_m p.
+        total: \sum p.
+        counts: ``[T + 1]`` voxels above each of the thresholds that the best mask may have; the last is none.
+        masses: ``[T + 1]`` \sum p over these.
+    """
+
+    voxels: int
+    within: float
+    total: float
+    counts: NDArray[np.int64]
+    masses: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, mask: Mask, probability: NDArray[np.floating[Any]]) -> Self:
+        """Sums up.
+
+        Args:
+            mask: any shape.
+            probability: of the class, calibrated, 0..1, of the same shape.
+        """
+        exact = probability.astype(np.float64)
+        counts, masses = (np.histogram(exact, _THRESHOLDS, weights=weights)[0] for weights in (None, exact))
+        return cls(
+            voxels=int(np.count_nonzero(mask)),
+            within=float(exact[mask].sum()),
+            total=float(exact.sum()),
+            counts=np.append(counts[::-1].cumsum()[::-1], 0),
+            masses=np.append(masses[::-1].cumsum()[::-1], 0.0),
+        )
+
+    def dice(self, slack: float) -> float:
+        """Expected Dice of the mask.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        return (2 * self.within + slack) / (self.voxels + self.total + slack)
+
+    def best_dice(self, slack: float) -> float:
+        """Expected Dice of the best mask.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        return float(np.max((2 * self.masses + slack) / (self.counts + self.total + slack)))
+
+    def excess(self, slack: float) -> float:
+        """Logarithm of the ratio of the expected error 1 - D of the mask to that of the best one.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        own, best = (max(1 - value, _SMALLEST) for value in (self.dice(slack), self.best_dice(slack)))
+        return math.log(own / best)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortStatistics:
+    """Reference statistics of a class in a data set.
+
+    Attributes:
+        slack: volume in voxels that is small for an object of this class.
+        excess: median over the cases.
+        spread: its robust standard deviation over the cases.
+        best_dice: median over the cases of the Dice that the model expects of its best outlines.
+        tolerance: usual distance in mm between given and predicted surfaces, at least a voxel; differences within it
+            are not errors.
+    """
+
+    slack: float
+    excess: float
+    spread: float
+    best_dice: float
+    tolerance: float
+
+    @classmethod
+    def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> CohortStatistics:
+        """Compute the statistics of some cases.
+
+        Args:
+            expectations: of their labels.
+            distances: usual distances of their surfaces; NaN where there is none.
+            voxel: smallest spacing in mm.
+        """
+        drawn = [expectation.voxels for expectation in expectations if expectation.voxels]
+        slack = _SLACK * float(np.median(drawn)) if drawn else 1.0
+        values = np.array([expectation.excess(slack) for expectation in expectations] or [0.0])
+        median = float(np.median(values))
+        spread = 1.4826 * float(np.median(np.abs(values - median)))
+        best = [expectation.best_dice(slack) for expectation in expectations]
+        known = [distance for distance in distances if not np.isnan(distance)]
+        tolerance = max(voxel, float(np.median(known)) if known else 0.0)
+        return cls(slack, median, max(spread, _LEAST_SPREAD), float(np.median(best)) if best else 1.0, tolerance)
+
+    def score(self, expectation: Expectation) -> float:
+        """Score of a label in 0..1, low if it is suspect."""
+        above = (expectation.excess(self.slack) - self.excess) / self.spread
+        return 1 / (1 + math.exp(above - 3))
+
+
+def rank_scores(scores: Sequence[float]) -> list[int]:
+    """Rank of each score from 1, the lowest; of equal ones the first comes first."""
+    order = np.argsort(scores, kind="stable")
+    places = np.empty(len(scores), np.int64)
+    places[order] = np.arange(1, len(scores) + 1)
+    return [int(place) for place in places]

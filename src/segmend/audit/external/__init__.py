@@ -1,0 +1,1 @@
+"""Evidence from the probabilities of other programs: found, verified, and laid on the labels."""
