@@ -9,7 +9,7 @@ from segmend.audit.examination import Examination
 from segmend.audit.regions import ErrorKind
 from segmend.core.masks import IGNORE
 from segmend.data.image import read_grid, read_label
-from segmend.noise.morphology import dilate, erode, shift_surface
+from segmend.functional.morphology import dilate, erode, shift_surface
 
 CASES = tuple(f"case_{number}" for number in range(6))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segmend.audit.offsets import boundary_offset, low_confidence_offset, shift_boundaries
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.metrics import dice
 
 

@@ -12,8 +12,7 @@ from segmend.audit.regions import (
     issue_map,
     surface_distances,
 )
-from segmend.functional.distance import signed_distance
-from segmend.noise.morphology import dilate, erode
+from segmend.functional.morphology import dilate, erode, signed_distance
 
 ONES = (1.0, 1.0, 1.0)
 SHAPE = (44, 40, 36)

@@ -11,7 +11,7 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.tables import make_remarks, write_audit
 from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
-from segmend.noise.morphology import dilate
+from segmend.functional.morphology import dilate
 
 EXPERT = (nan, nan)
 UNSEEN = (0.0, nan)

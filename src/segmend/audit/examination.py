@@ -21,7 +21,7 @@ from segmend.audit.expected_dice import Expectation
 from segmend.audit.offsets import Offset, boundary_offset, low_confidence_offset
 from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.functional.confident_learning import off_diagonal_issues
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.estimate import OffsetEstimate
 from segmend.metrics.overlap import dice
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.core.masks import IGNORE, Mask, bounding_box
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.estimate import REACH, OffsetEstimate, estimate_offset
 from segmend.functional.offsets.surfaces import with_moved_surfaces
 

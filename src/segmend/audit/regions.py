@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from segmend.audit.examination import Examination, Part
 from segmend.core.masks import Mask, bounding_box
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 
 MOST = 200
 """Largest number of regions kept for a case; a label with more of them cannot be corrected anyway."""

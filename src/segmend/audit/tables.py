@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -17,10 +16,9 @@ from segmend.audit.checks import Finding
 from segmend.audit.expected_dice import CohortStatistics
 from segmend.audit.folder import AuditFolder
 from segmend.audit.rows import SUSPECT, LabelRow, RegionRow
-from segmend.core.io import atomic_file
+from segmend.core.tables import write_json, write_rows
 from segmend.data.folder import DataFolder
 from segmend.data.image import PICTURES
-from segmend.metrics.results import write_json
 
 _LOW_CONFIDENCE_DICE = 0.6
 """Median expected Dice of a model's own outlines below which it cannot judge other labels."""
@@ -84,23 +82,6 @@ def make_remarks(rows: Sequence[LabelRow], references: Mapping[str, CohortStatis
 def unit_of(folder: DataFolder) -> str:
     """Unit of distances: pictures of microscopes have no millimetres."""
     return "pixels" if folder.file_ending in PICTURES else "mm"
-
-
-def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame:
-    """Writes dataclass instances, one a row, whole or not at all; NaN is an empty cell.
-
-    Args:
-        path: the CSV file.
-        kind: the dataclass, whose fields are the columns.
-        rows: instances of it.
-
-    Returns:
-        The table.
-    """
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    return table
 
 
 def _on_low_confidence(rows: Sequence[LabelRow], references: Mapping[str, CohortStatistics]) -> Iterator[str]:

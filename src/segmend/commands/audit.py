@@ -31,7 +31,7 @@ from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.io import locked_folder
+from segmend.core.folders import locked_folder
 from segmend.core.options import spread
 from segmend.core.progress import say
 from segmend.data.cache import digest_of
