@@ -1,4 +1,4 @@
-"""Means with weights of voxels and samples, and such weights."""
+"""Weights of voxels and samples in a loss: the mean that they give, and two ways to compute them."""
 
 from __future__ import annotations
 
