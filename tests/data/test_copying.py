@@ -8,7 +8,8 @@ import pytest
 
 from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
-from segmend.data.copying import copy_files, write_cases
+from segmend.data.cases_table import write_cases
+from segmend.data.copying import copy_files
 from segmend.data.folder import DataFolder
 
 

@@ -9,8 +9,39 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.soft_labels import evenly_smoothed, smoothed_at_borders
-from segmend.functional.voxel import one_hot
+from segmend.functional.soft_labels import evenly_smoothed, interpolate_labels, one_hot, sharpen, smoothed_at_borders
+
+
+class TestOneHot:
+    def test_by_hand(self):
+        maps = one_hot(torch.tensor([[0, 2, IGNORE, 1]]), 3)
+        assert maps.dtype == torch.float32
+        assert maps.tolist() == [[[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]]
+
+    @pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4)])
+    def test_takes_any_grid_and_integer(self, shape):
+        label = torch.randint(0, 3, (2, *shape), dtype=torch.uint8)
+        label[0, 0] = IGNORE
+        maps = one_hot(label, 3)
+        assert maps.shape == (2, 3, *shape)
+        assert torch.equal(maps.sum(1), (label != IGNORE).float())
+        assert torch.equal(maps.argmax(1)[label != IGNORE], label[label != IGNORE].long())
+
+
+class TestInterpolateLabels:
+    LABEL, OTHER = torch.tensor([[0, 1, IGNORE, 2]]), torch.tensor([[2, 1, IGNORE, 0]])
+
+    def test_by_hand(self):
+        soft = interpolate_labels(self.LABEL, self.OTHER, 0.25, 3)
+        assert soft.tolist() == [[[0.75, 0, 0, 0.25], [0, 1, 0, 0], [0.25, 0, 0, 0.75]]]
+
+    def test_by_a_share_of_each_voxels_own(self):
+        soft = interpolate_labels(self.LABEL, self.OTHER, torch.tensor([[0.5, 0.9, 0.1, 1.0]]), 3)
+        assert_close(soft, torch.tensor([[[0.5, 0, 0, 1.0], [0, 1, 0, 0], [0.5, 0, 0, 0]]]))
+
+    @pytest.mark.parametrize(("share", "end"), [(0.0, LABEL), (1.0, OTHER)])
+    def test_its_ends_are_the_labels(self, share, end):
+        assert torch.equal(interpolate_labels(self.LABEL, self.OTHER, share, 3), one_hot(end, 3))
 
 
 def edge(*sides: int) -> Tensor:
@@ -77,3 +108,24 @@ class TestSmoothedAtBorders:
 
     def test_of_nothing_known_is_nothing(self):
         assert not smoothed_at_borders(torch.full((1, 3, 3), IGNORE), 2, 1.0).any()
+
+
+def object_of(*probabilities: float) -> torch.Tensor:
+    p = torch.tensor(probabilities)
+    return torch.stack([1 - p, p]).unsqueeze(0)
+
+
+class TestSharpen:
+    @pytest.mark.parametrize(
+        ("temperature", "expected"), [(1.0, 0.8), (0.5, 0.941176), (2.0, 0.666667)], ids=["same", "surer", "flatter"]
+    )
+    def test_by_hand(self, temperature, expected):
+        assert_close(sharpen(object_of(0.8), temperature), object_of(expected), atol=1e-6, rtol=0)
+
+    def test_three_classes(self):
+        p = torch.tensor([0.5, 0.3, 0.2]).view(1, 3, 1)
+        assert_close(sharpen(p, 0.5), p.square() / 0.38)
+
+    def test_certainty_and_ignorance_stay(self):
+        p = object_of(0.0, 1.0, 0.5)
+        assert_close(sharpen(p, 0.1), p)

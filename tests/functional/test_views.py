@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.geometry import Flip, Zoom
-from segmend.functional.views import Views, random_views
+from segmend.functional.geometry import Flip, QuarterTurn, Rotation, Zoom
+from segmend.functional.views import Views, mean_over_warps, random_views
 
 GRIDS = {2: (12, 16), 3: (8, 12, 10)}
 
@@ -161,3 +161,48 @@ class TestRandomViews:
             torch.manual_seed(3)
             drawn.append(random_views(2, 3, 1, 1, 1).of(torch.arange(128.0).view(2, 1, 4, 4, 4)))
         assert torch.equal(*drawn)
+
+
+class TestMeanOverWarps:
+    IMAGE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    @staticmethod
+    def pointwise(image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-image, 2 * image], dim=1)
+
+    def test_warps_that_lose_nothing_give_the_prediction_itself(self):
+        warps = [Flip(torch.tensor([[True, False], [False, True]])), QuarterTurn(torch.tensor([1, 3]), 2)]
+        mean = mean_over_warps(self.pointwise, self.IMAGE, warps)
+        assert_close(mean, self.pointwise(self.IMAGE).softmax(1))
+
+    def test_is_the_mean_of_probabilities(self):
+        seen = []
+
+        def changing(image: torch.Tensor) -> torch.Tensor:
+            seen.append(image)
+            return len(seen) * self.pointwise(image)
+
+        same = Flip(torch.zeros(2, 2, dtype=torch.bool))
+        once, twice = self.pointwise(self.IMAGE).softmax(1), (2 * self.pointwise(self.IMAGE)).softmax(1)
+        assert_close(mean_over_warps(changing, self.IMAGE, [same, same]), (once + twice) / 2)
+
+    def test_what_comes_from_outside_is_as_dark_as_the_scan_and_undecided(self):
+        image = torch.stack([torch.full((1, 8, 8), 3.0), torch.full((1, 8, 8), 5.0)])
+        image[:, :, 4, 4] = torch.tensor([[-1.0], [-2.0]])
+        seen = []
+
+        def network(copy: torch.Tensor) -> torch.Tensor:
+            seen.append(copy)
+            return torch.stack([torch.zeros(2, 8, 8), torch.full((2, 8, 8), 9.0)], dim=1)
+
+        mean = mean_over_warps(network, image, [Rotation(torch.tensor([45.0, 45.0]), 2)])
+        assert seen[0][:, 0, 0, 0].tolist() == pytest.approx([-1, -2])
+        assert mean[:, 1, 0, 0].tolist() == pytest.approx([0.5, 0.5])
+        assert (mean[:, 1, 3:5, 3:5] > 0.99).all()
+
+    def test_undoes_a_turn_up_to_interpolation(self):
+        axis = torch.linspace(-1, 1, 33)
+        disc = 4 * torch.exp(-3 * ((axis[:, None] - 0.2) ** 2 + axis**2)).view(1, 1, 33, 33) - 2
+        mean = mean_over_warps(self.pointwise, disc, [Rotation(torch.tensor([50.0]), 2)])
+        middle = (..., slice(8, 25), slice(8, 25))
+        assert_close(mean[middle], self.pointwise(disc).softmax(1)[middle], atol=0.01, rtol=0)

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from segmend.core.errors import InputError
+from segmend.core.tables import write_table
 from segmend.metrics import Score, Status, compare, to_table
-from segmend.metrics.results import METRICS, write_table
+from segmend.metrics.results import METRICS
 
 
 def write(

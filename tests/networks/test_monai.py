@@ -9,7 +9,7 @@ import torch
 from monai.networks import nets
 from torch.testing import assert_close
 
-from segmend.core.configuration import described, rebuilt
+from segmend.core.config import described, rebuilt
 from segmend.networks import (
     BasicUNetPlusPlus,
     DynUNet,

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from segmend.networks import UNet
+from segmend.networks.unet import UNetDecoder
 
 PATCHES = {2: (16, 24), 3: (8, 16, 8)}
 
@@ -27,3 +28,22 @@ def test_two_stages_step_by_step(dimensions, mode):
     wide = F.interpolate(bottom, size=image.shape[2:], mode=mode, align_corners=True)
     merged = network.decoder.stages[0](torch.cat([skip, network.decoder.upward[0](wide)], dim=1))
     assert_close(network(image), network.decoder.head(merged))
+
+
+@pytest.mark.parametrize(("dimensions", "mode"), [(2, "bilinear"), (3, "trilinear")])
+def test_three_resolutions_step_by_step(dimensions, mode):
+    torch.manual_seed(0)
+    decoder = UNetDecoder((3, 4, 5), 2, dimensions).eval()
+    features = [torch.randn(2, width, *[side] * dimensions) for width, side in ((3, 8), (4, 4), (5, 2))]
+    x = features[2]
+    for stage in (1, 0):
+        wide = F.interpolate(x, size=features[stage].shape[2:], mode=mode, align_corners=True)
+        x = decoder.stages[stage](torch.cat([features[stage], decoder.upward[stage](wide)], dim=1))
+    assert_close(decoder(features), decoder.head(x))
+    assert len(features) == 3
+
+
+@pytest.mark.parametrize(("resolutions", "stages"), [(1, ()), (2, (0,)), (3, (1, 0)), (6, (2, 1, 0))])
+def test_names_its_last_stages_from_coarse_to_fine(resolutions, stages):
+    decoder = UNetDecoder(range(2, 2 + resolutions), 2, 2)
+    assert decoder.last_scales("net.decoder") == tuple(f"net.decoder.stages.{stage}" for stage in stages)

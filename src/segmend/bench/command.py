@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,9 @@ from segmend.bench.table import Table
 from segmend.bench.unit import State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError, did_you_mean, printable
-from segmend.core.io import atomic_file, remove_leftovers
+from segmend.core.io import remove_leftovers
 from segmend.core.progress import console, say
+from segmend.core.tables import write_json
 from segmend.core.values import names_among
 
 _TAIL_LINES = 15
@@ -103,8 +103,7 @@ def bench(
 def _write(out: Path, table: Table, units: Sequence[Unit]) -> None:
     table.write(out)
     runs = [_recorded(unit) for unit in units if unit.done]
-    with atomic_file(out / RUNS) as file:
-        file.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    write_json(out / RUNS, runs)
     if runs:
         draw_table(out / "table.png", table)
         draw_boxplots(out, table)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from segmend.bench.unit import Unit, is_summary
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file
-from segmend.metrics.results import COLUMNS, TEXT, write_json
+from segmend.core.tables import write_json, write_table
+from segmend.metrics.results import COLUMNS, TEXT
 
 RUNS, RESULTS = "runs.json", "results.csv"
 """The outputs of ``segmend bench`` for finished runs: specification and summary of each; its scores per case."""
@@ -70,8 +70,8 @@ class Known:
         for unit in new:
             fingerprint = unit.what["fingerprint"]
             unit.write()
-            with atomic_file(unit.folder / "scores.csv") as file:
-                self.scores.loc[self.scores["fingerprint"] == fingerprint, list(COLUMNS)].to_csv(file, index=False)
+            own = self.scores["fingerprint"] == fingerprint
+            write_table(unit.folder / "scores.csv", self.scores.loc[own, list(COLUMNS)])
             write_json(unit.folder / "result.json", self.summaries[fingerprint])
         return len(new)
 

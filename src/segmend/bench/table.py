@@ -16,6 +16,7 @@ from segmend.bench.statistics import lower_is_better, summarise
 from segmend.bench.unit import State, Unit, is_summary
 from segmend.core.errors import InputError, printable
 from segmend.core.io import atomic_file
+from segmend.core.tables import write_table
 from segmend.metrics.results import DISTANCES
 
 _MEANS, _PUBLISHED = ("mean", "sd_cases"), ("published", "published_sd")
@@ -62,8 +63,7 @@ class Table:
     def write(self, out: Path) -> None:
         """Write results.csv, table.csv, table.md and table.tex."""
         for name, frame in ((RESULTS, self.results), ("table.csv", self.summary)):
-            with atomic_file(out / name) as file:
-                frame.to_csv(file, index=False)
+            write_table(out / name, frame)
         with atomic_file(out / "table.md") as file:
             file.write_text(self.markdown(), encoding="utf-8")
         with atomic_file(out / "table.tex") as file:

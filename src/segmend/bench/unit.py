@@ -20,8 +20,9 @@ from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.documents import is_number
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file, is_whole, locked_folder
+from segmend.core.folders import is_whole, locked_folder
 from segmend.core.locks import InUseError
+from segmend.core.tables import write_json
 from segmend.data.cache import digest_of
 from segmend.metrics import read_table
 
@@ -86,8 +87,7 @@ class Unit:
             "where": self.where,
             "given": self.given,
         }
-        with atomic_file(self.folder / "unit.json") as file:
-            file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(self.folder / "unit.json", content)
 
     @property
     def log(self) -> Path:
@@ -147,8 +147,7 @@ def execute(unit: Unit) -> None:
         checkpoint: Literal["last", "best"] = "last" if what["select"] == "last" else "best"
         predict(run=run.path, images=images, out=predictions, checkpoint=checkpoint, **what["predict"])
     evaluate(predictions=predictions, references=references, out=unit.folder / "scores.csv", **what["evaluate"])
-    with atomic_file(unit.folder / "result.json") as file:
-        file.write_text(json.dumps({**run.summary, "commit": commit()}, indent=1), encoding="utf-8")
+    write_json(unit.folder / "result.json", {**run.summary, "commit": commit()})
 
 
 def _read_json(file: Path, *names: str) -> dict[str, Any]:

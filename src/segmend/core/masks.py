@@ -10,6 +10,9 @@ from segmend.core.errors import InputError
 IGNORE = 255
 """Label value of a voxel whose class is unknown; it never contributes to a loss."""
 
+DICE_OF_NOTHING = 1.0
+"""Dice and Jaccard of two empty masks, everywhere: there is nothing to find, and nothing was found."""
+
 Mask = NDArray[np.bool_]
 """One object: true inside, ``[*spatial]``."""
 

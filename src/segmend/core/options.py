@@ -55,8 +55,8 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
             else:
                 shown.append(each)
         call.__doc__ = _documented(inspect.getdoc(function) or "", parameter, inspect.getdoc(type(default)) or "")
-        del call.__wrapped__  # type: ignore[attr-defined]  # or its signature would be taken for that of the call
-        call.__signature__ = signature.replace(parameters=shown)
+        del call.__wrapped__  # or its signature would be taken for that of the call
+        call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         call.__annotations__ = {each.name: each.annotation for each in shown} | {"return": signature.return_annotation}
         return call
 

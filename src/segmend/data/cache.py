@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from segmend.core.case import Case, Quality
-from segmend.core.disk import flush
 from segmend.core.errors import InputError
-from segmend.core.io import explain_os_errors, remove_leftovers, scratch_folder
+from segmend.core.folders import scratch_folder
+from segmend.core.io import flush, remove_leftovers
 from segmend.core.masks import IGNORE
+from segmend.core.os_errors import explain_os_errors
 from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.finding import CLEAN, label_of

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +95,11 @@ def _check_annotator(where: str, annotator: str, raters: Mapping[str, object]) -
     if other != annotator:
         problem = f"annotator is '{annotator}', but the folder is called {RATER}{other}"
         raise InputError(where, problem, f"write '{other}'")
+
+
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write ``cases.csv``."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows((case.name, case.split, case.quality, case.domain, case.annotator) for case in cases)

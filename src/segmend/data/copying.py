@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections.abc import Iterable
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from segmend.core.case import Case
 from segmend.core.errors import InputError
-from segmend.data.cases_table import COLUMNS
 
 
 def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
@@ -37,14 +35,6 @@ def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
     for file in (file for case in cases for file in (*case.images, case.label) if file):
         if file.is_relative_to(data) and not (copy / file.relative_to(data)).is_file():
             raise InputError(file, "is no longer there", "restore it, and leave the data alone while they are copied")
-
-
-def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write ``cases.csv``."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows((case.name, case.split, case.quality, case.domain, case.annotator) for case in cases)
 
 
 def link(file: Path, place: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segmend.core.errors import InputError
 from segmend.core.masks import bounding_box
 from segmend.data.image import Grid
-from segmend.data.resample import resample_image, resample_label
+from segmend.functional.resampling import resample_image, resample_label
 
 
 @dataclass(frozen=True, slots=True)

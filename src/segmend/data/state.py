@@ -6,7 +6,6 @@ synchronised.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Self
 
 from segmend.core.case import Case
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file
 from segmend.core.paths import read_json
+from segmend.core.tables import write_json
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 
@@ -78,8 +77,7 @@ class DataState:
 
     def write(self, path: Path) -> None:
         """Write the state into a file, atomically."""
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_json(path, asdict(self))
 
     def changes_since(self, before: DataState) -> str:
         """What has changed since an earlier state, in words; '' if nothing has."""

@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder
+from segmend.core.folders import atomic_folder
 from segmend.core.masks import Mask
 from segmend.core.progress import track
+from segmend.functional.morphology import largest_component
 
 Field = NDArray[np.float32]
 """One number a voxel, ``[x, y, z]``; of a shape it is negative inside, 0 on the surface, positive outside."""
@@ -140,7 +141,8 @@ class _Scene:
         middle, end = self.centre + self.radius * towards, self.centre + 2 * self.radius * (towards + bend)
         vessel = self._tube(self.centre, middle, end, rng.uniform(0.13, 0.16), taper=0.5)
         room = (self.body < -self.rim - 0.05) & (self.spine > 0.15)
-        return _largest_piece((np.minimum(chamber, vessel) < 0) & room)
+        largest: Mask = largest_component(((np.minimum(chamber, vessel) < 0) & room).astype(np.uint8)) > 0
+        return largest
 
     def _look_alikes(self, organ: Mask) -> Mask:
         """A great vessel along the spine, another one somewhere, and nodes around the organ."""
@@ -205,12 +207,6 @@ class _Scene:
 
 def _float32(values: ArrayLike) -> Field:
     return np.asarray(values, dtype=np.float32)
-
-
-def _largest_piece(mask: Mask) -> Mask:
-    pieces, _ = ndimage.label(mask)
-    largest: Mask = pieces == np.bincount(pieces[mask]).argmax()
-    return largest
 
 
 def _lying_patient(rng: np.random.Generator, shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float64]:

@@ -1,9 +1,16 @@
-"""Differences between two predictions of one image."""
+"""Agreement of several predictions of one image: their differences, losses of these, and their weighted mean."""
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from segmend.functional.losses import cross_entropy
+from segmend.functional.weighting import masked_mean
 
 
 def squared_difference(first: Tensor, second: Tensor) -> Tensor:
@@ -35,3 +42,64 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
         ``[B, *spatial]`` in nats.
     """
     return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def joint_loss(first: Tensor, second: Tensor, label: Tensor, co_lambda: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropies of both networks, and how much they disagree (JoCoR, Wei et al., CVPR 2020, Eqs. 1-4).
+
+    Args:
+        first: logits ``[B, C, *spatial]``, or logarithms of probabilities.
+        second: the same for the other network.
+        label: ``[B, *spatial]`` class indices or ``IGNORE``.
+        co_lambda: weight of the disagreement, 0..1.
+
+    Returns:
+        Two maps ``[B, *spatial]``, whose sum is the loss: (1 - lambda) (CE_1 + CE_2), which is 0 where the label is
+        ``IGNORE``, and lambda (KL(p_1 || p_2) + KL(p_2 || p_1)), which is not.
+    """
+    log_first, log_second = first.float().log_softmax(1), second.float().log_softmax(1)
+    supervised = cross_entropy(first, label) + cross_entropy(second, label)
+    divergence = kl_divergence_of_logs(log_first, log_second) + kl_divergence_of_logs(log_second, log_first)
+    return (1 - co_lambda) * supervised, co_lambda * divergence
+
+
+def rectified_discrepancy(logits: Tensor, divergence: Literal["from_mean", "to_mean"] = "from_mean") -> Tensor:
+    r"""How much the predictions of several scales deviate from their mean, with more weight where they nearly agree.
+
+    mean_s [ sum exp(-D_s) (\bar p - p_s)^2 / sum exp(-D_s) + mean D_s ], the consistency loss of URPC. Gradients flow
+    through everything, including the mean and the weights.
+
+    Args:
+        logits: ``[scales, B, C, *spatial]``.
+        divergence: D_s is KL(\bar p || p_s), 'from_mean', or KL(p_s || \bar p), 'to_mean'.
+
+    Returns:
+        Scalar, >= 0; 0 where all scales agree.
+    """
+    log_scales = logits.float().log_softmax(2)
+    log_mean = log_scales.logsumexp(0) - math.log(len(logits))
+    terms = []
+    for log_scale in log_scales:
+        pair = (log_mean, log_scale) if divergence == "from_mean" else (log_scale, log_mean)
+        apart = kl_divergence_of_logs(*pair)
+        difference = squared_difference(log_mean.exp(), log_scale.exp())
+        terms.append(masked_mean(difference, (-apart).exp()) + apart.mean())
+    return torch.stack(terms).mean()
+
+
+def divergence_weighted_mean(log_probabilities: Tensor) -> Tensor:
+    """Weighted mean in which a prediction weighs less at a voxel the more it deviates from the plain mean there.
+
+    sum_j p_j exp(-H_j) / sum_j exp(-H_j) with H_j = KL(mean_j p_j || p_j): the label refinement of ALC
+    (Eqs. 4-6) before it is rounded to the largest class.
+
+    Args:
+        log_probabilities: ``[passes, B, C, *spatial]``, from log-softmax.
+
+    Returns:
+        Probabilities ``[B, C, *spatial]``.
+    """
+    probabilities = log_probabilities.exp()
+    mean = probabilities.mean(0)
+    divergences = torch.stack([kl_divergence(mean, each) for each in log_probabilities])
+    return (probabilities * (-divergences).softmax(0).unsqueeze(2)).sum(0)

@@ -1,4 +1,4 @@
-"""Soft labels from hard ones."""
+"""Labels as one map for each class: one-hot, smoothed, between two labels, or sharpened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,28 @@ import torch
 from torch import Tensor
 
 from segmend.core.masks import IGNORE
-from segmend.functional.voxel import one_hot
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """One map per class: ``[B, *spatial]`` to float32 ``[B, C, *spatial]``; ``IGNORE`` is zero in all of them."""
+    values = torch.arange(classes, device=label.device).view(1, -1, *[1] * (label.ndim - 1))
+    return (label.unsqueeze(1) == values).float()
+
+
+def interpolate_labels(label: Tensor, other: Tensor, share: float | Tensor, classes: int) -> Tensor:
+    """Soft labels between two hard ones: (1 - share) one_hot(label) + share one_hot(other).
+
+    Args:
+        label: ``[B, *spatial]`` class indices or ``IGNORE``.
+        other: the same, with ``IGNORE`` in the same places.
+        share: 0..1; one number, or ``[B, *spatial]``.
+        classes: C.
+
+    Returns:
+        ``[B, C, *spatial]`` float32, summing to 1, or 0 in all classes where the label is ``IGNORE``.
+    """
+    weight = share.unsqueeze(1) if isinstance(share, Tensor) else share
+    return torch.lerp(one_hot(label, classes), one_hot(other, classes), weight)
 
 
 def evenly_smoothed(label: Tensor, classes: int, share: float) -> Tensor:
@@ -53,3 +74,13 @@ def smoothed_at_borders(label: Tensor, classes: int, sigma: float) -> Tensor:
     smoothed = own + (around - own) / neighbours
     known = (label != IGNORE).unsqueeze(1)
     return smoothed / smoothed.sum(1, keepdim=True).where(known, 1) * known
+
+
+def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
+    """p_c^(1/T) / sum_c' p_c'^(1/T): sharper for T < 1, unchanged for T = 1 (MixMatch, Eq. 7).
+
+    Args:
+        probabilities: ``[B, C, *spatial]``, summing to 1.
+        temperature: T, > 0.
+    """
+    return (probabilities.log() / temperature).softmax(1)

@@ -1,4 +1,7 @@
-"""Superpixels: small regions of similar voxels, in 3D often called supervoxels, and their mean values."""
+"""Superpixels: small regions of similar voxels, in 3D often called supervoxels, and their mean values.
+
+The regions are found on the CPU, by scikit-image; means and refinement are tensor arithmetic.
+"""
 
 from __future__ import annotations
 

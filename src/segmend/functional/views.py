@@ -1,7 +1,11 @@
-"""Several views of one batch, and the combination of their predictions."""
+"""Several warped views of one batch, and the combination of their predictions.
+
+``random_views`` draws from torch's global generator.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,7 +15,7 @@ from torch import Tensor
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.geometry import Compose, Flip, Mode, Warp, Zoom
-from segmend.functional.reduce import masked_mean
+from segmend.functional.weighting import masked_mean
 
 _MARGINS = (4 / 144, 30 / 144)
 """Least and largest margin that a zoom cuts off or adds at each side, as a fraction of the side."""
@@ -100,3 +104,25 @@ def random_views(count: int, dimensions: int, zoomed_in: int, zoomed_out: int, f
         chosen = torch.randint(1, 2**dimensions, (count, 1))
         warps.append(Flip(chosen.bitwise_and(2 ** torch.arange(dimensions)) > 0))
     return Views(tuple(warps))
+
+
+def mean_over_warps(logits_of: Callable[[Tensor], Tensor], image: Tensor, warps: Sequence[Warp]) -> Tensor:
+    """Mean probabilities of an image over warped copies of it, in the image's own frame.
+
+    Voxels that a warp brings into the copy from outside have the minimum intensity of their sample and channel. Logits
+    are warped back before the softmax, so where a copy does not show a voxel, it supports all classes equally.
+
+    Args:
+        logits_of: a network.
+        image: ``[B, channels, *spatial]``.
+        warps: one for each copy.
+
+    Returns:
+        ``[B, C, *spatial]`` float32, summing to 1.
+    """
+    darkest = image.amin(tuple(range(2, image.ndim)), keepdim=True)
+    predictions = []
+    for warp in warps:
+        logits = logits_of(warp(image - darkest) + darkest).float()
+        predictions.append(warp.inverse()(logits).softmax(1))
+    return torch.stack(predictions).mean(0)

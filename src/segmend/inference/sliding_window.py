@@ -1,4 +1,4 @@
-"""Prediction of scans of any size by a predictor of windows of one size.
+"""Prediction of scans of any size by a predictor of windows of one size: slab by slab, or put together.
 
 Probabilities of overlapping windows are averaged, as UA-MT and PLIL (uniform) and nnU-Net (Gaussian) do.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segmend.core.errors import InputError, did_you_mean
@@ -57,6 +59,57 @@ def sliding_window(
     return _slabs(image, predict, grid, batch, weighting, torch.device(device))
 
 
+def predict_classes(
+    image: Tensor,
+    predict: Predictor,
+    *,
+    patch: tuple[int, ...],
+    stride: tuple[int, ...],
+    batch: int = 4,
+    weighting: Weighting = "uniform",
+    device: torch.device | str = "cpu",
+) -> NDArray[np.uint8]:
+    """The most probable class of each voxel, ``[*spatial]``; arguments as in ``sliding_window``.
+
+    Raises:
+        InputError: as in ``sliding_window``; the predictor gives NaN.
+    """
+    classes = np.empty(image.shape[1:], np.uint8)
+    slabs = sliding_window(image, predict, patch=patch, stride=stride, batch=batch, weighting=weighting, device=device)
+    for where, probabilities in slabs:
+        _require_numbers(probabilities)
+        classes[where] = probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+    return classes
+
+
+def predict_probabilities(
+    image: Tensor,
+    predict: Predictor,
+    *,
+    patch: tuple[int, ...],
+    stride: tuple[int, ...],
+    batch: int = 4,
+    weighting: Weighting = "uniform",
+    device: torch.device | str = "cpu",
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Class probabilities ``[C, *spatial]`` of a scan; arguments and errors as in ``predict_classes``.
+
+    They are written to the array ``out`` of that shape (a ``numpy.memmap``, say, if they are larger than the
+    memory), which is returned, or to a new one.
+    """
+    if out is not None and out.shape[1:] != image.shape[1:]:
+        raise InputError("out", f"has shape {out.shape}", f"give an array [C, {', '.join(map(str, image.shape[1:]))}]")
+    slabs = sliding_window(image, predict, patch=patch, stride=stride, batch=batch, weighting=weighting, device=device)
+    for where, probabilities in slabs:
+        _require_numbers(probabilities)
+        if out is None:
+            out = np.empty((len(probabilities), *image.shape[1:]), np.float32)
+        out[:, *where] = probabilities.cpu().numpy()
+    assert out is not None, "every scan has a slab"
+    return out
+
+
 def _slabs(
     image: Tensor, predict: Predictor, grid: WindowGrid, batch: int, weighting: Weighting, device: torch.device
 ) -> Iterator[Slab]:
@@ -90,3 +143,12 @@ def _check(image: Tensor, patch: Sequence[int], stride: Sequence[int], batch: in
         raise InputError("batch", f"is {batch}", "give 1 or more")
     if weighting not in get_args(Weighting):
         raise InputError("weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)))
+
+
+def _require_numbers(probabilities: Tensor) -> None:
+    if not torch.isfinite(probabilities.sum()):
+        raise InputError(
+            "network",
+            "predicts values that are not numbers (NaN or infinite)",
+            "take another checkpoint, or train again with a lower --optimisation.learning_rate",
+        )

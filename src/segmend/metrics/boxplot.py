@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segmend.core.errors import printable
-from segmend.core.figures import legend_name, save_picture
+from segmend.core.rendering import legend_name, save_picture
 from segmend.metrics.results import DISTANCES
 
 _PANELS: Final = {"dice": "Dice", "nsd": "NSD", "hd95": "HD95", "assd": "ASSD"}

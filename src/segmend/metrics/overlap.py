@@ -1,14 +1,15 @@
-"""Overlap of the voxels of two masks."""
+"""Overlap of the voxels of two masks, and of a soft prediction with several annotators."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.masks import IGNORE, Mask, check_masks
+from segmend.core.masks import DICE_OF_NOTHING, IGNORE, Mask, check_masks
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -18,7 +19,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
         InputError: the masks are not boolean or not of one shape.
     """
     shared, predicted, true = _counts(prediction, reference)
-    return 2 * shared / (predicted + true) if predicted + true else 1.0
+    return 2 * shared / (predicted + true) if predicted + true else DICE_OF_NOTHING
 
 
 def mean_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> float:
@@ -38,6 +39,37 @@ def mean_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], class
     return fmean(dice((prediction == index) & known, reference == index) for index in range(1, classes))
 
 
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+"""0.1, 0.2, ... 0.9, at which the QUBIQ challenge compares."""
+
+
+def threshold_dice(
+    probability: NDArray[np.floating], annotations: Sequence[Mask], thresholds: Sequence[float] = THRESHOLDS
+) -> float:
+    """Mean Dice over several thresholds, each applied to both the prediction and the fraction of annotators.
+
+    The measure of the QUBIQ challenge, as in AIDE's comparison. A voxel is in a mask if its value reaches the
+    threshold; where both masks are empty, the Dice coefficient is 1.
+
+    Args:
+        probability: of the object, ``[*spatial]`` in 0..1.
+        annotations: one mask ``[*spatial]`` for each annotator, at least one.
+        thresholds: above 0, up to 1.
+
+    Returns:
+        In 0..1.
+
+    Raises:
+        InputError: there is no annotation, or shapes or types differ.
+    """
+    if not annotations:
+        raise InputError("annotations", "there are none", "give the mask of at least one annotator")
+    for annotation in annotations:
+        check_masks(probability >= thresholds[0], annotation)
+    share = np.mean(annotations, axis=0)
+    return float(np.mean([dice(probability >= threshold, share >= threshold) for threshold in thresholds]))
+
+
 def jaccard(prediction: Mask, reference: Mask) -> float:
     """Jaccard index |P and R| / |P or R|, in 0..1; 1 if both masks are empty.
 
@@ -45,7 +77,7 @@ def jaccard(prediction: Mask, reference: Mask) -> float:
         InputError: the masks are not boolean or not of one shape.
     """
     shared, predicted, true = _counts(prediction, reference)
-    return shared / (predicted + true - shared) if predicted + true else 1.0
+    return shared / (predicted + true - shared) if predicted + true else DICE_OF_NOTHING
 
 
 def ravd(prediction: Mask, reference: Mask) -> float:

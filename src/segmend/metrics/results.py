@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,6 @@ from typing import Any, Final
 import pandas as pd
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file
 from segmend.core.paths import check_file
 from segmend.data import tables
 from segmend.metrics.evaluation import Score, Status
@@ -43,18 +41,6 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """
     by_label = {str(label): _statistics(rows) for label, rows in table.groupby("label", sort=False)}
     return {"labels": by_label, "overall": _statistics(table)}
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV file, atomically; an undefined value is an empty cell."""
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_table(path: Path) -> pd.DataFrame:

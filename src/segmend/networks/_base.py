@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 from segmend.core.errors import InputError
 
 _MOST_STAGES = 10

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segmend.core.errors import InputError
 from segmend.networks._base import Network, check_sizes
 from segmend.networks.blocks import conv_blocks, max_pool
-from segmend.networks.unet_decoder import UNetDecoder
+from segmend.networks.unet import UNetDecoder
 
 
 class FusionUNet(Network):

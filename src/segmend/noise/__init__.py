@@ -4,8 +4,7 @@ A recipe is registered by importing its class here.
 """
 
 from segmend.noise._base import Decision, Decisions, Recipe
-from segmend.noise._label import NoisyLabel, corrupt_label
-from segmend.noise.calibrate import calibrate
+from segmend.noise.corruption import NoisyLabel, calibrate, corrupt_label
 from segmend.noise.markov import MarkovBoundary
 from segmend.noise.missing import MissingLabel
 from segmend.noise.mixed import MixedNoise, recipes_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE, Mask
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from segmend.core.masks import Mask
+from segmend.functional.morphology import connected_components
 from segmend.noise._base import UNTOUCHED, Decision, ObjectRecipe, check_probabilities, draw_seed
 
 Part = Literal["whole", "ends", "middle", "components"]
@@ -56,8 +56,8 @@ class MissingLabel(ObjectRecipe):
 
 
 def _without_components(mask: Mask, share: float, seed: int) -> Mask:
-    components, count = ndimage.label(mask)
-    kept = np.random.default_rng(seed).random(count + 1) >= share
+    components, sizes = connected_components(mask)
+    kept = np.random.default_rng(seed).random(len(sizes)) >= share
     kept[0] = False
     remaining: Mask = kept[components]
     return remaining

@@ -8,8 +8,8 @@ import numpy as np
 
 from segmend.core.errors import InputError
 from segmend.core.masks import Mask
+from segmend.functional.morphology import shift_surface
 from segmend.noise._base import Decision, ObjectRecipe, check_probabilities, check_range
-from segmend.noise.morphology import shift_surface
 from segmend.noise.surface import draw_direction
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segmend.core.masks import Mask
+from segmend.functional.morphology import shift_surface
 from segmend.noise._base import (
     Decision,
     Decisions,
@@ -17,7 +18,6 @@ from segmend.noise._base import (
     draw_seed,
     foreground,
 )
-from segmend.noise.morphology import shift_surface
 
 
 class SliceNoise(ObjectRecipe):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from segmend.core.masks import Mask
+from segmend.functional.morphology import dilate, erode, shift_surface
 from segmend.noise._base import Decision, ObjectRecipe, check_probabilities, check_range
-from segmend.noise.morphology import dilate, erode, shift_surface
 
 
 class CubeMorphology(ObjectRecipe):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from segmend.core.errors import InputError
 from segmend.core.masks import Mask
+from segmend.functional.morphology import connected_components
 from segmend.noise._base import (
     UNTOUCHED,
     Decision,
@@ -77,8 +77,8 @@ class ClassSwap(Recipe):
 
     def _swapped(self, pair: Mask, decision: Decision) -> Mask:
         """The components of a pair of classes that are swapped."""
-        components, count = ndimage.label(pair) if self.within == "component" else (pair.astype(np.uint8), 1)
-        draws = np.random.default_rng(int(decision.parameters["seed"])).random(count + 1)
+        components = connected_components(pair)[0] if self.within == "component" else pair.astype(np.uint8)
+        draws = np.random.default_rng(int(decision.parameters["seed"])).random(int(components.max()) + 1)
         chosen = draws < decision.strength * self.probability
         chosen[0] = False  # the background
         swapped: Mask = chosen[components]

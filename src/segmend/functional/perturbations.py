@@ -1,0 +1,58 @@
+"""Perturbed samples: noise, and interpolation between samples (mixup, Zhang et al., ICLR 2018).
+
+``clipped_gaussian`` and ``beta_shares`` draw from torch's global generator.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+
+
+def clipped_gaussian(image: Tensor, sd: float = 0.1) -> Tensor:
+    """The image plus Gaussian noise of standard deviation ``sd``, clipped at twice that (UA-MT, PLIL, ALC)."""
+    return image + (sd * torch.randn_like(image)).clamp(-2 * sd, 2 * sd)
+
+
+def beta_shares(like: Tensor, alpha: float) -> Tensor:
+    """Draw a coefficient for each sample from Beta(alpha, alpha): near 0 or 1 for small alpha, near 0.5 for large.
+
+    Args:
+        like: ``[B, ...]``; determines number and device.
+        alpha: above 0.
+
+    Returns:
+        ``[B]`` float32, 0..1.
+    """
+    concentration = torch.full((len(like),), alpha, device=like.device)
+    return Beta(concentration, concentration).sample()
+
+
+def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
+    """Mix each sample with its partner: share * sample + (1 - share) * partner.
+
+    Args:
+        values: ``[B, ...]``.
+        partners: ``[B]``, the row of each sample's partner.
+        shares: ``[B]``, 0..1.
+
+    Returns:
+        ``[B, ...]``.
+    """
+    return torch.lerp(values[partners], values, shares.view(-1, *[1] * (values.ndim - 1)))
+
+
+def mixed_targets(targets: Tensor, partners: Tensor, shares: Tensor) -> Tensor:
+    """Mix soft labels like their images.
+
+    Args:
+        targets: ``[B, C, *spatial]``, summing to 1 over the classes, or 0 in all of them where nothing is known.
+        partners: ``[B]``, the row of each sample's partner.
+        shares: ``[B]``, 0..1.
+
+    Returns:
+        ``[B, C, *spatial]``, summing in the same way; 0 where the target of either is unknown.
+    """
+    known = targets.sum(1, keepdim=True) > 0
+    return mixed(targets, partners, shares) * (known & known[partners])

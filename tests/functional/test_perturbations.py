@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segmend.functional.perturbations import beta_shares, clipped_gaussian, mixed, mixed_targets
+
+
+@pytest.mark.parametrize("sd", [0.1, 0.5])
+def test_noise_is_a_normal_distribution_clipped_at_twice_its_deviation(sd):
+    torch.manual_seed(0)
+    noise = clipped_gaussian(torch.zeros(1, 1, 400, 500), sd) / sd
+    assert noise.abs().max().item() == pytest.approx(2)
+    assert noise.mean().item() == pytest.approx(0, abs=0.01)
+    assert noise.std().item() == pytest.approx(0.9594, abs=0.01)  # sqrt(erf(sqrt 2) - 4 phi(2) + 8 (1 - Phi(2)))
+    assert (noise.abs() > 1.9999).float().mean().item() == pytest.approx(0.0455, abs=0.003)
+
+
+def test_noise_is_added_to_the_image():
+    image = torch.randn(2, 3, 4, 5)
+    torch.manual_seed(3)
+    noisy = clipped_gaussian(image)
+    torch.manual_seed(3)
+    assert_close(noisy - image, clipped_gaussian(torch.zeros_like(image)))
+    assert torch.equal(clipped_gaussian(image, 0.0), image)
+
+
+def test_noise_keeps_the_type_of_the_image():
+    assert clipped_gaussian(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+PARTNERS, SHARES = torch.tensor([1, 2, 0]), torch.tensor([0.25, 1.0, 0.0])
+
+
+class TestBetaShares:
+    def test_have_the_mean_and_variance_of_the_distribution(self):
+        torch.manual_seed(0)
+        for alpha in (0.4, 4.0):
+            shares = beta_shares(torch.empty(20_000), alpha)
+            assert shares.mean().item() == pytest.approx(0.5, abs=0.01)
+            assert shares.var().item() == pytest.approx(0.25 / (2 * alpha + 1), rel=0.03)
+
+    def test_are_one_for_each_sample_and_come_from_torchs_seed(self):
+        torch.manual_seed(3)
+        first = beta_shares(torch.empty(4, 2, 5), 1.0)
+        torch.manual_seed(3)
+        assert torch.equal(beta_shares(torch.empty(4), 1.0), first)
+        assert first.shape == (4,)
+        assert first.unique().numel() == 4
+
+
+class TestMixed:
+    def test_by_hand(self):
+        values = torch.tensor([[[4.0, 0.0]], [[8.0, 4.0]], [[0.0, 2.0]]])
+        assert mixed(values, PARTNERS, SHARES).tolist() == [[[7, 3]], [[8, 4]], [[4, 0]]]
+
+    @pytest.mark.parametrize("shape", [(3, 1, 4, 5), (3, 2, 2, 4, 5)])
+    def test_with_oneself_changes_nothing(self, shape):
+        values = torch.randn(shape)
+        assert_close(mixed(values, torch.arange(3), torch.rand(3)), values)
+
+
+class TestMixedTargets:
+    # Three samples of three voxels; the last voxel of the second sample is unknown.
+    TARGETS = torch.tensor([[[1, 0, 1.0], [0, 1, 0]], [[0, 0.5, 0], [1, 0.5, 0]], [[1, 1, 1], [0, 0, 0]]])
+
+    def test_by_hand(self):
+        expected = [
+            [[0.25, 0.375, 0], [0.75, 0.625, 0]],
+            [[0, 0.5, 0], [1, 0.5, 0]],
+            [[1, 0, 1], [0, 1, 0]],
+        ]
+        assert mixed_targets(self.TARGETS, PARTNERS, SHARES).tolist() == expected
+
+    def test_sum_to_one_where_both_are_known(self):
+        total = mixed_targets(self.TARGETS, PARTNERS, torch.rand(3)).sum(1)
+        assert_close(total, torch.tensor([[1.0, 1, 0], [1, 1, 0], [1, 1, 1]]))
