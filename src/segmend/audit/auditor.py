@@ -28,7 +28,7 @@ from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
-from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
+from segmend.functional.offsets.correction import CorrectedOffset, MeasuredOffset, shrink_offsets, teacher_bias
 
 _SAMPLED = 2**24
 """Number of probabilities used for calibration, over all cases together."""
@@ -146,23 +146,23 @@ class Auditor:
             )
         return usual
 
-    def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], Corrected]:
+    def _undo(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[tuple[str, int], CorrectedOffset]:
         """By case and class, the correction that OffsetCorrection would derive from the offsets."""
         offsets = [
-            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.faint)
+            MeasuredOffset(case.name, case.annotator, case.quality is Quality.EXPERT, (index, None), of_class.faint)
             for case in (audited.case for audited in self.cases if not audited.doubtful)
             for index, of_class in measured[case.name].items()
             if of_class.faint
         ]
-        found = corrected(offsets, hierarchical=True)
-        return {(each.measured.case, each.measured.cls): each for each in found}
+        corrected = shrink_offsets(offsets, teacher_bias(offsets))
+        return {(each.measured.case, each.measured.kind[0]): each for each in corrected}
 
     def _judge(
         self,
         audited: AuditedCase,
         calibration: Calibration,
         measured: Mapping[int, Measurement],
-        undo: Mapping[tuple[str, int], Corrected],
+        undo: Mapping[tuple[str, int], CorrectedOffset],
         usual: Mapping[int, CohortStatistics],
     ) -> tuple[list[LabelRow], list[RegionRow]]:
         label, grid = self._label(audited)

@@ -11,7 +11,7 @@ from segmend.audit.measurement import Measurement
 from segmend.audit.proposal import Proposal
 from segmend.audit.regions import Region
 from segmend.audit.scores import CohortStatistics, ranks
-from segmend.functional.offsets.hierarchy import Corrected
+from segmend.functional.offsets.correction import CorrectedOffset
 
 SUSPECT = 0.5
 """Score below which a label is suspect even if no region of it is."""
@@ -96,7 +96,7 @@ def label_row(
     names: Sequence[str],
     index: int,
     measured: Measurement | None,
-    undo: Corrected | None,
+    undo: CorrectedOffset | None,
     usual: CohortStatistics,
     regions: Sequence[Region],
     proposal: Proposal,

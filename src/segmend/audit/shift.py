@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.core.masks import IGNORE, bounding_box
-from segmend.functional.offsets.surfaces import with_moved_surfaces
+from segmend.functional.offsets.surfaces import SurfaceKind, shift_surfaces
 
 
 def undone(label: NDArray[np.uint8], offsets: Mapping[int, float], spacing: Sequence[float]) -> NDArray[np.uint8]:
@@ -26,10 +26,6 @@ def undone(label: NDArray[np.uint8], offsets: Mapping[int, float], spacing: Sequ
     margin = 2 + int(np.ceil(max(map(abs, offsets.values())) / min(spacing)))
     box = bounding_box(drawn, margin)
     new = label.copy()
-    new[box] = with_moved_surfaces(
-        torch.tensor(label[box]),
-        lambda surface: torch.tensor(offsets.get(surface.cls, 0.0)),
-        int(label[drawn].max()),
-        spacing,
-    ).numpy()
+    by_kind: dict[SurfaceKind, float] = {(cls, None): offset for cls, offset in offsets.items()}
+    new[box] = shift_surfaces(torch.tensor(label[box]), by_kind, spacing).numpy()
     return new
