@@ -169,7 +169,7 @@ class TestFindings:
         self, data, knowing, tmp_path, monkeypatch, capsys
     ):
         monkeypatch.setattr("segmend.audit.remarks._UNFAMILIAR", 0.999)
-        monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
+        monkeypatch.setattr("segmend.functional.offsets.correction._MIN_CONTRAST", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence" in said

@@ -161,6 +161,14 @@ class TestRevision:
         found = {each.case: each.sampling_weight for each in method().revise([expert, given, empty], STEP)}
         assert found["empty"] == found["a"] == pytest.approx(1.0)
 
+    def test_the_report_has_the_measured_and_the_used_offset(self):
+        experts = [Drawn(f"e{number}", disc(10.0), disc(10.0), Quality.EXPERT) for number in range(3)]
+        row = rows([*experts, Drawn("a", disc(12.0), disc(10.0), annotator="x")], hierarchical=False)["a"]
+        assert (row["label"], row["annotator"]) == (1, "x")
+        assert row["offset_mm"] == row["measured_mm"] - row["teacher_bias_mm"]
+        assert 0 < row["trust"] <= 1
+        assert "neighbour" not in row
+
     def test_offsets_are_in_mm(self):
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)

@@ -84,7 +84,7 @@ def expected_dice(volume: Tensor, mass: Tensor, total: Tensor) -> Tensor:
 
 
 def log_odds(probability: Tensor, doubt: float) -> Tensor:
-    """Compute log-odds of a probability that is uninformative with probability ``doubt``; at most about log(2 / doubt)."""
+    """Compute log-odds of a probability that is uninformative with probability ``doubt``; within +- log(2 / doubt)."""
     probability = (1 - doubt) * probability.float() + doubt / 2
     return probability.log() - (-probability).log1p()
 
