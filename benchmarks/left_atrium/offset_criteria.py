@@ -62,10 +62,10 @@ class Watched(OffsetCorrection):
             if not expert:
                 true = torch.from_numpy(self.truth[case.name] == 1)
                 own.append(dice((p > 0.5).numpy(), true.numpy()))
-                known = estimate_offset(surface, true.float(), case.spacing, criterion="overlap", reach=self.reach)
+                known = estimate_offset(surface, true.float(), case.spacing, criterion="overlap")
                 best.append(dice((distance < known.offset).numpy(), true.numpy()))
             for name, options in CRITERIA.items():
-                estimate = estimate_offset(surface, p, case.spacing, reach=self.reach, **options)
+                estimate = estimate_offset(surface, p, case.spacing, **options)
                 measured[name].append(MeasuredOffset(case.name, case.annotator, expert, surface.kind, estimate))
         contrast = np.median([each.estimate.contrast for each in measured["separation"]])
         row: dict[str, object] = {"step": step.index, "teacher": np.mean(own), "contrast": contrast}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -49,8 +50,8 @@ class OffsetCorrection(Method):
     4. shifts the surfaces of the given noisy labels by \delta, and trains on the result from then on,
     5. weights the sampling of noisy labels by their reliability, min(1, E^2 / e^2), with the mean E^2 of expert labels.
 
-    A teacher of a few steps, which could not segment the object yet, suffices to locate its surface, and one number per
-    case cannot copy the teacher's errors. docs/methods/OffsetCorrection.md has all details and results.
+    After a few steps the teacher could not segment the object yet, but it locates its surface; and one number per case
+    cannot copy the teacher's errors. See docs/methods/OffsetCorrection.md for the reasons, all details and results.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -62,7 +63,7 @@ class OffsetCorrection(Method):
         remainder: what to do with voxels where the teacher is confident and disagrees with the shifted label: 'keep'
             the label, assign the class of the 'teacher', or leave them out ('ignore').
         confidence: probability above which the teacher is confident.
-        criterion: the offset is found as above ('separation'), or maximises the expected Dice of R ('overlap') or the
+        criterion: what \delta^* maximises: as above ('separation'), the expected Dice of R ('overlap'), or the
             log-likelihood, sum_R log p_c / (1 - p_c) ('likelihood').
         reach: largest offset that is searched for, in mm.
         doubt: probability that an output of the teacher is uninformative; bounds the weight of a voxel in the
@@ -70,8 +71,8 @@ class OffsetCorrection(Method):
         decay: largest decay of the moving average.
         by_trust: sample noisy labels by their reliability; False samples all uniformly, as is always done without
             expert labels.
-        then: how to train on the labels: 'Supervised' trusts the corrected ones, 'PLIL' isolates and 'ALC' selects and
-            refines the remaining errors.
+        then: how to train on the corrected labels: 'Supervised' uses them as they are, 'PLIL' isolates and 'ALC'
+            selects and refines the remaining errors.
 
     Raises:
         InputError: reach is not above 0.
@@ -107,8 +108,7 @@ class OffsetCorrection(Method):
         self.revise_at, self.hierarchical, self.by_trust = tuple(revise_at), hierarchical, by_trust
         self.by_neighbour, self.by_direction = offsets == "neighbour", offsets == "direction"
         self.remainder, self.confidence = remainder, confidence
-        self.criterion: Criterion = criterion
-        self.reach, self.doubt = reach, doubt
+        self._estimate = partial(estimate_offset, criterion=criterion, reach=reach, doubt=doubt)
         self.first_evaluation = FirstEvaluation()
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -150,14 +150,7 @@ class OffsetCorrection(Method):
             expert, classes = case.quality is Quality.EXPERT, range(1, len(probabilities))
             options = {"sliced": case.sliced, "by_neighbour": self.by_neighbour}
             for surface in surfaces_of(case.given, classes, case.spacing, **options):
-                estimate = estimate_offset(
-                    surface,
-                    probabilities[surface.cls],
-                    case.spacing,
-                    criterion=self.criterion,
-                    reach=self.reach,
-                    doubt=self.doubt,
-                )
+                estimate = self._estimate(surface, probabilities[surface.cls], case.spacing)
                 measured.append(MeasuredOffset(case.name, case.annotator, expert, surface.kind, estimate))
             if self.remainder != "keep" and not expert:
                 confident[case.name] = _confident_classes(probabilities, self.confidence)
