@@ -173,6 +173,23 @@ class TestRevision:
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)
 
+    def test_criterion_reach_and_doubt_are_those_of_the_estimate(self):
+        class Faint(Drawn):
+            def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+                p = 0.02 + 0.28 * (self.truth == 1).float()
+                return torch.stack([1 - p, p])
+
+        def measured(**arguments) -> float:
+            return rows([Faint("a", disc(9.0), disc(11.0))], **arguments)["a"]["measured_mm"]
+
+        assert measured() == pytest.approx(2.0, abs=0.6)
+        assert measured(reach=1.0) <= 1.0
+        assert measured(criterion="likelihood") < -5  # nowhere above one half, so that it shrinks the object to nothing
+        one = Drawn("a", disc(9.0), disc(11.0))
+        certain, doubtful = (rows([one], criterion="likelihood", doubt=doubt)["a"] for doubt in (0.02, 1.0))
+        assert certain["measured_mm"] == pytest.approx(2.0, abs=0.6)
+        assert doubtful["measured_mm"] == 0.0  # every voxel has log-odds of 0
+
     def test_each_annotator_has_a_mean(self):
         wide = [Drawn(f"w{number}", disc(12.0), disc(10.0), annotator="wide") for number in range(3)]
         tight = [Drawn(f"t{number}", disc(8.0), disc(10.0), annotator="tight") for number in range(3)]
