@@ -28,9 +28,9 @@ from segmend.data.cache import default_cache, true_labels
 from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.engine.learner import Optimisation
+from segmend.functional.offsets.correction import MeasuredOffset, shrink_offsets, teacher_bias
 from segmend.functional.offsets.estimate import estimate_offset
-from segmend.functional.offsets.hierarchy import Measured, corrected
-from segmend.functional.offsets.surfaces import distance_to
+from segmend.functional.offsets.surfaces import surfaces_of
 from segmend.methods import LabelledCase, OffsetCorrection, Revision, Step
 from segmend.metrics import dice
 from segmend.networks import VNet
@@ -51,33 +51,27 @@ class Watched(OffsetCorrection):
     def revise(self, cases: Sequence[LabelledCase], step: Step) -> Iterable[Revision]:
         """Measures, and changes nothing."""
         labelled = [case for case in cases if case.quality is not Quality.NONE]
-        measured: dict[str, list[Measured]] = {name: [] for name in CRITERIA}
+        measured: dict[str, list[MeasuredOffset]] = {name: [] for name in CRITERIA}
         distances: dict[str, torch.Tensor] = {}
         own, best = [], []
         for case in labelled:
             p = case.maps(lambda image: self.teacher.network(image).float().softmax(1))[1]
-            distance = distances[case.name] = distance_to(case.given == 1, case.spacing)
+            (surface,) = surfaces_of(case.given, [1], case.spacing)
+            distance = distances[case.name] = surface.distance
             expert = case.quality is Quality.EXPERT
             if not expert:
                 true = torch.from_numpy(self.truth[case.name] == 1)
                 own.append(dice((p > 0.5).numpy(), true.numpy()))
-                known = estimate_offset(
-                    case.given == 1,
-                    distance,
-                    true.float(),
-                    case.spacing,
-                    criterion="overlap",
-                    reach=self.reach,
-                )
+                known = estimate_offset(surface, true.float(), case.spacing, criterion="overlap")
                 best.append(dice((distance < known.offset).numpy(), true.numpy()))
             for name, options in CRITERIA.items():
-                seen = estimate_offset(case.given == 1, distance, p, case.spacing, reach=self.reach, **options)
-                measured[name].append(Measured(case.name, case.annotator, expert, 1, None, seen))
-        contrast = np.median([each.seen.contrast for each in measured["separation"]])
+                estimate = estimate_offset(surface, p, case.spacing, **options)
+                measured[name].append(MeasuredOffset(case.name, case.annotator, expert, surface.kind, estimate))
+        contrast = np.median([each.estimate.contrast for each in measured["separation"]])
         row: dict[str, object] = {"step": step.index, "teacher": np.mean(own), "contrast": contrast}
         for criterion, of_criterion in measured.items():
             scores = []
-            for each in corrected(of_criterion, hierarchical=True):
+            for each in shrink_offsets(of_criterion, teacher_bias(of_criterion)):
                 name = each.measured.case
                 scores.append(dice((distances[name] < each.offset).numpy(), self.truth[name] == 1))
             row[criterion] = np.mean(scores)

@@ -169,7 +169,7 @@ class TestFindings:
 
     def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, knowing, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
-        monkeypatch.setattr("segmend.functional.offsets.hierarchy._SEEN", 1e9)
+        monkeypatch.setattr("segmend.functional.offsets.correction._MIN_CONTRAST", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
         assert "Low model confidence" in said

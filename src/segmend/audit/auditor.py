@@ -25,7 +25,7 @@ from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
-from segmend.functional.offsets.hierarchy import Corrected, Measured, corrected
+from segmend.functional.offsets.correction import CorrectedOffset, MeasuredOffset, shrink_offsets, teacher_bias
 
 _CALIBRATION_PROBABILITIES = 2**24
 """Number of probabilities used for calibration, over all cases together."""
@@ -128,17 +128,19 @@ class Auditor:
             )
         return references
 
-    def _corrections(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[str, dict[int, Corrected]]:
+    def _corrections(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[str, dict[int, CorrectedOffset]]:
         """By case and class, the correction that OffsetCorrection would derive from the offsets."""
         offsets = [
-            Measured(case.name, case.annotator, case.quality is Quality.EXPERT, index, None, of_class.low_confidence)
+            MeasuredOffset(
+                case.name, case.annotator, case.quality is Quality.EXPERT, (index, None), of_class.low_confidence
+            )
             for case in (audited.case for audited in self.cases if not audited.uncertain_alignment)
             for index, of_class in measured[case.name].items()
             if of_class.low_confidence
         ]
-        corrections: dict[str, dict[int, Corrected]] = {}
-        for each in corrected(offsets, hierarchical=True):
-            corrections.setdefault(each.measured.case, {})[each.measured.cls] = each
+        corrections: dict[str, dict[int, CorrectedOffset]] = {}
+        for each in shrink_offsets(offsets, teacher_bias(offsets)):
+            corrections.setdefault(each.measured.case, {})[each.measured.kind[0]] = each
         return corrections
 
     def _judge(
@@ -146,7 +148,7 @@ class Auditor:
         audited: AuditedCase,
         examination: Examination,
         measured: Mapping[int, Measurement],
-        corrections: Mapping[int, Corrected],
+        corrections: Mapping[int, CorrectedOffset],
         references: Mapping[int, CohortStatistics],
     ) -> CaseFindings:
         grid = self._grid(audited)

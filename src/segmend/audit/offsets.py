@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.core.masks import IGNORE, Mask, bounding_box
-from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.estimate import REACH, OffsetEstimate, estimate_offset
-from segmend.functional.offsets.surfaces import with_moved_surfaces
+from segmend.functional.offsets.surfaces import Surface, SurfaceKind, distance_to, shift_surfaces
 
 _ALL_ROUND = 0.8
 """Fraction of the sides that must agree: all four in 2D, five of six in 3D."""
@@ -51,14 +50,13 @@ def boundary_offset(mask: Mask, probability: NDArray[np.floating[Any]], spacing:
             from even odds on.
         spacing: mm from voxel to voxel along each axis.
     """
-    distance = signed_distance(mask, spacing)
+    surface = _surface_of(mask, np.ones_like(mask), spacing)
     found = estimate_offset(
-        torch.from_numpy(mask),
-        torch.from_numpy(distance),
+        surface,
         torch.from_numpy(probability),
         spacing,
         criterion="likelihood",
-        reach=float(np.abs(distance).max()) + min(spacing),
+        reach=float(surface.distance.abs().max()) + min(spacing),
     )
     agreeing = np.multiply(found.by_side, np.sign(found.offset)) >= abs(found.offset) / 2
     all_round = bool(found.offset) and bool(agreeing.mean() >= _ALL_ROUND)
@@ -78,16 +76,8 @@ def low_confidence_offset(
         spacing: mm from voxel to voxel along each axis.
     """
     box = bounding_box(mask, margin=1 + math.ceil(REACH / min(spacing)))
-    distance = torch.from_numpy(signed_distance(mask[box], spacing))
-    return estimate_offset(
-        torch.from_numpy(mask[box]),
-        distance,
-        torch.from_numpy(probability[box]),
-        spacing,
-        criterion="separation",
-        reach=REACH,
-        counted=torch.from_numpy(annotated[box]),
-    )
+    surface = _surface_of(mask[box], annotated[box], spacing)
+    return estimate_offset(surface, torch.from_numpy(probability[box]), spacing)
 
 
 def shift_boundaries(
@@ -106,10 +96,12 @@ def shift_boundaries(
     margin = 2 + int(np.ceil(max(map(abs, offsets.values())) / min(spacing)))
     box = bounding_box(drawn, margin)
     new = label.copy()
-    new[box] = with_moved_surfaces(
-        torch.tensor(label[box]),
-        lambda surface: torch.tensor(offsets.get(surface.cls, 0.0)),
-        int(label[drawn].max()),
-        spacing,
-    ).numpy()
+    by_kind: dict[SurfaceKind, float] = {(cls, None): offset for cls, offset in offsets.items()}
+    new[box] = shift_surfaces(torch.tensor(label[box]), by_kind, spacing).numpy()
     return new
+
+
+def _surface_of(mask: Mask, annotated: Mask, spacing: Sequence[float]) -> Surface:
+    """The surface of a single object."""
+    drawn = torch.from_numpy(mask)
+    return Surface((1, None), drawn, distance_to(drawn, spacing), torch.from_numpy(annotated))

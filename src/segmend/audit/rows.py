@@ -14,7 +14,7 @@ from segmend.audit.expected_dice import CohortStatistics, rank_scores
 from segmend.audit.proposals import Proposal
 from segmend.audit.regions import ErrorKind, Region
 from segmend.data.image import Grid
-from segmend.functional.offsets.hierarchy import Corrected
+from segmend.functional.offsets.correction import CorrectedOffset
 
 SUSPECT = 0.5
 """Score below which a label is suspect even if no region of it is."""
@@ -131,7 +131,7 @@ class CaseFindings:
 
     audited: AuditedCase
     measured: Mapping[int, Measurement]
-    corrections: Mapping[int, Corrected]
+    corrections: Mapping[int, CorrectedOffset]
     regions: Sequence[Region]
     proposal: Proposal
 

@@ -7,10 +7,9 @@ import torch
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from torch.testing import assert_close
 
-from segmend.functional.morphology import signed_distance
-from segmend.functional.offsets.estimate import estimate_offset, separation
+from segmend.functional.offsets.estimate import estimate_offset
+from segmend.functional.offsets.surfaces import Surface, distance_to
 
 
 def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
@@ -19,10 +18,10 @@ def ball(radius: float, shift: float = 0.0, spacing=(1.0, 1.0, 1.0)) -> torch.Te
     return (x - shift).square() + y.square() + z.square() < radius**2
 
 
-def estimate(mask, probability, spacing=(1.0, 1.0, 1.0), **options):
-    distance = torch.from_numpy(signed_distance(mask.numpy(), spacing))
-    options = {"criterion": "separation", "reach": 8.0} | options
-    return estimate_offset(mask, distance, probability, spacing, **options)
+def estimate(mask, probability, spacing=(1.0, 1.0, 1.0), counted=None, **options):
+    counted = torch.ones_like(mask) if counted is None else counted
+    surface = Surface((1, None), mask, distance_to(mask, spacing), counted)
+    return estimate_offset(surface, probability, spacing, **{"reach": 8.0} | options)
 
 
 def seen(radius: float, spacing=(1.0, 1.0, 1.0)) -> torch.Tensor:
@@ -81,11 +80,11 @@ def test_a_shift_to_one_side_shows_on_the_sides_and_in_the_error():
 
 
 def test_what_is_not_counted_changes_nothing():
-    counted, probability = torch.ones(36, 36, 36), seen(10.0)
+    counted, probability = torch.ones(36, 36, 36, dtype=torch.bool), seen(10.0)
     probability[18:] = seen(13.0)[18:]  # nonsense on one half
-    counted[18:] = 0
-    spoilt, clean = (estimate(ball(10.0), probability, counted=weight) for weight in (None, counted))
-    assert abs(clean.offset) < 0.6 < abs(spoilt.offset)
+    counted[18:] = False
+    affected, clean = (estimate(ball(10.0), probability, counted=weight) for weight in (None, counted))
+    assert abs(clean.offset) < 0.6 < abs(affected.offset)
 
 
 @pytest.mark.parametrize("probability", [torch.full((36, 36, 36), 0.3), 1 - seen(10.0)])
@@ -107,11 +106,3 @@ def test_what_lies_beyond_its_reach_is_not_looked_at():
     ringed = seen(12.0).maximum(0.99 * (~ball(15.0)).float())  # bright again, further out
     assert estimate(ball(11.0), ringed, reach=3.0).offset == pytest.approx(1.0, abs=0.6)
     assert estimate(ball(4.0), seen(16.0), reach=2.0).error == math.inf  # within it, all is the same
-
-
-def test_separation_by_hand():
-    # Of (9, 7 | 1, 3) the halves have means 8 and 2 around 5: 4 * 9. One voxel has 9, the others 11 / 3: 16 + 16 / 3.
-    volume, mass = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 9.0, 16.0, 17.0, 20.0])
-    assert_close(separation(volume, mass), torch.tensor([0.0, 16 + 16 / 3, 36.0, 4 / 3 + 4, 0.0]))
-    assert separation(volume, -mass)[2] == -36  # darker within
-    assert separation(torch.zeros(3), torch.zeros(3)).isfinite().all()

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from segmend.core.masks import IGNORE
 from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import (
     best_offset,
@@ -17,24 +16,13 @@ from segmend.functional.offsets.profile import (
     expected_dice,
     jackknife_error,
     log_odds,
-    moved,
+    separation,
     sums_below,
 )
 
 
 def distance_to(mask: torch.Tensor, spacing: tuple[float, ...]) -> torch.Tensor:
     return torch.from_numpy(signed_distance(mask.numpy(), spacing))
-
-
-def move(label: torch.Tensor, *offsets: float | torch.Tensor) -> torch.Tensor:
-    """The label on a grid of 1 mm with its classes moved."""
-    one = (1.0,) * label.ndim
-    masks = [label == cls for cls in range(1, len(offsets) + 1)]
-    distances = torch.stack(
-        [distance_to(mask, one) if mask.any() else torch.full(label.shape, torch.inf) for mask in masks]
-    )
-    outline = distance_to((label > 0) & (label != IGNORE), one)
-    return moved(distances, outline, torch.stack([torch.as_tensor(offset) for offset in offsets]), label)
 
 
 BOX = torch.zeros(9, 9, dtype=torch.bool)
@@ -86,6 +74,14 @@ def test_expected_dice_by_hand():
     assert expected_dice(torch.zeros(1), torch.zeros(1), torch.tensor(0.0)).isfinite().all()
 
 
+def test_separation_by_hand():
+    # Of (9, 7 | 1, 3) the halves have means 8 and 2 around 5: 4 * 9. One voxel has 9, the others 11 / 3: 16 + 16 / 3.
+    volume, mass = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 9.0, 16.0, 17.0, 20.0])
+    assert_close(separation(volume, mass), torch.tensor([0.0, 16 + 16 / 3, 36.0, 4 / 3 + 4, 0.0]))
+    assert separation(volume, -mass)[2] == -36  # darker within
+    assert separation(torch.zeros(3), torch.zeros(3)).isfinite().all()
+
+
 def test_log_odds_are_bounded_by_doubt():
     assert_close(log_odds(torch.tensor([0.5, 0.0, 1.0]), 0.1), torch.tensor([0.0, -math.log(19), math.log(19)]))
     assert log_odds(torch.tensor([0.8]), 1e-9).item() == pytest.approx(math.log(4))
@@ -114,36 +110,3 @@ class TestRecovery:
         volume, mass = sums_below(distance, torch.ones_like(p), offsets), sums_below(distance, p, offsets)
         found = float(best_offset(expected_dice(volume, mass, p.flatten(1).sum(1)), offsets))
         assert found == pytest.approx(true, abs=0.5)
-
-
-class TestMoved:
-    def test_nothing_moves_by_nothing(self):
-        label = BOX.to(torch.uint8)
-        assert torch.equal(move(label, 0.0), label)
-
-    def test_one_voxel_outward_and_inward(self):
-        label = BOX.to(torch.uint8)
-        assert move(label, 1.0).sum() == 9 + 4 * 3 + 4  # corners are 0.91 mm away
-        assert move(label, -1.0).sum() == 1
-
-    def test_classes_that_meet_share_the_room(self):
-        label = torch.tensor([[1, 1, 0, 0, 0, 0, 2, 2]], dtype=torch.uint8)
-        assert move(label, 5.0, 5.0).tolist() == [[1, 1, 1, 1, 2, 2, 2, 2]]
-        assert move(label, 3.0, 1.0).tolist() == [[1, 1, 1, 1, 1, 2, 2, 2]]
-
-    def test_a_wall_is_squeezed_from_both_sides(self):
-        label = torch.tensor([[0, 1, 1, 1, 2, 2, 2, 2]], dtype=torch.uint8)
-        assert move(label, -1.0, 1.0).tolist() == [[0, 0, 1, 2, 2, 2, 2, 2]]
-
-    def test_neighbours_that_shrink_leave_no_gap(self):
-        label = torch.tensor([[0, 1, 1, 1, 2, 2, 2, 0]], dtype=torch.uint8)
-        assert move(label, -1.0, -1.0).tolist() == [[0, 0, 1, 1, 2, 2, 0, 0]]
-
-    def test_what_is_ignored_stays_ignored_and_what_is_missing_missing(self):
-        label = torch.tensor([[IGNORE, 1, 0]], dtype=torch.uint8)
-        assert move(label, 2.0, 9.0).tolist() == [[IGNORE, 1, 1]]
-
-    def test_the_offset_may_change_from_place_to_place(self):
-        field = torch.zeros(9, 9)
-        field[6:] = 1.0
-        assert move(BOX.to(torch.uint8), field)[6].tolist() == [0, 0, 1, 1, 1, 1, 1, 0, 0]

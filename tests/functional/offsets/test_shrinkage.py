@@ -15,9 +15,9 @@ from segmend.functional.offsets.shrinkage import (
 STEADY = TeacherBias(0.0, 0.0, 0.0)
 
 
-def shrunk_of(estimates, errors, groups=None, zero: TeacherBias = STEADY) -> Shrunk:
+def shrunk_of(estimates, errors, groups=None, bias: TeacherBias = STEADY) -> Shrunk:
     estimates, errors = list(map(float, estimates)), list(map(float, errors))
-    return shrink(estimates, errors, groups or [""] * len(estimates), zero)
+    return shrink(estimates, errors, groups or [""] * len(estimates), bias)
 
 
 def some_zero_of(estimates, errors) -> Shrunk:
@@ -49,14 +49,14 @@ def test_what_all_have_in_common_is_no_surer_than_one_of_them():
 
 def test_the_bias_is_taken_off_and_its_uncertainty_counts():
     estimates, errors = [3.1, 2.9, 3.0], [0.1] * 3
-    assert shrunk_of(estimates, errors, zero=TeacherBias(1.0, 0.0, 0.0)).mean == pytest.approx([2.0] * 3, abs=0.02)
-    assert shrunk_of(estimates, errors, zero=TeacherBias(1.0, 1.0, 0.0)).mean == pytest.approx([1.5] * 3, abs=0.02)
-    assert shrunk_of(estimates, errors, zero=TeacherBias(1.0, 3.0, 0.0)).mean == pytest.approx([0.0] * 3)
+    assert shrunk_of(estimates, errors, bias=TeacherBias(1.0, 0.0, 0.0)).mean == pytest.approx([2.0] * 3, abs=0.02)
+    assert shrunk_of(estimates, errors, bias=TeacherBias(1.0, 1.0, 0.0)).mean == pytest.approx([1.5] * 3, abs=0.02)
+    assert shrunk_of(estimates, errors, bias=TeacherBias(1.0, 3.0, 0.0)).mean == pytest.approx([0.0] * 3)
 
 
 def test_scatter_of_the_source_leaves_less_to_be_believed():
     estimates, errors = [-2.0, 2.0, -2.0, 2.0], [0.1] * 4
-    steady, shaken = (shrunk_of(estimates, errors, zero=TeacherBias(0.0, 0.0, scatter)) for scatter in (0.0, 2.0))
+    steady, shaken = (shrunk_of(estimates, errors, bias=TeacherBias(0.0, 0.0, scatter)) for scatter in (0.0, 2.0))
     assert steady.mean == pytest.approx(estimates, abs=0.02)
     assert np.abs(shaken.mean).max() < 0.6
 
@@ -103,32 +103,32 @@ def test_one_estimate_is_believed_as_far_as_it_stands_out():
 
 def test_where_nothing_is_known_of_the_source_what_all_have_in_common_is_its_bias():
     estimates = [4.9, 5.0, 5.1, 1.0, 1.1, 0.9]
-    zero = default_bias(estimates, 0.0)
-    shrunk = shrunk_of(estimates, [0.1] * 6, ["wide"] * 3 + ["tight"] * 3, zero=zero)
-    assert zero.bias == pytest.approx(3.0)
+    bias = default_bias(estimates, 0.0)
+    shrunk = shrunk_of(estimates, [0.1] * 6, ["wide"] * 3 + ["tight"] * 3, bias=bias)
+    assert bias.mean == pytest.approx(3.0)
     assert shrunk.group_mean == {"wide": pytest.approx(2.0, abs=0.01), "tight": pytest.approx(-2.0, abs=0.01)}
 
 
 class TestKnownZero:
     def test_a_steady_instrument_has_its_bias_and_no_scatter(self):
-        zero = estimate_bias([1.5] * 9, [0.3] * 9)
-        assert (zero.bias, zero.error, zero.scatter) == (pytest.approx(1.5), pytest.approx(0.1), 0)
+        bias = estimate_bias([1.5] * 9, [0.3] * 9)
+        assert (bias.mean, bias.error, bias.scatter) == (pytest.approx(1.5), pytest.approx(0.1), 0)
 
     def test_scatter_beyond_the_errors_is_told(self):
         # Squares that sum to 82, where noise explains 3 * 0.09.
-        zero = estimate_bias([-4.0, 4.0, -5.0, 5.0], [0.3] * 4)
-        assert zero.bias == 0
-        assert zero.scatter == pytest.approx(np.sqrt(82 / 3 - 0.09))
-        assert zero.error == pytest.approx(np.sqrt(82 / 3 / 4))
+        bias = estimate_bias([-4.0, 4.0, -5.0, 5.0], [0.3] * 4)
+        assert bias.mean == 0
+        assert bias.scatter == pytest.approx(np.sqrt(82 / 3 - 0.09))
+        assert bias.error == pytest.approx(np.sqrt(82 / 3 / 4))
 
     def test_a_scatter_that_is_known_from_elsewhere_makes_the_bias_uncertain_too(self):
-        zero = estimate_bias([1.4, 1.5, 1.6, 1.5], [0.1] * 4, least_scatter=2.0)
-        assert (zero.bias, zero.scatter) == (pytest.approx(1.5), 2.0)
-        assert zero.error == pytest.approx(1.0, abs=0.01)
+        bias = estimate_bias([1.4, 1.5, 1.6, 1.5], [0.1] * 4, least_scatter=2.0)
+        assert (bias.mean, bias.scatter) == (pytest.approx(1.5), 2.0)
+        assert bias.error == pytest.approx(1.0, abs=0.01)
         assert estimate_bias([-4.0, 4.0], [0.3] * 2, least_scatter=2.0) == estimate_bias([-4.0, 4.0], [0.3] * 2)
 
     def test_estimates_count_as_their_errors_allow(self):
-        assert estimate_bias([1.0, 4.0], [1.0, 3.0]).bias == pytest.approx(1.3)  # weights 9 to 1, and no scatter
+        assert estimate_bias([1.0, 4.0], [1.0, 3.0]).mean == pytest.approx(1.3)  # weights 9 to 1, and no scatter
 
     def test_of_nothing_nothing_is_known(self):
         assert estimate_bias([], []) is None

@@ -13,7 +13,7 @@ from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
-from segmend.methods.mixed.offset_correction import MENDED
+from segmend.methods.mixed.offset_correction import CORRECTED
 from segmend.networks import UNet
 
 SIDE = 33
@@ -62,9 +62,9 @@ def anchored(cases: list[Drawn]) -> list[Drawn]:
     return [*cases, replace(cases[0], name="expert", given=cases[0].truth, quality=Quality.EXPERT)]
 
 
-def mended(cases: list[Drawn], **arguments) -> dict[str, Tensor]:
+def corrected(cases: list[Drawn], **arguments) -> dict[str, Tensor]:
     revisions = list(method(**arguments).revise(anchored(cases), STEP))
-    assert all(revision.layer == MENDED for revision in revisions)
+    assert all(revision.layer == CORRECTED for revision in revisions)
     return {revision.case: revision.label for revision in revisions}
 
 
@@ -81,22 +81,22 @@ class TestRevision:
     @pytest.mark.parametrize("drawn", [7.0, 9.0, 12.0, 14.0])
     def test_a_label_drawn_too_wide_or_too_tight_is_moved_back(self, drawn, criterion):
         case = Drawn("a", disc(drawn), disc(10.0))
-        label = mended([case], criterion=criterion, hierarchical=False, remainder="keep")["a"]
+        label = corrected([case], criterion=criterion, hierarchical=False, remainder="keep")["a"]
         assert label.dtype == torch.uint8
         assert dice(label, case.truth) > 0.97
 
     def test_the_shape_is_the_annotators(self):
         given = disc(10.0)
         given[16, 24:29] = 1  # a thin vessel that the teacher does not see
-        label = mended([Drawn("a", given, disc(10.0))], remainder="keep")["a"]
+        label = corrected([Drawn("a", given, disc(10.0))], remainder="keep")["a"]
         assert label[16, 24:28].all()
 
     def test_expert_labels_and_those_of_nobody_stay(self):
         cases = [Drawn("e", disc(12.0), disc(10.0), Quality.EXPERT), Drawn("n", disc(0.0), disc(10.0), Quality.NONE)]
-        assert mended(cases) == {}
+        assert corrected(cases) == {}
         assert not cases[1].seen
 
-    def test_the_teachers_own_bias_is_taken_off(self):
+    def test_the_bias_of_the_teacher_is_subtracted(self):
         # It sees everything a voxel and a half too wide, expert labels too.
         experts = [Drawn(f"e{number}", disc(10.0), disc(11.5), Quality.EXPERT) for number in range(4)]
         noisy = [Drawn(f"n{number}", disc(13.0), disc(11.5)) for number in range(4)]
@@ -104,7 +104,7 @@ class TestRevision:
         assert row["teacher_bias_mm"] == pytest.approx(1.5, abs=0.5)
         assert row["offset_mm"] == pytest.approx(-3.0, abs=0.5)
 
-    def test_without_expert_labels_as_many_are_taken_to_be_wide_as_tight(self):
+    def test_without_expert_labels_the_bias_is_the_median_offset(self):
         cases = [Drawn(f"n{number}", disc(radius), disc(11.5)) for number, radius in enumerate((8.0, 10.0, 12.0))]
         found = rows(cases)
         assert found["n1"]["teacher_bias_mm"] == found["n1"]["measured_mm"]
@@ -122,8 +122,8 @@ class TestRevision:
         assert spread[0] > 3
         assert spread[1] < spread[0] / 2
 
-    def test_experts_known_by_heart_later_do_not_make_it_believed(self):
-        """Also not by a run that was interrupted between the two looks."""
+    def test_expert_labels_that_it_memorised_later_do_not_make_it_reliable(self):
+        """Nor in a run that was interrupted between the two revisions."""
         noisy = [Drawn(f"n{number}", disc(12.0), disc(radius)) for number, radius in enumerate((9.0, 11.0, 8.0, 12.0))]
         first = [Drawn(f"e{n}", disc(10.0), disc(r), Quality.EXPERT) for n, r in enumerate((5.0, 15.0, 6.0, 14.0))]
         learned = [replace(case, truth=case.given) for case in first]
@@ -134,8 +134,8 @@ class TestRevision:
             moved = [abs(revision.offsets[0]["offset_mm"]) for revision in chosen.revise([*learned, *noisy], STEP)]
             assert (max(moved) > 2) == trusted
 
-    def test_labels_of_which_the_shape_is_wrong_are_drawn_more_seldom(self):
-        """As they look at first, also to a run that was interrupted between two looks; alike where nothing is known."""
+    def test_labels_whose_shape_is_wrong_are_sampled_less_often(self):
+        """By the first evaluation, also after an interruption; uniformly where the reliability is unknown."""
         expert = Drawn("e", disc(10.0), disc(10.0), Quality.EXPERT)
         moved = [Drawn(f"m{number}", disc(radius), disc(10.0)) for number, radius in enumerate((12.0, 13.0, 8.0))]
         displaced = [Drawn(f"d{number}", disc(10.0, (11.0 + number, 16.0)), disc(10.0)) for number in range(3)]
@@ -161,11 +161,36 @@ class TestRevision:
         found = {each.case: each.sampling_weight for each in method().revise([expert, given, empty], STEP)}
         assert found["empty"] == found["a"] == pytest.approx(1.0)
 
+    def test_the_report_has_the_measured_and_the_used_offset(self):
+        experts = [Drawn(f"e{number}", disc(10.0), disc(10.0), Quality.EXPERT) for number in range(3)]
+        row = rows([*experts, Drawn("a", disc(12.0), disc(10.0), annotator="x")], hierarchical=False)["a"]
+        assert (row["label"], row["annotator"]) == (1, "x")
+        assert row["offset_mm"] == row["measured_mm"] - row["teacher_bias_mm"]
+        assert 0 < row["trust"] <= 1
+        assert "neighbour" not in row
+
     def test_offsets_are_in_mm(self):
         row = rows([Drawn("a", disc(12.0), disc(10.0), spacing=(3.0, 3.0))])["a"]
         assert row["measured_mm"] == pytest.approx(-6.0, abs=1.5)
 
-    def test_annotators_are_told_apart(self):
+    def test_criterion_reach_and_doubt_are_those_of_the_estimate(self):
+        class Faint(Drawn):
+            def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+                p = 0.02 + 0.28 * (self.truth == 1).float()
+                return torch.stack([1 - p, p])
+
+        def measured(**arguments) -> float:
+            return rows([Faint("a", disc(9.0), disc(11.0))], **arguments)["a"]["measured_mm"]
+
+        assert measured() == pytest.approx(2.0, abs=0.6)
+        assert measured(reach=1.0) <= 1.0
+        assert measured(criterion="likelihood") < -5  # nowhere above one half, so that it shrinks the object to nothing
+        one = Drawn("a", disc(9.0), disc(11.0))
+        certain, doubtful = (rows([one], criterion="likelihood", doubt=doubt)["a"] for doubt in (0.02, 1.0))
+        assert certain["measured_mm"] == pytest.approx(2.0, abs=0.6)
+        assert doubtful["measured_mm"] == 0.0  # every voxel has log-odds of 0
+
+    def test_each_annotator_has_a_mean(self):
         wide = [Drawn(f"w{number}", disc(12.0), disc(10.0), annotator="wide") for number in range(3)]
         tight = [Drawn(f"t{number}", disc(8.0), disc(10.0), annotator="tight") for number in range(3)]
         found = rows([*wide, *tight])
@@ -183,41 +208,41 @@ class TestRevision:
 
     def test_sides_may_move_by_their_own(self):
         case = Drawn("a", disc(10.0, (18.0, 16.0)), disc(10.0, (15.0, 16.0)))
-        whole, sides = (mended([case], offsets=kind, remainder="keep")["a"] for kind in ("case", "direction"))
+        whole, sides = (corrected([case], offsets=kind, remainder="keep")["a"] for kind in ("case", "direction"))
         assert dice(sides, case.truth) > dice(whole, case.truth) + 0.03
 
-    def test_what_no_offset_explains_goes_by_the_remainder(self):
+    def test_what_no_offset_explains_is_resolved_as_the_remainder_says(self):
         truth = disc(6.0, (10.0, 10.0)) | disc(6.0, (22.0, 22.0))
         case = Drawn("a", disc(6.0, (10.0, 10.0)), truth)
         missing = truth.bool() & (disc(9.0, (10.0, 10.0)) == 0)
-        assert mended([case], remainder="teacher")["a"][missing].float().mean() > 0.9
-        assert (mended([case], remainder="ignore")["a"][missing] == IGNORE).float().mean() > 0.9
-        assert mended([case], remainder="keep")["a"][missing].float().mean() < 0.3
-        assert mended([case], remainder="teacher", confidence=0.999)["a"][missing].float().mean() < 0.3
+        assert corrected([case], remainder="teacher")["a"][missing].float().mean() > 0.9
+        assert (corrected([case], remainder="ignore")["a"][missing] == IGNORE).float().mean() > 0.9
+        assert corrected([case], remainder="keep")["a"][missing].float().mean() < 0.3
+        assert corrected([case], remainder="teacher", confidence=0.999)["a"][missing].float().mean() < 0.3
 
     def test_ignored_voxels_stay_ignored(self):
         given = disc(12.0)
         given[:8] = IGNORE
-        label = mended([Drawn("a", given, disc(10.0))])["a"]
+        label = corrected([Drawn("a", given, disc(10.0))])["a"]
         assert (label[:8] == IGNORE).all()
         assert (label[8:] != IGNORE).all()
 
     def test_slices_are_drawn_one_by_one(self):
         given, truth = (torch.stack([disc(0.0), disc(radius), disc(0.0)], dim=-1) for radius in (12.0, 9.0))
         case = Drawn("a", given, truth, spacing=(1.0, 1.0, 1.0), sliced=True)
-        label = mended([case], remainder="keep")["a"]
+        label = corrected([case], remainder="keep")["a"]
         assert not label[..., [0, 2]].any()
         assert dice(label, truth) > 0.95
 
     def test_an_empty_label_takes_what_the_teacher_is_sure_of(self):
         case = Drawn("a", disc(0.0), disc(8.0))
-        assert torch.equal(mended([case], remainder="teacher")["a"], case.truth)
-        assert not mended([case], remainder="keep")["a"].any()
+        assert torch.equal(corrected([case], remainder="teacher")["a"], case.truth)
+        assert not corrected([case], remainder="keep")["a"].any()
 
     def test_several_classes_move_together(self):
         left = torch.arange(SIDE)[:, None] < 16
         truth, given = (disc(radius) * torch.where(left, 1, 2).to(torch.uint8) for radius in (9.0, 12.0))
-        label = mended([Drawn("a", given, truth)], remainder="keep")["a"]
+        label = corrected([Drawn("a", given, truth)], remainder="keep")["a"]
         assert (label != truth).float().mean() < (given != truth).float().mean() / 2
 
     def test_the_two_surfaces_of_a_wall_move_by_their_own(self):
@@ -226,11 +251,11 @@ class TestRevision:
 
         truth, given = heart(6.0, 10.0), heart(7.5, 12.0)  # both surfaces were drawn too wide
         case = Drawn("a", given, truth)
-        whole, both = (mended([case], offsets=kind)["a"] for kind in ("case", "neighbour"))
+        whole, both = (corrected([case], offsets=kind)["a"] for kind in ("case", "neighbour"))
         assert dice(both == 1, truth == 1) > 0.94 > 0.7 > dice(whole == 1, truth == 1)
         assert dice(both == 2, truth == 2) > 0.94
         (revision,) = method(offsets="neighbour").revise(anchored([case]), STEP)
-        found = {(row["label"], row["beside"]): row["measured_mm"] for row in revision.offsets}
+        found = {(row["label"], row["neighbour"]): row["measured_mm"] for row in revision.offsets}
         assert set(found) == {(1, 0), (1, 2), (2, 1)}
         assert found[1, 0] == pytest.approx(-2.0, abs=0.6)
         assert found[1, 2] == pytest.approx(1.5, abs=0.6)
@@ -238,7 +263,7 @@ class TestRevision:
 
     def test_of_a_lone_object_the_background_is_the_only_neighbour(self):
         case = Drawn("a", disc(12.0), disc(10.0))
-        assert torch.equal(mended([case], offsets="neighbour")["a"], mended([case])["a"])
+        assert torch.equal(corrected([case], offsets="neighbour")["a"], corrected([case])["a"])
 
 
 class TestTraining:
@@ -246,7 +271,7 @@ class TestTraining:
         with pytest.raises(InputError, match=r"--method\.reach: 0\.0 is not usable\. Give a number above 0"):
             method(reach=0.0)
 
-    def test_revises_at_the_given_shares_of_the_run(self):
+    def test_revises_at_the_given_fractions_of_the_run(self):
         chosen = method(revise_at=(0.25, 0.5))
         assert [index for index in range(8) if chosen.revises(Step(index, 8))] == [2, 4]
         assert not method(revise_at=(0.0,)).revises(Step(0, 8))
@@ -255,12 +280,12 @@ class TestTraining:
         image = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
         label = (image[:, 0] > 0).long()
         quality = (Quality.EXPERT, Quality.EXPERT, Quality.NOISY, Quality.NOISY)
-        return Batch(image, label, quality, tuple("abcd"), {MENDED: 1 - label})
+        return Batch(image, label, quality, tuple("abcd"), {CORRECTED: 1 - label})
 
-    def test_learns_from_the_mended_labels(self):
+    def test_learns_from_the_corrected_labels(self):
         chosen, batch = method(), self.batch()
         (loss,) = chosen.loss(batch, STEP).values()
-        expected = cross_entropy_dice(chosen.network(batch.image), batch.layers[MENDED])
+        expected = cross_entropy_dice(chosen.network(batch.image), batch.layers[CORRECTED])
         assert torch.equal(loss, expected)
 
     def test_its_batch_is_that_of_the_method_that_goes_on(self):
@@ -275,7 +300,7 @@ class TestTraining:
         torch.manual_seed(1)
         terms = chosen.loss(batch, STEP)
         torch.manual_seed(1)
-        alone = chosen.base.loss(replace(batch, label=batch.layers[MENDED]), STEP)
+        alone = chosen.base.loss(replace(batch, label=batch.layers[CORRECTED]), STEP)
         assert {name: term.item() for name, term in terms.items()} == {n: t.item() for n, t in alone.items()}
 
     def test_the_teacher_follows_with_the_students_statistics(self):

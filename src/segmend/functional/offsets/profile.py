@@ -1,4 +1,4 @@
-"""Profiles along the surface of a label, and the label with shifted surfaces.
+"""Profiles of a map along the surface of a label: sums within each surface position, and criteria for the best one.
 
 Offsets are in mm, positive outward. All maps lie on one grid.
 """
@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segmend.core.masks import IGNORE
-
 
 def directions(mask: Tensor, spacing: Sequence[float]) -> Tensor:
-    """How much each voxel belongs to each of the two sides of every axis, as seen from the centre of a mask.
+    """Compute how much each voxel belongs to each of the two sides of every axis, from the centre of a mask.
 
     The weights are the squares of the components of the direction, so that they vary smoothly around the object.
 
@@ -31,9 +29,9 @@ def directions(mask: Tensor, spacing: Sequence[float]) -> Tensor:
         for side, centre, step in zip(mask.shape, places.mean(0), spacing, strict=True)
     ]
     offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    shares = offsets.square() / offsets.square().sum(0).clamp(min=1e-6)
-    shares[0] += 1 - shares.sum(0)  # the exact centre has no direction
-    return torch.cat([shares * (offsets >= 0), shares * (offsets < 0)])
+    weights = offsets.square() / offsets.square().sum(0).clamp(min=1e-6)
+    weights[0] += 1 - weights.sum(0)  # the exact centre has no direction
+    return torch.cat([weights * (offsets >= 0), weights * (offsets < 0)])
 
 
 def sums_below(distance: Tensor, maps: Tensor, offsets: Tensor) -> Tensor:
@@ -53,8 +51,29 @@ def sums_below(distance: Tensor, maps: Tensor, offsets: Tensor) -> Tensor:
     return sums.index_add_(1, at, maps[:, inside].double()).cumsum(1)
 
 
+def separation(volume: Tensor, mass: Tensor) -> Tensor:
+    r"""Compute how clearly a surface splits a map: the sum of squares between the voxels within and those beyond.
+
+    Where it is largest, the variance within the two parts is smallest (Otsu, IEEE Trans. Syst. Man Cybern. 1979; as a
+    model of regions, Chan and Vese, IEEE Trans. Image Process. 2001). That position does not change if the map is
+    scaled or shifted: a model with low probabilities for an object locates it as well as a confident one.
+
+    Args:
+        volume: ``[..., n]`` voxels within each of several surface positions; the last one encloses all voxels that
+            count.
+        mass: ``[..., n]`` sum of the map over them.
+
+    Returns:
+        ``[..., n]``; negative where the map is larger beyond the surface than within, 0 if one part is empty.
+    """
+    fraction = volume / volume[..., -1:].clamp(min=1e-6)
+    excess = mass - fraction * mass[..., -1:]
+    # With the means m_1 within and m_0 beyond, excess = volume (1 - fraction) (m_1 - m_0).
+    return excess * excess.abs() / (volume[..., -1:] * fraction * (1 - fraction)).clamp(min=1e-6)
+
+
 def expected_dice(volume: Tensor, mass: Tensor, total: Tensor) -> Tensor:
-    """2 sum_R p / (|R| + sum p): how well a region R agrees with probabilities p.
+    """Compute 2 sum_R p / (|R| + sum p), the expected Dice of a region R by probabilities p.
 
     Args:
         volume: ``[..., n]`` voxels of R.
@@ -65,7 +84,7 @@ def expected_dice(volume: Tensor, mass: Tensor, total: Tensor) -> Tensor:
 
 
 def log_odds(probability: Tensor, doubt: float) -> Tensor:
-    """Log-odds of a probability that is uninformative with probability ``doubt``: never beyond +- log(2 / doubt)."""
+    """Compute log-odds of a probability that is uninformative with probability ``doubt``; within +- log(2 / doubt)."""
     probability = (1 - doubt) * probability.float() + doubt / 2
     return probability.log() - (-probability).log1p()
 
@@ -85,32 +104,10 @@ def best_offset(scores: Tensor, offsets: Tensor) -> Tensor:
 
 
 def jackknife_error(estimates: Tensor) -> float:
-    """Jackknife standard error of an estimate, from those without one of K parts each: ``[K]``, in their unit.
+    """Compute the jackknife standard error of an estimate, from those without one of K parts each: ``[K]``.
 
     Errors of neighbouring voxels are correlated, so the curvature of a likelihood would be far too optimistic.
     """
     parts = len(estimates)
     deviations = estimates.double() - estimates.double().mean()
     return float(((parts - 1) / parts * deviations.square().sum()).sqrt())
-
-
-def moved(distances: Tensor, outline: Tensor, offsets: Tensor, label: Tensor) -> Tensor:
-    """Shift the classes of a label: each voxel is assigned to the class that it lies deepest in.
-
-    Where two classes meet, the border between them runs where both surfaces have moved by the same distance. Only the
-    outline of all classes together borders on the background, so that classes that shrink equally leave no gap between
-    them.
-
-    Args:
-        distances: ``[C - 1, *spatial]`` signed distances of the foreground classes.
-        outline: ``[*spatial]`` signed distance of all of them together.
-        offsets: ``[C - 1]`` or ``[C - 1, *spatial]``, in mm.
-        label: ``[*spatial]`` the given class indices; ``IGNORE`` is kept.
-
-    Returns:
-        ``[*spatial]`` uint8.
-    """
-    offsets = offsets.view(*offsets.shape, *[1] * (distances.ndim - offsets.ndim)).expand_as(distances)
-    deepest = (offsets - distances).argmax(0, keepdim=True)
-    inside = outline < offsets.gather(0, deepest)[0]
-    return torch.where(inside, deepest[0] + 1, 0).where(label != IGNORE, IGNORE).to(torch.uint8)
