@@ -22,6 +22,11 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction="none")
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Class probabilities ``[B, C, *spatial]`` of logits, in float32 whatever the network computes in."""
+    return logits.float().softmax(1)
+
+
 def one_hot(label: Tensor, classes: int) -> Tensor:
     """One map per class: ``[B, *spatial]`` to float32 ``[B, C, *spatial]``; ``IGNORE`` is zero in all of them."""
     values = torch.arange(classes, device=label.device).view(1, -1, *[1] * (label.ndim - 1))

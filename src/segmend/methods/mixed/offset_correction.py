@@ -100,6 +100,7 @@ class OffsetCorrection(Method):
     cost = "1 network; predicts all cases now and then"
     needs = Composition(mixed=4)
     layers = (MENDED,)
+    report = "offsets.csv"
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class OffsetCorrection(Method):
         super().__init__(network)
         self.base = _BASES[then](network)
         self.needs = self.base.needs
-        self.teacher = EMATeacher(network, decay)
+        self.teacher = EMATeacher(network, decay, copy_statistics=True)
         self.revise_at, self.offsets, self.hierarchical = tuple(revise_at), offsets, hierarchical
         self.remainder, self.confidence = remainder, confidence
         self.criterion: Criterion = criterion
@@ -132,12 +133,6 @@ class OffsetCorrection(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the corrected labels."""
         return self.base.loss(replace(batch, label=batch.layers[MENDED]), step)
-
-    def after_step(self, step: Step) -> None:
-        """The teachers follow."""
-        self.base.after_step(step)
-        self.teacher.follow(self.network, step.index)
-        self.teacher.take_statistics(self.network)
 
     def revises(self, step: Step) -> bool:
         """At the given fractions of the run."""
@@ -150,7 +145,7 @@ class OffsetCorrection(Method):
         for case in cases:
             if case.quality is Quality.NONE:
                 continue
-            probabilities = case.maps(lambda image: self.teacher.network(image).float().softmax(1))
+            probabilities = case.predict_map(self.teacher.predict)
             classes, by_neighbour = range(1, len(probabilities)), self.offsets == "neighbour"
             for surface in surfaces_of(case.given, classes, _spacing(case), by_neighbour=by_neighbour):
                 measured.append(self._measured(case, surface, probabilities[surface.cls]))
@@ -167,10 +162,9 @@ class OffsetCorrection(Method):
             rows = [each.row() | {"trust": self._trust(each)} for each in of_case]
             yield Revision(
                 case.name,
-                MENDED,
-                self._mended(case, of_case, sure.pop(case.name, None)),
-                rows,
-                weights.get(case.name),
+                {MENDED: self._mended(case, of_case, sure.pop(case.name, None))},
+                report=rows,
+                sampling_weight=weights.get(case.name),
             )
 
     def _measured(self, case: LabelledCase, surface: Surface, probability: Tensor) -> Measured:
