@@ -13,7 +13,7 @@ WORDS = (
     r"alike|by heart|dealt|how far|likewise|so many|beside|stands? out|of which"
 )
 AVOIDED = re.compile(rf"(?<![\w-])({WORDS})(?![\w-])", re.IGNORECASE)
-LEFT = {"src": 50, "docs": 3, "README.md": 0, "CONTRIBUTING.md": 1}
+LEFT = {"src": 47, "docs": 3, "README.md": 0, "CONTRIBUTING.md": 1}
 """How often they occur. Lower a number when you have replaced some; docs/glossary.md has better words."""
 
 

@@ -59,11 +59,12 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        revised = {
-            kept: {name: change(tensor) for name, tensor in getattr(self, kept).items()}
-            for kept in ("layers", "maps", "values")
-        }
-        return replace(self, image=change(self.image), label=change(self.label), **revised)
+        layers, maps, values = (
+            {name: change(tensor) for name, tensor in kept.items()} for kept in (self.layers, self.maps, self.values)
+        )
+        return replace(
+            self, image=change(self.image), label=change(self.label), layers=layers, maps=maps, values=values
+        )
 
 
 @dataclass(frozen=True, slots=True)

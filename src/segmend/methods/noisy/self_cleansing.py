@@ -120,7 +120,8 @@ class SelfCleansing(Method):
         losses = [self._losses(case) for case in cases]
         images = [each.shape[1] for each in losses]
         made = torch.tensor([case.was_revised(PSEUDO) for case in cases]).repeat_interleave(torch.tensor(images))
-        return torch.split(clean_labels(*torch.cat(losses, 1), made) & self.filtering, images, 1)
+        given, pseudo = torch.cat(losses, 1)
+        return torch.split(clean_labels(given, pseudo, made) & self.filtering, images, 1)
 
     def _losses(self, case: LabelledCase) -> Tensor:
         """Dice losses of given and cleansed label, ``[2, images, C - 1]``."""

@@ -120,7 +120,7 @@ class Superpixel(TwoNetworks):
         statistics = [each for case in cases for each in self._statistics(case)]
         means, voxels = (torch.cat(parts, 1) for parts in zip(*statistics, strict=True))
         refined = refined_regions(means, voxels, [self.correction * rate for rate in self._selection.rates])
-        of_images = iter(refined.split([each.shape[1] for each, _ in statistics], 1))
+        of_images = iter(torch.split(refined, [each.shape[1] for each, _ in statistics], 1))
         for case in cases:
             images = zip(case.images(case.given.long()), case.images(case.map(_SUPERPIXELS).long()), strict=True)
             labels = [_relabelled(given, regions, next(of_images)) for given, regions in images]
