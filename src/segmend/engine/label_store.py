@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder, explain_os_errors, wait_for
+from segmend.core.folders import atomic_folder
+from segmend.core.io import wait_for
+from segmend.core.os_errors import explain_os_errors
 from segmend.engine.revision_record import Record, is_finite
 from segmend.methods import Revision
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from segmend.core.figures import legend_name, save_picture
+from segmend.core.rendering import legend_name, save_picture
 from segmend.data.cache import PreparedCase
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import best_offset, expected_dice, sums_below
 
 _REACH_MM = 12.0

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.configured import Configured
-from segmend.functional.voxel import probabilities
+from segmend.core.config import Configured
+from segmend.functional.losses import probabilities
 from segmend.networks import Network
 
 Kind = Literal["supervised", "semi", "noisy", "mixed"]

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.functional.voxel import probabilities
+from segmend.functional.losses import probabilities
 from segmend.methods._base import Method
 from segmend.methods.components.peers import reinitialised_copy
 from segmend.networks import Network

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from segmend.functional.consistency import squared_difference
-from segmend.functional.noise import clipped_gaussian
+from segmend.functional.losses import probabilities
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import ema_decay
-from segmend.functional.voxel import probabilities
 from segmend.networks import Network
 
 

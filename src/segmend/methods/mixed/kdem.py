@@ -10,10 +10,10 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import kl_divergence
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import probabilities
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import entropy
-from segmend.functional.voxel import probabilities
 from segmend.methods._base import Method, Step
 from segmend.methods.components.branches import second_decoder
 from segmend.networks import Network

@@ -12,15 +12,15 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
+from segmend.functional.dice import dice_cross_entropy_by_sample, label_dice
 from segmend.functional.geometry import random_turn
-from segmend.functional.largest_component import largest_component
-from segmend.functional.pseudo_labels import mean_over_warps, sharpen
-from segmend.functional.reduce import masked_mean
-from segmend.functional.region import label_dice
+from segmend.functional.losses import probabilities
+from segmend.functional.morphology import largest_component
 from segmend.functional.selection import smaller_half
-from segmend.functional.supervision import dice_cross_entropy_by_sample
+from segmend.functional.soft_labels import sharpen
 from segmend.functional.uncertainty import confidence
-from segmend.functional.voxel import probabilities
+from segmend.functional.views import mean_over_warps
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Revision, Step
 from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.modes import evaluating

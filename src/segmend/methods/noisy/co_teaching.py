@@ -9,9 +9,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.masks import IGNORE
-from segmend.functional.reduce import masked_mean
+from segmend.functional.losses import cross_entropy
 from segmend.functional.selection import Scope
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Step
 from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.small_loss import SmallLossSelection

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.masks import IGNORE
-from segmend.functional.co_regularisation import joint_loss
-from segmend.functional.reduce import masked_mean
+from segmend.functional.consistency import joint_loss
 from segmend.functional.selection import Scope
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Step
 from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.small_loss import SmallLossSelection

@@ -12,10 +12,11 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.cleansing import SMOOTH, batch_dice_loss, clean_labels, redrawn_label
+from segmend.functional.dice import dice_loss_by_sample
+from segmend.functional.losses import probabilities
 from segmend.functional.ramps import linear_ramp, rounds
-from segmend.functional.region import dice_loss_by_sample
-from segmend.functional.upsampling import upsample
-from segmend.functional.voxel import one_hot, probabilities
+from segmend.functional.resampling import upsample
+from segmend.functional.soft_labels import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network

@@ -11,10 +11,10 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.co_regularisation import joint_loss
-from segmend.functional.reduce import masked_mean
+from segmend.functional.consistency import joint_loss
+from segmend.functional.losses import probabilities
 from segmend.functional.superpixels import refined_regions, region_means, region_statistics, superpixels
-from segmend.functional.voxel import probabilities
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Revision, Step
 from segmend.methods._two_networks import Prediction, TwoNetworks, mean_probabilities
 from segmend.methods.components.small_loss import SmallLossSelection

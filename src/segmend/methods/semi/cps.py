@@ -8,9 +8,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import cross_entropy
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Step
 from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.networks import Network
