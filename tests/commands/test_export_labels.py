@@ -37,7 +37,7 @@ class Cubes(Supervised):
             label = case.given.clone()
             if step.index == 1:
                 label[:4, :4, :4] = 2
-            yield Revision(case.name, "cubes", label)
+            yield Revision(case.name, {"cubes": label})
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ class TestPage:
         assert main(["methods", "CoTeaching"]) == 0
         printed = capsys.readouterr().out
         for words in (
-            "Implementation notes",
+            "docs/methods/CoTeaching.md",
             "noise_rate=0.2",
             "A batch holds 4 labelled; must be known: noise rate.",
             "Cost: 2 networks.",

@@ -498,7 +498,7 @@ class Growing(Supervised):
         return step.index == 1
 
     def revise(self, cases, step):
-        return [Revision(case.name, "grown", torch.ones_like(case.given)) for case in cases]
+        return [Revision(case.name, {"grown": torch.ones_like(case.given)}) for case in cases]
 
 
 class TestLayers:

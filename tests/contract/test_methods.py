@@ -22,14 +22,16 @@ from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import ema_decay
 from segmend.methods import Method, Step, all_methods
-from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.ema import EMATeacher, follow_students
 from segmend.networks import Network
 from segmend.networks.blocks import channel_dropout, conv_blocks, convolution, doubling, halving
 
 METHODS = all_methods()
 OWN = {"OffsetCorrection"}
 """Methods that are of this project."""
-LAYERS = {layer for cls in METHODS.values() for layer in cls.layers}
+LAYERS, MAPS, VALUES = (
+    {name for cls in METHODS.values() for name in getattr(cls, kept)} for kept in ("layers", "maps", "values")
+)
 GRIDS = {2: (16, 16), 3: (8, 16, 16)}
 MIDDLE = Step(50, 100)
 
@@ -139,8 +141,16 @@ def batch(needs: Composition, dimensions: int, classes: int = 2, further: tuple[
 
 
 def labelled(of: Batch, label: Tensor) -> Batch:
-    """The batch with other labels, also in every layer, as before any label is rewritten."""
-    return replace(of, label=label, layers={layer: label.clone() for layer in LAYERS})
+    """The batch with other labels, also in every layer, as before any label is revised.
+
+    Maps divide an image into halves; values are 0 and 1 in turn.
+    """
+    halves = torch.arange(label[0].numel()).view(label[0].shape).mul(2).div(label[0].numel()).long() + 1
+    layers = {layer: label.clone() for layer in LAYERS}
+    maps = dict.fromkeys(MAPS, halves.expand_as(label))
+    return replace(
+        of, label=label, layers=layers, maps=maps, values=dict.fromkeys(VALUES, torch.arange(len(label)) % 2.0)
+    )
 
 
 def with_label(of: Batch, label: Tensor) -> Batch:
@@ -330,7 +340,7 @@ class TestTeachers:
             for parameter in method.network.parameters():
                 parameter.add_(torch.randn_like(parameter))
         before = [[each.clone() for each in teacher.network.parameters()] for teacher in teachers(method)]
-        method.after_step(Step(index, 1000))
+        follow_students(method, index)
         for teacher, old in zip(teachers(method), before, strict=True):
             kept = ema_decay(index, teacher.decay)
             expected = [
@@ -361,7 +371,7 @@ class TestPrediction:
         method, (image, _) = build(name, dimensions), scene(dimensions, 2, 2)
         total(method, batch(method.needs, dimensions)).backward()
         torch.optim.SGD([each for each in method.parameters() if each.requires_grad], lr=0.1).step()
-        method.after_step(Step(1, 100))
+        follow_students(method, 1)
         torch.manual_seed(5)
         loaded = METHODS[name](Small(1, 2, dimensions))
         expected = method.eval().predict(image)

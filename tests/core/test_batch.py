@@ -25,6 +25,12 @@ def test_rows_are_found_by_quality_in_the_order_of_the_batch():
     assert batch(EXPERT).rows(NONE) == []
 
 
+def test_rows_by_what_is_known_of_them():
+    mixed = batch(NOISY, EXPERT, NONE, NOISY)
+    assert mixed.labelled == [0, 1, 3]
+    assert mixed.unsupervised == [0, 2, 3]
+
+
 def test_goes_to_another_device_as_a_whole():
     here = batch(EXPERT, NOISY)
     there = here.to(torch.device("meta"))
@@ -44,9 +50,11 @@ def test_both_tensors_are_pinned(monkeypatch):
     assert (there.quality, there.cases) == (here.quality, here.cases)
 
 
-def test_takes_its_label_layers_along():
-    here = replace(batch(EXPERT, NOISY), layers={"pseudo": torch.ones(2, 2, 2).long()})
+def test_takes_all_that_was_revised_along():
+    kept = {"layers": {"pseudo": torch.ones(2, 2, 2).long()}, "maps": {"regions": torch.ones(2, 2, 2).long()}}
+    here = replace(batch(EXPERT, NOISY), **kept, values={"chance": torch.ones(2)})
     there = here.to(torch.device("meta"))
-    assert there.layers["pseudo"].device.type == "meta"
-    assert there.layers["pseudo"].shape == (2, 2, 2)
+    tensors = {"pseudo": there.layers["pseudo"], "regions": there.maps["regions"], "chance": there.values["chance"]}
+    assert {name: tensor.device.type for name, tensor in tensors.items()} == dict.fromkeys(tensors, "meta")
+    assert there.layers["pseudo"].shape == there.maps["regions"].shape == (2, 2, 2)
     assert here.layers["pseudo"].device.type == "cpu"

@@ -19,6 +19,7 @@ from segmend.data.preprocess import Normalisation, Preprocessing
 from segmend.data.sampling import BatchPlan
 from segmend.engine.batches import CropBatches, StepSampler
 from segmend.engine.label_store import LabelStore
+from segmend.methods import Revision
 
 PLAIN = NO_AUGMENTATION
 
@@ -188,7 +189,7 @@ class TestLayers:
         """Two layers of one case; "new" is rewritten before step 2, to three times the given label."""
         case = make_case("a", (9, 8, 7), label=(np.arange(9 * 8 * 7) % 4).astype(np.uint8).reshape(9, 8, 7))
         store = LabelStore(tmp_path / "labels", ("new", "other"), {"a": case.given}, steps=(2,))
-        store.append("test", [("a", "new", 3 * case.label)])
+        store.append("test", [Revision("a", {"new": torch.tensor(3 * case.label)})])
         return case, store
 
     def test_are_cut_and_warped_with_the_label(self, labels):
@@ -220,7 +221,7 @@ class TestLayers:
     def test_of_an_unlabelled_case_may_be_known(self, tmp_path):
         case = make_case("a", (6, 5), Quality.NONE)
         store = LabelStore(tmp_path, ("new",), {"a": case.given}, steps=(1,))
-        store.append("test", [("a", "new", np.ones((6, 5), np.uint8))])
+        store.append("test", [Revision("a", {"new": torch.ones(6, 5).byte()})])
         before, after = (batches_of([case], (8, 5), Composition(unlabelled=1), labels=store)[step] for step in (0, 1))
         assert before.layers["new"].eq(IGNORE).all()
         assert after.label.eq(IGNORE).all()
@@ -230,7 +231,7 @@ class TestLayers:
     def test_cases_are_drawn_as_the_labels_say(self, tmp_path):
         cases = [make_case(name, (6, 5), label=np.ones((6, 5), np.uint8)) for name in "abc"]
         store = LabelStore(tmp_path, ("new",), {case.case.name: case.given for case in cases}, steps=(3, 6))
-        store.append("test", [], sampling_weights={"a": 0.0, "b": 0.0})
+        store.append("test", [Revision(name, sampling_weight=0.0) for name in "ab"])
         store.append("test", [])
         batches, plain = (batches_of(cases, (4, 4), Composition(mixed=3), labels=labels) for labels in (store, None))
         for step in (0, 2, 6, 8):
@@ -244,6 +245,52 @@ class TestLayers:
         for step in (1, 2, 7):
             batches_of([case], (4, 4, 4), labels=store)[step]
         assert awaited == [0, 1, 1]
+
+
+class TestMapsAndValues:
+    @pytest.fixture
+    def labels(self, tmp_path):
+        """A map of one case and a value of each slice, from step 2 on; the map is 300 times the label."""
+        case = make_case("a", (9, 8, 7), label=(1 + np.arange(9 * 8 * 7) % 4).astype(np.uint8).reshape(9, 8, 7))
+        store = LabelStore(tmp_path / "labels", (), {"a": case.given}, (2,), maps=("regions",), values=("chance",))
+        regions, chances = 300 * torch.tensor(case.label).int(), [each / 8 for each in range(7)]
+        store.append("test", [Revision("a", maps={"regions": regions}, values={"chance": chances})])
+        return case, store
+
+    def test_are_cut_and_warped_with_the_label(self, labels):
+        case, store = labels
+        strong = replace(LEFT_ATRIUM_PROTOCOL, rotation=40, zoom=0.3)
+        batches = batches_of([case], (6, 6), augmentation=strong, labels=store)
+        assert any(batches[step].label.eq(IGNORE).any() for step in range(2, 5))
+        for step in range(5):
+            batch = batches[step]
+            known = 300 * batch.label if step >= 2 else torch.full_like(batch.label, -1)
+            assert torch.equal(batch.maps["regions"], torch.where(batch.label == IGNORE, -1, known))
+            assert batch.layers == {}
+
+    def test_a_map_is_0_in_the_padding(self, labels):
+        case, store = labels
+        regions = batches_of([case], (12, 4), labels=store)[3].maps["regions"]
+        assert regions[0, [0, -1]].eq(0).all()
+        assert regions[0, 1:-2].ge(300).all()
+
+    def test_a_value_is_that_of_the_slice(self, labels):
+        case, store = labels
+        batches = batches_of([case], (9, 8), labels=store)
+        assert batches[1].values["chance"].isnan().all()
+        for step in range(2, 12):
+            batch = batches[step]
+            assert batch.values["chance"].dtype == torch.float32
+            for label, value in zip(batch.label, batch.values["chance"], strict=True):
+                assert np.array_equal(label, case.label[..., int(8 * value)])
+
+    def test_or_the_one_of_the_case(self, labels, tmp_path):
+        case, _ = labels
+        store = LabelStore(tmp_path / "one", (), {"a": case.given}, (0,), values=("chance",))
+        store.append("test", [Revision("a", values={"chance": 0.37})])
+        for patch in ((4, 4), (4, 4, 4)):
+            found = batches_of([case], patch, labels=store)[5].values["chance"]
+            assert torch.equal(found, torch.full_like(found, 37) / 100)
 
 
 class TestUnlabelled:

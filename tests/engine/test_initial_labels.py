@@ -44,8 +44,8 @@ class Toy(Method):
 
     def revise(self, cases, step):
         for case in cases:
-            probability = case.maps(self.predict)[1]
-            yield Revision(case.name, "mended", (probability > probability.quantile(step.index / 10)).byte())
+            probability = case.predict_map(self.predict)[1]
+            yield Revision(case.name, {"mended": (probability > probability.quantile(step.index / 10)).byte()})
 """
 TABLE = "case,quality,domain\ncase_1,expert,A\ncase_2,none,B\ncase_3,none,B\n"
 TINY = (

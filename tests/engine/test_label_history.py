@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from segmend.core.case import Case, Quality
 from segmend.data.cache import PreparedCase
 from segmend.engine import label_history as module
 from segmend.engine.label_history import LabelHistory
 from segmend.engine.label_store import LabelStore
+from segmend.methods import Revision
 
 IMAGE = np.zeros((1, 6, 1), np.float32)
 
@@ -30,8 +32,13 @@ def labels(tmp_path):
     return LabelStore(tmp_path / "labels", ("new",), {case.case.name: case.given for case in CASES}, (3, 8))
 
 
-def history_of(labels, tmp_path, truth=None):
-    return LabelHistory(tmp_path / "labels.csv", labels, CASES, 2, truth or {})
+def history_of(labels, tmp_path, truth=None, report=""):
+    return LabelHistory(tmp_path / "labels.csv", labels, CASES, 2, truth or {}, report)
+
+
+def new(case, label):
+    """A revision of one label."""
+    return Revision(case, {"new": torch.tensor(label)})
 
 
 def rows_of(tmp_path):
@@ -41,8 +48,8 @@ def rows_of(tmp_path):
 def test_rows(labels, tmp_path):
     history = history_of(labels, tmp_path, {"001": TRUTH})
     history.update()
-    labels.append("Some", [("001", "new", TRUTH), ("NA", "new", TRUTH)])
-    labels.append("Some", [("001", "new", label_of(0, 0, 0, 0, 0, 0))])
+    labels.append("Some", [new("001", TRUTH), new("NA", TRUTH)])
+    labels.append("Some", [new("001", label_of(0, 0, 0, 0, 0, 0))])
     history.update()
     header = (tmp_path / "labels.csv").read_text().splitlines()[0]
     assert header == "step,revision,case,quality,layer,changed,changed_from_given,dice_to_given,dice_to_truth"
@@ -57,26 +64,52 @@ def test_rows(labels, tmp_path):
 
 
 def test_offsets_stand_beside_the_true_ones(labels, tmp_path):
-    history = history_of(labels, tmp_path, {"001": TRUTH})
+    history = history_of(labels, tmp_path, {"001": TRUTH}, "offsets.csv")
     history.update()
     assert not (tmp_path / "offsets.csv").exists()
-    labels.append("Some", [("001", "new", TRUTH)], [{"case": "001", "label": 1, "offset_mm": 0.5}])
+    labels.append(
+        "Some",
+        [
+            Revision("001", report=[{"label": 1, "offset_mm": 0.5}]),
+            Revision("NA", report=[{"label": 1, "offset_mm": 1}]),
+        ],
+    )
     history.update()
-    (row,) = pd.read_csv(tmp_path / "offsets.csv", dtype={"case": str}).to_dict("records")
+    row, other = pd.read_csv(tmp_path / "offsets.csv", dtype={"case": str}, na_filter=False).to_dict("records")
     assert (row["revision"], row["step"], row["case"], row["label"], row["offset_mm"]) == (1, 3, "001", 1, 0.5)
-    assert 0 < row["true_mm"] < 1.5
+    assert 0 < float(row["true_mm"]) < 1.5
+    assert other["true_mm"] == "", "the truth is not known"
 
 
-def test_layers_that_hold_no_labels_are_left_out(labels, tmp_path):
-    LabelHistory(tmp_path / "labels.csv", labels, CASES, 2, {}, []).update()
+def test_other_reports_have_the_columns_of_the_method(labels, tmp_path):
+    labels.append("Some", [Revision("001", report=[{"why": "so", "how": 2}, {"why": "thus", "how": 3}])])
+    history_of(labels, tmp_path, {"001": TRUTH}, "why.csv").update()
+    assert (tmp_path / "why.csv").read_text().splitlines() == [
+        "revision,step,case,why,how",
+        "1,3,001,so,2",
+        "1,3,001,thus,3",
+    ]
+
+
+def test_without_a_file_for_it_a_report_stays_in_the_record(labels, tmp_path):
+    labels.append("Some", [Revision("001", report=[{"why": "so"}])])
+    history_of(labels, tmp_path).update()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "labels.csv"]
+
+
+def test_maps_and_values_are_no_labels(tmp_path):
+    given = {case.case.name: case.given for case in CASES}
+    labels = LabelStore(tmp_path / "labels", (), given, (3,), maps=("regions",), values=("chance",))
+    labels.append("Some", [Revision("001", maps={"regions": torch.tensor(GIVEN)}, values={"chance": 1.0})])
+    history_of(labels, tmp_path).update()
     assert not (tmp_path / "labels.csv").exists()
 
 
 def test_a_resumed_run_writes_the_same_table(labels, tmp_path):
     history = history_of(labels, tmp_path)
-    labels.append("Some", [("001", "new", TRUTH)])
+    labels.append("Some", [new("001", TRUTH)])
     history.update()
-    labels.append("Some", [("NA", "new", TRUTH)])
+    labels.append("Some", [new("NA", TRUTH)])
     history.update()
     whole = (tmp_path / "labels.csv").read_bytes()
     history_of(labels, tmp_path).update()
@@ -87,7 +120,7 @@ def test_labels_that_stay_are_compared_once(labels, tmp_path, monkeypatch):
     compared = []
     monkeypatch.setattr(module, "mean_dice", lambda label, *_: compared.append(label) or 0.5)
     history = history_of(labels, tmp_path)
-    labels.append("Some", [("001", "new", TRUTH)])
+    labels.append("Some", [new("001", TRUTH)])
     history.update()
     labels.append("Some", [])
     history.update()

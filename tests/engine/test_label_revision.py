@@ -50,7 +50,7 @@ class Chancy(Method):
 
     kind = "noisy"
     needs = Composition(noisy=1, unlabelled=1)
-    layers = ("mended",)
+    layers, maps, values = ("mended",), ("regions",), ("chance",)
 
     def __init__(self, network, events=None, steps=(0, 3, 6)):
         super().__init__(network)
@@ -60,8 +60,9 @@ class Chancy(Method):
 
     def loss(self, batch, step):
         self.batches.append(batch)
-        mended = batch.layers["mended"]
-        return {"mended": F.cross_entropy(self.network(batch.image), mended, ignore_index=IGNORE)}
+        mended, trust = batch.layers["mended"], 1 + batch.values["chance"].nan_to_num(0).sum()
+        trust = trust + batch.maps["regions"].clamp(min=0).float().mean() / 1000
+        return {"mended": trust * F.cross_entropy(self.network(batch.image), mended, ignore_index=IGNORE)}
 
     def revises(self, step):
         return step.index in self.steps
@@ -73,9 +74,11 @@ class Chancy(Method):
         for case in cases:
             if case.name == "untouched":
                 continue
-            probability = case.maps(self.predict)[1]
+            probability = case.predict_map(self.predict)[1]
             label = (probability > torch.rand(probability.shape)).to(torch.uint8)
-            yield Revision(case.name, "mended", label, sampling_weight=float(torch.rand(())))
+            chance, weight = torch.rand(2).tolist()
+            maps = {"regions": 1000 * label.int() + case.map("regions").clamp(min=0) + 1}
+            yield Revision(case.name, {"mended": label}, maps, {"chance": chance}, sampling_weight=weight)
 
     def after_step(self, step):
         self.events.get(("after", step.index), lambda: None)()
@@ -328,14 +331,17 @@ class TestHistory:
         torch.testing.assert_close(state_of(one), state_of(other), rtol=0, atol=0)
 
     def test_a_method_whose_layers_hold_no_labels_has_neither(self, trained, monkeypatch):
-        monkeypatch.setattr(Chancy, "carried", Chancy.layers)
+        monkeypatch.setattr(Chancy, "layers", ())
+        monkeypatch.setattr(Chancy, "revise", lambda self, cases, step: self.told.append(step) or ())
+        monkeypatch.setattr(Chancy, "loss", lambda self, *_: {"nothing": 0 * self.network.head.weight.sum()})
         run, method = trained()
         assert method.told
         assert run.finished
         assert not [path for path in run.path.iterdir() if path.name.startswith("labels.")]
 
-    def test_a_method_without_layers_has_neither(self, trained, monkeypatch):
-        monkeypatch.setattr(Chancy, "layers", ())
+    def test_a_method_that_keeps_nothing_has_neither(self, trained, monkeypatch):
+        for kept in ("layers", "maps", "values"):
+            monkeypatch.setattr(Chancy, kept, ())
         monkeypatch.setattr(Chancy, "loss", lambda self, *_: {"nothing": 0 * self.network.head.weight.sum()})
         run, method = trained()
         assert not method.told
@@ -352,7 +358,7 @@ class TestCases:
             name = prepared.case.name
             labels = label_store(tmp_path / "labels", method, [prepared], TOTAL)
             if name == "a":
-                labels.append("Chancy", [(name, "mended", np.ones_like(prepared.label))])
+                labels.append("Chancy", [Revision(name, {"mended": torch.ones(10, 9).byte()})])
             segmenter = Segmenter(method, replace(TASK, patch=patch), precision="bf16")
             return RevisableCase(prepared, labels, labels.count, segmenter)
 
@@ -364,14 +370,14 @@ class TestCases:
         np.testing.assert_array_equal(case.given, CASES[0].label)
         assert case.given.dtype == case.layer("mended").dtype == torch.uint8
         assert case.layer("mended").eq(1).all()
-        assert case.rewritten("mended")
+        assert case.was_revised("mended")
 
     def test_without_a_label(self, case_of):
         case = case_of(CASES[3])
         assert case.given.shape == (10, 9)
         assert case.given.eq(IGNORE).all()
         assert case.layer("mended").eq(IGNORE).all()
-        assert not case.rewritten("mended")
+        assert not case.was_revised("mended")
 
     def test_maps_go_window_by_window_in_the_precision_of_the_run(self, case_of):
         case, seen = case_of(CASES[0]), []
@@ -380,7 +386,7 @@ class TestCases:
             seen.append((tuple(image.shape[1:]), torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()))
             return torch.cat([image, image + 1, image + 2], 1)
 
-        maps = case.maps(shifted)
+        maps = case.predict_map(shifted)
         assert set(seen) == {((1, 6, 6), True, False)}
         assert maps.shape == (3, 10, 9)
         assert maps.dtype == torch.float32
@@ -392,11 +398,22 @@ class TestCases:
         case = case_of(volume, patch=(6, 6))
         assert case.sliced
         torch.testing.assert_close(
-            case.maps(lambda image: seen.append(image.shape[1:]) or image), torch.from_numpy(volume.image)
+            case.predict_map(lambda image: seen.append(image.shape[1:]) or image), torch.from_numpy(volume.image)
         )
         assert set(seen) == {(1, 6, 6)}
+
+    def test_the_images_of_a_case_are_its_slices_or_itself(self, case_of):
+        volume = make_case("volume", shape=(7, 6, 5))
+        for patch, count in (((6, 6), 5), ((6, 6, 4), 1)):
+            case = case_of(volume, patch=patch)
+            images = case.images(case.given)
+            assert images.shape == (count, 7, 6) if count > 1 else (1, 7, 6, 5)
+            assert torch.equal(case.from_images(list(images)), case.given)
+            maps = torch.randn(3, 7, 6, 5)
+            assert torch.equal(case.from_images(case.images(maps)), maps)
+            assert case.map("regions").eq(-1).all()
 
     def test_the_schedule_is_the_methods(self, tmp_path):
         store = label_store(tmp_path, Chancy(Pixelwise(1, 2), steps=(1, 2, 50)), CASES, TOTAL)
         assert store.steps == (1, 2)
-        assert store.layers == ("mended",)
+        assert (store.layers, store.maps, store.values) == (("mended",), ("regions",), ("chance",))

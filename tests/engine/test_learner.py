@@ -13,6 +13,7 @@ from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.engine.learner import CHANNELS_LAST, Learner, Optimisation, channels_last, channels_last_batch
 from segmend.methods import MeanTeacher, Method, Step
+from segmend.methods.components.ema import EMATeacher
 from segmend.networks import VNet
 
 
@@ -162,6 +163,15 @@ class TestLearner:
 
         learner.optimizer_step(0, 0, Optimiser(learner.method.parameters()), lambda: None)
         assert told == ["moved", Step(7, 100)]
+
+    def test_teachers_follow_before_the_method_hears_of_the_step(self, learner_at, monkeypatch):
+        learner = learner_at(9)
+        teacher = learner.method.teacher = EMATeacher(learner.method.network, decay=0.5)
+        seen = []
+        monkeypatch.setattr(EMATeacher, "follow", lambda self, step: seen.append((self is teacher, step)))
+        monkeypatch.setattr(Dice, "after_step", lambda self, step: seen.append(step))
+        learner.optimizer_step(0, 0, torch.optim.SGD(learner.method.network.parameters()), lambda: None)
+        assert seen == [(True, 9), Step(9, 100)]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_a_loss_that_is_not_finite_is_named(self, learner_at, value):

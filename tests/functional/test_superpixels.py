@@ -8,14 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.superpixels import (
-    as_digits,
-    from_digits,
-    refined_regions,
-    region_means,
-    region_statistics,
-    superpixels,
-)
+from segmend.functional.superpixels import refined_regions, region_means, region_statistics, superpixels
 
 
 def halves(*shape: int) -> Tensor:
@@ -53,20 +46,6 @@ class TestSuperpixels:
         image = torch.cat([torch.zeros(1, 40, 30), halves(40, 30)])
         first, second = superpixels(image, 60, 0.1).split([21, 19])
         assert not set(first.unique().tolist()) & set(second.unique().tolist())
-
-
-class TestDigits:
-    def test_give_the_numbers_again(self):
-        numbers = torch.tensor([[1, 254, 255], [256, 64000, 65024]])
-        high, low = as_digits(numbers)
-        assert high.dtype == low.dtype == torch.uint8
-        assert torch.equal(from_digits(high, low), numbers)
-
-    def test_are_never_the_value_that_warps_fill_up_with(self):
-        high, low = as_digits(torch.arange(65025))
-        assert max(high.max(), low.max()) < IGNORE
-        outside = torch.tensor([IGNORE])
-        assert from_digits(outside, outside).item() > 65024
 
 
 class TestRegionMeans:

@@ -27,6 +27,7 @@ from segmend.data.sampling import BatchPlan
 from segmend.engine.fit import Training, fit
 from segmend.engine.hardware import Hardware
 from segmend.engine.label_revision import label_store
+from segmend.engine.label_store import LabelStore
 from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
@@ -116,7 +117,7 @@ class Trained:
     Attributes:
         state: all numbers of the method.
         moved: by how much the parameters of its network moved.
-        labels: of every case and layer that the method rewrites, as they are at the end.
+        labels: all that the method revises of every case, as it is at the end.
         probabilities: of the first case, by the sliding window.
     """
 
@@ -201,18 +202,34 @@ def fitted(
     )
     run = Run(out)
     fit(run, trained, training, Hardware(precision=precision, devices=1, nodes=1, workers=0, compile=False))
-    labels = label_store(run.labels, trained, prepared.cases, iterations)
-    final = [
-        np.asarray(labels.label(case.case.name, layer, labels.count))
-        for layer in trained.layers
-        for case in prepared.cases
-    ]
+    final = _revised(label_store(run.labels, trained, prepared.cases, iterations), trained, prepared)
     trained.eval()
     with torch.no_grad():
         segmenter = _segmenter(trained, prepared.task, precision)
         probabilities = segmenter.maps(np.asarray(prepared.cases[0].image), trained.predict)
     moved = [(new.detach() - old).numpy() for old, new in zip(before, made.parameters(), strict=True)]
     return Trained(state_of(trained), moved, final, [probabilities])
+
+
+def _revised(store: LabelStore, trained: Method, prepared: Prepared) -> Tensors:
+    """All that the method revises, as uint8 ``[*spatial]``, what was never revised as the given label.
+
+    Superpixels are two digits of base 255, the high one first, and probabilities are in percent: once, they were kept
+    in this way.
+    """
+    cases, last = [(case.case.name, case.given) for case in prepared.cases], store.count
+    arrays = [store.label(name, layer, last) for layer in trained.layers for name, _ in cases]
+    for kept in trained.maps:
+        for digit in (lambda numbers: numbers // 255, lambda numbers: numbers % 255):
+            for name, given in cases:
+                known = store.holder(name, kept, last) > 0
+                arrays.append(digit(store.map(name, kept, last)).astype(np.uint8) if known else given)
+    for kept in trained.values:
+        for name, given in cases:
+            percent = 100 * np.array(store.value(name, kept, last))
+            known = bool(np.isfinite(percent).all())
+            arrays.append(np.broadcast_to(np.rint(percent), given.shape).astype(np.uint8) if known else given)
+    return [np.asarray(array) for array in arrays]
 
 
 def predicted(prepared: Prepared, data: Path, network: str, network_arguments: Mapping[str, Any]) -> Tensors:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from labelled_case import CaseInMemory, take
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from segmend.core.case import Case, Quality
 from segmend.core.masks import IGNORE
 from segmend.data.sampling import BatchPlan
 from segmend.methods import Method, Step, all_methods
+from segmend.methods.components.ema import follow_students
 from segmend.networks import UNet
 
 SEEDS = (0, 1)
@@ -137,40 +138,11 @@ def overlap(prediction: Tensor, label: Tensor) -> float:
     return (2 * both / sizes).mean().item()
 
 
-@dataclass
-class CaseInMemory:
-    """One scan as a method sees it that rewrites labels."""
-
-    name: str
-    quality: Quality
-    image: Tensor
-    given: Tensor
-    layers: dict[str, Tensor] = field(default_factory=dict)
-    annotator = ""
-    spacing = (1.0, 1.0)
-    sliced = False
-
-    def layer(self, name: str) -> Tensor:
-        return self.layers.get(name, self.given)
-
-    def rewritten(self, name: str) -> bool:
-        return name in self.layers
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        return function(self.image[None])[0].float()
-
-
 def revise(method: Method, cases: list[CaseInMemory], step: Step) -> None:
     """Takes the method's new labels into the layers, all at once as a run does."""
     with torch.no_grad():
-        revisions = list(method.eval().revise(cases, step))
+        assert {name for _, name in take(method.eval().revise(cases, step), cases)} <= set(method.keeps())
     method.train()
-    by_name = {case.name: case for case in cases}
-    for revision in revisions:
-        assert revision.layer in method.layers
-        assert revision.label.dtype == torch.uint8
-        assert revision.label.shape == by_name[revision.case].given.shape
-        by_name[revision.case].layers[revision.layer] = revision.label
 
 
 def trained(cls: type[Method], image: Tensor, label: Tensor, quality: list[Quality], seed: int, **arguments) -> Method:
@@ -180,7 +152,7 @@ def trained(cls: type[Method], image: Tensor, label: Tensor, quality: list[Quali
     cases = [Case(str(position), (), None, quality=each) for position, each in enumerate(quality)]
     plan = BatchPlan.of(cases, BATCHES.get(cls.__name__, method.needs), seed, cls.__name__)
     named = zip(cases, image, label.to(torch.uint8), strict=True)
-    in_memory = [CaseInMemory(case.name, case.quality, scan, given) for case, scan, given in named]
+    in_memory = [CaseInMemory(case.name, scan, given, case.quality) for case, scan, given in named]
     trainable = [parameter for parameter in method.parameters() if parameter.requires_grad]
     optimiser = torch.optim.SGD(trainable, lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
     for index in range(STEPS):
@@ -190,11 +162,18 @@ def trained(cls: type[Method], image: Tensor, label: Tensor, quality: list[Quali
             revise(method, in_memory, step)
         rows = list(plan.cases_at(index))
         layers = {name: torch.stack([in_memory[row].layer(name) for row in rows]).long() for name in method.layers}
-        batch = Batch(image[rows], label[rows], tuple(quality[row] for row in rows), tuple(map(str, rows)), layers)
+        maps = {name: torch.stack([in_memory[row].map(name) for row in rows]).long() for name in method.maps}
+        values = {
+            name: torch.tensor([in_memory[row].values.get(name, [torch.nan])[0] for row in rows])
+            for name in method.values
+        }
+        names = tuple(map(str, rows))
+        batch = Batch(image[rows], label[rows], tuple(quality[row] for row in rows), names, layers, maps, values)
         optimiser.zero_grad()
         torch.stack(list(method.loss(batch, step).values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(trainable, CLIP.get(cls.__name__, torch.inf))
         optimiser.step()
+        follow_students(method, step.index)
         method.after_step(step)
     return method
 

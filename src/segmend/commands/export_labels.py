@@ -49,7 +49,7 @@ def export_labels(
     """
     source = Run(run)
     cls = source.method_class
-    layers = [layer for layer in cls.layers if layer not in cls.carried]
+    layers = cls.layers
     if not layers:
         raise InputError(run, f"holds no labels, as {cls.__name__} rewrites none", "give a run of a method that does")
     layer = layer or layers[0]

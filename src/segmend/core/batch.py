@@ -22,6 +22,10 @@ class Batch:
         quality: how reliable each label is.
         cases: name of each sample's case.
         layers: labels as revised so far, by layer, in the form of ``label``; for methods that revise labels.
+        maps: other arrays of the cases by name, ``[B, *spatial]`` int64; 0 in the padding of a scan smaller than the
+            crop, as in ``image``; -1 where nothing is known: outside a warped scan, and in cases without the map.
+        values: numbers of the cases, or of the slices that the samples are from, by name, ``[B]`` float32; NaN for
+            cases without them.
     """
 
     image: Tensor
@@ -29,6 +33,18 @@ class Batch:
     quality: tuple[Quality, ...]
     cases: tuple[str, ...]
     layers: Mapping[str, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> list[int]:
+        """Indices of the samples with a label, expert or not."""
+        return self.rows(Quality.EXPERT, Quality.NOISY)
+
+    @property
+    def unsupervised(self) -> list[int]:
+        """Indices of the samples without an expert label, for methods that learn from no other labels."""
+        return self.rows(Quality.NOISY, Quality.NONE)
 
     def rows(self, *qualities: Quality) -> list[int]:
         """Indices of the samples of these qualities."""
@@ -43,8 +59,12 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        layers = {name: change(layer) for name, layer in self.layers.items()}
-        return replace(self, image=change(self.image), label=change(self.label), layers=layers)
+        layers, maps, values = (
+            {name: change(tensor) for name, tensor in kept.items()} for kept in (self.layers, self.maps, self.values)
+        )
+        return replace(
+            self, image=change(self.image), label=change(self.label), layers=layers, maps=maps, values=values
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class CropBatches(Dataset[Batch]):
             foreground voxel of the label; the positions of the others are uniformly distributed.
         rank: number of this process.
         processes: how many processes share the batches.
-        labels: of methods that rewrite labels; batches then carry every layer as the step sees it.
+        labels: of methods that revise labels; batches then carry all layers, maps and values as the step sees them.
     """
 
     cases: Sequence[PreparedCase]
@@ -56,13 +56,16 @@ class CropBatches(Dataset[Batch]):
         label = _stacked([crop.of_label(crop.case.given) for crop in crops])
         warp = self.augmentation.draw(rng, len(crops), self.patch)
         image, label = self.augmentation.apply(image, label, warp, rng)
-        layers = self._layers(crops, revision)
         return Batch(
             image=image,
             label=label,
             quality=tuple(case.case.quality for case in chosen),
             cases=tuple(case.case.name for case in chosen),
-            layers={name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in layers.items()},
+            layers={
+                name: warp(layer, mode="nearest", fill=IGNORE) for name, layer in self._layers(crops, revision).items()
+            },
+            maps={name: warp(each, mode="nearest", fill=-1) for name, each in self._maps(crops, revision).items()},
+            values=self._values(crops, revision),
         )
 
     def _revision(self, step: int) -> int:
@@ -82,8 +85,24 @@ class CropBatches(Dataset[Batch]):
         if self.labels is None:
             return {}
         return {
-            layer: _stacked([crop.of_label(self.labels.label(crop.case.case.name, layer, revision)) for crop in crops])
+            layer: _stacked([crop.of_label(self.labels.label(crop.name, layer, revision)) for crop in crops])
             for layer in self.labels.layers
+        }
+
+    def _maps(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
+        if self.labels is None:
+            return {}
+        return {
+            name: _stacked([crop.of_map(self.labels.map(crop.name, name, revision)) for crop in crops])
+            for name in self.labels.maps
+        }
+
+    def _values(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
+        if self.labels is None:
+            return {}
+        return {
+            name: torch.tensor([crop.of_values(self.labels.value(crop.name, name, revision)) for crop in crops])
+            for name in self.labels.values
         }
 
     def _start(self, case: PreparedCase, rng: np.random.Generator) -> list[int]:
@@ -106,6 +125,11 @@ class _Crop:
     start: Sequence[int]
     patch: tuple[int, ...]
 
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.case.case.name
+
     def of_image(self) -> NDArray[np.float32]:
         """``[channels, *patch]``; 0 beyond the scan."""
         return self._cut(self.case.image, fill=0)
@@ -114,6 +138,15 @@ class _Crop:
         """``[*patch]`` of any label of the case; background beyond the scan, unless the case is unlabelled."""
         crop: NDArray[np.uint8] = self._cut(label[None], fill=IGNORE if self.case.label is None else 0)[0]
         return crop
+
+    def of_map(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """``[*patch]`` of any map of the case; 0 beyond the scan."""
+        crop: NDArray[Any] = self._cut(numbers[None], fill=0)[0]
+        return crop
+
+    def of_values(self, values: Sequence[float]) -> float:
+        """The one value of the case, or that of the slice that the crop is from."""
+        return values[self.start[-1] if len(values) > 1 else 0]
 
     def _cut(self, array: NDArray[Any], fill: int) -> NDArray[Any]:
         """A crop of ``[channels, *spatial]``; an array smaller than the patch is padded on both sides."""
@@ -146,5 +179,5 @@ class StepSampler(Sampler[int]):
         return self.total
 
 
-def _stacked(labels: Sequence[NDArray[np.uint8]]) -> Tensor:
-    return torch.from_numpy(np.stack(labels)).long()
+def _stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).long()

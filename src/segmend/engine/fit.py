@@ -105,11 +105,10 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     log = Log(run.log, LOG_EVERY)
     checkpoints = Checkpoints(run, training.checkpoint_every, validate if training.validation else None, log)
     callbacks: list[Callback] = [log, StopAfterStep(checkpoints), checkpoints, ShownProgress()]
-    labels = label_store(run.labels, method, training.cases, training.iterations) if method.layers else None
-    judged = [layer for layer in method.layers if layer not in method.carried]
+    labels = label_store(run.labels, method, training.cases, training.iterations) if method.keeps() else None
     if labels:
         classes = len(training.task.labels)
-        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, judged)
+        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, method.report)
         callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
     done, remaining = _progress(run, learner, trainer)
@@ -126,14 +125,14 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
             checkpoints.take_up(trainer, learner)
     stopping.promise("continue")
     if trainer.is_global_zero:
-        _draw(run, f"{type(method).__name__}, {run.path.name}", judged=bool(judged))
+        _draw(run, f"{type(method).__name__}, {run.path.name}", evaluated=bool(method.layers))
         run.finish(_summary(learner, training, checkpoints.seconds))
 
 
-def _draw(run: Run, title: str, *, judged: bool) -> None:
+def _draw(run: Run, title: str, *, evaluated: bool) -> None:
     """Draws the curves of a finished run, those of its labels too if the method rewrites them."""
     draw_curves(run.log, run.path / "curves.png", title)
-    if judged:
+    if evaluated:
         draw_label_curves(run.path / "labels.csv", run.path / "labels.png", title)
     if (run.path / "offsets.csv").is_file():
         draw_offsets(run.path / "offsets.csv", run.path / "offsets.png", title)

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from segmend.core.io import atomic_file
 from segmend.data.cache import PreparedCase
 from segmend.engine.label_store import LabelStore
-from segmend.functional.morphology import signed_distance
-from segmend.functional.offsets.profile import best_offset, expected_dice, sums_below
+from segmend.engine.offset_report import true_offset
 from segmend.metrics import mean_dice
-
-_REACH = 12.0
 
 
 class LabelHistory:
@@ -28,7 +24,9 @@ class LabelHistory:
     ``changed`` (voxels that differ from the revision before), ``changed_from_given``, and the mean Dice over
     the foreground classes, ``dice_to_given`` and ``dice_to_truth``, empty where there is nothing to compare with.
 
-    Methods that move surfaces write ``offsets.csv`` next to it.
+    The reports of revisions are written to a table of their own, with the columns that the method gives them after
+    ``revision``, ``step`` and ``case``. To the offset of a ``label``, ``offset_mm``, the column ``true_mm`` adds the
+    true one, where it is known.
 
     Args:
         path: the CSV file.
@@ -36,7 +34,7 @@ class LabelHistory:
         cases: all training cases.
         classes: number of classes, background included.
         truth: true labels ``[*spatial]`` by case, where they are known; nothing else ever sees them.
-        layers: those that hold labels; all by default.
+        report: name of the CSV file for the reports of revisions, next to the other; "" if the method has none.
     """
 
     def __init__(
@@ -46,33 +44,36 @@ class LabelHistory:
         cases: Sequence[PreparedCase],
         classes: int,
         truth: Mapping[str, NDArray[np.uint8]],
-        layers: Sequence[str] | None = None,
+        report: str = "",
     ) -> None:
-        self.layers = labels.layers if layers is None else layers
         self.path, self.labels, self.cases, self.classes, self.truth = path, labels, cases, classes, truth
+        self.report = report
         self._rows: list[dict[str, Any]] = []
         self._measured: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     def update(self) -> None:
-        """Adds the revisions that are new, and writes the table."""
+        """Add the revisions that are new, and write the tables."""
         known = self._rows[-1]["revision"] + 1 if self._rows else 0
         for revision in range(known, self.labels.count + 1):
-            self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.layers]
+            self._rows += [self._row(case, layer, revision) for case in self.cases for layer in self.labels.layers]
         if self._rows:
             with atomic_file(self.path) as file:
                 pd.DataFrame(self._rows).to_csv(file, index=False)
-        if offsets := [row for revision in range(1, self.labels.count + 1) for row in self._offsets(revision)]:
-            with atomic_file(self.path.with_name("offsets.csv")) as file:
-                pd.DataFrame(offsets).to_csv(file, index=False)
+        if self.report and (rows := [row for number in range(self.labels.count) for row in self._reported(number + 1)]):
+            with atomic_file(self.path.with_name(self.report)) as file:
+                pd.DataFrame(rows).to_csv(file, index=False)
 
-    def _offsets(self, revision: int) -> Iterator[dict[str, Any]]:
-        """Rows of ``offsets.csv``: the offsets of the method, and the true ones where they are known."""
+    def _reported(self, revision: int) -> Iterator[dict[str, Any]]:
+        """Rows of the method's report, with the true offsets where they are known."""
         record = self.labels.record(revision)
-        by_name = {case.case.name: case for case in self.cases}
-        for row in record.offsets:
-            case, truth = by_name[str(row["case"])], self.truth.get(str(row["case"]))
-            best = None if truth is None else _true_offset(case, truth, int(row["label"]))
-            yield {"revision": revision, "step": record.step, **row, "true_mm": best}
+        for row in record.report:
+            true = {"true_mm": self._true_offset(row)} if {"label", "offset_mm"} <= row.keys() else {}
+            yield {"revision": revision, "step": record.step, **row, **true}
+
+    def _true_offset(self, row: Mapping[str, str | float]) -> float | None:
+        name = str(row["case"])
+        case = next((case for case in self.cases if case.case.name == name), None)
+        return true_offset(case, self.truth[name], int(row["label"])) if case and name in self.truth else None
 
     def _row(self, case: PreparedCase, layer: str, revision: int) -> dict[str, Any]:
         name = case.case.name
@@ -99,12 +100,3 @@ class LabelHistory:
                 "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, self.classes),
             }
         return self._measured[name, layer, revision]
-
-
-def _true_offset(case: PreparedCase, truth: NDArray[np.uint8], cls: int) -> float:
-    """The offset of the given label, in mm, after which it agrees best with the true one."""
-    offsets = torch.arange(-_REACH, _REACH, min(case.spacing) / 4, dtype=torch.float64)
-    distance = torch.from_numpy(signed_distance(case.given == cls, case.spacing))
-    true = torch.tensor(truth == cls)[None].float()
-    volume, both = (sums_below(distance, maps, offsets) for maps in (torch.ones_like(true), true))
-    return float(best_offset(expected_dice(volume, both, true.flatten(1).sum(1)), offsets))

@@ -1,8 +1,8 @@
-"""Has a method rewrite labels between the steps of a training."""
+"""Has a method revise labels between the steps of a training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from segmend.core import signals as stopping
@@ -20,18 +19,19 @@ from segmend.engine.callbacks import REVISION, VALIDATION, Checkpoints
 from segmend.engine.label_history import LabelHistory
 from segmend.engine.label_store import LabelStore
 from segmend.engine.segmenter import Segmenter
-from segmend.methods import Method, Step
+from segmend.methods import LabelledCase, Method, Step
 
 
 def label_store(path: Path, method: Method, cases: Sequence[PreparedCase], iterations: int) -> LabelStore:
-    """The labels of a run of this many iterations, with the steps at which the method rewrites them."""
+    """The labels of a run of this many iterations, with the steps at which the method revises them."""
     steps = [step for step in range(iterations) if method.revises(Step(step, iterations))]
-    return LabelStore(path, method.layers, {case.case.name: case.given for case in cases}, steps)
+    given = {case.case.name: case.given for case in cases}
+    return LabelStore(path, method.layers, given, steps, maps=method.maps, values=method.values)
 
 
 @dataclass(frozen=True)
-class RevisableCase:
-    """A training case as a method sees it that rewrites labels: a ``LabelledCase``.
+class RevisableCase(LabelledCase):
+    """A training case as a method that revises labels sees it.
 
     Nothing stays in memory but what the method keeps.
 
@@ -81,19 +81,23 @@ class RevisableCase:
         """The newest labels ``[*spatial]`` of a layer."""
         return torch.tensor(self.labels.label(self.name, name, self.revision))
 
-    def rewritten(self, name: str) -> bool:
-        """Whether the layer was rewritten before."""
+    def map(self, name: str) -> Tensor:
+        """The newest map ``[*spatial]`` of this name; -1 everywhere if there is none."""
+        return torch.tensor(self.labels.map(self.name, name, self.revision))
+
+    def was_revised(self, name: str) -> bool:
+        """Whether the layer or map was revised before."""
         return self.labels.holder(self.name, name, self.revision) > 0
 
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict_map(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """What a function of images makes of the whole scan, ``[K, *spatial]``, by the sliding window."""
         return torch.from_numpy(self.segmenter.maps(self.prepared.image, function))
 
 
 class Relabelling(Callback):
-    """Has the first process rewrite labels before the steps at which the method wants it; the others wait.
+    """Has the first process revise labels before the steps at which the method wants it; the others wait.
 
-    It comes before the checkpoint of the same step is saved: whatever the method learns in rewriting is in
+    It comes before the checkpoint of the same step is saved: whatever the method learns in revising is in
     it, and a run that is killed between the two drops the revision and writes it again. A run that is stopped
     meanwhile saves its state before the revision, and loses no step.
 
@@ -102,7 +106,7 @@ class Relabelling(Callback):
         checkpoints: of the run.
         cases: all training cases.
         segmenter: with the method that is trained.
-        seed: decides, together with the step, every random choice in rewriting.
+        seed: decides, together with the step, every random choice in revising.
         history: writes down what was changed.
     """
 
@@ -119,8 +123,8 @@ class Relabelling(Callback):
         self.cases, self.segmenter, self.seed, self.history = cases, segmenter, seed, history
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Rewrites labels before the first step, and takes up the history of a resumed run."""
-        self._rewrite_if_due(trainer)
+        """Revise labels before the first step, and takes up the history of a resumed run."""
+        self._revise_if_due(trainer)
         if trainer.is_global_zero:
             with stopping.interruptible():
                 self.history.update()
@@ -128,39 +132,28 @@ class Relabelling(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Rewrites labels before the next step."""
+        """Revise labels before the next step."""
         if trainer.global_step not in self.labels.steps:
             return
         with self.checkpoints.reserve(trainer, [REVISION, VALIDATION]):
-            self._rewrite_if_due(trainer)
+            self._revise_if_due(trainer)
 
-    def _rewrite_if_due(self, trainer: Trainer) -> None:
+    def _revise_if_due(self, trainer: Trainer) -> None:
         step, revision = trainer.global_step, self.labels.due(trainer.global_step)
         if step not in self.labels.steps:
             return
         with stopping.interruptible():
             if trainer.is_global_zero and self.labels.count < revision:
-                self._rewrite(Step(step, int(trainer.max_steps)), revision)
+                self._revise(Step(step, int(trainer.max_steps)), revision)
                 self.history.update()
-            # A barrier alone would not do: it gives up long before the labels of many scans are rewritten.
+            # A barrier alone would not do: it gives up long before the labels of many scans are revised.
             self.labels.wait_for(revision)
         trainer.strategy.barrier()
 
     @torch.no_grad()
-    def _rewrite(self, step: Step, revision: int) -> None:
+    def _revise(self, step: Step, revision: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence((self.seed, step.index), spawn_key=(1,)).generate_state(1)[0]))
         method = self.segmenter.method.eval()
         cases = [RevisableCase(case, self.labels, revision - 1, self.segmenter) for case in self.cases]
-
-        offsets: list[dict[str, str | float]] = []
-        weights: dict[str, float] = {}
-
-        def rewritten() -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
-            for new in method.revise(cases, step):
-                offsets.extend({"case": new.case, **row} for row in new.offsets)
-                if new.sampling_weight is not None:
-                    weights[new.case] = new.sampling_weight
-                yield new.case, new.layer, new.label.cpu().numpy()
-
-        self.labels.append(type(method).__name__, rewritten(), offsets, weights)
+        self.labels.append(type(method).__name__, method.revise(cases, step))
         method.train()

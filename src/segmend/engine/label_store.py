@@ -1,13 +1,12 @@
-"""The labels of a run as its method rewrites them: the given ones below, one revision over the other."""
+"""The labels of a run as its method revises them: the given ones below, one revision over the other."""
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,49 @@ from segmend.core.errors import InputError
 from segmend.core.folders import atomic_folder
 from segmend.core.io import wait_for
 from segmend.core.os_errors import explain_os_errors
+from segmend.engine.revision_record import Record, is_finite
+from segmend.methods import Revision
+
+Array = NDArray[Any]
 
 _REMEDY = "restore the run folder from a backup, or delete it and train again"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a revision.
-
-    Attributes:
-        method: that made it.
-        step: the first one that uses it.
-        changed: voxels that differ from the revision before, by layer and case; of the rewritten labels only.
-        offsets: shifts of surfaces and their reasons, a row for each case and class, of methods that move surfaces.
-        sampling_weights: sampling weights by case, of methods that set them.
-    """
-
-    method: str
-    step: int
-    changed: dict[str, dict[str, int]]
-    offsets: list[dict[str, str | float]] = field(default_factory=list)
-    sampling_weights: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, content: Any, layers: Sequence[str]) -> Record:
-        """The record that was written as JSON.
-
-        Raises:
-            ValueError, TypeError: it is not one of these layers.
-        """
-        record = cls(**content)
-        counts = [count for layer in layers for count in _mapping(_mapping(record.changed).get(layer)).values()]
-        weights = _mapping(record.sampling_weights).values()
-        if type(record.step) is not int or not all(type(count) is int for count in counts):
-            raise ValueError("a step or a number of voxels is not a whole number")
-        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights):
-            raise ValueError("a sampling weight is not a number of 0 or more")
-        if not isinstance(record.offsets, list) or not all(
-            {"case", "label"} <= set(_mapping(r)) for r in record.offsets
-        ):
-            raise ValueError("an offset lacks its case or label")
-        return record
 
 
 class LabelStore:
     """Given labels, which are never written to, and the revisions of them in a run folder.
 
     Revision 0 is the given labels. Revision n lies in a folder of that number, whole or not at all, with
-    an array ``LAYER/CASE.npy`` for each label that it rewrites, and is never changed. All other labels are
-    those of the revision before. Arrays are memory-mapped: processes that load data share them.
+    an array ``NAME/CASE.npy`` for each label and map that it revises, and is never changed. All other labels and maps
+    are those of the revision before. Arrays are memory-mapped: processes that load data share them. Values are in the
+    record ``revision.json``.
 
     Args:
         path: the folder; it need not exist.
-        layers: that may be rewritten.
+        layers: label layers that may be revised.
         given: label of every case, ``[*spatial]`` uint8 class indices.
-        steps: at which labels are rewritten: the first that sees revision 1, that sees revision 2 ...
+        steps: at which labels are revised: the first that sees revision 1, that sees revision 2 ...
+        maps: names of the maps that revisions may hold; none is the name of a layer.
+        values: names of the values that revisions may hold.
 
     Attributes:
-        layers: that may be rewritten.
-        steps: at which labels are rewritten.
+        layers, maps, values: what revisions may hold.
+        steps: at which labels are revised.
     """
 
     def __init__(
-        self, path: Path, layers: Sequence[str], given: Mapping[str, NDArray[np.uint8]], steps: Sequence[int] = ()
+        self,
+        path: Path,
+        layers: Sequence[str],
+        given: Mapping[str, NDArray[np.uint8]],
+        steps: Sequence[int] = (),
+        *,
+        maps: Sequence[str] = (),
+        values: Sequence[str] = (),
     ) -> None:
-        self.layers, self.steps = tuple(layers), tuple(steps)
+        self.layers, self.maps, self.values = tuple(layers), tuple(maps), tuple(values)
+        self.steps = tuple(steps)
+        if shared := {*layers} & {*maps}:
+            raise ValueError(f"'{min(shared)}' is the name of a layer and of a map")
         self._path, self._given = path, given
         self._records: dict[int, Record] = {}
 
@@ -121,21 +98,34 @@ class LabelStore:
             InputError: a revision is not there, or damaged.
         """
         holder = self.holder(case, layer, revision)
-        if not holder:
-            return self._given[case]
-        file, shape = self._folder(holder) / layer / f"{case}.npy", self._given[case].shape
-        try:
-            label: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(file, f"is damaged ({error})", _REMEDY) from error
-        if label.dtype != np.uint8 or label.shape != shape:
-            problem = f"is damaged (it must hold uint8 of shape {shape}, but holds {label.dtype} of {label.shape})"
-            raise InputError(file, problem, _REMEDY)
-        return label
+        return self._read(holder, layer, case) if holder else self._given[case]
 
-    def holder(self, case: str, layer: str, revision: int) -> int:
-        """The revision that the label of a case as of a revision is from; 0 if it was never rewritten."""
-        return next((n for n in range(revision, 0, -1) if case in self.record(n).changed[layer]), 0)
+    def map(self, case: str, name: str, revision: int) -> Array:
+        """The map ``[*spatial]`` of a case as of a revision, of an integer type; -1 everywhere if there is none.
+
+        Raises:
+            InputError: a revision is not there, or damaged.
+        """
+        holder = self.holder(case, name, revision)
+        return self._read(holder, name, case) if holder else np.broadcast_to(np.int32(-1), self._given[case].shape)
+
+    def value(self, case: str, name: str, revision: int) -> Sequence[float]:
+        """The value of a case as of a revision, or those of its slices; one NaN if there is none.
+
+        Raises:
+            InputError: a revision is not there, or damaged.
+        """
+        for number in range(revision, 0, -1):
+            if (found := self.record(number).values.get(name, {}).get(case)) is not None:
+                if len(found) not in self._counts(case):
+                    file = self._folder(number) / "revision.json"
+                    raise InputError(file, f"is damaged ({len(found)} values '{name}' of case '{case}')", _REMEDY)
+                return found
+        return [float("nan")]
+
+    def holder(self, case: str, name: str, revision: int) -> int:
+        """The revision that a label or map of a case as of a revision is from; 0 if it was never revised."""
+        return next((n for n in range(revision, 0, -1) if self.record(n).holds(case, name)), 0)
 
     def sampling_weights(self, revision: int) -> Mapping[str, float]:
         """Return the sampling weights by case as of a revision, >= 0; 1 for cases without one.
@@ -145,35 +135,28 @@ class LabelStore:
         """
         return self.record(revision).sampling_weights if revision else {}
 
-    def append(
-        self,
-        method: str,
-        labels: Iterable[tuple[str, str, NDArray[np.uint8]]],
-        offsets: list[dict[str, str | float]] | None = None,
-        sampling_weights: dict[str, float] | None = None,
-    ) -> None:
-        """Writes the next revision; it becomes visible when it is whole.
+    def append(self, method: str, revisions: Iterable[Revision]) -> None:
+        """Write the next revision; it becomes visible when it is whole.
 
         Args:
             method: that makes it.
-            labels: case, layer and label ``[*spatial]`` of those that are rewritten; asked for one by one.
-            offsets: rows for the record; may be filled while the labels are asked for.
-            sampling_weights: by case, for the record; may also be filled while the labels are asked for.
+            revisions: what is revised of each case; asked for one by one.
 
         Raises:
             InputError: the disk is full or cannot be written to.
-            ValueError: a label does not fit its case, or there is no such layer.
+            ValueError: an array or value does not fit its case, or there is no layer, map or value of that name.
         """
-        revision = self.count + 1
-        record = Record(method, self.steps[revision - 1], {layer: {} for layer in self.layers})
-        with atomic_folder(self._folder(revision)) as folder:
-            for case, layer, label in labels:
-                before = self._checked_before(case, layer, label, revision)
-                record.changed[layer][case] = int(np.count_nonzero(label != before))
-                (folder / layer).mkdir(exist_ok=True)
-                np.save(folder / layer / f"{case}.npy", label)
-            record.offsets.extend(offsets or [])
-            record.sampling_weights.update(sampling_weights or {})
+        number = self.count + 1
+        record = Record(
+            method,
+            self.steps[number - 1],
+            {layer: {} for layer in self.layers},
+            {name: [] for name in self.maps},
+            {name: {} for name in self.values},
+        )
+        with atomic_folder(self._folder(number)) as folder:
+            for revision in revisions:
+                self._add(revision, record, folder, number - 1)
             (folder / "revision.json").write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
 
     def rewind(self, done: int, *, revised: bool = True) -> None:
@@ -197,9 +180,13 @@ class LabelStore:
             missing = self._folder(self.count + 1)
             raise InputError(missing, "is missing", "restore it, or delete the checkpoints to start again")
         for revision in range(1, self.count + 1):
-            for layer, changed in self.record(revision).changed.items():
-                for case in changed:
-                    self.label(case, layer, revision)
+            record = self.record(revision)
+            for name, cases in (record.changed | record.maps).items():
+                for case in cases:
+                    self._read(revision, name, case)
+            for name, by_case in record.values.items():
+                for case in by_case:
+                    self.value(case, name, revision)
 
     def wait_for(self, revision: int) -> None:
         """Returns when a revision is there that another process writes; at once for revision 0.
@@ -210,20 +197,64 @@ class LabelStore:
         if revision:
             wait_for(self._folder(revision))
 
-    def _checked_before(self, case: str, layer: str, label: NDArray[np.uint8], revision: int) -> NDArray[np.uint8]:
-        """The label that a new one takes the place of."""
-        if layer not in self.layers or case not in self._given:
-            raise ValueError(f"there is no layer '{layer}' of case '{case}'; layers are {', '.join(self.layers)}")
-        before = self.label(case, layer, revision - 1)
-        if label.dtype != np.uint8 or label.shape != before.shape:
-            raise ValueError(f"label of case '{case}' is {label.dtype} {label.shape}, not uint8 {before.shape}")
-        return before
+    def _add(self, revision: Revision, record: Record, folder: Path, before: int) -> None:
+        """Add what is revised of one case to a folder and its record, by comparison with the revision before."""
+        case = revision.case
+        for layer, label in revision.labels.items():
+            new = self._fitting(case, layer, self.layers, "layer", label.cpu().numpy())
+            record.changed[layer][case] = int(np.count_nonzero(new != self.label(case, layer, before)))
+            _save(folder / layer / f"{case}.npy", new)
+        for name, numbers in revision.maps.items():
+            _save(folder / name / f"{case}.npy", self._fitting(case, name, self.maps, "map", numbers.cpu().numpy()))
+            record.maps[name].append(case)
+        for name, value in revision.values.items():
+            self._require(case, name, self.values, "value")
+            values = [value] if isinstance(value, int | float) else list(value)
+            if len(values) not in self._counts(case) or not all(map(is_finite, values)):
+                raise ValueError(f"value '{name}' of case '{case}' is not one finite number, or one of each slice")
+            record.values[name][case] = values
+        record.report.extend({"case": case, **row} for row in revision.report)
+        if revision.sampling_weight is not None:
+            record.sampling_weights[case] = revision.sampling_weight
+
+    def _fitting(self, case: str, name: str, names: Sequence[str], kind: str, array: Array) -> Array:
+        """A new label or map, if it fits its case."""
+        self._require(case, name, names, kind)
+        if problem := _misfit(array, self._given[case].shape, is_label=kind == "layer"):
+            raise ValueError(f"{kind} '{name}' of case '{case}' {problem}")
+        return array
+
+    def _require(self, case: str, name: str, names: Sequence[str], kind: str) -> None:
+        if name not in names or case not in self._given:
+            known = f"{kind}s are {', '.join(names)}"
+            raise ValueError(f"there is no {kind} '{name}' of case '{case}'; {known}")
+
+    def _counts(self, case: str) -> tuple[int, int]:
+        """How many values there may be: one of the case, or one of each slice."""
+        return 1, self._given[case].shape[-1]
+
+    def _read(self, revision: int, name: str, case: str) -> Array:
+        file = self._folder(revision) / name / f"{case}.npy"
+        try:
+            array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(file, f"is damaged ({error})", _REMEDY) from error
+        if problem := _misfit(array, self._given[case].shape, is_label=name in self.layers):
+            raise InputError(file, f"is damaged (it {problem})", _REMEDY)
+        return array
 
     def _folder(self, revision: int) -> Path:
         return self._path / f"{revision:04d}"
 
 
-def _mapping(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise TypeError(f"{content!r:.50} stands where names and values should")
-    return content
+def _misfit(array: Array, shape: tuple[int, ...], *, is_label: bool) -> str:
+    """Why an array cannot be a label or a map of a case; "" if it can."""
+    fits = array.dtype == np.uint8 if is_label else array.dtype.kind in "iu"
+    if fits and array.shape == shape:
+        return ""
+    return f"is {array.dtype} {array.shape}, not {'uint8' if is_label else 'of an integer type'} {shape}"
+
+
+def _save(file: Path, array: Array) -> None:
+    file.parent.mkdir(exist_ok=True)
+    np.save(file, array)

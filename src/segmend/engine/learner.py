@@ -19,6 +19,7 @@ from segmend.core.batch import Batch
 from segmend.core.errors import InputError
 from segmend.core.precision import float32_small_convs_on_cpu
 from segmend.methods import Method, Step
+from segmend.methods.components.ema import follow_students
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Memory layout by number of axes; convolutions are fastest in it."""
@@ -137,9 +138,11 @@ class Learner(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Moves the weights and lets the method follow, before any callback validates or saves them."""
+        """Move the weights, and teachers after them, before any callback validates or saves them."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.method.after_step(Step(self.global_step, self.iterations))
+        step = Step(self.global_step, self.iterations)
+        follow_students(self.method, step.index)
+        self.method.after_step(step)
 
     def configure_optimizers(self) -> Any:
         """One optimiser with one schedule, stepped with every batch."""

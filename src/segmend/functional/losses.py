@@ -8,6 +8,11 @@ from torch.nn import functional as F
 from segmend.core.masks import IGNORE
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Class probabilities ``[B, C, *spatial]`` of logits, in float32 whatever the network computes in."""
+    return logits.float().softmax(1)
+
+
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy at each voxel, in float32 from log-softmax.
 

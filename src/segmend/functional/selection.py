@@ -13,6 +13,8 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from segmend.core.masks import IGNORE
+
 Scope = Literal["pixel", "class", "image"]
 """What competes for a small loss: all voxels of a batch, those of each labelled class separately, or whole samples."""
 
@@ -30,6 +32,20 @@ def smallest(losses: Tensor, count: int) -> Tensor:
     chosen = torch.zeros_like(losses, dtype=torch.bool)
     chosen[losses.detach().argsort(stable=True)[:count]] = True
     return chosen
+
+
+def smaller_half(losses: Tensor, label: Tensor) -> Tensor:
+    """The half of the samples with the smaller losses, at least one; those without any label come last.
+
+    Args:
+        losses: ``[B]``.
+        label: ``[B, *spatial]`` class indices or ``IGNORE``.
+
+    Returns:
+        Boolean ``[B]``.
+    """
+    unlabelled = (label == IGNORE).flatten(1).all(1)
+    return smallest(losses.masked_fill(unlabelled, torch.inf), max(len(losses) // 2, 1))
 
 
 def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:

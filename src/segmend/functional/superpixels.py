@@ -14,10 +14,7 @@ from torch import Tensor
 from segmend.core.masks import IGNORE
 
 MOST = 32_000
-"""SLIC may make pieces of superpixels, at most twice as many, which two digits below 255 can still number."""
-
-_BASE = 255
-"""Digits are below ``IGNORE``, the fill value of warps: voxels from outside the image form their own region."""
+"""Superpixels of an image; those of larger images are larger."""
 
 
 def superpixels(image: Tensor, size: int, compactness: float) -> Tensor:
@@ -29,21 +26,11 @@ def superpixels(image: Tensor, size: int, compactness: float) -> Tensor:
         compactness: weight of distance relative to intensity, whose range over the image is taken as 1.
 
     Returns:
-        Numbers from 1: ``[*spatial]`` int64. Each superpixel is connected.
+        Numbers from 1: ``[*spatial]`` int32. Each superpixel is connected.
     """
     count = min(max(image[0].numel() // size, 1), MOST)
     regions = slic(image.numpy(), count, compactness, channel_axis=0, convert2lab=False, start_label=1)
-    return torch.from_numpy(regions).long()
-
-
-def as_digits(regions: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers below 65025 as two maps of uint8 that can be kept and warped like labels; the high digit first."""
-    return (regions // _BASE).to(torch.uint8), (regions % _BASE).to(torch.uint8)
-
-
-def from_digits(high: Tensor, low: Tensor) -> Tensor:
-    """The int64 numbers again, from ``as_digits``."""
-    return _BASE * high.long() + low.long()
+    return torch.from_numpy(regions).int()
 
 
 def region_means(maps: Tensor, regions: Tensor) -> Tensor:

@@ -1,9 +1,12 @@
 """All methods, by name. A method is registered by importing its class here."""
 
+import inspect
+
 from segmend.methods._base import LabelledCase as LabelledCase
 from segmend.methods._base import Method as Method
 from segmend.methods._base import Revision as Revision
 from segmend.methods._base import Step as Step
+from segmend.methods._two_networks import TwoNetworks as TwoNetworks
 from segmend.methods.mixed.alc import ALC as ALC
 from segmend.methods.mixed.decoupled import Decoupled as Decoupled
 from segmend.methods.mixed.kdem import KDEM as KDEM
@@ -37,4 +40,6 @@ from segmend.methods.supervised.supervised import Supervised as Supervised
 def all_methods() -> dict[str, type[Method]]:
     """Every method by its name, in alphabetical order."""
     public = {name: value for name, value in globals().items() if isinstance(value, type)}
-    return {name: cls for name, cls in sorted(public.items()) if issubclass(cls, Method) and cls is not Method}
+    return {
+        name: cls for name, cls in sorted(public.items()) if issubclass(cls, Method) and not inspect.isabstract(cls)
+    }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.config import Configured
+from segmend.functional.losses import probabilities
 from segmend.networks import Network
 
 Kind = Literal["supervised", "semi", "noisy", "mixed"]
@@ -63,37 +65,58 @@ class LabelledCase(Protocol):
     def layer(self, name: str) -> Tensor:
         """The newest labels ``[*spatial]`` of a layer; the given ones if it was never revised."""
 
-    def rewritten(self, name: str) -> bool:
-        """Whether the layer was revised before."""
+    def map(self, name: str) -> Tensor:
+        """The newest map ``[*spatial]`` of this name; -1 everywhere if there is none."""
 
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def was_revised(self, name: str) -> bool:
+        """Whether the layer or map was revised before."""
+
+    def predict_map(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply a function of images to the whole scan, window by window.
 
         Args:
-            function: maps ``[B, channels, *spatial]`` to ``[B, K, *spatial]``, like ``probabilities``.
+            function: takes ``[B, channels, *spatial]`` to ``[B, K, *spatial]``, as ``Method.predict`` does.
 
         Returns:
             ``[K, *spatial]`` float32 on the CPU, windows averaged where they overlap.
         """
 
+    def images(self, array: Tensor) -> Tensor:
+        """Split an array of the case into those of the images that the network sees.
+
+        Args:
+            array: ``[..., *spatial]``: a label, or what ``predict_map`` returns.
+
+        Returns:
+            ``[images, ..., *spatial]``, to be iterated over: the slices of a sliced case, or the case itself.
+        """
+        return array.movedim(-1, 0) if self.sliced else array.unsqueeze(0)
+
+    def from_images(self, arrays: Sequence[Tensor] | Tensor) -> Tensor:
+        """Put the arrays of all images together again: ``images`` reversed."""
+        return torch.stack(tuple(arrays), -1) if self.sliced else arrays[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """New labels of one case.
+    """What is revised of one case; all else of it stays as it was.
 
     Attributes:
         case: its name.
-        layer: one of the method's label layers.
-        label: ``[*spatial]`` uint8 class indices.
-        offsets: by what distance surfaces were moved and why, one row per class; for human readers, in ``offsets.csv``.
+        labels: new labels by layer, each ``[*spatial]`` uint8 class indices or ``IGNORE``.
+        maps: other arrays by name, each ``[*spatial]`` of an integer type, >= 0: superpixel numbers, for example.
+        values: numbers by name, finite: one of the case, or one of each image that the network sees, in the order of
+            ``LabelledCase.images``.
+        report: rows for human readers; written to the CSV file that the method's ``report`` names.
         sampling_weight: how often the case is sampled from now on, >= 0, relative to 1 for the others; None means
             unset, that is, 1.
     """
 
     case: str
-    layer: str
-    label: Tensor
-    offsets: Sequence[Mapping[str, str | float]] = ()
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    values: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
+    report: Sequence[Mapping[str, str | float]] = ()
     sampling_weight: float | None = None
 
 
@@ -113,7 +136,9 @@ class Method(Configured, nn.Module, ABC):
         needs: composition of its batch, unless the user sets another.
         layers: label layers that it revises during training; batches carry each of them in addition to the given
             labels.
-        carried: those of them that hold something other than labels, and are not evaluated as labels.
+        maps: names of the maps that its revisions hold; batches carry each of them.
+        values: names of the values that its revisions hold; batches carry each of them.
+        report: name of the CSV file in the run folder for the report of its revisions; "" without one.
         needs_initial_labels: before it starts, plain training on the other cases labels the unlabelled ones, which are
             noisy cases from then on.
     """
@@ -123,12 +148,19 @@ class Method(Configured, nn.Module, ABC):
     cost: ClassVar[str] = ""
     needs: Composition
     layers: ClassVar[tuple[str, ...]] = ()
-    carried: ClassVar[tuple[str, ...]] = ()
+    maps: ClassVar[tuple[str, ...]] = ()
+    values: ClassVar[tuple[str, ...]] = ()
+    report: ClassVar[str] = ""
     needs_initial_labels: ClassVar[bool] = False
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
+
+    @classmethod
+    def keeps(cls) -> tuple[str, ...]:
+        """Names of all that its revisions hold: layers, maps and values."""
+        return (*cls.layers, *cls.maps, *cls.values)
 
     @abstractmethod
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -136,11 +168,10 @@ class Method(Configured, nn.Module, ABC):
 
     def predict(self, image: Tensor) -> Tensor:
         """Class probabilities ``[B, C, *spatial]`` of images ``[B, channels, *spatial]``."""
-        logits: Tensor = self.network(image)
-        return logits.float().softmax(1)
+        return probabilities(self.network(image))
 
     def after_step(self, step: Step) -> None:
-        """Called after each optimiser step: updates moving averages and memories."""
+        """Called after each optimiser step, when EMA teachers have followed their networks: updates memories."""
 
     def revises(self, step: Step) -> bool:
         """Whether labels are revised before this step. Depends on the step alone, so it is known in advance."""
@@ -154,6 +185,6 @@ class Method(Configured, nn.Module, ABC):
             step: the first step that uses the new labels.
 
         Returns:
-            The labels that change; all others stay as they are.
+            What changes, asked for one by one, so that a single case need be in memory; all else stays as it is.
         """
         return ()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from segmend.methods.components.ema import EMATeacher
+from segmend.methods.components.ema import EMATeacher, follow_students
 from segmend.networks import UNet, VNet
 
 
@@ -46,7 +48,7 @@ class TestFollow:
         fill(network, 0.0)
         for step, share_kept in [(0, 0.0), (1, 0.5), (9, 0.9), (99, 0.99), (10_000, 0.99)]:
             fill(teacher.network, 100.0)
-            teacher.follow(network, step)
+            teacher.follow(step)
             assert_close(values(teacher.network), [100 * share_kept] * len(values(network)), rtol=1e-5, atol=1e-5)
 
     def test_of_many_steps_equals_the_plain_recursion(self):
@@ -57,7 +59,7 @@ class TestFollow:
             fill(network, float(step**2 % 5))
             share = min(1 - 1 / (step + 1), 0.7)
             expected = float(step**2 % 5) if expected is None else share * expected + (1 - share) * (step**2 % 5)
-            teacher.follow(network, step)
+            teacher.follow(step)
         assert_close(values(teacher.network), [expected] * len(values(network)), rtol=1e-5, atol=1e-5)
 
     def test_leaves_the_student_and_its_gradients_alone(self):
@@ -66,7 +68,7 @@ class TestFollow:
         fill(teacher.network, 1.0)
         network(torch.randn(2, 1, 4, 4)).sum().backward()
         before = [(parameter.clone(), parameter.grad.clone()) for parameter in network.parameters()]
-        teacher.follow(network, 5)
+        teacher.follow(5)
         for parameter, (value, gradient) in zip(network.parameters(), before, strict=True):
             assert torch.equal(parameter, value)
             assert torch.equal(parameter.grad, gradient)
@@ -77,11 +79,52 @@ class TestFollow:
         teacher = EMATeacher(network)
         network(torch.randn(2, 1, 8, 8) + 10)
         own = {name: buffer.clone() for name, buffer in teacher.network.named_buffers()}
-        teacher.follow(network, 0)
+        teacher.follow(0)
         for name, buffer in teacher.network.named_buffers():
             assert torch.equal(buffer, own[name]), name
         teacher.network(torch.randn(2, 1, 8, 8) + 10)
         assert any(not torch.equal(buffer, own[name]) for name, buffer in teacher.network.named_buffers())
+
+    def test_copied_statistics_are_the_students(self):
+        network = student()
+        teacher = EMATeacher(network, copy_statistics=True)
+        network(torch.randn(2, 1, 8, 8) + 10)
+        teacher.follow(3)
+        pairs = zip(teacher.network.buffers(), network.buffers(), strict=True)
+        assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+
+    def test_of_a_copied_method_is_the_copied_student(self):
+        owner = nn.ModuleDict({"network": student()})
+        owner["teacher"] = EMATeacher(owner["network"], decay=0.0)
+        copied = copy.deepcopy(owner)
+        fill(copied["network"], 3.0)
+        copied["teacher"].follow(5)
+        assert set(values(copied["teacher"].network)) == {3.0}
+        assert set(values(owner["teacher"].network)) != {3.0}
+
+    def test_all_teachers_within_a_module_do(self):
+        networks = [student(), student()]
+        inner = nn.ModuleDict({"teacher": EMATeacher(networks[1], decay=0.5)})
+        owner = nn.ModuleDict({"teacher": EMATeacher(networks[0], decay=0.5), "inner": inner})
+        for network, teacher in zip(networks, (owner["teacher"], inner["teacher"]), strict=True):
+            fill(network, 1.0)
+            fill(teacher.network, 0.0)
+        follow_students(owner, 100)
+        assert set(values(owner["teacher"].network)) == set(values(inner["teacher"].network)) == {0.5}
+
+
+class TestPrediction:
+    def test_is_a_probability_without_gradient(self):
+        teacher, image = EMATeacher(student()).eval(), torch.randn(2, 1, 8, 8, requires_grad=True)
+        assert_close(teacher.predict(image), teacher.network(image).softmax(1))
+        assert not teacher.predict(image).requires_grad
+
+    def test_inconsistency_is_the_squared_difference_of_probabilities(self):
+        teacher, image = EMATeacher(student()).eval(), torch.randn(2, 1, 8, 8)
+        logits = torch.randn(2, 2, 8, 8, requires_grad=True)
+        found = teacher.inconsistency(logits, image, 0.0)
+        assert_close(found, (logits.softmax(1) - teacher.predict(image)).square().mean(1))
+        assert found.requires_grad
 
 
 class TestPerturbedPasses:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import pytest
 import torch
-from torch.testing import assert_close
 
-from segmend.methods.components.peers import predict_by, reinitialised_copy
+from segmend.methods.components.peers import reinitialised_copy
 from segmend.networks import UNet, VNet
 
 
@@ -35,13 +33,3 @@ def test_forgets_the_statistics_of_the_first():
     means = [buffer for name, buffer in reinitialised_copy(network).named_buffers() if name.endswith("running_mean")]
     assert means
     assert not any(mean.any() for mean in means)
-
-
-@pytest.mark.parametrize(("predictor", "shares"), [("first", (1.0, 0.0)), ("second", (0.0, 1.0)), ("mean", (0.5, 0.5))])
-def test_predict_by_one_or_both(predictor, shares):
-    first = UNet(1, 3, 2, width=2, stages=2).eval()
-    second, image = reinitialised_copy(first).eval(), torch.randn(2, 1, 8, 8)
-    expected = shares[0] * first(image).softmax(1) + shares[1] * second(image).softmax(1)
-    assert_close(predict_by(predictor, first, second, image), expected)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert predict_by(predictor, first, second, image).dtype == torch.float32

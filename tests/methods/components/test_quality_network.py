@@ -47,7 +47,7 @@ def test_unknown_labels_are_seen_as_no_object():
 
 
 def test_fits_the_network_beside_it():
-    judge = QualityNetwork.beside(VNet(2, 3, 3, width=2), width=2)
+    judge = QualityNetwork.matching(VNet(2, 3, 3, width=2), width=2)
     assert judge(*sample(3)).shape == (3,)
 
 

@@ -16,6 +16,7 @@ from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.methods import ALC, Step
 from segmend.methods.components import ema
+from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed.alc import Refined
 from segmend.networks import Network, UNet, VNet
 
@@ -215,7 +216,7 @@ class TestSwitches:
         method = ALC(Scripted(), decay=0.75)
         with torch.no_grad():
             method.network.gain.fill_(5.0)
-        method.after_step(Step(50, 100))
+        follow_students(method, 50)
         assert method.teacher.network.gain.item() == pytest.approx(2)
 
     def test_a_batch_is_the_papers(self):

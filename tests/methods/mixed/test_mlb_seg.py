@@ -15,6 +15,7 @@ from segmend.core.masks import IGNORE
 from segmend.functional.geometry import Flip, Zoom
 from segmend.functional.views import Views
 from segmend.methods import MLBSeg, Step
+from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import mlb_seg
 from segmend.networks import Network, UNet
 
@@ -350,6 +351,6 @@ class TestRun:
 
     def test_has_no_teacher_to_follow_without_one(self):
         without = method(mean_teacher=False)
-        without.after_step(Step(0, 100))
+        follow_students(without, 0)
         assert without.teacher is None
         assert len(list(without.parameters())) == len(list(without.network.parameters()))

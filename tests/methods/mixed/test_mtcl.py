@@ -17,6 +17,7 @@ from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.soft_labels import one_hot
 from segmend.methods import MTCL, Step
+from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import mtcl
 from segmend.networks import Network, UNet
 
@@ -201,7 +202,7 @@ class TestSwitches:
         method = MTCL(ImageIsLogits(), decay=0.75)
         with torch.no_grad():
             method.network.gain.fill_(5.0)
-        method.after_step(MIDDLE)
+        follow_students(method, MIDDLE.index)
         assert method.teacher.network.gain.item() == pytest.approx(2)
 
 

@@ -13,6 +13,7 @@ from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
+from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed.offset_correction import CORRECTED
 from segmend.networks import UNet
 
@@ -41,10 +42,10 @@ class Drawn:
     def layer(self, name: str) -> Tensor:
         return self.given
 
-    def rewritten(self, name: str) -> bool:
+    def was_revised(self, name: str) -> bool:
         return False
 
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict_map(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         self.seen.append(1)
         p = torch.stack([(self.truth == cls).float() for cls in range(int(self.truth.max()) + 1)])
         return 0.98 * p + 0.02 / len(p)
@@ -64,12 +65,12 @@ def anchored(cases: list[Drawn]) -> list[Drawn]:
 
 def corrected(cases: list[Drawn], **arguments) -> dict[str, Tensor]:
     revisions = list(method(**arguments).revise(anchored(cases), STEP))
-    assert all(revision.layer == CORRECTED for revision in revisions)
-    return {revision.case: revision.label for revision in revisions}
+    assert all(set(revision.labels) == {CORRECTED} for revision in revisions)
+    return {revision.case: revision.labels[CORRECTED] for revision in revisions}
 
 
 def rows(cases: list[Drawn], **arguments) -> dict[str, dict]:
-    return {revision.case: dict(revision.offsets[0]) for revision in method(**arguments).revise(cases, STEP)}
+    return {revision.case: dict(revision.report[0]) for revision in method(**arguments).revise(cases, STEP)}
 
 
 def dice(first: Tensor, second: Tensor) -> float:
@@ -131,7 +132,7 @@ class TestRevision:
         list(begun.revise([*first, *noisy], STEP))
         resumed.load_state_dict(begun.state_dict())
         for chosen, trusted in ((begun, False), (resumed, False), (fresh, True)):
-            moved = [abs(revision.offsets[0]["offset_mm"]) for revision in chosen.revise([*learned, *noisy], STEP)]
+            moved = [abs(revision.report[0]["offset_mm"]) for revision in chosen.revise([*learned, *noisy], STEP)]
             assert (max(moved) > 2) == trusted
 
     def test_labels_whose_shape_is_wrong_are_sampled_less_often(self):
@@ -255,7 +256,7 @@ class TestRevision:
         assert dice(both == 1, truth == 1) > 0.94 > 0.7 > dice(whole == 1, truth == 1)
         assert dice(both == 2, truth == 2) > 0.94
         (revision,) = method(offsets="neighbour").revise(anchored([case]), STEP)
-        found = {(row["label"], row["neighbour"]): row["measured_mm"] for row in revision.offsets}
+        found = {(row["label"], row["neighbour"]): row["measured_mm"] for row in revision.report}
         assert set(found) == {(1, 0), (1, 2), (2, 1)}
         assert found[1, 0] == pytest.approx(-2.0, abs=0.6)
         assert found[1, 2] == pytest.approx(1.5, abs=0.6)
@@ -306,7 +307,7 @@ class TestTraining:
     def test_the_teacher_follows_with_the_students_statistics(self):
         chosen, batch = method(), self.batch()
         chosen.loss(replace(batch, image=10 + batch.image), STEP)
-        chosen.after_step(Step(5, 100))
+        follow_students(chosen, 5)
         mine, theirs = dict(chosen.teacher.network.named_buffers()), dict(chosen.network.named_buffers())
         assert mine
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)

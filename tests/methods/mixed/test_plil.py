@@ -18,6 +18,7 @@ from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.methods import PLIL, Step
+from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import plil
 from segmend.networks import Network, SegResNet, VNet
 
@@ -432,7 +433,7 @@ class TestSwitches:
         method = PLIL(Transparent(), decay=0.75)
         with torch.no_grad():
             method.network.gain.fill_(5.0)
-        method.after_step(Step(50, 100))
+        follow_students(method, 50)
         assert method.teacher.network.gain.item() == pytest.approx(2)
 
     def test_a_network_without_named_features_must_be_told_them(self):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.methods import Method, Step
+from segmend.methods.components.ema import follow_students
 from segmend.networks import Network
 
 VOXELS, STEPS = 2000, 400
@@ -42,7 +43,7 @@ def right_after_training() -> Callable[..., float]:
             optimiser.zero_grad()
             torch.stack(list(method.loss(given, Step(index, STEPS)).values())).sum().backward()
             optimiser.step()
-            method.after_step(Step(index + 1, STEPS))
+            follow_students(method, index + 1)
         return (method.predict(given.image).argmax(1) == truth).float().mean().item()
 
     return trained

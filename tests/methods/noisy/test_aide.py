@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import product
 
 import pytest
 import torch
+from labelled_case import CaseInMemory
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -209,35 +208,16 @@ class TestWhenToCorrect:
         assert_close(method.loss(FLAT, FIRST), aide(largest_angle=0.0).loss(FLAT, LAST))
 
 
-@dataclass
-class Scan:
-    """A case in memory; its image gives the logits of both networks."""
-
-    name: str
-    image: Tensor
-    given: Tensor
-    quality: Quality = NOISY
-    layers: dict[str, Tensor] = field(default_factory=dict)
-    sliced: bool = False
-
-    def layer(self, name: str) -> Tensor:
-        return self.layers.get(name, self.given)
-
-    def rewritten(self, name: str) -> bool:
-        return name in self.layers
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        return function(self.image[None])[0]
-
-
 def voxels(*values: int) -> Tensor:
     return torch.tensor([values], dtype=torch.uint8)
 
 
-def scan(name: str, by_first: Tensor, by_second: Tensor, given: Tensor, quality: Quality = NOISY, **layers) -> Scan:
+def scan(
+    name: str, by_first: Tensor, by_second: Tensor, given: Tensor, quality: Quality = NOISY, **layers
+) -> CaseInMemory:
     """A case that the two networks segment so."""
     logits = [20.0 * sign * (2 * label.float() - 1) for label in (by_first, by_second) for sign in (-1, 1)]
-    return Scan(name, torch.stack(logits), given, quality, layers)
+    return CaseInMemory(name, torch.stack(logits), given, quality, layers=layers)
 
 
 FULL = voxels(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -248,11 +228,12 @@ def filled(count: int) -> Tensor:
     return voxels(*[1] * count, *[0] * (10 - count))
 
 
-def revised(method: AIDE, cases: list[Scan]) -> dict[tuple[str, str], list[int]]:
+def revised(method: AIDE, cases: list[CaseInMemory]) -> dict[tuple[str, str], list[int]]:
     with torch.no_grad():
         revisions = list(method.eval().revise(cases, Step(10, 100)))
-    assert all(each.label.dtype == torch.uint8 for each in revisions)
-    return {(each.layer, each.case): each.label.flatten().tolist() for each in revisions}
+    found = {(layer, each.case): label for each in revisions for layer, label in each.labels.items()}
+    assert all(label.dtype == torch.uint8 for label in found.values())
+    return {of: label.flatten().tolist() for of, label in found.items()}
 
 
 class TestWhatToCorrect:

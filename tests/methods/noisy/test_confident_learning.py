@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import pytest
 import torch
+from labelled_case import CaseInMemory
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -34,35 +32,13 @@ class ImageIsLogits(Network):
         return self.gain * image
 
 
-@dataclass
-class LogitsCase:
-    """A case whose image is the logits of its voxels."""
-
-    name: str
-    image: Tensor
-    given: Tensor
-    quality: Quality = NOISY
-    sliced: bool = False
-    asked: list[int] = field(default_factory=list)
-
-    def layer(self, name: str) -> Tensor:
-        return self.given
-
-    def rewritten(self, name: str) -> bool:
-        return False
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        self.asked.append(1)
-        return function(self.image.unsqueeze(0))[0]
-
-
 def logits(p: list[float]) -> Tensor:
     """``[2, voxels]`` of these probabilities of the second class."""
     return torch.tensor([[1 - each, each] for each in p]).log().T
 
 
-def case(name: str, p: list[float], given: list[int], quality: Quality = NOISY) -> LogitsCase:
-    return LogitsCase(name, logits(p), torch.tensor(given, dtype=torch.uint8), quality)
+def case(name: str, p: list[float], given: list[int], quality: Quality = NOISY) -> CaseInMemory:
+    return CaseInMemory(name, logits(p), torch.tensor(given, dtype=torch.uint8), quality)
 
 
 def batch(cases: list[str], label: list[list[int]], corrected: list[list[int]] | None = None, *quality) -> Batch:
@@ -145,11 +121,12 @@ GIVEN = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
 CORRECTED = [0, 0, 0, 0, 1, 0, 1, 1, 1, 0]
 
 
-def revised(method: ConfidentLearning, cases: list[LogitsCase]) -> dict[str, list[int]]:
+def revised(method: ConfidentLearning, cases: list[CaseInMemory]) -> dict[str, list[int]]:
     with torch.no_grad():
         revisions = list(method.eval().revise(cases, SWITCH))
-    assert all(revision.layer == "corrected" and revision.label.dtype == torch.uint8 for revision in revisions)
-    return {revision.case: revision.label.tolist() for revision in revisions}
+    found = {revision.case: revision.labels["corrected"] for revision in revisions}
+    assert all(label.dtype == torch.uint8 for label in found.values())
+    return {name: label.tolist() for name, label in found.items()}
 
 
 class TestRevision:
@@ -197,9 +174,9 @@ class TestRevision:
         given = (image + torch.randn(3, *shape)).argmax(0)
         method = ConfidentLearning(ImageIsLogits(3, 3), halves=False, rule=rule)
         parts = zip(image.chunk(2, 1), given.to(torch.uint8).chunk(2), strict=True)
-        cases = [LogitsCase(str(number), *part) for number, part in enumerate(parts)]
+        cases = [CaseInMemory(str(number), *part) for number, part in enumerate(parts)]
         with torch.no_grad():
-            found = torch.cat([revision.label for revision in method.revise(cases, SWITCH)])
+            found = torch.cat([revision.labels["corrected"] for revision in method.revise(cases, SWITCH)])
         doubtful = label_issues(image.softmax(0)[None], given[None], rule)[0]
         assert doubtful.sum() > 20
         # Ranked as finely as bfloat16, a few voxels more may be in doubt, but none less.
@@ -230,7 +207,7 @@ def test_a_run_finds_the_objects_that_were_forgotten():
         optimiser.zero_grad()
         sum(method.loss(Batch(image, given, (NOISY,) * 16, names), FIRST).values()).backward()
         optimiser.step()
-    cases = [LogitsCase(*parts) for parts in zip(names, image, given.to(torch.uint8), strict=True)]
+    cases = [CaseInMemory(*parts) for parts in zip(names, image, given.to(torch.uint8), strict=True)]
     corrected = revised(method, cases)
     corrected = torch.tensor([corrected[name] for name in names])
     overlap = 2 * (corrected * truth).sum((1, 2)) / (corrected + truth).sum((1, 2))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pytest
 import torch
+from labelled_case import CaseInMemory
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -19,7 +19,7 @@ from segmend.networks import Network
 
 EARLY, LAST = Step(9, 100), Step(99, 100)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
-FIRST, SECOND = DivideMix.layers
+FIRST, SECOND = DivideMix.values
 
 
 class Readout(Network):
@@ -48,11 +48,8 @@ def batch(of_first: list[int], of_second: list[int], *quality: Quality) -> Batch
     random, count = torch.Generator().manual_seed(0), len(of_first)
     image = torch.randn(count, 2, 4, 4, generator=random)
     label = torch.randint(0, 2, (count, 4, 4), generator=random)
-    layers = {
-        layer: torch.tensor(trust).view(-1, 1, 1).expand_as(label).clone()
-        for layer, trust in ((FIRST, of_first), (SECOND, of_second))
-    }
-    return Batch(image, label, quality or (NOISY,) * count, tuple(map(str, range(count))), layers)
+    values = {name: torch.tensor(percent) / 100 for name, percent in ((FIRST, of_first), (SECOND, of_second))}
+    return Batch(image, label, quality or (NOISY,) * count, tuple(map(str, range(count))), values=values)
 
 
 @pytest.fixture
@@ -123,13 +120,12 @@ class TestTargets:
         given = batch([90, 10, 90], [90, 10, 90], NOISY, EXPERT, NONE)
         label = given.label.clone()
         label[:2, 2:], label[2] = IGNORE, IGNORE
-        layers = {name: layer.masked_fill(label == IGNORE, IGNORE) for name, layer in given.layers.items()}
         image = given.image.clone().requires_grad_()
-        terms = divide_mix_of().loss(Batch(image, label, given.quality, given.cases, layers), LAST)
+        terms = divide_mix_of().loss(replace(given, image=image, label=label), LAST)
         (gradient,) = torch.autograd.grad(terms["clean"] + terms["other"], image)
         assert torch.equal(gradient.any(1), label != IGNORE)
-        layers = {name: layer[:2, :2] for name, layer in given.layers.items()}
-        known = Batch(given.image[:2, :, :2], label[:2, :2], (NOISY, EXPERT), ("0", "1"), layers)
+        values = {name: of_samples[:2] for name, of_samples in given.values.items()}
+        known = Batch(given.image[:2, :, :2], label[:2, :2], (NOISY, EXPERT), ("0", "1"), values=values)
         assert_close(terms, divide_mix_of().loss(known, LAST))
         assert divide_mix_of().loss(batch([0], [0], NONE), LAST) == {}
 
@@ -179,62 +175,38 @@ class TestSchedule:
         assert [index for index in range(200) if method.revises(Step(index, 200))] == [40, 100, 160]
 
 
-@dataclass
-class Case:
-    """A case of which the first network predicts one label and the second another."""
-
-    name: str
-    given: Tensor
-    quality: Quality = NOISY
-    sliced: bool = False
-    image: Tensor = field(default_factory=lambda: torch.empty(0))
-    layers: dict[str, Tensor] = field(default_factory=dict)
-
-    def layer(self, name: str) -> Tensor:
-        return self.layers.get(name, self.given)
-
-    def rewritten(self, name: str) -> bool:
-        return name in self.layers
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        return function(self.image[None])[0]
-
-
-def case(name: str, size: int, seen: int, **further) -> Case:
+def case(name: str, size: int, seen: int, **further) -> CaseInMemory:
     """A square label of one size, where the image shows another to the first network, and its inverse to the second."""
     label, shown = (torch.zeros(12, 12, dtype=torch.uint8) for _ in range(2))
     label[:size, :size], shown[:size, :seen] = 1, 1
     image = torch.stack([0.5 - shown.float(), shown - 0.5])
-    return Case(name, label, image=image, **further)
+    return CaseInMemory(name, image, label, **further)
 
 
 class TestDivision:
     GOOD, BAD = (9, 10, 11, 9, 10, 11, 10), (1, 2, 1, 2, 1, 2, 1)
     CASES = tuple(case(f"case_{number}", 10, seen) for number, seen in enumerate((*GOOD, *BAD)))
 
-    def trust(self, revisions, layer: str) -> dict[str, list[int]]:
-        return {each.case: each.label.unique().tolist() for each in revisions if each.layer == layer}
+    def trust(self, revisions, name: str) -> dict[str, list[float]]:
+        return {each.case: each.values[name] for each in revisions if name in each.values}
 
     def test_labels_that_fit_are_trusted(self):
         revisions = list(divide_mix_of(1.0, 1.0).revise(self.CASES, LAST))
-        for layer in (FIRST, SECOND):
-            trust = self.trust(revisions, layer)
-            assert all(trust[f"case_{number}"] == [100] for number in range(7))
-            assert all(trust[f"case_{number}"] == [0] for number in range(7, 14))
-        assert all(each.label.dtype == torch.uint8 for each in revisions)
-        assert all(each.label.shape == (12, 12) for each in revisions)
+        for name in (FIRST, SECOND):
+            trust = self.trust(revisions, name)
+            assert all(trust[f"case_{number}"] == [1.0] for number in range(7))
+            assert all(trust[f"case_{number}"] == [0.0] for number in range(7, 14))
+        assert not any(each.labels or each.maps for each in revisions)
 
     def test_each_network_judges_by_itself(self):
         revisions = list(divide_mix_of(1.0, -1.0).revise(self.CASES, LAST))
-        assert self.trust(revisions, FIRST)["case_0"] == [100]
+        assert self.trust(revisions, FIRST)["case_0"] == [1.0]
         assert self.trust(revisions, SECOND)["case_0"] != self.trust(revisions, FIRST)["case_0"]
 
-    def test_what_does_not_change_is_not_written_again(self):
-        method = divide_mix_of(1.0, 1.0)
-        cases = [case(f"case_{number}", 10, seen) for number, seen in enumerate((*self.GOOD, *self.BAD))]
-        for each in method.revise(cases, LAST):
-            next(case for case in cases if case.name == each.case).layers[each.layer] = each.label
-        assert list(method.revise(cases, LAST)) == []
+    def test_probabilities_are_whole_percentages(self, monkeypatch):
+        monkeypatch.setattr(divide_mix, "low_loss_chances", lambda losses: torch.linspace(0, 1, len(losses)))
+        found = self.trust(divide_mix_of().revise(self.CASES[:4], LAST), FIRST)
+        assert [value for (value,) in found.values()] == pytest.approx([0, 0.33, 0.67, 1], abs=1e-6)
 
     def test_unlabelled_cases_are_left_alone(self):
         others = [case("none", 10, 1, quality=NONE), case("expert", 10, 1, quality=EXPERT)]
@@ -243,17 +215,14 @@ class TestDivision:
 
     def test_slices_are_judged_one_by_one(self):
         label, image = (torch.stack([getattr(each, name) for each in self.CASES], -1) for name in ("given", "image"))
-        scan = Case("scan", label, sliced=True, image=image)
+        scan = CaseInMemory("scan", image, label, sliced=True)
         revisions = list(divide_mix_of(1.0, 1.0).revise([scan], LAST))
         assert len(revisions) == 2
-        for revision in revisions:
-            assert revision.label.shape == (12, 12, 14)
-            assert (revision.label[..., :7] == 100).all()
-            assert (revision.label[..., 7:] == 0).all()
+        assert all(value == [1.0] * 7 + [0.0] * 7 for revision in revisions for value in revision.values.values())
 
     def test_a_few_cases_are_all_trusted(self):
         revisions = list(divide_mix_of(1.0, 1.0).revise(self.CASES[5:9], LAST))
-        assert set(map(tuple, self.trust(revisions, FIRST).values())) == {(100,)}
+        assert set(map(tuple, self.trust(revisions, FIRST).values())) == {(1.0,)}
 
 
 def test_both_networks_predict_unless_one_is_asked_for():

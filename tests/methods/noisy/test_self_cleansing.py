@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import torch
+from labelled_case import CaseInMemory
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -38,30 +38,21 @@ class Readable(Network):
         return self.gain * torch.cat([torch.zeros_like(logits[:, :1]), logits], 1)
 
 
-@dataclass
-class Scan:
+class Scan(CaseInMemory):
     """A case in memory; the last axis of a sliced one is that of the slices."""
 
-    image: Tensor
-    given: Tensor
-    pseudo: Tensor | None = None
-    name: str = "scan"
-    quality: Quality = NOISY
-    sliced: bool = False
-    asked: list[int] = field(default_factory=list)
+    def __init__(self, image: Tensor, given: Tensor, pseudo: Tensor | None = None, name: str = "scan", **more) -> None:
+        super().__init__(name, image, given, **more)
+        if pseudo is not None:
+            self.pseudo = pseudo
 
-    def layer(self, name: str) -> Tensor:
-        assert name == "pseudo"
-        return self.given if self.pseudo is None else self.pseudo
+    @property
+    def pseudo(self) -> Tensor:
+        return self.layers["pseudo"]
 
-    def rewritten(self, name: str) -> bool:
-        return self.pseudo is not None
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        slices = self.image.movedim(-1, 0) if self.sliced else self.image.unsqueeze(0)
-        found = function(slices)
-        self.asked.append(found.shape[1])
-        return found.movedim(0, -1) if self.sliced else found.squeeze(0)
+    @pseudo.setter
+    def pseudo(self, label: Tensor) -> None:
+        self.layers["pseudo"] = label
 
 
 def rows(first: int, last: int, holes: int = 0, columns: int = SIDE) -> Tensor:
@@ -96,7 +87,7 @@ def revised(cases: Sequence[Scan], step: Step = LATE, network: Network | None = 
     for number, case in enumerate(cases):
         case.name = f"scan_{number}"
     with torch.no_grad():
-        new = {revision.case: revision.label for revision in method.revise(cases, step)}
+        new = {revision.case: revision.labels["pseudo"] for revision in method.revise(cases, step)}
     assert all(label.dtype == torch.uint8 for label in new.values())
     return [new.get(case.name, case.layer("pseudo")) for case in cases]
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
+from labelled_case import CaseInMemory, take
 from paired_readout import Readout, paired
 from torch import Tensor
 from torch.testing import assert_close
@@ -14,7 +14,6 @@ from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import joint_loss
-from segmend.functional.superpixels import as_digits, from_digits
 from segmend.methods import JoCoR, Step, Superpixel
 
 NOISY, NONE = Quality.NOISY, Quality.NONE
@@ -32,9 +31,8 @@ def logits(first: list[float], second: list[float] | None = None) -> Tensor:
 
 
 def batch(image: Tensor, label: list[int], regions: list[int], quality: Quality = NOISY) -> Batch:
-    high, low = (digit.long().unsqueeze(0) for digit in as_digits(torch.tensor(regions)))
-    layers = {"refined": torch.tensor([label]), "superpixel_high": high, "superpixel_low": low}
-    return Batch(image.unsqueeze(0), torch.zeros(1, len(label), dtype=torch.long), (quality,), ("case",), layers)
+    layers, maps = {"refined": torch.tensor([label])}, {"superpixels": torch.tensor([regions])}
+    return Batch(image.unsqueeze(0), torch.zeros(1, len(label), dtype=torch.long), (quality,), ("case",), layers, maps)
 
 
 def pulled(method: Superpixel, of: Batch, step: Step = FIRST) -> list[int]:
@@ -77,6 +75,11 @@ class TestLoss:
         expected = jocor.loss(replace(of, label=of.layers["refined"]), FIRST)
         assert_close(superpixel(noise_rate=[0.1, 0.3]).loss(of, FIRST), expected)
 
+    def test_what_lies_outside_a_warped_scan_is_a_region_of_its_own(self):
+        method, label = superpixel(noise_rate=[0.0, 0.2]), [0, 0, 0, 1, 1, 1, 1, 1]
+        inside, outside = ([first, *REGIONS[1:]] for first in (0, -1))
+        assert pulled(method, batch(logits(P), label, outside)) == pulled(method, batch(logits(P), label, inside))
+
     def test_unknown_voxels_and_unlabelled_samples_are_left_out(self):
         label = [0, 0, IGNORE, IGNORE, 1, 1, 0, IGNORE]
         assert pulled(superpixel(noise_rate=0.0), batch(logits(P), label, REGIONS)) == [0, 1, 4, 5, 6]
@@ -108,40 +111,9 @@ class TestLoss:
             superpixel(noise_rate=[0.1, 0.2, 0.3])
 
 
-@dataclass
-class CaseInMemory:
-    """A case whose image is the logits of its voxels."""
-
-    name: str
-    image: Tensor
-    given: Tensor
-    quality: Quality = NOISY
-    sliced: bool = False
-    layers: dict[str, Tensor] = field(default_factory=dict)
-
-    def layer(self, name: str) -> Tensor:
-        return self.layers.get(name, self.given)
-
-    def rewritten(self, name: str) -> bool:
-        return name in self.layers
-
-    def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        if not self.sliced:
-            return function(self.image.unsqueeze(0))[0]
-        return torch.stack([function(each.unsqueeze(0))[0] for each in self.image.unbind(-1)], -1)
-
-
 def revise(method: Superpixel, cases: list[CaseInMemory], step: Step) -> set[tuple[str, str]]:
     with torch.no_grad():
-        revisions = list(method.eval().revise(cases, step))
-    for revision in revisions:
-        assert revision.label.dtype == torch.uint8
-        next(case for case in cases if case.name == revision.case).layers[revision.layer] = revision.label
-    return {(revision.case, revision.layer) for revision in revisions}
-
-
-def regions_of(case: CaseInMemory) -> Tensor:
-    return from_digits(case.layers["superpixel_high"], case.layers["superpixel_low"])
+        return take(method.eval().revise(cases, step), cases)
 
 
 class TestWhen:
@@ -162,8 +134,8 @@ class TestSuperpixels:
         case = CaseInMemory("a", image, torch.zeros(shape, dtype=torch.uint8))
         unlabelled = CaseInMemory("b", image, torch.full(shape, IGNORE, dtype=torch.uint8), NONE)
         changed = revise(superpixel(size=40), [case, unlabelled], FIRST)
-        assert changed == {("a", "superpixel_high"), ("a", "superpixel_low")}
-        regions = regions_of(case)
+        assert changed == {("a", "superpixels")}
+        regions = case.map("superpixels")
         first, second = regions.split(shape[0] // 2)
         assert len(regions.unique()) > 5
         assert not set(first.unique().tolist()) & set(second.unique().tolist())
@@ -177,14 +149,13 @@ class TestSuperpixels:
         for index in range(2):
             alone = CaseInMemory("b", image[..., index], case.given[..., index])
             revise(method, [alone], FIRST)
-            assert torch.equal(regions_of(case)[..., index], regions_of(alone))
+            assert torch.equal(case.map("superpixels")[..., index], alone.map("superpixels"))
 
 
 def ready(name: str, p: list[float], given: list[int], regions: list[int], **arguments) -> CaseInMemory:
     """A case that has its superpixels."""
-    high, low = as_digits(torch.tensor(regions))
-    layers = {"superpixel_high": high, "superpixel_low": low}
-    return CaseInMemory(name, logits(p), torch.tensor(given, dtype=torch.uint8), layers=layers, **arguments)
+    maps = {"superpixels": torch.tensor(regions)}
+    return CaseInMemory(name, logits(p), torch.tensor(given, dtype=torch.uint8), maps=maps, **arguments)
 
 
 class TestRefinement:
@@ -233,9 +204,8 @@ class TestRefinement:
     def test_equal_numbers_in_two_slices_are_two_superpixels(self):
         p = torch.tensor([[0.1, 0.8], [0.1, 0.8]])  # [voxels, slices]
         image = torch.stack([1 - p, p, 1 - p, p]).log()
-        numbers = as_digits(torch.ones(2, 2, dtype=torch.long))
-        layers = dict(zip(("superpixel_high", "superpixel_low"), numbers, strict=True))
-        case = CaseInMemory("a", image, torch.ones(2, 2, dtype=torch.uint8), sliced=True, layers=layers)
+        maps = {"superpixels": torch.ones(2, 2, dtype=torch.int32)}
+        case = CaseInMemory("a", image, torch.ones(2, 2, dtype=torch.uint8), sliced=True, maps=maps)
         revise(superpixel(noise_rate=0.5), [case], SWITCH)
         assert case.layers["refined"].tolist() == [[0, 1], [0, 1]]
 

@@ -18,6 +18,7 @@ from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.prototypes import backward_loss, forward_loss
 from segmend.functional.resampling import upsample
 from segmend.methods import CPCL, Step
+from segmend.methods.components.ema import follow_students
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network, SegResNet
 
@@ -141,7 +142,7 @@ class TestTerms:
 def test_the_teacher_follows():
     made = method(decay=0.75)
     before = copy.deepcopy(made.teacher.network.head.weight)
-    made.after_step(Step(50, 100))
+    follow_students(made, 50)
     assert_close(made.teacher.network.head.weight, 0.75 * before + 0.25 * made.network.head.weight)
 
 

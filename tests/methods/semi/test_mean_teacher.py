@@ -11,6 +11,7 @@ from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import MeanTeacher, Step
+from segmend.methods.components.ema import follow_students
 from segmend.networks import UNet
 
 LAST = Step(10, 10)
@@ -92,12 +93,12 @@ class TestArguments:
         with torch.no_grad():
             semi.teacher.network.decoder.head.weight.fill_(4.0)
             semi.network.decoder.head.weight.fill_(0.0)
-        semi.after_step(Step(50, 100))
+        follow_students(semi, 50)
         assert_close(semi.teacher.network.decoder.head.weight.mean().item(), 3.0)
 
     def test_the_teacher_follows_by_the_index_of_the_step(self):
         semi = apart()
-        semi.after_step(Step(0, 100))
+        follow_students(semi, 0)
         assert torch.equal(semi.teacher.network.decoder.head.weight, semi.network.decoder.head.weight)
 
     def test_takes_expert_and_unlabelled_samples(self):

@@ -14,6 +14,7 @@ from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.methods import UAMT, MeanTeacher, Step
+from segmend.methods.components.ema import follow_students
 from segmend.networks import Network, UNet, VNet
 
 FIRST, LAST = Step(0, 10), Step(10, 10)
@@ -196,7 +197,7 @@ class TestArguments:
         method = UAMT(Transparent(), decay=0.75)
         with torch.no_grad():
             method.network.gain.fill_(5.0)
-        method.after_step(Step(50, 100))
+        follow_students(method, 50)
         assert method.teacher.network.gain.item() == pytest.approx(2)
 
     def test_takes_expert_and_unlabelled_samples(self):

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Literal
-
-import torch
-from torch import Tensor
 
 from segmend.networks import Network
-
-Predictor = Literal["first", "second", "mean"]
-"""Which of two networks predicts; the mean is of their probabilities."""
 
 
 def reinitialised_copy(network: Network) -> Network:
@@ -28,9 +21,3 @@ def reinitialised_copy(network: Network) -> Network:
         if reset:
             reset()
     return peer
-
-
-def predict_by(predictor: Predictor, first: Network, second: Network, image: Tensor) -> Tensor:
-    """Class probabilities ``[B, C, *spatial]`` of images ``[B, channels, *spatial]``, by either peer or both."""
-    asked = {"first": (first,), "second": (second,), "mean": (first, second)}[predictor]
-    return torch.stack([network(image).float().softmax(1) for network in asked]).mean(0)

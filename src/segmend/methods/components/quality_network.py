@@ -39,7 +39,7 @@ class QualityNetwork(nn.Module):
         self.trunk = nn.Sequential(*stages)
 
     @classmethod
-    def beside(cls, network: Network, width: int) -> Self:
+    def matching(cls, network: Network, width: int) -> Self:
         """Create one for the images and labels that a segmentation network is trained with."""
         given = network.arguments
         return cls(given["in_channels"], given["classes"], given["dimensions"], width)

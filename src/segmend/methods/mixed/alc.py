@@ -11,6 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import divergence_weighted_mean, squared_difference
 from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import probabilities
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.selection import smallest
 from segmend.functional.uncertainty import variance_of_passes
@@ -50,14 +51,7 @@ class ALC(Method):
 
     with \lambda = exp(-5 (1 - t / t_max)^2). The student predicts.
 
-    Implementation notes. There is no public code. Equation 5 lacks the sum over classes, without which it is not a
-    divergence. Equation 7 as printed is a function of the mean alone; the variance over the passes is meant. Equation 9
-    divides by one sample too many and does not define its label; it is read as the given one, because the text blames
-    failures on this term's sensitivity to the quality of labels. Equation 10 lacks 1/m and the square, so that two
-    equal networks would not agree. m, the noise and \lambda are not stated; they are those of UA-MT and PLIL. The
-    samples of a term enter one supervised loss together, not one each. Patches without an object are the most certain
-    and so are selected first; ``normalise_uncertainty`` is our remedy, off by default. Samples without a label are not
-    used.
+    Deviations from the paper: ``docs/methods/ALC.md``.
 
     Args:
         network: the student; the teacher starts as its copy. Without dropout the passes differ by noise only.
@@ -122,7 +116,7 @@ class ALC(Method):
                 terms["selected"] = ramp * self.alpha * cross_entropy_dice(student[chosen], refined.label[chosen])
             if not chosen.all():
                 terms["noisy"] = ramp * self.beta * cross_entropy_dice(student[~chosen], label[~chosen])
-            terms["consistency"] = ramp * squared_difference(student.float().softmax(1), refined.mean).mean()
+            terms["consistency"] = ramp * squared_difference(probabilities(student), refined.mean).mean()
         return terms
 
     @torch.no_grad()
@@ -136,15 +130,11 @@ class ALC(Method):
 
     def _fused(self, logits: Tensor) -> Refined:
         """From the passes ``[passes, B, C, *spatial]``."""
-        log_probabilities = logits.float().log_softmax(2)
-        probabilities = log_probabilities.exp()
-        mean = probabilities.mean(0)
-        label = (divergence_weighted_mean(log_probabilities) if self.refinement else mean).argmax(1)
-        uncertainty = variance_of_passes(probabilities).flatten(1).mean(1)
+        log_passes = logits.float().log_softmax(2)
+        passes = log_passes.exp()
+        mean = passes.mean(0)
+        label = (divergence_weighted_mean(log_passes) if self.refinement else mean).argmax(1)
+        uncertainty = variance_of_passes(passes).flatten(1).mean(1)
         if self.normalise_uncertainty:
             uncertainty = uncertainty / (label > 0).flatten(1).float().mean(1).clamp(min=1 / label[0].numel())
         return Refined(label, mean, uncertainty)
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows the student."""
-        self.teacher.follow(self.network, step.index)

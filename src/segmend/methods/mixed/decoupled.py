@@ -21,12 +21,7 @@ class Decoupled(Method):
     that the many noisy labels do not outweigh the few expert ones. The label noise stays in the weak decoder. The
     strong one predicts.
 
-    Implementation notes. The paper's weak labels are made from image tags, and its network is one for photographs;
-    with noisy labels, the loss and the batch are those of the left-atrium methods. Details of the paper, that w is 1
-    among them, are recalled and could not be checked; there is no public code. The paper splits after the backbone,
-    here the encoder is shared and all that comes after it is not. Each branch passes its own samples only: nothing of a
-    noisy sample reaches the strong decoder, and batch norm in the encoder uses the statistics of each group separately
-    during training. Samples without a label are not used.
+    Deviations from the paper: ``docs/methods/Decoupled.md``.
 
     Args:
         network: encoder and strong decoder; the weak decoder is a second one with its own random initialisation.

@@ -11,6 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import kl_divergence
 from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import probabilities
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.uncertainty import entropy
 from segmend.methods._base import Method, Step
@@ -29,15 +30,7 @@ class KDEM(Method):
     where KL and H are means over all voxels, p_s is constant in KL, and g(t) = exp(-5 (1 - t / t_max)^2). The weak
     decoder predicts: in the paper the confident student is better than its teacher.
 
-    Implementation notes. The paper's weak labels are a few annotated pixels, and its weak loss the cross-entropy on
-    these; noisy labels are dense, so here it is the loss of the expert labels. The terms act where the abstract says;
-    the rest is from the public code, as far as it agrees: there, KL is between weak decoder and strong one, moves both,
-    is of probabilities that go through softmax twice, and is on expert samples (``distil_on=expert``), marked by its
-    authors as to be checked again. The weights have the code's numbers, but \lambda_kl = 20 is 24 to 58 times as strong
-    here; 0.3 to 0.8 would match the code. The paper's \lambda_kl is recalled as 50. The ramp g is ours: entropy
-    alone would settle on any one class before the strong decoder knows better. ``ramp_length=0`` takes it out.
-    Comparisons on noisy labels that name the method do not say which decoder they evaluated. Samples without a label
-    are not used.
+    Deviations from the paper: ``docs/methods/KDEM.md``.
 
     Args:
         network: encoder and strong decoder; the weak decoder is a second one with its own random initialisation.
@@ -81,14 +74,12 @@ class KDEM(Method):
         if noisy:
             ramp = sigmoid_ramp(step.progress, self.ramp_length)
             terms["weak"] = self.weak * cross_entropy_dice(weak[noisy], batch.label[noisy])
-            terms["confident"] = self.confidence * ramp * entropy(weak[noisy].softmax(1)).mean()
+            terms["confident"] = self.confidence * ramp * entropy(probabilities(weak[noisy])).mean()
         if distilled := noisy if self.distil_on == "noisy" else expert:
-            teacher = strong[distilled].detach().float().softmax(1)
-            divergence = kl_divergence(teacher, weak[distilled].log_softmax(1))
-            terms["distilled"] = self.distillation * divergence.mean()
+            teacher = probabilities(strong[distilled].detach())
+            terms["distilled"] = self.distillation * kl_divergence(teacher, weak[distilled].log_softmax(1)).mean()
         return terms
 
     def predict(self, image: Tensor) -> Tensor:
         """Class probabilities of the selected decoder."""
-        logits: Tensor = (self.student if self.predict_with == "weak" else self.network)(image)
-        return logits.float().softmax(1)
+        return probabilities((self.student if self.predict_with == "weak" else self.network)(image))

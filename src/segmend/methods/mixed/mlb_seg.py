@@ -11,7 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
-from segmend.functional.losses import cross_entropy
+from segmend.functional.losses import cross_entropy, probabilities
 from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.views import Views, random_views
 from segmend.functional.weighting import agreement, masked_mean, share_of_positive
@@ -60,15 +60,7 @@ class MLBSeg(Method):
     where L_views is the mean squared difference over all pairs of views, warped onto each other, and
     L_teacher that from the mean teacher's prediction for a noisier image.
 
-    Implementation notes. All inner products come from one forward-mode pass along \nabla V, which is exact. It is in
-    float32, with batch statistics but without dropout, and leaves the network unchanged; its pseudo labels are also
-    used in the real pass. The public code's virtual step descends L_views and L_teacher too; here as in Eq. 4 it does
-    not, so \alpha cancels. No equation trains on expert samples, but the code takes a second optimiser step on them;
-    here one step descends the sum. Both maps are normalised together, as in the code, so that the labels compete; the
-    paper normalises each on its own. The code starts from a network trained on expert labels, which the warm-up
-    replaces here. Where a view shows nothing of the scan it has no label and does not count; the code calls that
-    background. The paper is binary and its code has a sigmoid; softmax and cross-entropy are the same for two classes
-    and allow more. Unlabelled cases get labels from plain training on the others first, and then count as noisy.
+    Deviations from the paper: ``docs/methods/MLBSeg.md``.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -87,10 +79,7 @@ class MLBSeg(Method):
     """
 
     kind = "mixed"
-    paper = (
-        "Wei et al., Consistency-guided meta-learning for bootstrapping semi-supervised medical image segmentation, "
-        "MICCAI 2023"
-    )
+    paper = "Wei et al., Consistency-guided meta-learning for bootstrapping semi-supervised segmentation, MICCAI 2023"
     cost = "1 network; 5 views of each sample, about 4 passes each, and 1 teacher pass"
     needs = Composition(expert=2, noisy=1)
     needs_initial_labels = True
@@ -114,15 +103,14 @@ class MLBSeg(Method):
         super().__init__(network)
         self.teacher = EMATeacher(network, decay) if mean_teacher else None
         self.weighting, self.given_share = weighting, given_share
-        self.zoomed_in, self.zoomed_out, self.flipped = zoomed_in, zoomed_out, flipped
-        self.detach_partner = detach_partner
-        self.noise = noise
-        self.clean_weight, self.warm_up = clean_weight, warm_up
+        self.views, self.detach_partner = (zoomed_in, zoomed_out, flipped), detach_partner
+        self.noise, self.clean_weight, self.warm_up = noise, clean_weight, warm_up
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``given`` and ``pseudo`` of noisy samples, ``expert``, and ``views`` and ``teacher`` of both."""
         noisy, expert = self._seen(batch, Quality.NOISY), self._seen(batch, Quality.EXPERT)
         warm_up = expert is not None and step.progress < self.warm_up
+        clean_weight = 1.0 if warm_up else self.clean_weight
         terms: dict[str, Tensor] = {}
         if noisy and not warm_up:
             weights = self._weigh(noisy, expert)
@@ -130,12 +118,11 @@ class MLBSeg(Method):
             terms["given"] = (weights.given * cross_entropy(logits, noisy.label)).sum()
             terms["pseudo"] = (weights.pseudo * cross_entropy(logits, weights.pseudo_label)).sum()
             terms |= self._consistency(noisy, logits)
-        clean_weight = 1.0 if warm_up else self.clean_weight
         if expert and clean_weight:
             logits = self.network(expert.image)
             clean = {"expert": masked_mean(cross_entropy(logits, expert.label), expert.label != IGNORE)}
-            for name, term in (clean | self._consistency(expert, logits)).items():
-                terms[name] = terms.get(name, 0) + clean_weight * term
+            clean |= self._consistency(expert, logits)
+            terms |= {name: terms.get(name, 0) + clean_weight * term for name, term in clean.items()}
         return terms
 
     def weight_maps(self, batch: Batch, step: Step) -> WeightMaps | None:
@@ -151,44 +138,33 @@ class MLBSeg(Method):
             Maps in the order of ``batch.rows(Quality.NOISY)``; None if there is no noisy sample.
         """
         noisy, expert = self._seen(batch, Quality.NOISY), self._seen(batch, Quality.EXPERT)
-        if not noisy:
-            return None
         unwarped = len(batch.rows(Quality.NOISY))
-        return WeightMaps(*(each[:unwarped] for each in self._weigh(noisy, expert)))
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows the student."""
-        if self.teacher:
-            self.teacher.follow(self.network, step.index)
+        return WeightMaps(*(each[:unwarped] for each in self._weigh(noisy, expert))) if noisy else None
 
     def _seen(self, batch: Batch, quality: Quality) -> _Seen | None:
         rows = batch.rows(quality)
         if not rows:
             return None
-        image, label = batch.image[rows], batch.label[rows]
-        views = random_views(len(rows), image.ndim - 2, self.zoomed_in, self.zoomed_out, self.flipped)
-        return _Seen(views.of(image), views.of(label, "nearest", IGNORE), views)
+        views = random_views(len(rows), batch.image.ndim - 2, *self.views)
+        return _Seen(views.of(batch.image[rows]), views.of(batch.label[rows], "nearest", IGNORE), views)
 
     def _weigh(self, noisy: _Seen, expert: _Seen | None) -> WeightMaps:
         if expert is None or self.weighting == "fixed":
-            pseudo_label = noisy.views.consensus(virtual_logits(self.network, noisy.image).softmax(1))
+            pseudo_label = noisy.views.consensus(probabilities(virtual_logits(self.network, noisy.image)))
             given, pseudo = (share_of_positive((label != IGNORE).float()) for label in (noisy.label, pseudo_label))
             return WeightMaps(self.given_share * given, (1 - self.given_share) * pseudo, pseudo_label)
-        direction = loss_gradient(self.network, expert.image, expert.label)
-        logits, drift = logits_jvp(self.network, noisy.image, direction)
-        pseudo_label = noisy.views.consensus(logits.softmax(1))
+        logits, drift = logits_jvp(self.network, noisy.image, loss_gradient(self.network, expert.image, expert.label))
+        pseudo_label = noisy.views.consensus(probabilities(logits))
         values = torch.stack([agreement(logits, drift, label) for label in (noisy.label, pseudo_label)])
         given, pseudo = share_of_positive(values) if self.weighting == "joint" else map(share_of_positive, values)
         return WeightMaps(given, pseudo, pseudo_label)
 
     def _consistency(self, seen: _Seen, logits: Tensor) -> dict[str, Tensor]:
         """L_views and L_teacher, if they are switched on."""
-        probabilities = logits.float().softmax(1)
-        terms = {}
+        predicted, terms = probabilities(logits), {}
         if len(seen.views.warps) > 1:
-            terms["views"] = seen.views.disagreement(probabilities, detach_partner=self.detach_partner)
+            terms["views"] = seen.views.disagreement(predicted, detach_partner=self.detach_partner)
         if self.teacher:
-            with torch.no_grad():
-                target = self.teacher.network(clipped_gaussian(seen.image, self.noise)).float().softmax(1)
-            terms["teacher"] = squared_difference(probabilities, target).mean()
+            target = self.teacher.predict(clipped_gaussian(seen.image, self.noise))
+            terms["teacher"] = squared_difference(predicted, target).mean()
         return terms

@@ -10,9 +10,7 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.confident_learning import IssueRule, label_issues
-from segmend.functional.consistency import squared_difference
 from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
-from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.soft_labels import interpolate_labels
 from segmend.functional.uncertainty import normalised_entropy
@@ -36,11 +34,7 @@ class MTCL(Method):
 
     with L_sup half cross-entropy plus half squared Dice, and w(t) = 0.1 exp(-5 (1 - t / t_max)^2).
 
-    Implementation notes. Values are those of the public code for the left atrium; the paper's were not available.
-    The code casts corrected labels to integers. Then a soft label is background wherever it is doubtful, and FS and UDS
-    can only remove the object; here labels stay soft, and ``truncate`` gives the code's. The paper is binary; with
-    more classes a label moves towards the most probable one. The teacher's passes have dropout if the network has, as
-    in the code. Samples without a label enter the consistency only. The student predicts.
+    Deviations from the paper: ``docs/methods/MTCL.md``.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -89,15 +83,13 @@ class MTCL(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert``, ``consistency`` and ``corrected``, if there are such samples."""
         expert, noisy = batch.rows(Quality.EXPERT), batch.rows(Quality.NOISY)
-        others = batch.rows(Quality.NOISY, Quality.NONE)
+        others = batch.unsupervised
         ramp = sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)
         logits = self.network(batch.image)
         terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if others:
-            with torch.no_grad():
-                target = self.teacher.network(clipped_gaussian(batch.image[others], self.noise)).float().softmax(1)
-            difference = squared_difference(logits[others].float().softmax(1), target).mean()
-            terms["consistency"] = ramp * self.consistency * difference
+            difference = self.teacher.inconsistency(logits[others], batch.image[others], self.noise)
+            terms["consistency"] = ramp * self.consistency * difference.mean()
         if noisy:
             target = self.correct(batch.image[noisy], batch.label[noisy])
             terms["corrected"] = ramp * self.corrected * soft_cross_entropy_dice(logits[noisy], target)
@@ -114,10 +106,10 @@ class MTCL(Method):
         Returns:
             Soft labels ``[B, C, *spatial]``, 0 in all classes where the label is ``IGNORE``.
         """
-        probabilities = self.teacher.network(image).float().softmax(1)
-        doubtful = label_issues(probabilities, label, self.rule)
-        other = probabilities.argmax(1).where(doubtful, label)
-        target = interpolate_labels(label, other, self._share(image), probabilities.shape[1])
+        predicted = self.teacher.predict(image)
+        doubtful = label_issues(predicted, label, self.rule)
+        other = predicted.argmax(1).where(doubtful, label)
+        target = interpolate_labels(label, other, self._share(image), predicted.shape[1])
         return _truncated(target) if self.truncate else target
 
     def _share(self, image: Tensor) -> float | Tensor:
@@ -127,10 +119,6 @@ class MTCL(Method):
             return self.fixed_share
         mean = self.teacher.perturbed_passes(image, self.passes, self.noise).float().softmax(2).mean(0)
         return (1 - normalised_entropy(mean)).clamp(0, 1)
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows."""
-        self.teacher.follow(self.network, step.index)
 
 
 def _truncated(target: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class OffsetCorrection(Method):
     cost = "1 network; predicts all cases now and then"
     needs = Composition(mixed=4)
     layers = (CORRECTED,)
+    report = "offsets.csv"
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class OffsetCorrection(Method):
         super().__init__(network)
         self.base = _BASES[then](network)
         self.needs = self.base.needs
-        self.teacher = EMATeacher(network, decay)
+        self.teacher = EMATeacher(network, decay, copy_statistics=True)
         self.revise_at, self.hierarchical, self.by_trust = tuple(revise_at), hierarchical, by_trust
         self.by_neighbour, self.by_direction = offsets == "neighbour", offsets == "direction"
         self.remainder, self.confidence = remainder, confidence
@@ -114,12 +115,6 @@ class OffsetCorrection(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The terms of the method that trains on the corrected labels."""
         return self.base.loss(replace(batch, label=batch.layers[CORRECTED]), step)
-
-    def after_step(self, step: Step) -> None:
-        """The teachers follow."""
-        self.base.after_step(step)
-        self.teacher.follow(self.network, step.index)
-        self.teacher.take_statistics(self.network)
 
     def revises(self, step: Step) -> bool:
         """At the given fractions of the run."""
@@ -139,14 +134,14 @@ class OffsetCorrection(Method):
             label = self._resolve_remainder(self._shift(case, of_case), confident.pop(case.name, None))
             report = [_report_row(offset, self.first_evaluation.reliabilities) for offset in of_case]
             weight = weights.get(case.name) if self.by_trust else None
-            yield Revision(case.name, CORRECTED, label, report, weight)
+            yield Revision(case.name, {CORRECTED: label}, report=report, sampling_weight=weight)
 
     def _measure(self, cases: Sequence[LabelledCase]) -> tuple[list[MeasuredOffset], dict[str, Tensor]]:
         """Measure the offset of each surface of the given labels; also return what the remainder needs, by case."""
         measured: list[MeasuredOffset] = []
         confident: dict[str, Tensor] = {}  # not the probabilities, which for all cases would not fit into memory
         for case in cases:
-            probabilities = case.maps(lambda image: self.teacher.network(image).float().softmax(1))
+            probabilities = case.predict_map(self.teacher.predict)
             expert, classes = case.quality is Quality.EXPERT, range(1, len(probabilities))
             options = {"sliced": case.sliced, "by_neighbour": self.by_neighbour}
             for surface in surfaces_of(case.given, classes, case.spacing, **options):

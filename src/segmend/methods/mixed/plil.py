@@ -12,24 +12,15 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.label_isolation import confirmed_by_prototypes, prototype_weights
+from segmend.functional.losses import probabilities
 from segmend.functional.perturbations import clipped_gaussian
-from segmend.functional.prototypes import (
-    agrees_with_nearest_prototype,
-    class_prototypes,
-    majority,
-    squared_distances,
-)
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.soft_labels import one_hot
-from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
 from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
-
-_LEAST_WEIGHT = 1.0
-"""A prototype needs at least this sum of probabilities, about one confident voxel, to be meaningful."""
 
 
 class PLIL(Method):
@@ -45,15 +36,7 @@ class PLIL(Method):
     where L_sup is half cross-entropy plus half squared Dice over the voxels with m = 1, p_t is the
     teacher's prediction for the perturbed image, and \lambda = exp(-5 (1 - t / t_max)^2).
 
-    Implementation notes. The paper's masked loss is an unnormalised sum with a per-voxel Dice that does
-    not exist; this is the mean that its code computes, but with the Dice target masked like the
-    prediction. The squared difference is of probabilities, as in the code; the paper's is of logits.
-    Prediction and features of the prototypes are means over the K passes; with ``uncertainty=spread`` the
-    prediction is that of the first pass, where the code runs one more for it. A class whose confident voxels
-    have a total probability below 1 takes its prototype from all voxels predicted as that class, and a sample
-    where fewer than two classes are found counts as noisy throughout. The paper is binary; with more classes
-    each has its prototype and competes. Defaults follow the paper; its public code is
-    ``uncertainty=spread passes=10 ramp_length=0.75 ramp_stairs=40 mask_dice_target=false``.
+    Deviations from the paper: ``docs/methods/PLIL.md``.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -103,11 +86,11 @@ class PLIL(Method):
     ) -> None:
         super().__init__(network)
         self.teacher = EMATeacher(network, decay)
-        self.passes, self.uncertainty, self.threshold = passes, uncertainty, threshold
+        self.passes, self.threshold = passes, threshold
+        self.uncertainty: Literal["entropy", "spread"] = uncertainty
         self.ramp_length, self.ramp_stairs, self.warm_up, self.beta = ramp_length, ramp_stairs, warm_up, beta
         self.clean_voxel_loss, self.mask_dice_target = clean_voxel_loss, mask_dice_target
-        self.stability_loss, self.perturb_student = stability_loss, perturb_student
-        self.quality_known = quality_known
+        self.stability_loss, self.perturb_student, self.quality_known = stability_loss, perturb_student, quality_known
         scales = tuple(features or network.decoder_scales)
         self._taps = FeatureTaps(self.teacher.network, scales if voting else scales[-2:][:1])
         if not quality_known:
@@ -144,33 +127,8 @@ class PLIL(Method):
         """
         with self._taps.recording() as tapped:
             logits = self.teacher.network.stochastic_passes(image, self.passes)
-        weights = self._prototype_weights(_by_pass(logits, self.passes))
-        found = weights.flatten(2).sum(2) >= _LEAST_WEIGHT
-        votes = []
-        for features in tapped:
-            mean = _by_pass(features, self.passes).mean(0)
-            distances = squared_distances(mean, class_prototypes(mean, weights), label.shape[1:])
-            distances = distances.masked_fill(~_over_voxels(found, distances), torch.inf)
-            votes.append(agrees_with_nearest_prototype(distances, label))
-        return majority(votes) & _over_voxels(found.sum(1) >= 2, label)
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows the student."""
-        self.teacher.follow(self.network, step.index)
-
-    def _prototype_weights(self, logits: Tensor) -> Tensor:
-        """Trusted mask times probability of each class, ``[B, C, *spatial]``, from ``[K, B, C, *spatial]``."""
-        if self.uncertainty == "entropy":
-            probabilities = logits.softmax(2).mean(0)
-            predicted = one_hot(probabilities.argmax(1), logits.shape[2])
-            trusted = predicted * (normalised_entropy(probabilities) < self.threshold).unsqueeze(1)
-        else:
-            probabilities = logits[0].softmax(1)
-            predicted = one_hot(probabilities.argmax(1), logits.shape[2])
-            sure = probabilities * (spread_of_halved_logits(logits) < self.threshold)
-            trusted = one_hot(sure.argmax(1), logits.shape[2])
-        enough = (trusted * probabilities).flatten(2).sum(2) >= _LEAST_WEIGHT
-        return torch.where(_over_voxels(enough, trusted), trusted, predicted) * probabilities
+        weights = prototype_weights(_by_pass(logits, self.passes), self.uncertainty, self.threshold)
+        return confirmed_by_prototypes([_by_pass(each, self.passes).mean(0) for each in tapped], weights, label)
 
     def _instability(self, image: Tensor, student: Tensor) -> Tensor:
         """Squared difference of student and perturbed teacher, ``[B, *spatial]``."""
@@ -178,15 +136,10 @@ class PLIL(Method):
             teacher = self.teacher.network(clipped_gaussian(image)).float()
         student = self.network(clipped_gaussian(image)).float() if self.perturb_student else student.float()
         if self.stability_loss == "softmax":
-            student, teacher = student.softmax(1), teacher.softmax(1)
+            student, teacher = probabilities(student), probabilities(teacher)
         return squared_difference(student, teacher)
 
 
 def _by_pass(outputs: Tensor, passes: int) -> Tensor:
     """Rows of stochastic passes as ``[passes, B, ...]`` float32."""
     return outputs.float().view(passes, -1, *outputs.shape[1:])
-
-
-def _over_voxels(flags: Tensor, like: Tensor) -> Tensor:
-    """``[B]`` or ``[B, C]`` flags in a shape that broadcasts over the voxels of ``like``."""
-    return flags.view(*flags.shape, *[1] * (like.ndim - flags.ndim))

@@ -25,11 +25,7 @@ class Reweighting(Method):
     where u_j is how fast V falls as the network descends l_j alone: the meta-gradient of Ren et al.,
     ICML 2018, for every voxel. If no voxel helps, all weights are 0.
 
-    Implementation notes. The virtual step starts from zero weights and so ends where it starts; hence all u_j are
-    one forward-mode pass along \nabla V instead of a second-order graph, and the two step sizes cancel. Such passes are
-    in float32, with batch statistics but without dropout, and leave the network unchanged (the public code's has
-    neither). The paper is binary, with a sigmoid; softmax is the same for two classes and allows more. Equations are
-    those of the public code and of MLB-Seg, which repeats them.
+    Deviations from the paper: ``docs/methods/Reweighting.md``.
 
     Args:
         network: any.

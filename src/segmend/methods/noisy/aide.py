@@ -11,23 +11,23 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
 from segmend.functional.dice import dice_cross_entropy_by_sample, label_dice
 from segmend.functional.geometry import random_turn
+from segmend.functional.losses import probabilities
 from segmend.functional.morphology import largest_component
-from segmend.functional.selection import smallest
+from segmend.functional.selection import smaller_half
 from segmend.functional.soft_labels import sharpen
 from segmend.functional.uncertainty import confidence
 from segmend.functional.views import mean_over_warps
 from segmend.functional.weighting import masked_mean
-from segmend.methods._base import LabelledCase, Method, Revision, Step
+from segmend.methods._base import LabelledCase, Revision, Step
+from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.modes import evaluating
-from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network
 
 
-class AIDE(Method):
+class AIDE(TwoNetworks):
     r"""Two networks find noisy labels for each other: first to leave them out of the loss, and later to correct them.
 
     Local filtering. In each batch, network i trusts the half S_i of the samples with the smallest loss L_seg, which is
@@ -42,17 +42,7 @@ class AIDE(Method):
     first q_w epochs and then after every tenth, network i segments all training cases; the 25 % in which it agrees
     least with y_i (smallest Dice) get its segmentation as the label of the *other* network. Expert labels stay.
 
-    Implementation notes. An epoch is one of ``epochs`` equal parts of the run, whatever its length. The paper's code
-    trains on slices, resized and not cut; here they are the patches of the run, 2D or 3D, and copies are rotated in the
-    plane of the first two axes. Whole cases are ranked, without the expert ones, by the labels that the network learns
-    from, which the paper says and only one of the four public scripts does. The label of the prediction in Eq. 2 is a
-    misprint, and whose pseudo label is meant is not said: it is the other network's, as in the code. The paper sharpens
-    by a softmax of probabilities, which flattens them; with its T = 1 the power form changes nothing. Pseudo labels are
-    made in evaluation mode (half of the public scripts). A segmentation without any object corrects nothing (two of the
-    scripts), since an empty label would stay empty. The public code is ``consistency=10 weigh_by_confidence=true``, and
-    ``largest_component=true`` for liver and prostate. The paper keeps the pair of networks with the highest training
-    Dice; here the last pair counts, since Dice is measured on labels that the networks have rewritten. With several
-    objects, Dice is their mean. Voxels without a label have pseudo labels too.
+    Deviations from the paper: ``docs/methods/AIDE.md``.
 
     Args:
         network: the first network; the second has its architecture and its own random initialisation.
@@ -94,38 +84,31 @@ class AIDE(Method):
         alpha: float = 1.0,
         largest_component: bool = False,
         empty_corrections: bool = False,
-        prediction: Predictor = "mean",
+        prediction: Prediction = "mean",
     ) -> None:
-        super().__init__(network)
-        self.peer = reinitialised_copy(network)
-        self.epochs, self.warm_up, self.correct_every = epochs, warm_up, correct_every
-        self.update_ratio, self.largest_component = update_ratio, largest_component
-        self.empty_corrections = empty_corrections
+        super().__init__(network, prediction=prediction)
+        self.epochs, self.warm_up, self.correct_every, self.update_ratio = epochs, warm_up, correct_every, update_ratio
+        self.largest_component, self.empty_corrections = largest_component, empty_corrections
         self.augmentations, self.largest_angle, self.temperature = augmentations, largest_angle, temperature
         self.consistency, self.weigh_by_confidence, self.alpha = consistency, weigh_by_confidence, alpha
-        self.prediction: Predictor = prediction
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``supervised`` and ``consistency``, each the sum of both networks'."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
-        image, networks = batch.image[rows], (self.network, self.peer)
+        image, networks = batch.image[rows], self.networks
         labels = [batch.layers[layer][rows] for layer in self.layers]
         logits = [network(image) for network in networks]
         losses = [dice_cross_entropy_by_sample(*each, self.alpha) for each in zip(logits, labels, strict=True)]
-        trusted = [_smaller_half(*each) for each in zip(losses, labels, strict=True)]
-        ramp = self._ramp(step)
+        trusted = [smaller_half(*each) for each in zip(losses, labels, strict=True)]
+        ramp = min((self._epoch(step) / self.warm_up) ** 2, 1.0) if self.warm_up else 1.0
         supervised, consistency = [], []
         for own, loss, peer, by_peer in zip(logits, losses, networks[::-1], trusted[::-1], strict=True):
             supervised.append(masked_mean(loss, by_peer) + (1 - ramp) * masked_mean(loss, ~by_peer))
             consistency.append(self._inconsistency(own[~by_peer], peer, image[~by_peer]))
         weight = self.consistency * ramp
         return {"supervised": torch.stack(supervised).sum(), "consistency": weight * torch.stack(consistency).sum()}
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the selected network, or of both."""
-        return predict_by(self.prediction, self.network, self.peer, image)
 
     @torch.no_grad()
     def pseudo_label(self, network: Network, image: Tensor) -> Tensor:
@@ -154,29 +137,20 @@ class AIDE(Method):
     ) -> Iterator[tuple[float, Revision]]:
         """Dice of a network's segmentation with its labels, and the segmentation as a label of the other layer."""
         for case in cases:
-            label = case.maps(lambda image: network(image).float().softmax(1)).argmax(0).to(torch.uint8)
+            label = case.predict_map(lambda image: probabilities(network(image))).argmax(0).to(torch.uint8)
             if self.largest_component:
                 label = torch.from_numpy(largest_component(label.numpy()))
             if label.any() or self.empty_corrections:
-                yield label_dice(label, case.layer(own)), Revision(case.name, other, label)
+                yield label_dice(label, case.layer(own)), Revision(case.name, {other: label})
 
     def _inconsistency(self, logits: Tensor, peer: Network, image: Tensor) -> Tensor:
         """Mean squared difference to the other network's pseudo labels; 0 without samples."""
         if not len(image):
             return logits.sum()
         pseudo_label = self.pseudo_label(peer, image)
-        difference = squared_difference(logits.float().softmax(1), pseudo_label)
+        difference = squared_difference(probabilities(logits), pseudo_label)
         return (difference * confidence(pseudo_label) if self.weigh_by_confidence else difference).mean()
 
     def _epoch(self, step: Step) -> int:
         """Counted from 0, in whole numbers so that no step falls short of its epoch."""
         return step.index * self.epochs // step.total
-
-    def _ramp(self, step: Step) -> float:
-        return min((self._epoch(step) / self.warm_up) ** 2, 1.0) if self.warm_up else 1.0
-
-
-def _smaller_half(losses: Tensor, label: Tensor) -> Tensor:
-    """The samples with the smaller losses, at least one; those without any label come last."""
-    unlabelled = (label == IGNORE).flatten(1).all(1)
-    return smallest(losses.masked_fill(unlabelled, torch.inf), max(len(losses) // 2, 1))

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.losses import soft_cross_entropy
+from segmend.functional.losses import probabilities, soft_cross_entropy
 from segmend.functional.ramps import linear_ramp
 from segmend.functional.soft_labels import one_hot
 from segmend.functional.weighting import masked_mean
@@ -26,11 +25,7 @@ class Bootstrapping(Method):
     A label that contradicts what the network has learned from all the others has a smaller gradient than one that fits.
     The soft form is \beta CE(p, y) + (1 - \beta) H(p), entropy minimisation, as gradients pass through \hat y too.
 
-    Implementation notes. The paper classifies images; here voxels are classified. Its values of \beta are recalled.
-    It uses its own predictions from the first step on (``warm_up=0``); here 1 - \beta increases linearly from 0, since
-    the first predictions are all background. Its third form, with a layer that learns which classes are confused, is
-    left out. MLB-Seg's ablation, CE with the label and with the prediction in fixed weights, is the hard form up to a
-    factor.
+    Deviations from the paper: ``docs/methods/Bootstrapping.md``.
 
     Args:
         network: the network.
@@ -60,7 +55,7 @@ class Bootstrapping(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``bootstrapped``."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         logits, label = self.network(batch.image[rows]), batch.label[rows]
@@ -73,5 +68,4 @@ class Bootstrapping(Method):
     def _own(self, logits: Tensor) -> Tensor:
         if self.variant == "hard":
             return one_hot(logits.argmax(1), logits.shape[1])
-        probabilities = logits.float().softmax(1)
-        return probabilities.detach() if self.detach else probabilities
+        return probabilities(logits.detach() if self.detach else logits)

@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy
 from segmend.functional.selection import Scope
 from segmend.functional.weighting import masked_mean
-from segmend.methods._base import Method, Step
-from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
+from segmend.methods._base import Step
+from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
 
-class CoTeaching(Method):
+class CoTeaching(TwoNetworks):
     r"""Two networks select training labels for each other: those with the smallest losses.
 
     With \ell_i the cross-entropy of network i, and R_i the voxels where it is smallest,
@@ -30,12 +29,7 @@ class CoTeaching(Method):
     ``disagreement`` (co-teaching+, Yu et al., ICML 2019) both choose, after a warm-up, only among the voxels for which
     they predict different classes, so that the two stay different.
 
-    Implementation notes. The paper classifies: its unit is the image, which here is one scope of three. 'pixel' and
-    'class' are dense forms that public segmentation code uses. Epochs are fractions of the run: the paper increases the
-    fraction left out over 10 of 200 epochs, as does the default here. The losses are means over what is chosen; public
-    code divides by its number a second time. Where the networks disagree on no voxel of a class that is labelled in the
-    batch, all voxels may be chosen, as at first, or that class would be forgotten. The public code of co-teaching+
-    takes the softmax twice and drops a sample by mistake; this does neither.
+    Deviations from the paper: ``docs/methods/CoTeaching.md``.
 
     Args:
         network: the first network; the second has its architecture and its own random initialisation.
@@ -51,7 +45,6 @@ class CoTeaching(Method):
 
     kind = "noisy"
     paper = "Han et al., Co-teaching: Robust training of deep networks with extremely noisy labels, NeurIPS 2018"
-    cost = "2 networks"
     needs = Composition(mixed=4)
 
     def __init__(
@@ -64,19 +57,17 @@ class CoTeaching(Method):
         scope: Scope = "pixel",
         disagreement: bool = False,
         warm_up: float = 0.1,
-        prediction: Predictor = "first",
+        prediction: Prediction = "first",
     ) -> None:
-        super().__init__(network)
-        self.peer = reinitialised_copy(network)
+        super().__init__(network, prediction=prediction)
         self._small_loss = SmallLossSelection(
             network, noise_rate=noise_rate, ramp_length=ramp_length, exponent=exponent, scope=scope
         )
         self.disagreement, self.warm_up = disagreement, warm_up
-        self.prediction: Predictor = prediction
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``chosen``, of both networks together."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         image, label = batch.image[rows], batch.label[rows]
@@ -87,10 +78,6 @@ class CoTeaching(Method):
         losses = cross_entropy(first, label), cross_entropy(second, label)
         by_first, by_second = (self._small_loss.select(each, label, among, step.progress) for each in losses)
         return {"chosen": masked_mean(losses[0], by_second) + masked_mean(losses[1], by_first)}
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the selected network, or of both."""
-        return predict_by(self.prediction, self.network, self.peer, image)
 
 
 def _disagreeing(first: Tensor, second: Tensor, label: Tensor, known: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from segmend.functional.confident_learning import (
     SelfConfidence,
     pruned_issues,
 )
-from segmend.functional.losses import soft_cross_entropy
+from segmend.functional.losses import probabilities, soft_cross_entropy
 from segmend.functional.soft_labels import interpolate_labels
 from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Method, Revision, Step
@@ -39,12 +39,7 @@ class ConfidentLearning(Method):
 
     where \hat y is the class that the teacher predicts. The label is corrected once, and never again.
 
-    Implementation notes. The paper trains teachers and student one after the other, each to its end; here they share
-    a run and its learning rates, so give it more iterations than others. Teachers are those at the end of their part of
-    the run, not the best on validation data. A checksum of a case's name assigns it to a half, so that halves are
-    about, but not exactly, equal. The paper is binary and there \epsilon goes to the other class; with more classes it
-    goes to the one that the teacher predicts. \epsilon is 0.25 in the public code's defaults, and 1, which flips
-    labels, in its published configuration. Pruning ranks as finely as bfloat16. The student predicts.
+    Deviations from the paper: ``docs/methods/ConfidentLearning.md``.
 
     Args:
         network: the student; the teachers have its architecture and their own random initialisations.
@@ -77,7 +72,7 @@ class ConfidentLearning(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``teacher_0`` and ``teacher_1`` in the first part of the run, ``student`` after it."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not self._teachers_learn(step):
             return {"student": self._cross_entropy(self.network, batch, rows, batch.layers[_LAYER])} if rows else {}
         terms = {}
@@ -106,21 +101,21 @@ class ConfidentLearning(Method):
     def _judged(self, cases: Sequence[LabelledCase], judge: int) -> Iterator[Revision]:
         classes = self.network.arguments["classes"]
 
-        def probabilities(case: LabelledCase) -> Tensor:
-            return case.maps(lambda image: self.teachers[judge](image).float().softmax(1)).unsqueeze(0)
+        def predict(case: LabelledCase) -> Tensor:
+            return case.predict_map(lambda image: probabilities(self.teachers[judge](image))).unsqueeze(0)
 
         confidence, histograms = SelfConfidence.empty(classes), ScoreHistograms.empty(classes)
         for case in cases:
-            predicted, given = probabilities(case), case.given.unsqueeze(0)
+            predicted, given = predict(case), case.given.unsqueeze(0)
             confidence, histograms = confidence.add(predicted, given), histograms.add(predicted, given)
         joint = ConfidentJoint.empty(confidence)
         for case in cases:
-            joint = joint.add(probabilities(case), case.given.unsqueeze(0))
+            joint = joint.add(predict(case), case.given.unsqueeze(0))
         cuts = histograms.cuts(joint.prune_counts())
         for case in cases:
-            predicted, given = probabilities(case), case.given.unsqueeze(0)
+            predicted, given = predict(case), case.given.unsqueeze(0)
             doubtful = pruned_issues(predicted, given, cuts, self.rule)
-            yield Revision(case.name, _LAYER, predicted.argmax(1).to(given).where(doubtful, given)[0])
+            yield Revision(case.name, {_LAYER: predicted.argmax(1).to(given).where(doubtful, given)[0]})
 
     def _teachers_learn(self, step: Step) -> bool:
         return step.progress < self.teacher_share

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy, early_learning
 from segmend.functional.ramps import sigmoid_ramp
@@ -25,12 +23,7 @@ class ELR(Method):
     gradient grows with the confidence of both, so labels that contradict t lose their influence, whereas labels that
     agree with it keep theirs.
 
-    Implementation notes. The paper keeps a t for each image of its data set, the moving average of the predictions
-    at each visit. For scans that would be one probability map each, and each crop shows a different part of it; here t
-    is the prediction of a mean teacher for the very same crop, an average of the weights and not of the predictions.
-    The paper's t begins at 0 and fills within a few epochs, which is replaced here by \lambda increasing with the
-    sigmoid ramp. The paper classifies images; here voxels are classified. ELR+, which adds a second network and mixup,
-    is left out. The student predicts.
+    Deviations from the paper: ``docs/methods/ELR.md``.
 
     Args:
         network: the student; the teacher, which keeps the early predictions, starts as its copy.
@@ -51,19 +44,13 @@ class ELR(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``supervised`` and ``early``, which is negative."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         image, label = batch.image[rows], batch.label[rows]
         logits, known = self.network(image), label != IGNORE
-        with torch.no_grad():
-            target = self.teacher.network(image).float().softmax(1)
         weight = self.weight * sigmoid_ramp(step.progress, self.ramp_length)
         return {
             "supervised": masked_mean(cross_entropy(logits, label), known),
-            "early": weight * masked_mean(early_learning(logits, target), known),
+            "early": weight * masked_mean(early_learning(logits, self.teacher.predict(image)), known),
         }
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows."""
-        self.teacher.follow(self.network, step.index)

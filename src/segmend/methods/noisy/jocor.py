@@ -7,28 +7,24 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import joint_loss
 from segmend.functional.selection import Scope
 from segmend.functional.weighting import masked_mean
-from segmend.methods._base import Method, Step
-from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
+from segmend.methods._base import Step
+from segmend.methods._two_networks import Prediction, TwoNetworks
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
 
-class JoCoR(Method):
+class JoCoR(TwoNetworks):
     r"""Two networks learn from the labels that both find easy and for which both agree.
 
     \ell = (1 - \lambda) (CE(p_1, y) + CE(p_2, y)) + \lambda (KL(p_1 || p_2) + KL(p_2 || p_1)) is the joint loss of a
     voxel. Both networks minimise its mean over the voxels where it is smallest; their fraction decreases from 1 to
     1 - \tau as in co-teaching, but there is one selection for both, and no exchange.
 
-    Implementation notes. The paper classifies images; here voxels are classified ('image' selects whole samples by
-    their mean). \lambda was tuned for each data set, up to 0.9 as recalled; the default of its code is 0.1. The default
-    here, 0.65, is the value in the public code of a superpixel method that compared with JoCoR on chest radiographs and
-    skin images, in the scope 'class'. Epochs are fractions of the run: 10 of 200.
+    Deviations from the paper: ``docs/methods/JoCoR.md``.
 
     Args:
         network: the first network; the second has its architecture and its own random initialisation.
@@ -43,7 +39,6 @@ class JoCoR(Method):
 
     kind = "noisy"
     paper = "Wei et al., Combating noisy labels by agreement: A joint training method with co-regularization, CVPR 2020"
-    cost = "2 networks"
     needs = Composition(mixed=4)
 
     def __init__(
@@ -55,26 +50,20 @@ class JoCoR(Method):
         ramp_length: float = 0.05,
         exponent: float = 1.0,
         scope: Scope = "pixel",
-        prediction: Predictor = "first",
+        prediction: Prediction = "first",
     ) -> None:
-        super().__init__(network)
-        self.peer = reinitialised_copy(network)
+        super().__init__(network, prediction=prediction)
         self.co_lambda = co_lambda
         self._small_loss = SmallLossSelection(
             network, noise_rate=noise_rate, ramp_length=ramp_length, exponent=exponent, scope=scope
         )
-        self.prediction: Predictor = prediction
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``supervised`` and ``agreement``, of both networks together."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         image, label = batch.image[rows], batch.label[rows]
         supervised, agreement = joint_loss(self.network(image), self.peer(image), label, self.co_lambda)
         chosen = self._small_loss.select(supervised + agreement, label, label != IGNORE, step.progress)
         return {"supervised": masked_mean(supervised, chosen), "agreement": masked_mean(agreement, chosen)}
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the selected network, or of both."""
-        return predict_by(self.prediction, self.network, self.peer, image)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.functional.dice import soft_cross_entropy_dice
 from segmend.functional.perturbations import beta_shares, mixed, mixed_targets
 from segmend.functional.soft_labels import one_hot
@@ -22,11 +21,7 @@ class Mixup(Method):
     where j is another sample of the batch, or by chance the same. A network trained to be linear between samples cannot
     fit single wrong labels.
 
-    Implementation notes. The paper classifies; here labels are mixed voxel by voxel, so that a blend shows, and is
-    labelled with, the objects of both. L_sup is half cross-entropy, half squared Dice, which is the form of Dice that
-    soft labels can reach, as in all methods that are compared on the left atrium; the paper's is cross-entropy. \lambda
-    is drawn for each sample, not for each batch. Voxels that are unknown in one of the two are unknown in the blend.
-    Segmentation studies have used it as a small additional term next to the plain loss; here it is the loss.
+    Deviations from the paper: ``docs/methods/Mixup.md``.
 
     Args:
         network: the network.
@@ -44,7 +39,7 @@ class Mixup(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``mixed``."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         image, partners = batch.image[rows], torch.randperm(len(rows))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.weighting import bounded_softmax
@@ -26,13 +25,7 @@ class PickAndLearn(Method):
     network finds easy, which are those consistent with the others. \lambda bounds how much the weights can differ
     ("overfitting control"), so that no batch is reduced to one sample.
 
-    Implementation notes. There is no official code; trunk and score are those of a public re-implementation,
-    without its two errors (a softmax before the cross-entropy, which takes logits, and division by the size of the
-    batch although the weights add up to 1). As its last layer is a ReLU, q is never negative, and two weights differ at
-    most by e^\lambda. L_i is half cross-entropy, half Dice of the sample, as in all methods that are compared on the
-    left atrium; the paper takes Dice. The label enters as one channel per object class. The paper is in 2D; for
-    patches in 3D the trunk has 3D layers and is by default four times narrower than VGG16. Samples without any
-    labelled voxel have no weight.
+    Deviations from the paper: ``docs/methods/PickAndLearn.md``.
 
     Args:
         network: the network that segments.
@@ -47,12 +40,12 @@ class PickAndLearn(Method):
 
     def __init__(self, network: Network, *, bound: float = 2.0, width: int = 16) -> None:
         super().__init__(network)
-        self.quality = QualityNetwork.beside(network, width)
+        self.quality = QualityNetwork.matching(network, width)
         self.bound = bound
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``weighted``."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         image, label = batch.image[rows], batch.label[rows]
         samples = zip(self.network(image).unsqueeze(1), label.unsqueeze(1), strict=True)
         losses = torch.stack([cross_entropy_dice(logits, truth) for logits, truth in samples])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,24 +11,17 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.cleansing import SMOOTH, batch_dice_loss, clean_labels, redrawn_label
 from segmend.functional.dice import dice_loss_by_sample
-from segmend.functional.morphology import without_small_holes, without_small_regions
-from segmend.functional.prototypes import prototype_similarity
+from segmend.functional.losses import probabilities
 from segmend.functional.ramps import linear_ramp, rounds
 from segmend.functional.resampling import upsample
-from segmend.functional.selection import low_losses
 from segmend.functional.soft_labels import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
 
 PSEUDO = "pseudo"
-
-_SMOOTH = 1e-5
-"""Smoothing term of the Dice losses; it only affects empty masks."""
-
-_DISJOINT = 0.999
-"""Dice loss above which two masks hardly overlap."""
 
 
 class SelfCleansing(Method):
@@ -48,15 +42,7 @@ class SelfCleansing(Method):
     over R in cells of a K x K grid, of those cells only whose sum of cosines to all of them is at least \sigma times
     the largest such sum.
 
-    Implementation notes. The paper's text fits both mixtures to the losses of y'; the first one must look at y. A
-    cleansed label that was never made is noisy, and so is one that is disjoint from R: it was left empty when the
-    network detected nothing. Safeguards of the mixture that the paper does not have are described in
-    ``functional.mixture``; images where R and the label agree in every voxel, most often both empty, are clean and
-    excluded from it. The paper has one sigmoid, and does not say how it treats three organs: here each class is
-    segmented against the rest, and a voxel in several classes is assigned to a label that is kept, or else to the most
-    similar class. DSC in training is the soft form over the whole batch: for single images, one without the object
-    would have no gradient. An image is a slice where the network sees slices, and a whole case otherwise. No label
-    counts as trusted, as in the paper.
+    Deviations from the paper: ``docs/methods/SelfCleansing.md``.
 
     Args:
         network: the network.
@@ -98,24 +84,21 @@ class SelfCleansing(Method):
     ) -> None:
         super().__init__(network)
         self.warm_up, self.hand_over, self.interval = warm_up, hand_over, interval
-        self.cells, self.representative, self.alike = cells, representative, alike
-        self.centred, self.fragment = centred, fragment
-        self.filtering, self.prototypes = filtering, prototypes
+        self.filtering = filtering
+        redrawn = partial(redrawn_label, cells=cells, representative=representative, similarity=alike)
+        self._redrawn = partial(redrawn, centred=centred, fragment=fragment, prototypes=prototypes)
         self._taps = FeatureTaps(network, (features,) if features else network.decoder_scales[-1:])
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``given`` and ``pseudo``, if their weights are above 0."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
-        probabilities = self.network(batch.image[rows]).float().softmax(1)
-        weight = linear_ramp(step.progress, self.warm_up, self.hand_over)
-        terms = {}
-        if weight < 1:
-            terms["given"] = (1 - weight) * _dice_loss(probabilities, batch.label[rows])
-        if weight > 0:
-            terms[PSEUDO] = weight * _dice_loss(probabilities, batch.layers[PSEUDO][rows])
-        return terms
+        predicted = probabilities(self.network(batch.image[rows]))
+        share = linear_ramp(step.progress, self.warm_up, self.hand_over)
+        weighted = {"given": (1 - share, batch.label), PSEUDO: (share, batch.layers[PSEUDO])}
+        losses = weighted.items()
+        return {name: weight * batch_dice_loss(predicted, label[rows]) for name, (weight, label) in losses if weight}
 
     def revises(self, step: Step) -> bool:
         """At E1, and once in every interval after it."""
@@ -126,8 +109,8 @@ class SelfCleansing(Method):
         labelled = [case for case in cases if case.quality is not Quality.NONE]
         for case, clean in zip(labelled, self._clean(labelled), strict=True):
             label = self._cleansed(case, *clean)
-            if not case.rewritten(PSEUDO) or not label.equal(case.layer(PSEUDO)):
-                yield Revision(case.name, PSEUDO, label)
+            if not case.was_revised(PSEUDO) or not label.equal(case.layer(PSEUDO)):
+                yield Revision(case.name, {PSEUDO: label})
 
     def _cleansings(self, step: Step) -> int:
         """How many there have been when this step begins."""
@@ -137,69 +120,40 @@ class SelfCleansing(Method):
         """Whether given and cleansed label are clean, ``[2, images, C - 1]`` for each case."""
         losses = [self._losses(case) for case in cases]
         images = [each.shape[1] for each in losses]
+        made = torch.tensor([case.was_revised(PSEUDO) for case in cases]).repeat_interleave(torch.tensor(images))
         given, pseudo = torch.cat(losses, 1)
-        made = torch.tensor([case.rewritten(PSEUDO) for case in cases]).repeat_interleave(torch.tensor(images))
-        clean_given, clean_pseudo = (
-            torch.stack([low_losses(of_class) for of_class in of_layer.T], 1) for of_layer in (given, pseudo)
-        )
-        clean = torch.stack([clean_given, clean_pseudo & made.unsqueeze(1) & (pseudo < _DISJOINT)])
-        return torch.split(clean & self.filtering, images, 1)
+        return torch.split(clean_labels(given, pseudo, made) & self.filtering, images, 1)
 
     def _losses(self, case: LabelledCase) -> Tensor:
         """Dice losses of given and cleansed label, ``[2, images, C - 1]``."""
-        seen = case.maps(self.predict)[1:] > 0.5
-        prediction = _images(seen & (case.given != IGNORE), case.sliced).float()
-        masks = (_masks(label, len(seen), case.sliced) for label in (case.given, case.layer(PSEUDO)))
-        return torch.stack([dice_loss_by_sample(prediction, mask, _SMOOTH) for mask in masks])
+        seen = (case.predict_map(self.predict)[1:] > 0.5) & (case.given != IGNORE)
+        masks = _masks(case, len(seen))
+        return torch.stack([dice_loss_by_sample(case.images(seen).float(), mask, SMOOTH) for mask in masks])
 
     def _cleansed(self, case: LabelledCase, clean_given: Tensor, clean_pseudo: Tensor) -> Tensor:
         """The new label of a case, from flags ``[images, C - 1]``."""
         foreground = clean_given.shape[1]
-        given, pseudo = (_masks(label, foreground, case.sliced) for label in (case.given, case.layer(PSEUDO)))
+        given, pseudo = _masks(case, foreground)
         over_voxels = (..., *[None] * (given.ndim - 2))
         kept = torch.where(clean_given[over_voxels], given, pseudo * clean_pseudo[over_voxels])
         scores = torch.where(kept > 0, 1.0, -torch.inf)
         redrawn = ~(clean_given | clean_pseudo)
         if redrawn.any():
-            maps = _images(case.maps(self._probabilities_and_features), case.sliced)
+            maps = case.images(case.predict_map(self._probabilities_and_features))
             for image, index in redrawn.nonzero().tolist():
                 scores[image, index] = self._redrawn(maps[image, index + 1], maps[image, foreground + 1 :])
         best, index = scores.max(1)
-        label = torch.where(best > -torch.inf, index + 1, 0)
-        label = label.movedim(0, -1) if case.sliced else label.squeeze(0)
+        label = case.from_images(torch.where(best > -torch.inf, index + 1, 0))
         return label.masked_fill(case.given == IGNORE, IGNORE).to(torch.uint8)
-
-    def _redrawn(self, probability: Tensor, features: Tensor) -> Tensor:
-        """Confidence that voxels ``[*spatial]`` belong to an object; minus infinity outside its new label."""
-        seen = probability > 0.5
-        if not self.prototypes:
-            return probability.where(seen, -torch.inf)
-        if self.centred:
-            features = features - features.mean(tuple(range(1, features.ndim)), keepdim=True)
-        found = prototype_similarity(features, seen, self.cells, self.representative)
-        mask = without_small_holes(without_small_regions(found > self.alike, self.fragment), self.fragment)
-        return found.where(mask, -torch.inf)
 
     def _probabilities_and_features(self, image: Tensor) -> Tensor:
         """Both as channels of one map ``[B, C + L, *spatial]``."""
         with self._taps.recording() as tapped:
-            probabilities = self.predict(image)
-        return torch.cat([probabilities, upsample(tapped[0].float(), image.shape[2:])], 1)
+            predicted = self.predict(image)
+        return torch.cat([predicted, upsample(tapped[0].float(), image.shape[2:])], 1)
 
 
-def _dice_loss(probabilities: Tensor, label: Tensor) -> Tensor:
-    """Soft Dice loss of the batch as one region, averaged over the foreground classes."""
-    known = (label != IGNORE).unsqueeze(1)
-    pair = (probabilities * known, one_hot(label, probabilities.shape[1]))
-    prediction, target = (each.movedim(1, 0).flatten(1).unsqueeze(0) for each in pair)
-    return dice_loss_by_sample(prediction, target, _SMOOTH)[:, 1:].mean()
-
-
-def _images(maps: Tensor, sliced: bool) -> Tensor:
-    """Maps ``[K, *spatial]`` of a case as ``[images, K, *spatial]``: its slices, or the case by itself."""
-    return maps.movedim(-1, 0) if sliced else maps.unsqueeze(0)
-
-
-def _masks(label: Tensor, foreground: int, sliced: bool) -> Tensor:
-    """Mask of each foreground class in each image, ``[images, C - 1, *spatial]`` of zeros and ones."""
-    return _images(one_hot(label.unsqueeze(0), foreground + 1)[0, 1:], sliced)
+def _masks(case: LabelledCase, foreground: int) -> list[Tensor]:
+    """Given and cleansed mask of each foreground class, ``[images, C - 1, *spatial]`` of zeros and ones."""
+    labels = (case.given, case.layer(PSEUDO))
+    return [case.images(one_hot(label.unsqueeze(0), foreground + 1)[0, 1:]) for label in labels]

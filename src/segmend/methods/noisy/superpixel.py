@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,24 +12,18 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import joint_loss
-from segmend.functional.superpixels import (
-    as_digits,
-    from_digits,
-    refined_regions,
-    region_means,
-    region_statistics,
-    superpixels,
-)
+from segmend.functional.losses import probabilities
+from segmend.functional.superpixels import refined_regions, region_means, region_statistics, superpixels
 from segmend.functional.weighting import masked_mean
-from segmend.methods._base import LabelledCase, Method, Revision, Step
-from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
+from segmend.methods._base import LabelledCase, Revision, Step
+from segmend.methods._two_networks import Prediction, TwoNetworks, mean_probabilities
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
 
-_REFINED, _HIGH, _LOW = "refined", "superpixel_high", "superpixel_low"
+_REFINED, _SUPERPIXELS = "refined", "superpixels"
 
 
-class Superpixel(Method):
+class Superpixel(TwoNetworks):
     r"""Two networks select and correct labels per superpixel instead of per voxel.
 
     Before the first step every image is cut into SLIC superpixels. Let \bar p_i be a network's probabilities,
@@ -42,12 +37,7 @@ class Superpixel(Method):
     p_k gets the most probable other label where \bar p_k < 0.5. After that 1 - \tau, the precision of labels, counts as
     1.1 times as high, up to a cap.
 
-    Implementation notes. Noise rates are taken as known, as in the paper. Its code refines when the losses of
-    selected and other voxels have not moved further apart for five epochs; here it is at a fixed fraction of the run,
-    which is known in advance. It ranks the voxels of a few hundred images at a time; here all superpixels compete, and
-    one is corrected with all its voxels of that label. Its loss weighs classes; this does not. Superpixels are given by
-    their size instead of their number, which suits scans of any size, in 3D too. Intensities here have a range of 1,
-    not the 100 of the colour space for which the code's compactness of 10 is meant. The paper is binary.
+    Deviations from the paper: ``docs/methods/Superpixel.md``.
 
     Args:
         network: the first network; the second has its architecture and its own random initialisation.
@@ -63,13 +53,11 @@ class Superpixel(Method):
     """
 
     kind = "noisy"
-    paper = (
-        "Li et al., Superpixel-guided iterative learning from noisy labels for medical image segmentation, MICCAI 2021"
-    )
+    paper = "Li et al., Superpixel-guided iterative learning from noisy labels for medical images, MICCAI 2021"
     cost = "2 networks; SLIC at first, predicts all cases once"
     needs = Composition(mixed=4)
-    layers = (_REFINED, _HIGH, _LOW)
-    carried = (_HIGH, _LOW)
+    layers = (_REFINED,)
+    maps = (_SUPERPIXELS,)
 
     def __init__(
         self,
@@ -83,28 +71,23 @@ class Superpixel(Method):
         refine_at: float = 0.5,
         correction: float = 1.0,
         cap: float = 0.9,
-        prediction: Predictor = "first",
+        prediction: Prediction = "first",
     ) -> None:
-        super().__init__(network)
-        self.peer = reinitialised_copy(network)
+        super().__init__(network, prediction=prediction)
         self.size, self.compactness = size, compactness
         self.co_lambda, self.refine_at, self.correction = co_lambda, refine_at, correction
-        self._selection = SmallLossSelection(
-            network, noise_rate=noise_rate, ramp_length=ramp_length, exponent=1, scope="class"
-        )
+        select = partial(SmallLossSelection, network, ramp_length=ramp_length, exponent=1, scope="class")
+        self._selection = select(noise_rate=noise_rate)
         risen = [max(1 - rate, min(1.1 * (1 - rate), cap)) for rate in self._selection.rates]
-        self._later_selection = SmallLossSelection(
-            network, noise_rate=[1 - each for each in risen], ramp_length=ramp_length, exponent=1, scope="class"
-        )
-        self.prediction: Predictor = prediction
+        self._later_selection = select(noise_rate=[1 - each for each in risen])
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``supervised`` and ``agreement``, of both networks together."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         image, label = batch.image[rows], batch.layers[_REFINED][rows]
-        regions = from_digits(batch.layers[_HIGH][rows], batch.layers[_LOW][rows])
+        regions = batch.maps[_SUPERPIXELS][rows] + 1  # what lies outside the scan is a region too
         first, second = self.network(image), self.peer(image)
         with torch.no_grad():
             pooled = _pooled(first, regions), _pooled(second, regions)
@@ -113,10 +96,6 @@ class Superpixel(Method):
         chosen = selection.select(scores, label, label != IGNORE, step.progress)
         supervised, agreement = joint_loss(first, second, label, self.co_lambda)
         return {"supervised": masked_mean(supervised, chosen), "agreement": masked_mean(agreement, chosen)}
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Class probabilities of the selected network, or of both."""
-        return predict_by(self.prediction, self.network, self.peer, image)
 
     def revises(self, step: Step) -> bool:
         """Before the first step, which needs superpixels, and once to refine labels."""
@@ -129,43 +108,37 @@ class Superpixel(Method):
             yield from self._refine(labelled)
             return
         for case in labelled:
-            for layer, digit in zip((_HIGH, _LOW), as_digits(self._superpixels(case)), strict=True):
-                yield Revision(case.name, layer, digit)
+            images = case.images(case.predict_map(lambda window: window))
+            regions = [superpixels(image, self.size, self.compactness) for image in images]
+            yield Revision(case.name, maps={_SUPERPIXELS: case.from_images(regions)})
 
     def _refined(self, step: Step) -> bool:
         return step.progress >= self.refine_at
 
-    def _superpixels(self, case: LabelledCase) -> Tensor:
-        image = case.maps(lambda window: window)
-        images = image.unbind(-1) if case.sliced else [image]
-        regions = [superpixels(each, self.size, self.compactness) for each in images]
-        return torch.stack(regions, -1) if case.sliced else regions[0]
-
     def _refine(self, cases: Sequence[LabelledCase]) -> Iterator[Revision]:
-        statistics = [self._statistics(case) for case in cases]
+        """Refined labels: the regions of all images compete, those of one label with each other."""
+        statistics = [each for case in cases for each in self._statistics(case)]
         means, voxels = (torch.cat(parts, 1) for parts in zip(*statistics, strict=True))
         refined = refined_regions(means, voxels, [self.correction * rate for rate in self._selection.rates])
-        sizes = [each.shape[1] for each, _ in statistics]
-        for case, of_case in zip(cases, torch.split(refined, sizes, 1), strict=True):
-            given = case.given.long()
-            known = given != IGNORE
-            label = of_case[given.where(known, 0), _numbered(case)].where(known, IGNORE)
-            yield Revision(case.name, _REFINED, label.to(torch.uint8))
+        of_images = iter(torch.split(refined, [each.shape[1] for each, _ in statistics], 1))
+        for case in cases:
+            images = zip(case.images(case.given.long()), case.images(case.map(_SUPERPIXELS).long()), strict=True)
+            labels = [_relabelled(given, regions, next(of_images)) for given, regions in images]
+            yield Revision(case.name, {_REFINED: case.from_images(labels)})
 
-    def _statistics(self, case: LabelledCase) -> tuple[Tensor, Tensor]:
-        maps = case.maps(lambda image: predict_by("mean", self.network, self.peer, image))
-        return region_statistics(maps, case.given, _numbered(case))
+    def _statistics(self, case: LabelledCase) -> list[tuple[Tensor, Tensor]]:
+        """What refinement needs to know of each image, see ``region_statistics``."""
+        predicted = case.predict_map(lambda image: mean_probabilities(self.networks, image))
+        of_case = (predicted, case.given, case.map(_SUPERPIXELS).long())
+        return [region_statistics(*of_image) for of_image in zip(*map(case.images, of_case), strict=True)]
 
 
 def _pooled(logits: Tensor, regions: Tensor) -> Tensor:
     """Logarithm of the probabilities that are typical of each voxel's superpixel."""
-    return region_means(logits.float().softmax(1), regions).clamp(min=1e-6).log()
+    return region_means(probabilities(logits), regions).clamp(min=1e-6).log()
 
 
-def _numbered(case: LabelledCase) -> Tensor:
-    """Superpixels of a whole case, numbered from 0 without gaps: ``[*spatial]``."""
-    regions = from_digits(case.layer(_HIGH), case.layer(_LOW))
-    if case.sliced:
-        regions = regions + (regions.max() + 1) * torch.arange(regions.shape[-1])
-    found: tuple[Tensor, Tensor] = torch.unique(regions, return_inverse=True)
-    return found[1]
+def _relabelled(given: Tensor, regions: Tensor, refined: Tensor) -> Tensor:
+    """The label ``[*spatial]`` of an image by the one of each label and region, ``[C, R]``."""
+    known = given != IGNORE
+    return refined[given.where(known, 0), regions].where(known, IGNORE).to(torch.uint8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import squared_dice_loss
 from segmend.functional.ramps import linear_ramp
@@ -28,10 +27,7 @@ class TBraTS(Method):
     the expected cross-entropy, the Dice loss, and whatever evidence there is for other classes than the label's, which
     is \~\alpha. g increases linearly from 0 to 1.
 
-    Implementation notes. The paper's \lambda are recalled; its public code has 1 for both, and takes Dice of \alpha,
-    which is not a probability, of three classes. Here Dice is the squared one over all classes. The code's ramp is 50
-    of its 199 epochs. The paper is about noise in images, not in labels, which the method does not address; it is
-    included because studies of noisy labels compare with it.
+    Deviations from the paper: ``docs/methods/TBraTS.md``.
 
     Args:
         network: the network; its logits mean evidence.
@@ -53,7 +49,7 @@ class TBraTS(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expected``, ``dice`` and ``misleading``."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         if not rows:
             return {}
         alpha, label = dirichlet(self.network(batch.image[rows])), batch.label[rows]

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy
 from segmend.functional.selection import Scope
 from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
+from segmend.methods._two_networks import mean_probabilities
 from segmend.methods.components.peers import reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import Network
@@ -28,13 +28,7 @@ class TriNet(Method):
 
         L_i = mean_{m_i} \ell_i,    consensus: m_i = S(\ell_j) and S(\ell_k),    difference: m_i = S(|\ell_j - \ell_k|).
 
-    Implementation notes. The paper's rule of selection could not be read, and it has no public code: this is a
-    reconstruction from its abstract, which speaks of consensus and difference of the two predictions, and from two
-    public re-implementations. 'consensus' is that of PyMIC, which leaves out a tenth in the end, too, but nothing in
-    the first tenth of the run. 'difference' is that of the superpixel learning code, which selects in the scope 'class'
-    and also weighs the classes; 'both' requires both. The losses of the networks are added, so that each is updated as
-    it would be alone; PyMIC takes their mean, which is the same to its optimiser (Adam). The loss is cross-entropy
-    alone, as in both. Label quality is not used.
+    Deviations from the paper: ``docs/methods/TriNet.md``.
 
     Args:
         network: the first network; the others have its architecture and their own random initialisations.
@@ -70,7 +64,7 @@ class TriNet(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``selected``, the sum of the three networks'."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
+        rows = batch.labelled
         image, label = batch.image[rows], batch.label[rows]
         losses = [cross_entropy(network(image), label) for network in (self.network, self.second, self.third)]
         terms = []
@@ -83,7 +77,7 @@ class TriNet(Method):
     def predict(self, image: Tensor) -> Tensor:
         """Class probabilities of the first network, or the mean of all."""
         networks = (self.network, self.second, self.third)[: 1 if self.prediction == "first" else 3]
-        return torch.stack([network(image).float().softmax(1) for network in networks]).mean(0)
+        return mean_probabilities(networks, image)
 
     def _values(self, one: Tensor, other: Tensor) -> list[Tensor]:
         """What must be small where the third network is to learn, from the losses of its peers."""

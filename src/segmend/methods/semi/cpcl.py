@@ -11,6 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
 from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import probabilities
 from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.prototypes import backward_loss, forward_loss
 from segmend.functional.ramps import sigmoid_ramp
@@ -32,16 +33,7 @@ class CPCL(Method):
 
     Both terms of the cycle train the student's features. The confidences that weight them are treated as constants.
 
-    Implementation notes. In the public left-atrium script the cycle has no gradient: the features that it compares
-    are detached from the network, and the unlabelled ones are the teacher's. It therefore trains as a mean teacher;
-    that is ``stability``, which the paper drops in favour of the cycle. Here the features are those of the student,
-    still attached; ``unlabelled_features=teacher`` uses the script's choice, with which the cycle trains labelled
-    features only. The script puts probabilities through a second softmax in its cross-entropy, which then cannot fall
-    below 0.31 (two classes); this is the negative log-likelihood. It pairs the i-th labelled with the i-th unlabelled
-    sample; here prototypes are those of all samples of the batch together, so that their numbers may differ. A class
-    without a prototype takes no part: it is never predicted, and voxels labelled as it are left out. The features are
-    the finest of the decoder. Weights, ramp and decay are the script's. Labels of noisy samples are not used: for this
-    method they are unlabelled. The student predicts.
+    Deviations from the paper: ``docs/methods/CPCL.md``.
 
     Args:
         network: the student; the teacher starts as its copy.
@@ -81,17 +73,17 @@ class CPCL(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert``, ``forward`` and ``backward`` of the cycle, and ``stable`` if it is switched on."""
         expert = batch.rows(Quality.EXPERT)
-        others = batch.rows(Quality.NOISY, Quality.NONE)
+        others = batch.unsupervised
         weight = self.consistency * sigmoid_ramp(step.progress, self.ramp_length)
         with self._taps.recording(attached=True) as tapped:
             logits = self.network(batch.image)
         terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if expert and others:
-            with torch.no_grad(), self._teacher_taps.recording() as teacher_tapped:
-                target = self.teacher.network(batch.image[others]).float().softmax(1)
+            with self._teacher_taps.recording() as teacher_tapped:
+                target = self.teacher.predict(batch.image[others])
             theirs = teacher_tapped[0] if self.unlabelled_features == "teacher" else tapped[0][others]
             labelled, unlabelled = (upsample(side, target.shape[2:]) for side in (tapped[0][expert], theirs))
-            label, certainty = batch.label[expert], logits[expert].detach().float().softmax(1)
+            label, certainty = batch.label[expert], probabilities(logits[expert].detach())
             forward = forward_loss(labelled, label, certainty, unlabelled, target).mean()
             backward = backward_loss(unlabelled, target, labelled, label)
             terms |= {"forward": weight * forward, "backward": weight * self.backward_weight * backward}
@@ -100,7 +92,3 @@ class CPCL(Method):
                 stable = self.teacher.network(clipped_gaussian(batch.image)).float()
             terms["stable"] = weight * squared_difference(logits.float(), stable).mean()
         return terms
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows."""
-        self.teacher.follow(self.network, step.index)

@@ -7,7 +7,7 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.dice import cross_entropy_dice
-from segmend.functional.losses import cross_entropy
+from segmend.functional.losses import cross_entropy, probabilities
 from segmend.functional.ramps import linear_ramp
 from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
@@ -23,11 +23,7 @@ class PseudoLabel(Method):
     passes through the labels, which are recomputed in each step; the term lowers the entropy, so decision boundaries
     move to regions with few voxels.
 
-    Implementation notes. The paper classifies digits, with T1 = 100 and T2 = 600 of its epochs and a_f = 3, as
-    recalled; here T1 and T2 are fractions of the run, and a_f is smaller, since nearly all voxels of a scan are
-    background, which the network soon predicts confidently. It has no threshold. The supervised loss is that of all
-    methods that are compared on the left atrium. Labels of noisy samples are not used: for this method they are
-    unlabelled.
+    Deviations from the paper: ``docs/methods/PseudoLabel.md``.
 
     Args:
         network: the network.
@@ -51,11 +47,11 @@ class PseudoLabel(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert`` and ``pseudo``."""
         expert = batch.rows(Quality.EXPERT)
-        others = batch.rows(Quality.NOISY, Quality.NONE)
+        others = batch.unsupervised
         logits = self.network(batch.image)
         terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if others:
-            probability, predicted = logits[others].detach().float().softmax(1).max(1)
+            probability, predicted = probabilities(logits[others].detach()).max(1)
             loss = masked_mean(cross_entropy(logits[others], predicted), probability >= self.threshold)
             terms["pseudo"] = self.weight * linear_ramp(step.progress, self.start, self.end) * loss
         return terms

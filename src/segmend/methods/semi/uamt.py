@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.functional.consistency import squared_difference
 from segmend.functional.dice import cross_entropy_dice
-from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.uncertainty import entropy
 from segmend.functional.weighting import masked_mean
@@ -31,12 +28,7 @@ class UAMT(Method):
 
     so that the mask grows over the run, until at its end it leaves nothing out.
 
-    Implementation notes. The target prediction is one more pass, not the mean of the K, as in the public code. The
-    code divides by twice the number of certain voxels, two being its number of classes; here it is the mean over
-    classes, which is the same for two. For more classes the largest entropy is log C; others keep log 2. The code
-    raises \lambda in 40 stairs, which ``ramp_stairs=40`` reproduces. Its supervised Dice is that of the object alone;
-    here it is the one of all methods that are compared on the left atrium, over all classes. Labels of noisy samples
-    are not used: for this method they are unlabelled. The student predicts.
+    Deviations from the paper: ``docs/methods/UAMT.md``.
 
     Args:
         network: the student; the teacher starts as its copy. Without dropout the passes differ by noise only.
@@ -74,14 +66,12 @@ class UAMT(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert`` and ``consistency``."""
         expert = batch.rows(Quality.EXPERT)
-        others = batch.rows(Quality.NOISY, Quality.NONE)
+        others = batch.unsupervised
         logits = self.network(batch.image)
         terms = {"expert": cross_entropy_dice(logits[expert], batch.label[expert])} if expert else {}
         if others:
             image = batch.image[others]
-            with torch.no_grad():
-                target = self.teacher.network(clipped_gaussian(image, self.noise)).float().softmax(1)
-            difference = squared_difference(logits[others].float().softmax(1), target)
+            difference = self.teacher.inconsistency(logits[others], image, self.noise)
             weight = self.consistency * sigmoid_ramp(step.progress, self.ramp_length, self.ramp_stairs)
             terms["consistency"] = weight * masked_mean(difference, self.sure(image, step))
         return terms
@@ -99,7 +89,3 @@ class UAMT(Method):
         mean = self.teacher.perturbed_passes(image, self.passes, self.noise).float().softmax(2).mean(0)
         share = self.threshold + (1 - self.threshold) * sigmoid_ramp(step.progress)
         return entropy(mean) < share * math.log(mean.shape[1])
-
-    def after_step(self, step: Step) -> None:
-        """The teacher follows."""
-        self.teacher.follow(self.network, step.index)

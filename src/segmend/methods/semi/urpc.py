@@ -30,12 +30,7 @@ class URPC(Method):
 
     Gradients flow through \bar p and exp(-D_s) too; the last term prevents the weights from collapsing.
 
-    Implementation notes. The paper's divergence is recalled as KL(p_s || \bar p), ``divergence=to_mean``; the
-    default is that of its public code (SSL4MIS), which is what later work compares with. The weights are normalised
-    scale by scale, as there. The paper's network has four scales, this takes those that the network names, three in
-    ``VNet`` and ``UNet``; a fourth is ``features=[x6,x7,x8]`` in ``VNet``. Coarse predictions are upsampled linearly.
-    The code's dropout (3D) and feature perturbations (2D) before the heads belong to its networks and are left out.
-    Labels of noisy samples are not used: for this method they are unlabelled. The finest prediction counts.
+    Deviations from the paper: ``docs/methods/URPC.md``.
 
     Args:
         network: the network.
@@ -67,7 +62,7 @@ class URPC(Method):
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert`` and ``consistency``."""
         expert = batch.rows(Quality.EXPERT)
-        others = batch.rows(Quality.NOISY, Quality.NONE)
+        others = batch.unsupervised
         with self._taps.recording(attached=True) as tapped:
             logits = self.network(batch.image).float()
         scales = torch.stack([logits, *self.heads(tapped, batch.image.shape[2:])])

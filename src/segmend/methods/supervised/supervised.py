@@ -7,12 +7,12 @@ from typing import Literal
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
-from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice, noise_robust_dice_loss
 from segmend.functional.losses import (
     generalised_cross_entropy,
+    probabilities,
     soft_cross_entropy,
     symmetric_cross_entropy,
     truncated_cross_entropy,
@@ -43,9 +43,7 @@ class Supervised(Method):
         label_smoothing  cross-entropy with (1 - s) y + s / C, s = 0.1 (Szegedy et al., CVPR 2016)
         svls             cross-entropy with y smoothed at borders, \sigma = 1 (Islam & Glocker, IPMI 2021)
 
-    Implementation notes. The first three papers classify images; here voxels are classified. The truncated loss
-    looks at the network as it is in each step, not at all labels every ten epochs, which lets labels come back; its
-    warm-up is the paper's 40 of 120 epochs.
+    Deviations from the paper: ``docs/methods/Supervised.md``.
 
     Args:
         network: the network to train.
@@ -83,14 +81,11 @@ class Supervised(Method):
             raise InputError("--method.q", f"{q} is not usable", "give a number above 0, to 1")
         self.criterion: Criterion = criterion
         self.q, self.k, self.warm_up = q, k, warm_up
-        self.alpha, self.beta = alpha, beta
-        self.gamma = gamma
-        self.smoothing, self.sigma = smoothing, sigma
+        self.alpha, self.beta, self.gamma, self.smoothing, self.sigma = alpha, beta, gamma, smoothing, sigma
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``."""
-        rows = batch.rows(Quality.EXPERT, Quality.NOISY)
-        logits, label = self.network(batch.image[rows]), batch.label[rows]
+        logits, label = self.network(batch.image[batch.labelled]), batch.label[batch.labelled]
         return {"supervised": self._loss(logits, label, step.progress >= self.warm_up)}
 
     def _loss(self, logits: Tensor, label: Tensor, warm: bool) -> Tensor:
@@ -99,8 +94,8 @@ class Supervised(Method):
             case "ce_dice":
                 return cross_entropy_dice(logits, label)
             case "nr_dice":
-                probabilities = logits.float().softmax(1) * known.unsqueeze(1)
-                return noise_robust_dice_loss(probabilities, one_hot(label, classes), self.gamma).mean()
+                predicted = probabilities(logits) * known.unsqueeze(1)
+                return noise_robust_dice_loss(predicted, one_hot(label, classes), self.gamma).mean()
             case "truncated_gce" if warm:
                 losses = truncated_cross_entropy(logits, label, self.q, self.k)
             case "gce" | "truncated_gce":
