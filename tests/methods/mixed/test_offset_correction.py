@@ -176,7 +176,7 @@ class TestRevision:
 
     def test_criterion_reach_and_doubt_are_those_of_the_estimate(self):
         class Faint(Drawn):
-            def maps(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+            def predict_map(self, function: Callable[[Tensor], Tensor]) -> Tensor:
                 p = 0.02 + 0.28 * (self.truth == 1).float()
                 return torch.stack([1 - p, p])
 
