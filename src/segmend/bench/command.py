@@ -75,8 +75,8 @@ def bench(
     """
     deadline = time.monotonic() + 60 * minutes
     chosen = Plan.read(plan)
-    only = _known_names("--only", only or (), chosen.rows)
-    labels = _known_names("--labels", labels or (), chosen.labels) or None
+    only = _known_names("only", only or (), chosen.rows)
+    labels = _known_names("labels", labels or (), chosen.labels) or None
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
@@ -122,7 +122,7 @@ def _known_names(option: str, given: Sequence[str], known: Mapping[str, object])
     names = names_among(given, known.keys())
     for name in names:
         if name not in known:
-            raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known))
+            raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known), code="unknown-name")
     return names
 
 
@@ -134,4 +134,6 @@ def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) ->
         say("\n".join(lines))
     if failed:
         problem = "failed" + (f", as did {len(failed) - 1} more" if failed[1:] else "")
-        raise InputError(failed[0].folder, problem, "see the end of its log above; then run the same again")
+        raise InputError(
+            failed[0].folder, problem, "see the end of its log above; then run the same again", code="unfinished"
+        )

@@ -150,6 +150,7 @@ class Preparation:
                     f"but the plan needs {number}",
                     f"get {source}, and lay it out as imagesTr/CASE_0000, labelsTr/CASE, imagesTs and labelsTs "
                     "with a dataset.json",
+                    code="no-data",
                 )
 
     def _check_row(self, row: Row) -> None:
@@ -166,7 +167,9 @@ class Preparation:
             raise
         except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
-            raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
+            raise InputError(
+                where, f"cannot be built ({error})", "correct the arguments", code="invalid-value"
+            ) from error
         counts = {name: arguments[name] for name in ("expert", "noisy", "unlabelled", "mixed") if name in arguments}
         for labels in (self.plan.labels[name] for name in row.labels):
             if counts and not labels.corruption:  # which would change qualities first

@@ -52,7 +52,7 @@ def _chosen(name: str, value: Any) -> Any:
     if isinstance(value, str):
         known = known_classes(name)
         if value not in known:
-            raise InputError(name, f"there is no '{value}'", did_you_mean(value, known))
+            raise InputError(name, f"there is no '{value}'", did_you_mean(value, known), code="unknown-name")
         value = known[value]
         return value() if name == "recipe" else value
     if isinstance(value, Configured) and name != "recipe":

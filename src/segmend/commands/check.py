@@ -50,7 +50,9 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
             print(printable(_in_words(summary)))
     if survey.problems:
         count = len(survey.problems)
-        raise InputError(data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'")
+        raise InputError(
+            data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'", code="damaged"
+        )
     return survey.remarks
 
 

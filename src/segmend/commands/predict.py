@@ -79,10 +79,10 @@ def predict(
         stopping.promise("continue")
     source = Run(run)
     if not 0 <= overlap < 1:
-        raise InputError("--overlap", f"is {overlap}", "give a share from 0 to below 1")
+        raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
     scans = find_scans(images, len(source.task.channel_names))
     if stride is not None and len(stride) != len(source.task.patch):
-        raise InputError("--stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers")
+        raise InputError("stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers", code="invalid-value")
     weights = source.best if checkpoint == "best" else source.last
     method = source.method(weights).to(best_device())
     segmenter = Segmenter(
@@ -219,20 +219,20 @@ def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
         InputError: there are none, or scans do not have the channels that they should.
     """
     if not is_folder(images):
-        raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files")
+        raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files", code="missing-file")
     problems: list[InputError] = []
     scans = finding.find_scans(images, None, problems)
     if problems:
         raise problems[0]
     if not scans:
-        raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files")
+        raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files", code="no-data")
     wanted = [f"_{channel:04d}" for channel in range(channels)]
     problems = []
     for name, files in scans.items():
         found = [case_name(file)[-5:] for file in files]
         if found != wanted and found != wanted[:1]:
             problem, remedy = f"has the files {[file.name for file in files]}", f"the run wants {', '.join(wanted)}"
-            problems.append(InputError(images / name, problem, remedy))
+            problems.append(InputError(images / name, problem, remedy, code="mismatch"))
     raise_all(images, "scans", problems)
     return scans
 
@@ -243,8 +243,10 @@ def _read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], 
     image, grid = np.concatenate(arrays), grids[0]
     if len(image) != len(task.channel_names):
         problem = f"has {len(image)} channels, but the run wants {', '.join(task.channel_names)}"
-        raise InputError(files[0], problem, "give images like those of the training")
+        raise InputError(files[0], problem, "give images like those of the training", code="mismatch")
     task.preprocessing.require_room(files[0], grid, len(image))
     if not np.isfinite(image).all():
-        raise InputError(files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0")
+        raise InputError(
+            files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0", code="invalid-value"
+        )
     return image, grid

@@ -72,7 +72,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = _hidden(path, "unfinished")
     with explain_os_errors(path, temporary):
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise InputError(path, "cannot be written (it is a device or a pipe)", "choose another name")
+            raise InputError(
+                path, "cannot be written (it is a device or a pipe)", "choose another name", code="not-writable"
+            )
         with _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
             _remove(temporary)
             with stopping.at_the_end(partial(_remove, temporary)):
@@ -161,7 +163,7 @@ def check_whole(folder: Path) -> None:
     """
     if folder.is_dir() and not is_whole(folder):
         problem = f"is not complete: the command that writes it was stopped (see {_UNFINISHED} there)"
-        raise InputError(folder, problem, "run that command again to finish it")
+        raise InputError(folder, problem, "run that command again to finish it", code="unfinished")
 
 
 @contextmanager
@@ -220,7 +222,9 @@ def require_empty(path: Path) -> None:
     """
     with explain_os_errors(path):
         if path.exists() and not path.is_dir():
-            raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
+            raise InputError(
+                path, "is a file, but a folder is to be written there", "choose another name", code="not-writable"
+            )
         place = Path(os.path.realpath(path))
         if is_first_process() and not is_mine(place / _LOCK):
             with _made(place.parent), locked(_hidden(place, "lock"), path):
@@ -229,9 +233,16 @@ def require_empty(path: Path) -> None:
             refuse_if_written(path)
             if (path / _UNFINISHED).is_file():
                 problem = "holds what another command has begun and not finished"
-                raise InputError(path, problem, "finish it by that command, choose another folder, or delete this one")
+                raise InputError(
+                    path,
+                    problem,
+                    "finish it by that command, choose another folder, or delete this one",
+                    code="unfinished",
+                )
             if content(path):
-                raise InputError(path, "already holds something", "choose another folder, or delete this one")
+                raise InputError(
+                    path, "already holds something", "choose another folder, or delete this one", code="already-exists"
+                )
             remove_leftovers(path)
 
 
@@ -243,7 +254,9 @@ def check_writable(path: Path) -> None:
     """
     with explain_os_errors(path), _made(path.parent), locked(_hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
         if path.is_dir():
-            raise InputError(path, "is a folder, but a file is to be written there", "choose another name")
+            raise InputError(
+                path, "is a folder, but a file is to be written there", "choose another name", code="not-writable"
+            )
         _hidden(path, "unfinished").touch()
         _remove(_hidden(path, "unfinished"))
 
@@ -282,7 +295,9 @@ def wait_for(path: Path, patience: float = WAIT_TIMEOUT_S) -> None:
     while not path.exists():
         if os.getppid() != parent or time.monotonic() > deadline:
             problem = f"did not appear within {patience:g} s, or the process that writes it has ended"
-            raise InputError(path, problem, "keep it where every machine sees it, and run the same command again")
+            raise InputError(
+                path, problem, "keep it where every machine sees it, and run the same command again", code="environment"
+            )
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

@@ -38,7 +38,7 @@ _BEGINNING = 4096  # bytes; holds shape and type of an array, and all of a small
 _UNFINISHED = "unfinished"
 
 
-_OTHER_CACHE = "give a folder for prepared scans by --cache or the variable SEGMEND_CACHE"
+_OTHER_CACHE = "give a folder for prepared scans by `cache` or the variable SEGMEND_CACHE"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def default_cache() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segmend"
     except RuntimeError as error:
-        raise InputError("--cache", "is not given, and there is no home folder", _OTHER_CACHE) from error
+        raise InputError(
+            "cache", "is not given, and there is no home folder", _OTHER_CACHE, code="missing-value"
+        ) from error
 
 
 def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:
@@ -134,7 +136,7 @@ def digest_of(*parts: object) -> str:
                 with part.open("rb") as file:
                     state.update(hashlib.file_digest(file, "blake2b").digest())
             except OSError as error:
-                raise InputError(part, f"cannot be read ({error.strerror})", "restore it") from error
+                raise InputError(part, f"cannot be read ({error.strerror})", "restore it", code="unreadable") from error
         else:
             state.update(repr(part).encode())
     return state.hexdigest()
@@ -199,7 +201,7 @@ def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
             _put(temporary / "new", entry, damaged=temporary / "damaged")
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.where == str(cache):
-            raise InputError(cache, error.problem, f"{error.remedy}; or {_OTHER_CACHE}") from error
+            raise error.but(where=cache, remedy=f"{error.remedy}; or {_OTHER_CACHE}") from error
         raise
     return entry
 

@@ -62,7 +62,11 @@ def built_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
         raise
     except Exception as error:  # constructors refuse an argument by errors of many kinds
         problem = f"cannot be built ({' '.join(str(error).split())})"
-        raise InputError("--method", problem, "correct its arguments; --method.help NAME explains them") from error
+        raise InputError(
+            "method", problem, "correct its arguments; 'segmend methods NAME' explains them", code="invalid-value"
+        ) from error
     if not isinstance(made, Method):
-        raise InputError("--method", f"gives {made!r}, which is not a Method", "give the class of a method")
+        raise InputError(
+            "method", f"gives {made!r}, which is not a Method", "give the class of a method", code="invalid-value"
+        )
     return made

@@ -40,11 +40,14 @@ class Hardware:
             ("workers", self.workers, 0),
         ):
             if isinstance(count, int) and count < least:
-                raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
+                raise InputError(name, f"is {count}", f"give {least} or more", code="invalid-value")
         present = torch.cuda.device_count()
         if present and isinstance(self.devices, int) and self.devices > present:
             raise InputError(
-                "--devices", f"is {self.devices}, but there are {present}", "give at most as many as there are"
+                "devices",
+                f"is {self.devices}, but there are {present}",
+                "give at most as many as there are",
+                code="environment",
             )
 
     @property
@@ -73,7 +76,8 @@ def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     if needed > free:
         raise InputError(
-            f"--patch {' '.join(map(str, patch))}",
-            f"with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
+            "patch",
+            f"{' '.join(map(str, patch))} with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
             "take a smaller patch, fewer samples or a smaller network",
+            code="too-large",
         )

@@ -81,12 +81,19 @@ def _check(image: Tensor, patch: Sequence[int], stride: Sequence[int], batch: in
     axes = image.ndim - 1
     for name, sides in (("patch", patch), ("stride", stride)):
         if len(sides) != axes:
-            raise InputError(name, f"is {tuple(sides)} for a scan of {axes} axes", "give one number for each axis")
+            raise InputError(
+                name, f"is {tuple(sides)} for a scan of {axes} axes", "give one number for each axis", code="mismatch"
+            )
     if not all(1 <= step <= side for step, side in zip(stride, patch, strict=True)):
         raise InputError(
-            "stride", f"is {tuple(stride)} for windows of {tuple(patch)}", "give 1 up to the window's side on each axis"
+            "stride",
+            f"is {tuple(stride)} for windows of {tuple(patch)}",
+            "give 1 up to the window's side on each axis",
+            code="invalid-value",
         )
     if batch < 1:
-        raise InputError("batch", f"is {batch}", "give 1 or more")
+        raise InputError("batch", f"is {batch}", "give 1 or more", code="invalid-value")
     if weighting not in get_args(Weighting):
-        raise InputError("weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)))
+        raise InputError(
+            "weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)), code="unknown-name"
+        )

@@ -53,7 +53,12 @@ def predict_probabilities(
     memory), which is returned, or to a new one.
     """
     if out is not None and out.shape[1:] != image.shape[1:]:
-        raise InputError("out", f"has shape {out.shape}", f"give an array [C, {', '.join(map(str, image.shape[1:]))}]")
+        raise InputError(
+            "out",
+            f"has shape {out.shape}",
+            f"give an array [C, {', '.join(map(str, image.shape[1:]))}]",
+            code="mismatch",
+        )
     slabs = sliding_window(image, predict, patch=patch, stride=stride, batch=batch, weighting=weighting, device=device)
     for where, probabilities in slabs:
         _require_numbers(probabilities)
@@ -69,5 +74,6 @@ def _require_numbers(probabilities: Tensor) -> None:
         raise InputError(
             "network",
             "predicts values that are not numbers (NaN or infinite)",
-            "take another checkpoint, or train again with a lower --optimisation.learning_rate",
+            "take another checkpoint, or train again with a lower `optimisation.learning_rate`",
+            code="not-finite",
         )

@@ -49,4 +49,4 @@ def calibrate(mean_dice: Callable[[float], float], wanted: float, tolerance: flo
 
 
 def _out_of_reach(wanted: float, problem: str, remedy: str) -> InputError:
-    return InputError("dice", f"a mean Dice of {wanted} cannot be reached: {problem}", remedy)
+    return InputError("dice", f"a mean Dice of {wanted} cannot be reached: {problem}", remedy, code="invalid-value")
