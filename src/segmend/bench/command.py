@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.text import Text
-
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -22,7 +20,7 @@ from segmend.bench.unit import State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError, did_you_mean, printable
 from segmend.core.io import atomic_file, remove_leftovers
-from segmend.core.progress import console, say
+from segmend.core.progress import say
 from segmend.core.values import names_among
 
 _TAIL_LINES = 15
@@ -129,7 +127,7 @@ def _known_names(option: str, given: Sequence[str], known: Mapping[str, object])
 def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) -> None:
     failed = [unit for unit in units if states[unit.folder.name] == "failed"]
     for unit in failed:
-        console.rule(Text(printable(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")))
+        say(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")
         lines = unit.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
         say("\n".join(lines))
     if failed:

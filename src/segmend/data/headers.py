@@ -83,12 +83,13 @@ def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str 
     details = [f"{problem.where}: {problem.problem}" for problem in problems[:_LISTED]]
     if len(problems) > _LISTED:
         details.append("...")
+    codes = {problem.code for problem in problems}
     raise InputError(
         where,
         f"has {len(problems)} {what} that cannot be used{note}",
         "repair them or take them out",
         details,
-        code="damaged",
+        code=codes.pop() if len(codes) == 1 else "damaged",
     )
 
 

@@ -77,7 +77,8 @@ def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch
     if needed > free:
         raise InputError(
             "patch",
-            f"{' '.join(map(str, patch))} with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
+            f"{' '.join(map(str, patch))} with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, "
+            f"but {free / 2**30:.0f} GiB are free",
             "take a smaller patch, fewer samples or a smaller network",
             code="too-large",
         )

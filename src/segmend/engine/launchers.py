@@ -97,7 +97,8 @@ def _started_by_hand(hardware: Hardware) -> ClusterEnvironment:
         tasks = _number("SLURM_NTASKS") or 1
         raise InputError(
             "nodes",
-            f"{hardware.nodes} nodes need {hardware.processes} processes, but srun has not started them (the job has {tasks} tasks)",
+            f"{hardware.nodes} nodes need {hardware.processes} processes, "
+            f"but srun has not started them (the job has {tasks} tasks)",
             f"submit with '#SBATCH --nodes={hardware.nodes} --ntasks-per-node={each}', and begin the command with srun",
             code="environment",
         )
