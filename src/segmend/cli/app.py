@@ -99,7 +99,7 @@ def _run(given: list[str], debug: bool) -> int:
         try:
             values = _parse(name, command, rest)
         except ConfigError as error:
-            return _complain(str(error), 1)
+            return _complain(in_flags(error, command), 1)
         except (ArgumentError, InputError) as error:
             text = in_flags(error, command) if isinstance(error, InputError) else str(error)
             return _complain(f"{text}\nSee 'segmend {name} --help'.", 2)

@@ -17,14 +17,17 @@ from segmend.core.errors import printable
 _SHOWN = (progress.LOGGER, logging.getLogger("py.warnings"))
 """Loggers whose records are shown; warnings of Python arrive at the second one."""
 
-HARMLESS: tuple[tuple[str, type[Warning], str], ...] = ()
+HARMLESS: tuple[tuple[str, type[Warning], str], ...] = (
+    (r".*dropout_prob", FutureWarning, "a run names every argument of a network, also those that MONAI has deprecated"),
+)
 """Warnings of libraries that no user can act on: a regular expression of the message, its kind, and the reason."""
 
 
-class _OnConsole(logging.Handler):
+class OnConsole(logging.Handler):
     """Prints a record as one remark: names in it literally, without markup or control characters."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         text = printable(f"{level}{record.getMessage().rstrip()}", keep="\n")
         progress.console.print(text, markup=False, emoji=False, soft_wrap=True)
@@ -37,7 +40,7 @@ def shown(every_warning: bool = False) -> Iterator[None]:
     Args:
         every_warning: also those that are known to be harmless.
     """
-    handler, levels, formatted = _OnConsole(), [logger.level for logger in _SHOWN], warnings.formatwarning
+    handler, levels, formatted = OnConsole(), [logger.level for logger in _SHOWN], warnings.formatwarning
     with warnings.catch_warnings():
         warnings.simplefilter("once", append=True)  # behind Python's own filters and those of the user
         for message, category, _ in () if every_warning else HARMLESS:
@@ -45,7 +48,8 @@ def shown(every_warning: bool = False) -> Iterator[None]:
         warnings.formatwarning = _in_a_line
         logging.captureWarnings(True)
         for logger in _SHOWN:
-            logger.addHandler(handler)
+            if not any(isinstance(each, OnConsole) for each in logger.handlers):  # of a block around this one
+                logger.addHandler(handler)
             logger.setLevel(logging.INFO)
         try:
             yield
