@@ -58,6 +58,10 @@ def _chosen(name: str, value: Any) -> Any:
     if isinstance(value, Configured) and name != "recipe":
         given = {key: argument for key, argument in value.arguments.items() if key not in _FROM_DATA}
         return partial(type(value), **given)
+    if name == "network" and value is not None:
+        from segmend.networks.foreign import adopted
+
+        return adopted(value)
     return value
 
 

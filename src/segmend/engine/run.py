@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -25,6 +25,7 @@ from segmend.data.state import DataState
 from segmend.engine.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.engine.task import Task as Task
 from segmend.engine.task import check_task
+from segmend.engine.trained import Trained
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
@@ -36,8 +37,8 @@ _OF_A_RUN = "give the folder of a run"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder.
+class Run(Trained):
+    """A run folder, with which scans can be segmented (``predict``) and data folders scored (``evaluate``).
 
     Attributes:
         path: the folder.
@@ -54,6 +55,10 @@ class Run:
     def best(self) -> Path:
         """The checkpoint that was best on the validation split, where there is one."""
         return self.path / "checkpoints" / "best.ckpt"
+
+    def checkpoint(self, which: Literal["last", "best"]) -> Path:
+        """The file of a checkpoint."""
+        return self.best if which == "best" else self.last
 
     @property
     def log(self) -> Path:
