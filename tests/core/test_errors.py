@@ -34,7 +34,7 @@ def test_the_same_with_another_part_keeps_the_rest():
 
 
 def test_a_remedy_may_be_a_question():
-    assert str(InputError("--method", "is 'PLIK'", "did you mean PLIL?")) == "--method: is 'PLIK'. Did you mean PLIL?"
+    assert str(InputError("method", "is 'PLIK'", "did you mean PLIL?")) == "method: is 'PLIK'. Did you mean PLIL?"
 
 
 def test_near_names_are_offered():

@@ -293,7 +293,7 @@ cached_json(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.
 
         monkeypatch.setattr(Path, "mkdir", refuse)
         with pytest.raises(
-            InputError, match=r"cannot be written to\. Choose .*; or give .* by --cache or .* SEGMEND_C"
+            InputError, match=r"cannot be written to\. Choose .*; or give .* by `cache` or .* SEGMEND_C"
         ):
             cached_json(tmp_path, "key", dict)
 
@@ -347,5 +347,5 @@ def test_without_a_home_the_argument_is_named(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", nowhere)
-    with pytest.raises(InputError, match=r"--cache: .* no home folder\. Give a folder .* SEGMEND_CACHE"):
+    with pytest.raises(InputError, match=r"^cache: .* no home folder\. Give a folder .* SEGMEND_CACHE"):
         default_cache()

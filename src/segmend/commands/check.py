@@ -39,7 +39,13 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
     found = [("error", problem) for problem in survey.problems] + [("remark", remark) for remark in survey.remarks]
     if json:
         problems = [
-            {"severity": severity, "where": finding.where, "problem": finding.problem, "remedy": finding.remedy}
+            {
+                "severity": severity,
+                "code": finding.code,
+                "where": finding.where,
+                "problem": finding.problem,
+                "remedy": finding.remedy,
+            }
             for severity, finding in found
         ]
         print(dumps({"problems": problems, "summary": summary}, indent=2))
