@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import yaml
+from refusals import raises
 
 from segmend.cli import main
 from segmend.cli.config_files import ConfigError, checked
@@ -190,7 +191,7 @@ class TestOwnClasses:
             assert found == {"class_path": "someones_module.Mine", "init_args": {"q": 0.5}}
 
     def test_are_found_in_runs_once_they_are_imported(self, module):
-        with pytest.raises(InputError, match="is not known"):
+        with raises("unknown-name"):
             class_named("someones_module.Mine", all_methods(), Method)
         __import__("someones_module")
         assert issubclass(class_named("someones_module.Mine", all_methods(), Method), Supervised)

@@ -168,7 +168,7 @@ class TestErrors:
     def test_layers_that_hold_something_else(self, train, export, monkeypatch):
         run = train()
         monkeypatch.setattr(Cubes, "carried", ("second",))
-        with pytest.raises(InputError, match="^layer: there is no 'second'"):
+        with pytest.raises(InputError, match=r"^layer: there is no 'second'"):
             export(run, layer="second")
         monkeypatch.setattr(Cubes, "carried", Cubes.layers)
         with pytest.raises(InputError, match="holds no labels, as Cubes rewrites none"):

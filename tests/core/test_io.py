@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.core.io import (
@@ -83,7 +84,7 @@ class TestWholeFile:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     def test_folders_made_on_the_way_go_with_an_error(self, tmp_path):
-        with pytest.raises(InputError), atomic_file(tmp_path / "a" / "b" / "c.csv"):
+        with raises("no-space"), atomic_file(tmp_path / "a" / "b" / "c.csv"):
             raise OSError(errno.ENOSPC, "full")
         with pytest.raises(InputError, match="name"), atomic_folder(tmp_path / "a" / ("long" * 99) / "c"):
             pass
@@ -243,7 +244,7 @@ class TestWhatKilledProcessesLeave:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "a").touch()
         (tmp_path / ".segmend-lock.run").touch()
-        with pytest.raises(InputError, match="already holds something"):
+        with raises("already-exists"):
             require_empty(tmp_path / "run")
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -400,7 +401,7 @@ class TestChecksBeforeTheWork:
 
 
 def test_a_folder_is_not_writable_as_a_file(tmp_path):
-    with pytest.raises(InputError, match="is a folder, but a file"):
+    with raises("not-writable"):
         check_writable(tmp_path)
 
 

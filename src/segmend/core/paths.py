@@ -164,7 +164,7 @@ def _mode(path: Path) -> int | None:
             raise _unreadable(path, error) from error
         leads = "does not exist; it is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
         remedy = "get the file ('git annex get', 'dvc pull'), mount the disk that it lies on, or remove the link"
-        raise InputError(path, leads, remedy, code="unreadable") from error
+        raise InputError(path, leads, remedy, code="missing-file") from error
 
 
 def _dangling(path: Path) -> str:
