@@ -17,7 +17,7 @@ import tarfile
 from pathlib import Path
 
 from segmend.bench.plan import Plan
-from segmend.core.io import atomic_folder
+from segmend.core.folders import atomic_folder
 
 ROOT = Path(__file__).parent.parent
 

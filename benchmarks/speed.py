@@ -156,7 +156,7 @@ def step_ours(*_: object) -> Measured:
 
 
 def step_plain(*_: object) -> Measured:
-    from segmend.functional.supervision import cross_entropy_dice
+    from segmend.functional.dice import cross_entropy_dice
     from segmend.networks import VNet
 
     image, label = batch()
@@ -204,7 +204,7 @@ def metrics_medpy(_: object, mask: NDArray[np.bool_]) -> Measured:
 
 
 def dilation_ours(_: object, mask: NDArray[np.bool_]) -> Measured:
-    from segmend.noise.morphology import dilate
+    from segmend.functional.morphology import dilate
 
     return timed(lambda: dilate(mask, 15), 5)
 
@@ -270,7 +270,7 @@ COMPARISONS: dict[str, tuple[Variant, Variant]] = {
         ("MedPy", metrics_medpy),
     ),
     "dilation by a cube of side 15": (
-        ("segmend.noise.morphology", dilation_ours),
+        ("segmend.functional.morphology", dilation_ours),
         ("scipy.ndimage.binary_dilation, full cube", dilation_scipy),
     ),
     "sliding window over one scan, overlap 0.5": (

@@ -13,8 +13,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from segmend.core.figures import save_picture
 from segmend.core.masks import IGNORE
+from segmend.core.rendering import save_picture
 from segmend.demo.overlays import GROUND, INK
 
 _HEADINGS = ("image", "given label", "pseudo label", "weight of given label", "weight of pseudo label")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder
+from segmend.core.folders import atomic_folder
 
 SIDE = 128
 

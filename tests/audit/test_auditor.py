@@ -14,7 +14,7 @@ from segmend.core.masks import IGNORE
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
 from segmend.data.raters import find_raters
-from segmend.noise.morphology import dilate, erode, shift_surface
+from segmend.functional.morphology import dilate, erode, shift_surface
 
 CASES = tuple(f"case_{number}" for number in range(6))
 

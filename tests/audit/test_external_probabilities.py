@@ -14,7 +14,7 @@ from segmend.commands.correct import correct
 from segmend.core.errors import InputError
 from segmend.data.image import read_image, read_label, write_map
 from segmend.engine.run import Run
-from segmend.noise.morphology import dilate
+from segmend.functional.morphology import dilate
 
 CASES = tuple("abcdef")
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from segmend.audit.kinds import Drawn, Kind
-from segmend.functional.distance import signed_distance
-from segmend.noise.morphology import dilate, erode
+from segmend.functional.morphology import dilate, erode, signed_distance
 
 ONES = (1.0, 1.0, 1.0)
 SHAPE, CENTRE = (40, 40, 40), (20.0, 20.0, 20.0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmend.audit.offset import boundary_offset, low_confidence_offset
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 
 
 def seen(distance, width=1.0):

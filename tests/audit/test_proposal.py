@@ -7,7 +7,7 @@ from segmend.audit.measurement import measure_label
 from segmend.audit.proposal import propose
 from segmend.audit.regions import find_regions
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.metrics.overlap import dice
 
 ONES = (1.0, 1.0)

@@ -6,7 +6,7 @@ import pytest
 from segmend.audit import regions as module
 from segmend.audit.kinds import Kind
 from segmend.audit.regions import find_regions, issue_map
-from segmend.noise.morphology import dilate
+from segmend.functional.morphology import dilate
 
 ONES = (1.0, 1.0, 1.0)
 SHAPE = (44, 40, 36)

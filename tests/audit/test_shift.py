@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segmend.audit.shift import undone
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.metrics import dice
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from segmend.bench import unit as unit_module
 from segmend.bench.unit import BUSY, Unit, main, slug
-from segmend.core.io import locked_folder
+from segmend.core.folders import locked_folder
 
 
 def made(tmp_path, **what) -> Unit:

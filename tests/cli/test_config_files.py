@@ -11,7 +11,7 @@ from segmend.cli.config_files import ConfigError, checked
 from segmend.commands.audit import audit
 from segmend.commands.corrupt import corrupt
 from segmend.commands.train import train
-from segmend.core.configuration import class_named
+from segmend.core.config import class_named
 from segmend.core.errors import InputError
 from segmend.engine.run import Run
 from segmend.methods import Method, Supervised, all_methods

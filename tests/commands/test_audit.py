@@ -23,9 +23,9 @@ from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.engine.run import Run
+from segmend.functional.morphology import dilate
 from segmend.methods import Supervised
 from segmend.networks import UNet
-from segmend.noise.morphology import dilate
 
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"

@@ -10,7 +10,7 @@ import yaml
 import segmend
 from segmend.cli import main
 from segmend.commands.cite import citations, cite
-from segmend.core.configuration import described
+from segmend.core.config import described
 from segmend.core.errors import InputError
 from segmend.methods import CoTeaching, Method, Supervised, all_methods
 from segmend.methods.supervised.supervised import Criterion

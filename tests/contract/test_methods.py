@@ -17,10 +17,10 @@ from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.configuration import described, rebuilt
+from segmend.core.config import described, rebuilt
 from segmend.core.masks import IGNORE
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import ema_decay
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods import Method, Step, all_methods
 from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network

@@ -18,8 +18,8 @@ from segmend.core.errors import InputError
 from segmend.core.io import atomic_file
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track
+from segmend.data.cases_table import write_cases
 from segmend.data.check import load_case
-from segmend.data.copying import write_cases
 from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import read_grid
 from segmend.engine.run import Run

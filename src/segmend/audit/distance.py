@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segmend.core.masks import Mask
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 
 
 def distances_to(

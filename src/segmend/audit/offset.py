@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from segmend.core.masks import Mask, bounding_box
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.estimate import REACH, OffsetEstimate, estimate_offset
 
 _ALL_ROUND = 0.8

@@ -13,7 +13,7 @@ from segmend.audit.expectation import Expectation
 from segmend.audit.offset import Offset
 from segmend.audit.regions import Region
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 
 _NEARLY_AS_LIKELY = 0.6
 """Fraction of the likelihood gain of redrawing a boundary that a shift, which keeps detail, must reach."""

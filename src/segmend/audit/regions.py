@@ -13,7 +13,7 @@ from segmend.audit.distance import distances_to
 from segmend.audit.examination import Examination, Part
 from segmend.audit.kinds import Drawn, Kind
 from segmend.core.masks import Mask
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 
 MOST = 200
 """Largest number of regions kept for a case; a label with more of them cannot be corrected anyway."""

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.io import require_empty
+from segmend.core.folders import require_empty
+from segmend.core.tables import write_json
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.state import DataState
@@ -18,7 +19,6 @@ from segmend.engine.arguments import built, dimensions_of
 from segmend.engine.default_method import built_method
 from segmend.engine.run import configuration_of
 from segmend.methods import Method
-from segmend.metrics.results import write_json
 from segmend.networks import Network
 
 

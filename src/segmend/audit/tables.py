@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -17,10 +16,9 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.region_rows import RegionRow
 from segmend.audit.remarks import remarks
 from segmend.audit.rows import SUSPECT, LabelRow
-from segmend.core.io import atomic_file
+from segmend.core.tables import write_json, write_rows
 from segmend.data.folder import DataFolder
 from segmend.data.image import PICTURES
-from segmend.metrics.results import write_json
 
 _SEEN = (
     "The labels of 'cases_seen_by_their_model' were trained on by the model that judges them, "
@@ -71,20 +69,3 @@ def write_audit(
 def unit_of(folder: DataFolder) -> str:
     """What distances are in: pictures of microscopes have no millimetres."""
     return "pixels" if folder.file_ending in PICTURES else "mm"
-
-
-def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame:
-    """Writes dataclass instances, one a row, whole or not at all; NaN is an empty cell.
-
-    Args:
-        path: the CSV file.
-        kind: the dataclass, whose fields are the columns.
-        rows: instances of it.
-
-    Returns:
-        The table.
-    """
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    return table

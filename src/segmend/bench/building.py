@@ -12,7 +12,7 @@ from segmend.bench.protocol import resolved
 from segmend.commands.audit import audit
 from segmend.commands.corrupt import corrupt
 from segmend.commands.train import train
-from segmend.core.configuration import rebuilt
+from segmend.core.config import rebuilt
 from segmend.core.errors import InputError, did_you_mean
 from segmend.data.augment import Augmentation
 from segmend.engine.learner import Optimisation

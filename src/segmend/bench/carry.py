@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder, locked_folder
+from segmend.core.folders import atomic_folder, locked_folder
 
 PIECE_BYTES = 15 * 2**20
 """Largest size of a piece; many channels out of closed machines take no more than 16 MiB a file."""

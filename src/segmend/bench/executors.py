@@ -17,7 +17,7 @@ import torch
 from segmend.bench.unit import BUSY, State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import explain_os_errors
+from segmend.core.os_errors import explain_os_errors
 
 Report = Callable[[dict[str, State]], None]
 """Receives the state of every unit, by its folder's name, at intervals."""

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser
 
 from segmend.bench.lines import Document
-from segmend.core.configuration import plain
+from segmend.core.config import plain
 from segmend.core.documents import Place
 from segmend.core.errors import InputError
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from segmend.bench.table import NAMES, PERCENT, Table
 from segmend.bench.unit import slug
 from segmend.core.errors import printable
-from segmend.core.figures import save_picture
+from segmend.core.rendering import save_picture
 from segmend.metrics import draw_boxplot
 
 _LETTERS_A_LINE = 90

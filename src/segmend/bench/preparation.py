@@ -35,11 +35,13 @@ from segmend.commands.predict import predict
 from segmend.core.batch import Composition
 from segmend.core.case import Split
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file, atomic_folder
+from segmend.core.folders import atomic_folder
+from segmend.core.io import atomic_file
 from segmend.core.progress import track
 from segmend.core.unallocated import build_unallocated
 from segmend.data.cache import digest_of
-from segmend.data.copying import link, write_cases
+from segmend.data.cases_table import write_cases
+from segmend.data.copying import link
 from segmend.data.folder import DataFolder
 from segmend.data.image import case_name, read_grid
 from segmend.data.sampling import BatchPlan

@@ -16,8 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segmend.core.configuration import plain
-from segmend.core.configured import Configured
+from segmend.core.config import Configured, plain
 from segmend.core.errors import InputError
 from segmend.data.cache import digest_of
 from segmend.methods import Method, Supervised, all_methods

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from segmend.cli.errors import check_entry
-from segmend.core.configuration import class_named
+from segmend.core.config import class_named
 from segmend.core.documents import DamagedError, Place, parse_yaml, read_yaml, yaml_text
 from segmend.core.errors import InputError, did_you_mean
 

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from segmend.commands.calls import known_classes as known_classes
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 
 CHOOSING = ("method", "network", "recipe")
 """Arguments that choose a class by its name."""

@@ -26,7 +26,7 @@ from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.io import locked_folder
+from segmend.core.folders import locked_folder
 from segmend.core.precision import Precision
 from segmend.core.progress import say
 from segmend.data.augment import Augmentation

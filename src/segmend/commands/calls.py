@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from segmend import COMMANDS
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 from segmend.core.errors import InputError, did_you_mean
 
 _CHOSEN = ("method", "network", "recipe")

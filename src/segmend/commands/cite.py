@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from segmend.core.configuration import name_and_arguments
+from segmend.core.config import name_and_arguments
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.values import names_among
 from segmend.engine.run import Run

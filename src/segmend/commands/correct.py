@@ -17,12 +17,13 @@ from segmend.audit.rows import is_moved
 from segmend.audit.shift import undone
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError, did_you_mean
-from segmend.core.io import atomic_folder, require_empty
+from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file
 from segmend.core.progress import say, track
 from segmend.data.cache import digest_of
-from segmend.data.copying import copy_files, write_cases
+from segmend.data.cases_table import write_cases
+from segmend.data.copying import copy_files
 from segmend.data.finding import remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label

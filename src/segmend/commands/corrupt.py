@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder, require_empty
+from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.masks import IGNORE
 from segmend.core.paths import kind_of, parse_json
 from segmend.core.progress import track
-from segmend.data.copying import copy_files, write_cases
+from segmend.data.cases_table import write_cases
+from segmend.data.copying import copy_files
 from segmend.data.finding import CLEAN, remedy_of_name
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label

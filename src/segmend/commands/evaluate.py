@@ -15,14 +15,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import check_whole, check_writable, explain_os_errors
+from segmend.core.folders import check_whole
+from segmend.core.io import check_writable
+from segmend.core.os_errors import explain_os_errors
 from segmend.core.progress import say, track
+from segmend.core.tables import write_json, write_table
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
-from segmend.metrics.results import read_table, summarise, to_table, write_json, write_table
+from segmend.metrics.results import read_table, summarise, to_table
 from segmend.metrics.statistics import compare
 
 Unit = Literal["mm", "voxel"]

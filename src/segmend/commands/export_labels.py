@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError, did_you_mean
-from segmend.core.io import atomic_folder, require_empty
+from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.progress import track
 from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
-from segmend.data.resample import resample_label
 from segmend.data.state import DataState
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.label_store import LabelStore
 from segmend.engine.run import Run
+from segmend.functional.resampling import resample_label
 
 
 def export_labels(

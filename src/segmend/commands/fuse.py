@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.audit.tables import write_rows
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder, require_empty
+from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.progress import say, track
-from segmend.data.copying import copy_files, write_cases
+from segmend.core.tables import write_rows
+from segmend.data.cases_table import write_cases
+from segmend.data.copying import copy_files
 from segmend.data.finding import MAIN
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map

@@ -12,7 +12,7 @@ from docstring_parser import parse as parse_docstring
 from rich.console import Console
 from rich.table import Table
 
-from segmend.core.configuration import plain
+from segmend.core.config import plain
 from segmend.core.errors import InputError, did_you_mean
 from segmend.methods import Method, all_methods
 from segmend.networks import all_networks

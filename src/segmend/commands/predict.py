@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file, check_continuable, continued_folder, is_whole
+from segmend.core.folders import check_continuable, continued_folder, is_whole
+from segmend.core.io import atomic_file
 from segmend.core.paths import is_folder
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track

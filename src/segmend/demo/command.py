@@ -23,15 +23,16 @@ from segmend.commands.predict import predict
 from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
-from segmend.core.io import is_whole, locked_folder, require_empty
+from segmend.core.folders import is_whole, locked_folder, require_empty
 from segmend.core.progress import say
+from segmend.core.tables import write_json, write_table
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.demo.command_line import command_line
 from segmend.demo.phantom import write_phantoms
 from segmend.demo.story import METRICS, DemoFolder, result_row, write_story
 from segmend.engine.learner import Optimisation
 from segmend.methods import PLIL, Supervised
-from segmend.metrics.results import summarise, write_json, write_table
+from segmend.metrics.results import summarise
 from segmend.networks import VNet
 from segmend.noise import CubeMorphology
 

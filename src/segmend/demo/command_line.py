@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 
 
 def command_line(command: str, arguments: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from segmend.core.figures import legend_name, save_picture
+from segmend.core.rendering import legend_name, save_picture
 from segmend.data.image import Grid
 
 GROUND, INK = "#101418", "#e8eaed"

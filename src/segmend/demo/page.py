@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmend.core.html import template
 from segmend.core.io import atomic_file
+from segmend.core.rendering import template
 
 
 @dataclass(frozen=True)

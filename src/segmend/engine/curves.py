@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from segmend.core.figures import legend_name, save_picture
+from segmend.core.rendering import legend_name, save_picture
 
 _SMOOTHED_SHARE = 0.05
 """Fraction of the rows that the thick line averages over."""

@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from segmend.core.case import Case, Quality
-from segmend.core.configuration import described
-from segmend.core.io import atomic_folder, wait_for
+from segmend.core.config import described
+from segmend.core.folders import atomic_folder
+from segmend.core.io import wait_for
 from segmend.core.precision import best_device
 from segmend.core.progress import track
 from segmend.data.check import load_case

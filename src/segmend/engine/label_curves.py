@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segmend.core.figures import save_picture
+from segmend.core.rendering import save_picture
 
 GOOD = 0.9
 """Given labels with this Dice to the truth or more need no correction; they should at least not get worse."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segmend.core.io import atomic_file
 from segmend.data.cache import PreparedCase
 from segmend.engine.label_store import LabelStore
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import best_offset, expected_dice, sums_below
 from segmend.metrics import mean_dice
 

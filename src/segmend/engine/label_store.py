@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_folder, explain_os_errors, wait_for
+from segmend.core.folders import atomic_folder
+from segmend.core.io import wait_for
+from segmend.core.os_errors import explain_os_errors
 
 _REMEDY = "restore the run folder from a backup, or delete it and train again"
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segmend.core.figures import legend_name, save_picture
+from segmend.core.rendering import legend_name, save_picture
 
 
 def draw_offsets(table: Path, path: Path, title: str) -> None:

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 import yaml
 
-from segmend.core.configuration import described, described_class, rebuilt
+from segmend.core.config import described, described_class, rebuilt
 from segmend.core.documents import DamagedError, read_yaml
 from segmend.core.errors import InputError
-from segmend.core.io import atomic_file, content, explain_os_errors, locked_folder, refuse_if_written, remove_leftovers
+from segmend.core.folders import locked_folder, refuse_if_written
+from segmend.core.io import atomic_file, content, remove_leftovers
+from segmend.core.os_errors import explain_os_errors
 from segmend.core.own_classes import import_declared
 from segmend.core.paths import is_file, read_json
 from segmend.core.unallocated import build_unallocated

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segmend.core.io import explain_os_errors
+from segmend.core.os_errors import explain_os_errors
 from segmend.core.precision import Precision, autocast
 from segmend.data.image import Grid
 from segmend.data.preprocess import Placement

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.configured import Configured
+from segmend.core.config import Configured
 from segmend.networks import Network
 
 Kind = Literal["supervised", "semi", "noisy", "mixed"]

@@ -16,9 +16,8 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.kinds import Kind
 from segmend.audit.region_rows import RegionRow
 from segmend.audit.rows import LabelRow
-from segmend.audit.tables import write_rows
+from segmend.core.tables import write_json, write_rows
 from segmend.data.folder import DataFolder
-from segmend.metrics.results import write_json
 
 LPS = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (24, 20, 10)

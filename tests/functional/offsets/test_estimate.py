@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch.testing import assert_close
 
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.estimate import estimate_offset, separation
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import (
     best_offset,
     directions,

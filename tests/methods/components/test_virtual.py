@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.meta import agreement
+from segmend.functional.weighting import agreement
 from segmend.methods.components.virtual import logits_jvp, loss_gradient, virtual_logits
 from segmend.networks import Network, UNet, UNetPlusPlus, VNet
 

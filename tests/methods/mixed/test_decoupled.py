@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Decoupled, Step
 from segmend.networks import SegResNet, UNet
 

@@ -13,9 +13,9 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import one_hot
+from segmend.functional.soft_labels import one_hot
 from segmend.methods import MTCL, Step
 from segmend.methods.mixed import mtcl
 from segmend.networks import Network, UNet

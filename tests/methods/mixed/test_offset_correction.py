@@ -11,7 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
 from segmend.methods.mixed.offset_correction import MENDED
 from segmend.networks import UNet

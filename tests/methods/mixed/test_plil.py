@@ -15,8 +15,8 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods import PLIL, Step
 from segmend.methods.mixed import plil
 from segmend.networks import Network, SegResNet, VNet

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import dice_cross_entropy_by_sample
+from segmend.functional.dice import dice_cross_entropy_by_sample
 from segmend.methods import AIDE, Step
 from segmend.networks import Network, UNet
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.losses import cross_entropy
 from segmend.methods import Bootstrapping, Step
 from segmend.networks import Network
 

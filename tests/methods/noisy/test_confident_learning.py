@@ -12,7 +12,7 @@ from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning import label_issues
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.losses import cross_entropy
 from segmend.methods import ConfidentLearning, Step
 from segmend.networks import Network, UNet
 

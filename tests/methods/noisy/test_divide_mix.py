@@ -11,9 +11,8 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.pseudo_labels import sharpen
-from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
-from segmend.functional.voxel import one_hot
+from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
+from segmend.functional.soft_labels import one_hot, sharpen
 from segmend.methods import DivideMix, Step
 from segmend.methods.noisy import divide_mix
 from segmend.networks import Network

@@ -10,9 +10,8 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.losses import cross_entropy, early_learning
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.robust_losses import early_learning
-from segmend.functional.voxel import cross_entropy
 from segmend.methods import ELR, Step
 from segmend.networks import Network
 

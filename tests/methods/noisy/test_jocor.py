@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.losses import cross_entropy
 from segmend.methods import JoCoR, Step
 
 LAST = Step(99, 100)

@@ -8,8 +8,8 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
-from segmend.functional.voxel import one_hot
+from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
+from segmend.functional.soft_labels import one_hot
 from segmend.methods import Mixup, Step
 from segmend.methods.noisy import mixup
 from segmend.networks import Network

@@ -13,7 +13,7 @@ from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.co_regularisation import joint_loss
+from segmend.functional.consistency import joint_loss
 from segmend.functional.superpixels import as_digits, from_digits
 from segmend.methods import JoCoR, Step, Superpixel
 

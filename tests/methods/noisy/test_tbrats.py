@@ -10,9 +10,9 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.evidential import dirichlet, expected_cross_entropy, misleading_evidence
-from segmend.functional.region import squared_dice_loss
-from segmend.functional.voxel import one_hot
+from segmend.functional.dice import squared_dice_loss
+from segmend.functional.soft_labels import one_hot
+from segmend.functional.uncertainty import dirichlet, expected_cross_entropy, misleading_evidence
 from segmend.methods import Step, TBraTS
 from segmend.networks import Network
 

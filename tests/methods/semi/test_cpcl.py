@@ -14,9 +14,9 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.prototype_cycle import backward_loss, forward_loss
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.upsampling import upsample
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.prototypes import backward_loss, forward_loss
+from segmend.functional.resampling import upsample
 from segmend.methods import CPCL, Step
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network, SegResNet

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import MeanTeacher, Step
 from segmend.networks import UNet
 

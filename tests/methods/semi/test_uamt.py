@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods import UAMT, MeanTeacher, Step
 from segmend.networks import Network, UNet, VNet
 

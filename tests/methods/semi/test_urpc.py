@@ -13,9 +13,9 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.pyramid import rectified_discrepancy
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.upsampling import upsample
+from segmend.functional.consistency import rectified_discrepancy
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.resampling import upsample
 from segmend.methods import URPC, Step
 from segmend.networks import Network, SegResNet, VNet
 

@@ -11,7 +11,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Step, Supervised
 from segmend.methods.supervised.supervised import Criterion
 from segmend.networks import Network, UNet

@@ -19,9 +19,9 @@ from segmend.audit.report.close_up import CloseUp, close_up
 from segmend.audit.report.content import Row, page_content, read_rows
 from segmend.audit.report.scenes import audited_scans, worst_region
 from segmend.core.errors import InputError, did_you_mean
-from segmend.core.html import template
 from segmend.core.io import atomic_file
 from segmend.core.progress import track
+from segmend.core.rendering import template
 from segmend.data.folder import DataFolder
 
 MOST_PICTURES = 100

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segmend.core.masks import IGNORE
-from segmend.functional.distance import signed_distance
+from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import moved
 
 

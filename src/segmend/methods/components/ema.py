@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from segmend.functional.noise import clipped_gaussian
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import ema_decay
 from segmend.networks import Network
 

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from segmend.functional.voxel import one_hot
+from segmend.functional.soft_labels import one_hot
 from segmend.networks import Network
 from segmend.networks.blocks import conv_blocks, max_pool
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segmend.functional.upsampling import upsample
+from segmend.functional.resampling import upsample
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network
 from segmend.networks.blocks import convolution

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
 
 from segmend.core.masks import IGNORE
-from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.losses import cross_entropy
+from segmend.functional.weighting import masked_mean
 from segmend.networks import Network
 
 Parameters = dict[str, Tensor]

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.functional.consistency import squared_difference
-from segmend.functional.fusion import divergence_weighted_mean
+from segmend.functional.consistency import divergence_weighted_mean, squared_difference
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.functional.selection import smallest
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.functional.uncertainty import variance_of_passes
 from segmend.methods._base import Method, Step
 from segmend.methods.components.chunks import chunks_of, pass_in_chunks

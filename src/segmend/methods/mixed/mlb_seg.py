@@ -11,11 +11,10 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
-from segmend.functional.meta import agreement, share_of_positive
-from segmend.functional.noise import clipped_gaussian
-from segmend.functional.reduce import masked_mean
+from segmend.functional.losses import cross_entropy
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.views import Views, random_views
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.weighting import agreement, masked_mean, share_of_positive
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.methods.components.virtual import logits_jvp, loss_gradient, virtual_logits

@@ -11,11 +11,11 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.confident_learning import IssueRule, label_issues
 from segmend.functional.consistency import squared_difference
-from segmend.functional.noise import clipped_gaussian
+from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
+from segmend.functional.soft_labels import interpolate_labels
 from segmend.functional.uncertainty import normalised_entropy
-from segmend.functional.voxel import interpolate_labels
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network

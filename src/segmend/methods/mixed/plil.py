@@ -11,7 +11,8 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
-from segmend.functional.noise import clipped_gaussian
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.prototypes import (
     agrees_with_nearest_prototype,
     class_prototypes,
@@ -19,10 +20,9 @@ from segmend.functional.prototypes import (
     squared_distances,
 )
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.reduce import masked_mean
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.soft_labels import one_hot
 from segmend.functional.uncertainty import normalised_entropy, spread_of_halved_logits
-from segmend.functional.voxel import one_hot
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.methods.components.feature_taps import FeatureTaps

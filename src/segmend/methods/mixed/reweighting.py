@@ -8,9 +8,8 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.meta import agreement, share_of_positive
-from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.losses import cross_entropy
+from segmend.functional.weighting import agreement, masked_mean, share_of_positive
 from segmend.methods._base import Method, Step
 from segmend.methods.components.virtual import logits_jvp, loss_gradient
 from segmend.networks import Network

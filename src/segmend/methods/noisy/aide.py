@@ -13,14 +13,14 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
+from segmend.functional.dice import dice_cross_entropy_by_sample, label_dice
 from segmend.functional.geometry import random_turn
-from segmend.functional.largest_component import largest_component
-from segmend.functional.pseudo_labels import mean_over_warps, sharpen
-from segmend.functional.reduce import masked_mean
-from segmend.functional.region import label_dice
+from segmend.functional.morphology import largest_component
 from segmend.functional.selection import smallest
-from segmend.functional.supervision import dice_cross_entropy_by_sample
+from segmend.functional.soft_labels import sharpen
 from segmend.functional.uncertainty import confidence
+from segmend.functional.views import mean_over_warps
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.modes import evaluating
 from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy

@@ -10,9 +10,10 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.losses import soft_cross_entropy
 from segmend.functional.ramps import linear_ramp
-from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import one_hot, soft_cross_entropy
+from segmend.functional.soft_labels import one_hot
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

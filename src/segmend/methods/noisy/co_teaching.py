@@ -10,9 +10,9 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.reduce import masked_mean
+from segmend.functional.losses import cross_entropy
 from segmend.functional.selection import Scope
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection

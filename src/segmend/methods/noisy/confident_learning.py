@@ -17,8 +17,9 @@ from segmend.functional.confident_learning import (
     SelfConfidence,
     pruned_issues,
 )
-from segmend.functional.reduce import masked_mean
-from segmend.functional.voxel import interpolate_labels, soft_cross_entropy
+from segmend.functional.losses import soft_cross_entropy
+from segmend.functional.soft_labels import interpolate_labels
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.peers import reinitialised_copy
 from segmend.networks import Network

@@ -11,15 +11,12 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import squared_difference
-from segmend.functional.mixing import beta_shares, mixed, mixed_targets
-from segmend.functional.mixture import low_loss_chances
-from segmend.functional.noise import clipped_gaussian
-from segmend.functional.pseudo_labels import sharpen
+from segmend.functional.dice import cross_entropy_dice, label_dice, soft_cross_entropy_dice
+from segmend.functional.perturbations import beta_shares, clipped_gaussian, mixed, mixed_targets
 from segmend.functional.ramps import linear_ramp, rounds
-from segmend.functional.reduce import masked_mean
-from segmend.functional.region import label_dice
-from segmend.functional.supervision import cross_entropy_dice, soft_cross_entropy_dice
-from segmend.functional.voxel import one_hot
+from segmend.functional.selection import low_loss_chances
+from segmend.functional.soft_labels import one_hot, sharpen
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network

@@ -8,10 +8,9 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
+from segmend.functional.losses import cross_entropy, early_learning
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.reduce import masked_mean
-from segmend.functional.robust_losses import early_learning
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.functional.mixing import beta_shares, mixed, mixed_targets
-from segmend.functional.supervision import soft_cross_entropy_dice
-from segmend.functional.voxel import one_hot
+from segmend.functional.dice import soft_cross_entropy_dice
+from segmend.functional.perturbations import beta_shares, mixed, mixed_targets
+from segmend.functional.soft_labels import one_hot
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

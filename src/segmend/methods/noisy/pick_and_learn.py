@@ -8,7 +8,7 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.supervision import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.weighting import bounded_softmax
 from segmend.methods._base import Method, Step
 from segmend.methods.components.quality_network import QualityNetwork

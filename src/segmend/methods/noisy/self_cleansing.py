@@ -10,13 +10,13 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.components import without_small_holes, without_small_regions
-from segmend.functional.mixture import low_losses
+from segmend.functional.dice import dice_loss_by_sample
+from segmend.functional.morphology import without_small_holes, without_small_regions
+from segmend.functional.prototypes import prototype_similarity
 from segmend.functional.ramps import linear_ramp, rounds
-from segmend.functional.region import dice_loss_by_sample
-from segmend.functional.representatives import prototype_similarity
-from segmend.functional.upsampling import upsample
-from segmend.functional.voxel import one_hot
+from segmend.functional.resampling import upsample
+from segmend.functional.selection import low_losses
+from segmend.functional.soft_labels import one_hot
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import Network

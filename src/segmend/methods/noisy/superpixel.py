@@ -10,8 +10,7 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.co_regularisation import joint_loss
-from segmend.functional.reduce import masked_mean
+from segmend.functional.consistency import joint_loss
 from segmend.functional.superpixels import (
     as_digits,
     from_digits,
@@ -20,6 +19,7 @@ from segmend.functional.superpixels import (
     region_statistics,
     superpixels,
 )
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import LabelledCase, Method, Revision, Step
 from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.methods.components.small_loss import SmallLossSelection

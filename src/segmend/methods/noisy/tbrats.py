@@ -7,11 +7,11 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.evidential import dirichlet, expected_cross_entropy, misleading_evidence, vacuity
+from segmend.functional.dice import squared_dice_loss
 from segmend.functional.ramps import linear_ramp
-from segmend.functional.reduce import masked_mean
-from segmend.functional.region import squared_dice_loss
-from segmend.functional.voxel import one_hot
+from segmend.functional.soft_labels import one_hot
+from segmend.functional.uncertainty import dirichlet, expected_cross_entropy, misleading_evidence, vacuity
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
-from segmend.functional.noise import clipped_gaussian
-from segmend.functional.prototype_cycle import backward_loss, forward_loss
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.perturbations import clipped_gaussian
+from segmend.functional.prototypes import backward_loss, forward_loss
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.upsampling import upsample
+from segmend.functional.resampling import upsample
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.methods.components.feature_taps import FeatureTaps

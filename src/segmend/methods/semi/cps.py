@@ -8,9 +8,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import cross_entropy
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import cross_entropy
 from segmend.methods._base import Method, Step
 from segmend.methods.components.peers import Predictor, predict_by, reinitialised_copy
 from segmend.networks import Network

@@ -8,9 +8,9 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.functional.consistency import squared_difference
-from segmend.functional.noise import clipped_gaussian
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.perturbations import clipped_gaussian
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods._base import Method, Step
 from segmend.methods.components.ema import EMATeacher
 from segmend.networks import Network

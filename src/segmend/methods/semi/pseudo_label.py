@@ -6,10 +6,10 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
+from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.losses import cross_entropy
 from segmend.functional.ramps import linear_ramp
-from segmend.functional.reduce import masked_mean
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import cross_entropy
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.functional.pyramid import rectified_discrepancy
+from segmend.functional.consistency import rectified_discrepancy
+from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
-from segmend.functional.supervision import cross_entropy_dice
 from segmend.methods._base import Method, Step
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.methods.components.side_heads import SideHeads

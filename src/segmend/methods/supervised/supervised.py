@@ -10,16 +10,15 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.functional.reduce import masked_mean
-from segmend.functional.region import noise_robust_dice_loss
-from segmend.functional.robust_losses import (
+from segmend.functional.dice import cross_entropy_dice, noise_robust_dice_loss
+from segmend.functional.losses import (
     generalised_cross_entropy,
+    soft_cross_entropy,
     symmetric_cross_entropy,
     truncated_cross_entropy,
 )
-from segmend.functional.soft_labels import evenly_smoothed, smoothed_at_borders
-from segmend.functional.supervision import cross_entropy_dice
-from segmend.functional.voxel import one_hot, soft_cross_entropy
+from segmend.functional.soft_labels import evenly_smoothed, one_hot, smoothed_at_borders
+from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 
