@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nibabel
@@ -12,6 +13,9 @@ import pytest
 import SimpleITK
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+from segmend.core.logs import OnConsole
+from segmend.core.progress import LOGGER
 
 settings.register_profile(
     "segmend",
@@ -25,6 +29,17 @@ settings.load_profile("segmend")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ONE_MM = np.eye(4)
 THICK_SLICES = np.diag([1.0, 1.0, 1.5, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def _remarks_are_shown() -> Iterator[None]:
+    """Shows on stderr what commands log, as the command line does; pytest goes on to treat warnings in its own way."""
+    handler, level = OnConsole(), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    yield
+    LOGGER.removeHandler(handler)
+    LOGGER.setLevel(level)
 
 
 @pytest.fixture

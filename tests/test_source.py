@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ IMPORTING = {
     *("commands/calls.py", "core/callable_package.py", "core/own_classes.py"),
 }
 """Modules that import others by name: names of Segmend's own code, or what the user has typed."""
+
+SPEAKING_OF_FLAGS = {"engine/arguments.py", "commands/train.py", "engine/launchers.py"}
+"""Pending, pending, and what one writes into a script for srun."""
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.unsafe_load"}
 PLAIN_LOADERS = {"yaml.BaseLoader", "yaml.SafeLoader", "yaml.CSafeLoader"}
@@ -70,6 +74,49 @@ def test_modules_are_imported_by_name_in_few_places():
         if isinstance(node, ast.Call) and name_of(node.func).endswith("import_module")
     }
     assert found <= IMPORTING
+
+
+PENDING = ("methods/", "audit/", "engine/", "commands/train.py")
+"""Packages whose errors get their codes with their next revision."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_each_input_error_has_a_code(path):
+    if path.relative_to(SOURCE).as_posix().startswith(PENDING):
+        pytest.skip("pending")
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    errors = [node for node in calls if name_of(node.func) in ("InputError", "ConfigError", "InUseError")]
+    assert [node.lineno for node in errors if "code" not in keywords(node)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_error_of_the_library_speaks_of_flags(path):
+    place = path.relative_to(SOURCE).as_posix()
+    if place.startswith("cli/") or place in SPEAKING_OF_FLAGS:
+        pytest.skip("of the command line")
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    errors = [node for node in calls if name_of(node.func) == "InputError"]
+    texts = [
+        each.value
+        for node in errors
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    assert [text for text in texts if re.search(r"(?<!\S)--[a-z]", text)] == []
+
+
+PRINTING = {
+    *("cli/app.py", "bench/unit.py"),
+    *("bench/command.py", "commands/check.py", "commands/cite.py", "commands/methods.py", "demo/command.py"),
+}
+"""The command line, and commands whose result is text on stdout."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_remarks_are_logged_and_not_printed(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    printing = [node.lineno for node in calls if name_of(node.func) in ("print", "console.print", "console.rule")]
+    assert not printing or path.relative_to(SOURCE).as_posix() in {*PRINTING, "engine/arguments.py"}
 
 
 @pytest.mark.parametrize(

@@ -73,5 +73,5 @@ def test_a_damaged_summary_is_refused(place, content):
 def test_what_is_missing_is_said_to_be(tmp_path):
     place = AuditFolder(tmp_path)
     for read in (place.read_settings, place.read_summary, place.read_labels):
-        with pytest.raises(InputError, match=r"does not exist\. Give the --out of 'segmend audit'"):
+        with pytest.raises(InputError, match=r"does not exist\. Give the folder that 'segmend audit' writes"):
             read()

@@ -214,5 +214,5 @@ def test_what_cannot_work_is_said_before_anything_is_written(small, write_plan, 
 
 @pytest.mark.parametrize(("option", "value"), [("only", ["Mixd"]), ("labels", ["as givn"])])
 def test_rows_and_labels_must_be_of_the_plan(small, write_plan, data, tmp_path, option, value):
-    with pytest.raises(InputError, match=f"--{option}.*{value[0]}"):
+    with pytest.raises(InputError, match=f"^{option}.*{value[0]}"):
         bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out", **{option: value})

@@ -135,7 +135,7 @@ def test_takes_its_runs_along_when_it_is_terminated(unit):
 
 
 def test_needs_at_least_one_place():
-    with pytest.raises(InputError, match="--jobs"):
+    with pytest.raises(InputError, match=r"^jobs"):
         LocalExecutor(0)
 
 

@@ -255,7 +255,7 @@ class TestResuming:
     def test_models_of_other_arguments_are_another_audit(self, data, knowing, tmp_path, change, message):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
-        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another --out"):
+        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another `out`"):
             audit(data=data, out=tmp_path / "audit", **SMALL | change)
         audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
 
@@ -344,7 +344,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"folds": 1}, "--folds: is 1"),
+            ({"folds": 1}, "folds: is 1"),
             ({"data": "nowhere"}, "nowhere: is not a folder"),
             ({"run": "nowhere"}, "nowhere: is not a run folder"),
         ],

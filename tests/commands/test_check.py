@@ -88,6 +88,7 @@ class TestJson:
         assert [problem["severity"] for problem in content["problems"]] == ["error", "error", "error", "remark"]
         assert content["problems"][1] == {
             "severity": "error",
+            "code": "damaged",
             "where": f"{bad_folder}/imagesTr/case_2_0000.nii.gz",
             "problem": "cannot be read; it is damaged, truncated or of another format",
             "remedy": "copy or export it again",

@@ -173,7 +173,7 @@ def test_results_that_cannot_be_compared_are_refused_before_work(data):
     run(data, out="first.csv")
     with pytest.raises(InputError, match=r"first\.csv: was made with unit mm and tolerance 1\.0, but now .* voxel"):
         run(data, out="second.csv", unit="voxel", against=data / "first.csv")
-    with pytest.raises(InputError, match=r"is the file that --out would replace"):
+    with pytest.raises(InputError, match=r"is the file that `out` would replace"):
         run(data, out="first.csv", against=data / "first.csv")
     (data / "data" / "labelsTs" / "c.nii.gz").unlink()
     with pytest.raises(InputError, match=r"first\.csv: is of other cases: 1 are not in both, the first is 'c'"):

@@ -157,18 +157,18 @@ class TestErrors:
     def test_no_such_revision(self, train, export, tmp_path):
         run = train()
         for revision in (3, -1):
-            with pytest.raises(InputError, match=rf"--revision: there is no {revision}\. Give 0 \(as given\) to 2"):
+            with pytest.raises(InputError, match=rf"^revision: there is no {revision}\. Give 0 \(as given\) to 2"):
                 export(run, revision=revision)
         assert not (tmp_path / "labels").exists()
 
     def test_no_such_layer(self, train, export):
-        with pytest.raises(InputError, match=r"--layer: there is no 'cubs'\. Did you mean cubes\?"):
+        with pytest.raises(InputError, match=r"^layer: there is no 'cubs'\. Did you mean cubes\?"):
             export(train(), layer="cubs")
 
     def test_layers_that_hold_something_else(self, train, export, monkeypatch):
         run = train()
         monkeypatch.setattr(Cubes, "carried", ("second",))
-        with pytest.raises(InputError, match="--layer: there is no 'second'"):
+        with pytest.raises(InputError, match=r"^layer: there is no 'second'"):
             export(run, layer="second")
         monkeypatch.setattr(Cubes, "carried", Cubes.layers)
         with pytest.raises(InputError, match="holds no labels, as Cubes rewrites none"):

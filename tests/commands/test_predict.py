@@ -335,7 +335,8 @@ class TestErrors:
         assert [path.name for path in predict(images).iterdir()] == ["a.nii.gz"]
 
     def test_not_a_run(self, images, refused):
-        assert "run: is not a run folder: it has no task.json. Give the --out of train." in refused(images)
+        message = "run: is not a run folder: it has no task.json. Give the folder that 'segmend train' wrote."
+        assert message in refused(images)
 
     def test_a_run_without_a_checkpoint(self, make_run, images, refused):
         make_run().last.unlink()
@@ -442,10 +443,10 @@ class TestContinue:
                     signal.raise_signal(signal_number)
                 return real(files, task)
 
-            monkeypatch.setattr(predict_module, "_read_scan", reading)
+            monkeypatch.setattr(predict_module, "read_scan", reading)
             return read
 
-        real = predict_module._read_scan
+        real = predict_module.read_scan
         return install
 
     def test_a_stopped_command_leaves_what_is_finished_in_sight_and_continues(

@@ -558,7 +558,7 @@ class TestErrors:
         [
             (
                 ["--patch", 17, 16, 30],
-                "--patch 17 16 30: does not fit VNet. The nearest that fits is --patch 16 16 32.",
+                "--patch: 17 16 30 does not fit VNet. The nearest that fits is --patch 16 16 32.",
             ),
             (
                 ["--patch", 16, 16],

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.core.paths import check_file, entries, is_file, is_folder, kind_of, parse_json, read_bytes, read_json
@@ -76,7 +77,7 @@ class TestKinds:
     @pytest.mark.parametrize("name", ["a" * 5000, "a\0b"])
     def test_impossible_names(self, tmp_path, name):
         for look in (is_file, is_folder):
-            with pytest.raises(InputError, match="cannot be read") as caught:
+            with raises("unreadable") as caught:
                 look(tmp_path / name)
             assert len(str(caught.value)) < 400
 

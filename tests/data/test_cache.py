@@ -293,7 +293,7 @@ cached_json(Path({str(tmp_path)!r}), "key", lambda: os.kill(os.getpid(), signal.
 
         monkeypatch.setattr(Path, "mkdir", refuse)
         with pytest.raises(
-            InputError, match=r"cannot be written to\. Choose .*; or give .* by --cache or .* SEGMEND_C"
+            InputError, match=r"cannot be written to\. Choose .*; or give .* by `cache` or .* SEGMEND_C"
         ):
             cached_json(tmp_path, "key", dict)
 

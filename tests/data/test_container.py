@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.data.container import (
@@ -156,5 +157,5 @@ class TestClaims:
         ],
     )
     def test_deflated_data_of_another_length(self, content, claimed):
-        with pytest.raises(InputError):
+        with raises("damaged"):
             require_deflated(self.path, io.BytesIO(content), len(content), claimed)

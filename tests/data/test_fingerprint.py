@@ -166,7 +166,7 @@ class TestCheckSpacing:
     def test_refuses(self, wanted, dimensions, slices):
         shown = " ".join(map(str, wanted))
         message = (
-            rf"--spacing: is {shown}\. Give {dimensions} positive numbers in mm \(slices last\), 'native' or 'auto'"
+            rf"^spacing: is {shown}\. Give {dimensions} positive numbers in mm \(slices last\), 'native' or 'auto'"
         )
         with pytest.raises(InputError, match=message):
             check_spacing(wanted, dimensions, slices=slices)

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
@@ -110,7 +111,7 @@ def test_less_than_the_header_says(file, content):
 def test_voxels_in_other_files_are_not_read(file, other):
     for content in (meta(ElementDataFile=other), nrrd(more=f"data file: {other}\n"), nrrd(more=f"DataFile: {other}\n")):
         for read in (read_image, read_label, read_grid):
-            with pytest.raises(InputError, match="keeps its voxels in another file"):
+            with raises("unsupported"):
                 read(file(content))
 
 
@@ -178,7 +179,7 @@ def test_other_units_are_converted_and_said(file, content, factor):
 def test_unknown_and_mixed_units_are_refused(file):
     with pytest.raises(InputError, match="its spacing is in 'furlong'"):
         read_grid(file(meta(more="DistanceUnits = furlong\n")))
-    with pytest.raises(InputError, match="its axes have different units"):
+    with raises("damaged"):
         read_grid(file(nrrd(more='space units: "mm" "mm" "um"\n')))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.data import nifti
@@ -105,7 +106,7 @@ class TestContainer:
 
     def test_compressed_twice(self, tmp_path):
         (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(gzip.compress(PLAIN)))
-        with pytest.raises(InputError, match="is compressed twice"):
+        with raises("unsupported"):
             read_image(tmp_path / "scan.nii.gz")
 
     def test_several_gzip_members_and_padding_are_legal(self, tmp_path):
@@ -141,7 +142,7 @@ class TestClaims:
         path = file([(42, "<3h", *sides)], name=name)
         for read in (read_image, read_label, read_grid):
             tracemalloc.start()
-            with pytest.raises(InputError, match="cannot be read"):
+            with raises("damaged"):
                 read(path)
             assert tracemalloc.get_traced_memory()[1] < 2e6
             tracemalloc.stop()
@@ -200,7 +201,7 @@ class TestPlace:
     @pytest.mark.parametrize("code", [0, 1])
     @pytest.mark.parametrize("step", [0.0, -1.0, float("nan"), float("inf")])
     def test_a_spacing_that_is_needed_must_be_positive(self, file, code, step):
-        with pytest.raises(InputError, match="its voxel spacing is"):
+        with raises("damaged"):
             read_grid(file([(252, "<2h", code, 0), (80, "<f", step)]))
 
     def test_a_spacing_that_is_not_needed_may_be_missing(self, file):
@@ -209,7 +210,7 @@ class TestPlace:
     @pytest.mark.parametrize("sform", [(0, 0, 0, 0), (float("nan"), 0, 0, 0)])
     def test_of_an_unusable_sform_the_qform_is_the_remedy(self, file, sform):
         changes = [(280, "<4f", *sform)]
-        with pytest.raises(InputError, match="usable shape and affine"):
+        with raises("damaged"):
             read_grid(file(changes))
         grid = read_grid(file([*changes, (252, "<h", 1)]))
         assert grid.spacing == (1, 1, 1.5)

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
@@ -60,7 +61,7 @@ class TestPalettes:
 
     def test_greys_that_might_be_meant_instead(self, path):
         paletted([0, 0, 0, 128, 128, 128, 255, 255, 255]).save(path)
-        with pytest.raises(InputError, match="has a palette of greys that are not its indices"):
+        with raises("unsupported"):
             read_label(path)
 
 
@@ -73,12 +74,12 @@ class TestTransparency:
     @pytest.mark.parametrize("channels", [1, 3])
     def test_another_alpha_channel_is_refused(self, path, channels):
         Image.fromarray(np.dstack([LABEL * 100] * channels + [LABEL])).save(path)
-        with pytest.raises(InputError, match="has an alpha channel that is not the same everywhere"):
+        with raises("unsupported"):
             read_image(path)
 
     def test_a_transparent_grey_is_refused(self, path):
         Image.fromarray(LABEL).save(path, transparency=0)
-        with pytest.raises(InputError, match="marks one of its colours as transparent"):
+        with raises("unsupported"):
             read_label(path)
 
 
@@ -112,7 +113,7 @@ class TestClaims:
     def test_animations_and_turned_pictures_are_refused(self, path):
         picture = Image.fromarray(LABEL)
         picture.save(path, save_all=True, append_images=[Image.fromarray(LABEL[::-1])])
-        with pytest.raises(InputError, match="is an animation"):
+        with raises("unsupported"):
             read_grid(path)
         exif = Image.Exif()
         exif[274] = 6

@@ -6,10 +6,10 @@ from itertools import chain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import raises
 
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Quality
-from segmend.core.errors import InputError
 from segmend.data.sampling import BatchPlan
 
 QUALITIES = {"e": Quality.EXPERT, "n": Quality.NOISY, "u": Quality.NONE}
@@ -152,7 +152,7 @@ class TestErrors:
         ],
     )
     def test_a_missing_quality_is_named(self, letters, counts, takes, missing, present):
-        with pytest.raises(InputError) as error:
+        with raises("no-data") as error:
             plan(letters, **counts)
         assert str(error.value).startswith(
             f"method Test: takes {takes} samples a batch, but there is no {missing} training case ({present}). "
@@ -161,7 +161,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(("counts", "text"), [({}, "nothing"), ({"expert": -1, "noisy": 2}, "-1 expert + 2 noisy")])
     def test_an_empty_or_negative_batch_is_refused(self, counts, text):
-        with pytest.raises(InputError) as error:
+        with raises("invalid-value") as error:
             plan("en", **counts)
         assert str(error.value) == f"batch: it would hold {text}. Ask for at least one sample."
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from refusals import raises
 
 from segmend.core.errors import InputError
 from segmend.data.image import read_grid, read_image, read_label
@@ -61,7 +62,7 @@ def test_a_constant_alpha_channel_is_left_out(path, mode, channels):
 
 def test_another_alpha_channel_is_refused(path):
     Image.fromarray(np.dstack([LABEL * 100, LABEL])).save(path)
-    with pytest.raises(InputError, match="has an alpha channel that is not the same everywhere"):
+    with raises("unsupported"):
         read_image(path)
 
 
@@ -82,5 +83,5 @@ def test_rows_must_be_as_many_as_claimed(path, compression, height):
     Image.fromarray(PICTURE).save(path, compression=compression)
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages.first.tags["ImageLength"].overwrite(height)
-    with pytest.raises(InputError, match="cannot be read"):
+    with raises("damaged"):
         read_image(path)

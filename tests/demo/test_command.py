@@ -115,11 +115,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path, tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"iterations": 0}, "--iterations: is 0. Give 1 or more."),
-        ({"seed": -1}, "--seed: is -1. Give 0 or more."),
-        ({"test_cases": 0}, "--test_cases: is 0"),
-        ({"expert_cases": 0}, "--expert_cases: is 0"),
-        ({"train_cases": 1}, "--train_cases: is 1. Give more of them than expert cases."),
+        ({"iterations": 0}, "iterations: is 0. Give 1 or more."),
+        ({"seed": -1}, "seed: is -1. Give 0 or more."),
+        ({"test_cases": 0}, "test_cases: is 0"),
+        ({"expert_cases": 0}, "expert_cases: is 0"),
+        ({"train_cases": 1}, "train_cases: is 1. Give more of them than expert cases."),
     ],
 )
 def test_what_makes_no_demo_is_refused_at_once(tmp_path, change, message):

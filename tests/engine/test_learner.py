@@ -177,7 +177,7 @@ class TestLearner:
     def test_a_loss_that_is_not_finite_is_named(self, learner_at, value):
         learner = learner_at(41)
         learner.last_terms = {"expert": torch.tensor(1.0), "clean": torch.tensor(value)}
-        message = "training step 41: the loss term clean is not finite. Lower --optimisation.learning_rate, set --opt"
+        message = "training step 41: the loss term clean is not finite. Lower `optimisation.learning_rate`, set `opt"
         with pytest.raises(InputError, match=message):
             learner.on_before_optimizer_step(None)
         learner.last_terms["clean"] = torch.tensor(2.0)

@@ -88,7 +88,7 @@ class TestBegin:
         [
             (
                 {"seed": 1},
-                r"holds a run of another configuration: \{'seed': 0\}, not \{'seed': 1\}\. Choose another --out",
+                r"holds a run of another configuration: \{'seed': 0\}, not \{'seed': 1\}\. Choose another `out`",
             ),
             ({"devices": 2}, r"\{'devices': None\}, not \{'devices': 2\}"),
             (
@@ -196,7 +196,9 @@ class TestMethod:
 class TestDamage:
     def test_not_a_run(self, tmp_path):
         for ask in (lambda run: run.config, lambda run: run.task, lambda run: run.method()):
-            with pytest.raises(InputError, match=r"is not a run folder: it has no .*\. Give the --out of train"):
+            with pytest.raises(
+                InputError, match=r"is not a run folder: it has no .*\. Give the folder that 'segmend train' wrote"
+            ):
                 ask(Run(tmp_path))
 
     @pytest.mark.parametrize("content", ["", "- a\n- b\n", "method: [", "seed: 1\n", "a: b: c"])

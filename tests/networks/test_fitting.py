@@ -54,12 +54,10 @@ class TestCheckPatch:
     def test_another_brings_the_nearest(self):
         with pytest.raises(InputError) as error:
             check_patch(VNet(1, 2, 3, width=2), 1, (100, 112, 70))
-        assert str(error.value) == (
-            "--patch 100 112 70: does not fit VNet. The nearest that fits is --patch 96 112 64."
-        )
+        assert str(error.value) == "patch: 100 112 70 does not fit VNet. The nearest that fits is `patch 96 112 64`."
 
     def test_or_advice_if_there_is_none(self):
-        with pytest.raises(InputError, match=r"^--patch 36 36: does not fit Picky\. Try a larger patch"):
+        with pytest.raises(InputError, match=r"^patch: 36 36 does not fit Picky\. Try a larger patch"):
             check_patch(Picky(1, 2, 2), 1, (36, 36))
 
     def test_so_does_a_patch_of_the_wrong_number_of_sides(self):
@@ -125,7 +123,7 @@ class TestChoosePatch:
     def test_of_a_network_that_takes_none_asks_for_one(self):
         with pytest.raises(InputError) as error:
             choose_patch(Picky(1, 2, 2), 1, (40, 30))
-        assert str(error.value) == "network Picky: accepts no patch near 40x30. Give one by --patch."
+        assert str(error.value) == "network Picky: accepts no patch near 40x30. Give one by `patch`."
 
 
 class TestTrainingBytes:

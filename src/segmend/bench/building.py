@@ -40,7 +40,9 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
                 arguments[part] = cls(**arguments[part])
             except TypeError as error:
                 known = ", ".join(each.name for each in fields(cls))
-                raise InputError(f"{where}, {part}", str(error), f"choose from {known}") from error
+                raise InputError(
+                    f"{where}, {part}", str(error), f"choose from {known}", code="invalid-value"
+                ) from error
     return arguments
 
 
@@ -52,11 +54,13 @@ def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dic
     """
     network = given.get("network", {})
     if not isinstance(network, (str, dict)):
-        raise InputError(where, f"network is {network!r}", "give a name, or a mapping with name and arguments")
+        raise InputError(
+            where, f"network is {network!r}", "give a name, or a mapping with name and arguments", code="invalid-value"
+        )
     arguments = {"name": network} if isinstance(network, str) else dict(network)
     name, known = str(arguments.pop("name", "VNet")), all_networks()
     if name not in known:
-        raise InputError(where, f"there is no network '{name}'", did_you_mean(name, known))
+        raise InputError(where, f"there is no network '{name}'", did_you_mean(name, known), code="unknown-name")
     return known[name], arguments
 
 
@@ -159,5 +163,10 @@ def auditing_method(labels: Labels) -> type[Method]:
     assert labels.audit is not None
     name, known = str(labels.audit.get("method", "Supervised")), all_methods()
     if name not in known:
-        raise InputError(f"labels {labels.name}, audit", f"there is no method '{name}'", did_you_mean(name, known))
+        raise InputError(
+            f"labels {labels.name}, audit",
+            f"there is no method '{name}'",
+            did_you_mean(name, known),
+            code="unknown-name",
+        )
     return known[name]

@@ -56,11 +56,13 @@ def unpack(state: Path, out: Path) -> None:
     try:
         digests = json.loads((state / _INDEX).read_text(encoding="utf-8"))["pieces"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(state, f"holds no packed state ({error})", "give the folder that 'pack' wrote") from error
+        raise InputError(
+            state, f"holds no packed state ({error})", "give the folder that 'pack' wrote", code="missing-file"
+        ) from error
     for name, digest in digests.items():
         piece = state / name
         if not piece.is_file() or _digest(piece.read_bytes()) != digest:
-            raise InputError(piece, "is missing or damaged", "carry all pieces over again")
+            raise InputError(piece, "is missing or damaged", "carry all pieces over again", code="damaged")
     with locked_folder(out), tarfile.open(fileobj=_Joined([state / name for name in digests]), mode="r|") as archive:
         archive.extractall(out, filter="data")
 

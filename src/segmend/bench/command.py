@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.text import Text
-
 from segmend.bench.executors import Executor, LocalExecutor, RayExecutor
 from segmend.bench.known import RUNS, Known
 from segmend.bench.live import LiveTable
@@ -21,7 +19,7 @@ from segmend.bench.unit import State, Unit
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError, did_you_mean, printable
 from segmend.core.io import remove_leftovers
-from segmend.core.progress import console, say
+from segmend.core.progress import say
 from segmend.core.tables import write_json
 from segmend.core.values import names_among
 
@@ -75,8 +73,8 @@ def bench(
     """
     deadline = time.monotonic() + 60 * minutes
     chosen = Plan.read(plan)
-    only = _known_names("--only", only or (), chosen.rows)
-    labels = _known_names("--labels", labels or (), chosen.labels) or None
+    only = _known_names("only", only or (), chosen.rows)
+    labels = _known_names("labels", labels or (), chosen.labels) or None
     runner: Executor = LocalExecutor(jobs) if executor == "local" else RayExecutor(address)
     preparation = Preparation(chosen, data, out)
     preparation.check()
@@ -121,16 +119,18 @@ def _known_names(option: str, given: Sequence[str], known: Mapping[str, object])
     names = names_among(given, known.keys())
     for name in names:
         if name not in known:
-            raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known))
+            raise InputError(option, f"the plan has no '{name}'", did_you_mean(name, known), code="unknown-name")
     return names
 
 
 def _complain_of_failures(units: Sequence[Unit], states: Mapping[str, State]) -> None:
     failed = [unit for unit in units if states[unit.folder.name] == "failed"]
     for unit in failed:
-        console.rule(Text(printable(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")))
+        say(f"{unit.row}, {unit.labels}, seed {unit.seed}: the end of {unit.log}")
         lines = unit.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
         say("\n".join(lines))
     if failed:
         problem = "failed" + (f", as did {len(failed) - 1} more" if failed[1:] else "")
-        raise InputError(failed[0].folder, problem, "see the end of its log above; then run the same again")
+        raise InputError(
+            failed[0].folder, problem, "see the end of its log above; then run the same again", code="unfinished"
+        )

@@ -65,7 +65,7 @@ class LocalExecutor(Executor):
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
-            raise InputError("--jobs", f"is {self.jobs}", "give 1 or more")
+            raise InputError("jobs", f"is {self.jobs}", "give 1 or more", code="invalid-value")
 
     @stopping.listening()  # runs are sessions of their own, and would go on
     def run(self, units: Sequence[Unit], report: Report, deadline: float) -> dict[str, State]:
@@ -127,7 +127,9 @@ class RayExecutor(Executor):
         try:
             import ray
         except ImportError as error:
-            raise InputError("--executor ray", "needs Ray", 'install it: pip install "segmend[ray]"') from error
+            raise InputError(
+                "executor", "ray needs the package Ray", 'install it: pip install "segmend[ray]"', code="environment"
+            ) from error
         if not ray.is_initialized():
             ray.init(address=self.address, log_to_driver=False)
         gpus = 1 if ray.cluster_resources().get("GPU") else 0

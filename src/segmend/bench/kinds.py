@@ -52,7 +52,10 @@ def check_kinds(document: Document) -> None:
         for name, each in content.get(part, {}).items():
             if not isinstance(each, dict):
                 raise InputError(
-                    document.where((part, name)), f"'{name}' is not a mapping", "write 'key: value' lines below it"
+                    document.where((part, name)),
+                    f"'{name}' is not a mapping",
+                    "write 'key: value' lines below it",
+                    code="invalid-value",
                 )
             _check(document, (part, name), of_each)
 
@@ -77,7 +80,7 @@ def check_arguments(document: Document, place: Place, command: Callable[..., Any
         if name in given and name not in _BY_NAME and not _fits(parameters[name].annotation, given[name]):
             problem = f"'{name}' cannot be {given[name]!r}"
             remedy = f"give what 'segmend {command.__name__} --help' says"
-            raise InputError(document.where((*place, name)), problem, remedy)
+            raise InputError(document.where((*place, name)), problem, remedy, code="unknown-name")
 
 
 def _check(document: Document, place: Place, kinds: Mapping[str, str]) -> None:
@@ -87,7 +90,7 @@ def _check(document: Document, place: Place, kinds: Mapping[str, str]) -> None:
     for name, value in content.items():
         if name in kinds and not _IS[kinds[name]](value):
             problem = f"'{name}' must be {kinds[name]}, got {value!r}"
-            raise InputError(document.where((*place, name)), problem, "correct it")
+            raise InputError(document.where((*place, name)), problem, "correct it", code="invalid-value")
 
 
 def _is_whole(value: object) -> bool:

@@ -49,14 +49,18 @@ class Known:
             scores = pd.read_csv(root / RESULTS, dtype=str, keep_default_na=False)
             lacking = {"fingerprint", *COLUMNS} - set(scores.columns)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(root, f"cannot be read as results ({error})", remedy) from error
+            raise InputError(root, f"cannot be read as results ({error})", remedy, code="damaged") from error
         if lacking:
-            raise InputError(root / RESULTS, f"lacks the column '{min(lacking)}'", remedy)
+            raise InputError(root / RESULTS, f"lacks the column '{min(lacking)}'", remedy, code="missing-value")
         for fingerprint, summary in summaries.items():
             if not is_summary(summary):
-                raise InputError(root / RUNS, f"holds a damaged summary of run {fingerprint}", "bring it over again")
+                raise InputError(
+                    root / RUNS, f"holds a damaged summary of run {fingerprint}", "bring it over again", code="damaged"
+                )
         for fingerprint in summaries.keys() - set(scores["fingerprint"]):
-            raise InputError(root / RESULTS, f"has no scores of run {fingerprint}", "bring both files over again")
+            raise InputError(
+                root / RESULTS, f"has no scores of run {fingerprint}", "bring both files over again", code="mismatch"
+            )
         _check_scores(root / RESULTS, scores)
         return cls(root, summaries, scores)
 
@@ -83,6 +87,6 @@ def _check_scores(path: Path, scores: pd.DataFrame) -> None:
         unusable = scores[numbers.isna() & (scores[column] != "") & (scores[column].str.lower() != "nan")]
         if len(unusable):
             problem = f"holds '{unusable[column].iloc[0]}' as {column} of case '{unusable['case'].iloc[0]}'"
-            raise InputError(path, problem, "bring it over again")
+            raise InputError(path, problem, "bring it over again", code="invalid-value")
     if scores.duplicated(["fingerprint", "case", "label"]).any():
-        raise InputError(path, "holds a score twice", "bring it over again")
+        raise InputError(path, "holds a score twice", "bring it over again", code="duplicate")

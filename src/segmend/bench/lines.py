@@ -32,7 +32,9 @@ class Document:
         """
         content, places = read_yaml(path)
         if not isinstance(content, dict):
-            raise InputError(path, "is not a mapping", "see the plans that come with Segmend for an example")
+            raise InputError(
+                path, "is not a mapping", "see the plans that come with Segmend for an example", code="invalid-value"
+            )
         return cls(content, places)
 
     def over(self, base: Document) -> Document:
@@ -55,10 +57,17 @@ class Document:
         for key in place:
             content = content[key]
         if not isinstance(content, dict):
-            raise InputError(self.where(place), f"'{place[-1]}' is not a mapping", "write 'key: value' lines below it")
+            raise InputError(
+                self.where(place),
+                f"'{place[-1]}' is not a mapping",
+                "write 'key: value' lines below it",
+                code="invalid-value",
+            )
         for key in content:
             if key not in known:
-                raise InputError(self.where((*place, key)), f"'{key}' is not {what}", did_you_mean(key, known))
+                raise InputError(
+                    self.where((*place, key)), f"'{key}' is not {what}", did_you_mean(key, known), code="unknown-name"
+                )
 
 
 def _merged(base: Any, above: Any) -> Any:

@@ -100,7 +100,12 @@ class Plan:
         if "base" in document.content:
             base = Document.read(_find(str(document.content["base"]), path.parent))
             if "base" in base.content:
-                raise InputError(document.where(("base",)), "is built on another plan", "name that one, or copy it")
+                raise InputError(
+                    document.where(("base",)),
+                    "is built on another plan",
+                    "name that one, or copy it",
+                    code="invalid-value",
+                )
             document = document.over(base)
         plan = cls(document, path)
         plan._check()
@@ -190,7 +195,12 @@ class Plan:
         check_kinds(document)
         for part in ("labels", "rows"):
             if not document.content.get(part):
-                raise InputError(self.path, f"has no '{part}'", "see the plans that come with Segmend for an example")
+                raise InputError(
+                    self.path,
+                    f"has no '{part}'",
+                    "see the plans that come with Segmend for an example",
+                    code="missing-value",
+                )
         for part, known in (
             ("data", {"name", "train", "test", "source"}),
             ("train", _arguments(train)),
@@ -211,14 +221,31 @@ class Plan:
         for index, metric in enumerate(self.metrics):
             if metric not in METRICS:
                 place = document.where(("metrics", str(index)))
-                raise InputError(place, f"'{metric}' is not a column of the results", did_you_mean(metric, METRICS))
+                raise InputError(
+                    place,
+                    f"'{metric}' is not a column of the results",
+                    did_you_mean(metric, METRICS),
+                    code="unknown-name",
+                )
         if self.select not in ("last", "best", "test"):
-            raise InputError(document.where(("select",)), f"'{self.select}' is unknown", "choose last, best or test")
+            raise InputError(
+                document.where(("select",)),
+                f"'{self.select}' is unknown",
+                "choose last, best or test",
+                code="unknown-name",
+            )
         if self.baseline not in self.rows:
             remedy = did_you_mean(self.baseline, self.rows)
-            raise InputError(document.where(("baseline",)), f"there is no row '{self.baseline}'", remedy)
+            raise InputError(
+                document.where(("baseline",)), f"there is no row '{self.baseline}'", remedy, code="unknown-name"
+            )
         if not self.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
-            raise InputError(document.where(("seeds",)), f"{self.seeds} are no seeds", "give numbers of 0 or more")
+            raise InputError(
+                document.where(("seeds",)),
+                f"{self.seeds} are no seeds",
+                "give numbers of 0 or more",
+                code="invalid-value",
+            )
 
     def _check_labels(self) -> None:
         for name, given in self.document.content["labels"].items():
@@ -238,7 +265,9 @@ class Plan:
             known = all_recipes()
             if recipe not in known:
                 where = self.document.where((*place, "recipe"))
-                raise InputError(where, f"there is no recipe '{recipe}'", did_you_mean(recipe, known))
+                raise InputError(
+                    where, f"there is no recipe '{recipe}'", did_you_mean(recipe, known), code="unknown-name"
+                )
             if "arguments" in given:
                 taken = set(inspect.signature(known[recipe]).parameters)
                 self.document.check_keys((*place, "arguments"), taken, f"an argument of {recipe}")
@@ -251,7 +280,9 @@ class Plan:
             known = all_methods()
             if method is not None and method not in known:
                 where = self.document.where((*place, "method"))
-                raise InputError(where, f"there is no method '{method}'", did_you_mean(method, known))
+                raise InputError(
+                    where, f"there is no method '{method}'", did_you_mean(method, known), code="unknown-name"
+                )
             if "arguments" in given and method:
                 taken = set(inspect.signature(known[method]).parameters) - {"network"}
                 self.document.check_keys((*place, "arguments"), taken, f"an argument of {method}")
@@ -264,7 +295,9 @@ class Plan:
             for index, labels in enumerate(given.get("labels", ())):
                 if labels not in self.labels:
                     where = self.document.where((*place, "labels", str(index)))
-                    raise InputError(where, f"there are no labels '{labels}'", did_you_mean(labels, self.labels))
+                    raise InputError(
+                        where, f"there are no labels '{labels}'", did_you_mean(labels, self.labels), code="unknown-name"
+                    )
 
 
 _TOP = {
@@ -278,7 +311,9 @@ def _find(name: str, base: Path | None = None) -> Path:
         if os.path.isfile(path):  # noqa: PTH113 - a name may be too long for a file
             return path
     known = sorted(path.stem for path in PLANS.glob("*.yaml"))
-    raise InputError(name, "is neither a file nor a plan that comes with Segmend", did_you_mean(name, known))
+    raise InputError(
+        name, "is neither a file nor a plan that comes with Segmend", did_you_mean(name, known), code="unknown-name"
+    )
 
 
 def _arguments(command: Callable[..., Any]) -> set[str]:

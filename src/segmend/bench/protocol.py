@@ -84,6 +84,7 @@ def _source_of(cls: type) -> str:
             f"class {cls.__name__}",
             "has no source file that would identify the version behind its results",
             "put it into a file, or state its protocol_version",
+            code="environment",
         ) from error
     return digest_of(effective(source))
 

@@ -210,7 +210,7 @@ def _notes(plan: Plan, done: Sequence[Unit]) -> list[str]:
         for unit in done:
             if not is_summary(unit.result):
                 remedy = "delete it, and run the same command again"
-                raise InputError(unit.folder / "result.json", "is damaged (it lacks values)", remedy)
+                raise InputError(unit.folder / "result.json", "is damaged (it lacks values)", remedy, code="damaged")
         devices = sorted({str(result["device"]) for result in results})
         hours = sum(float(result["seconds"]) for result in results) / 3600
         versions = sorted({f"torch {result['versions']['torch']}" for result in results})

@@ -22,6 +22,7 @@ from segmend.core.documents import is_number
 from segmend.core.errors import InputError
 from segmend.core.folders import is_whole, locked_folder
 from segmend.core.locks import InUseError
+from segmend.core.logs import shown
 from segmend.core.tables import write_json
 from segmend.data.cache import digest_of
 from segmend.metrics import read_table
@@ -177,7 +178,7 @@ def main() -> int:
     """Execute the unit whose folder is the only argument, unless another process is working on it."""
     unit = Unit.load(Path(sys.argv[1]))
     try:
-        with stopping.listening(), locked_folder(unit.folder):
+        with shown(), stopping.listening(), locked_folder(unit.folder):
             if not unit.done:
                 execute(unit)
     except InUseError:

@@ -91,21 +91,25 @@ def _run(given: list[str], debug: bool) -> int:
         from jsonargparse import ArgumentError
 
         from segmend.cli.config_files import ConfigError
+        from segmend.cli.flags import in_flags
+        from segmend.core.logs import shown
 
         _quieten_libraries(debug)
         command = _command(name)
         try:
             values = _parse(name, command, rest)
         except ConfigError as error:
-            return _complain(str(error), 1)
+            return _complain(in_flags(error, command), 1)
         except (ArgumentError, InputError) as error:
-            return _complain(f"{error}\nSee 'segmend {name} --help'.", 2)
+            text = in_flags(error, command) if isinstance(error, InputError) else str(error)
+            return _complain(f"{text}\nSee 'segmend {name} --help'.", 2)
     try:
-        _call(command, values, debug)
+        with shown(every_warning=debug):
+            command(**values)
     except InputError as error:
         if debug:
             raise
-        return _complain(str(error), 1)
+        return _complain(in_flags(error, command), 1)
     return 0
 
 
@@ -114,15 +118,6 @@ def _quieten_libraries(debug: bool) -> None:
     import logging
 
     logging.getLogger("matplotlib").setLevel(logging.WARNING if debug else logging.ERROR)
-
-
-def _call(command: Callable[..., Any], values: dict[str, Any], debug: bool) -> None:
-    import warnings
-
-    with warnings.catch_warnings():
-        if not debug:
-            warnings.simplefilter("ignore")
-        command(**values)
 
 
 def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str, Any]:
@@ -143,13 +138,21 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     check_words(given, command)
     given = checked(given, command)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module="jsonargparse")  # of types in signatures, which no user can change
         try:
             values = parser.instantiate(parser.parse_args(given, env=False)).as_dict()
         except ArgumentError as error:
-            raise unreadable(given, command) from error
+            raise _refused(error) or unreadable(given, command) from error
     values.pop("config", None)
     return {key: value for key, value in values.items() if key in inspect.signature(command).parameters}
+
+
+def _refused(error: BaseException) -> InputError | None:
+    """The error of a group of settings about its own values, which jsonargparse has made another one of."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:

@@ -58,7 +58,12 @@ def checked(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
         elif name == "config":
             files.append(value)
         elif _CLASS in name or (_CLASS in value and "." in name):
-            raise InputError(word, "names a class", "give classes as --method, --network or --recipe NAME alone")
+            raise InputError(
+                word,
+                "names a class",
+                "give classes as --method, --network or --recipe NAME alone",
+                code="invalid-value",
+            )
         elif name.removesuffix(".help") in _CHOOSING and name.removesuffix(".help") in parameters:
             words += [word, _checked_word(word, name.removesuffix(".help"), value)]
         elif name in parameters and is_dataclass(parameters[name].annotation) and Path(value).is_file():
@@ -73,28 +78,33 @@ def _checked_file(
     file: str, command: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
 ) -> dict[str, Any]:
     if not file.lstrip().startswith("{") and not Path(file).exists():
-        raise InputError("--config", f"there is no file '{file}'", "give a YAML file, such as RUN/config.yaml")
+        raise InputError(
+            "--config", f"there is no file '{file}'", "give a YAML file, such as RUN/config.yaml", code="missing-file"
+        )
     try:
         content, places = _parsed(file, "--config") if file.lstrip().startswith("{") else read_yaml(Path(file))
         where = "--config" if file.lstrip().startswith("{") else file
         if not isinstance(content, dict):
             raise InputError(
-                where, "holds no arguments", f"write lines 'ARGUMENT: VALUE' of 'segmend {command.__name__}'"
+                where,
+                "holds no arguments",
+                f"write lines 'ARGUMENT: VALUE' of 'segmend {command.__name__}'",
+                code="missing-value",
             )
         for key, value in content.items():
             place = (key,)
             if key not in parameters:
                 problem = f"'{key}' is not an argument of 'segmend {command.__name__}'"
-                raise InputError(places[place], problem, did_you_mean(key, parameters))
+                raise InputError(places[place], problem, did_you_mean(key, parameters), code="unknown-name")
             if key in _CHOOSING:
                 content[key] = _checked_choice(key, value, places)
             else:
                 _check_plain(value, place, places)
                 if is_dataclass(parameters[key].annotation) and not isinstance(value, dict):
-                    raise InputError(places[place], f"'{key}' is not a mapping", _BELOW)
+                    raise InputError(places[place], f"'{key}' is not a mapping", _BELOW, code="invalid-value")
                 check_entry(places[place], key, value, command)
     except InputError as error:
-        raise ConfigError(error.where, error.problem, error.remedy) from error
+        raise ConfigError(error.where, error.problem, error.remedy, error.details, code=error.code) from error
     return content
 
 
@@ -106,19 +116,21 @@ def _checked_choice(key: str, value: Any, places: Mapping[Place, str]) -> Any:
     if isinstance(value, str):
         return _path(class_named(value, known, base, where=places[key,]))
     if not isinstance(value, dict):
-        raise InputError(places[key,], f"'{key}' names no {key}", did_you_mean("", known))
+        raise InputError(places[key,], f"'{key}' names no {key}", did_you_mean("", known), code="missing-value")
     for part in value:
         if part not in (_CLASS, _ARGUMENTS):
             remedy = f"write {_CLASS} and {_ARGUMENTS} below '{key}'"
-            raise InputError(places[key, part], f"'{part}' is not known of a {key}", remedy)
+            raise InputError(places[key, part], f"'{part}' is not known of a {key}", remedy, code="unknown-name")
     arguments = value.get(_ARGUMENTS) or {}
     if not isinstance(arguments, dict):
-        raise InputError(places[key, _ARGUMENTS], f"{_ARGUMENTS} is not a mapping", _BELOW)
+        raise InputError(places[key, _ARGUMENTS], f"{_ARGUMENTS} is not a mapping", _BELOW, code="invalid-value")
     _check_plain(arguments, (key, _ARGUMENTS), places)
     if _CLASS not in value:
         return value
     if not isinstance(value[_CLASS], str):
-        raise InputError(places[key, _CLASS], f"{_CLASS} of the {key} is not text", did_you_mean("", known))
+        raise InputError(
+            places[key, _CLASS], f"{_CLASS} of the {key} is not text", did_you_mean("", known), code="invalid-value"
+        )
     cls = class_named(value[_CLASS], known, base, where=places[key, _CLASS])
     _check_arguments(cls, arguments, (key, _ARGUMENTS), places)
     return {_CLASS: _path(cls), _ARGUMENTS: arguments}
@@ -129,17 +141,19 @@ def _check_arguments(cls: type[Any], arguments: Mapping[str, Any], place: Place,
     for argument in arguments:
         if argument not in taken:
             problem = f"{cls.__name__} has no argument '{argument}'"
-            raise InputError(places[*place, argument], problem, did_you_mean(argument, taken))
+            raise InputError(places[*place, argument], problem, did_you_mean(argument, taken), code="unknown-name")
 
 
 def _check_plain(value: Any, place: Place, places: Mapping[Place, str]) -> None:
     """Makes sure that a value names no class at any depth and holds no NaN."""
     if isinstance(value, float) and math.isnan(value):
-        raise InputError(_line(place, places), f"'{place[-1]}' is NaN", "give a number")
+        raise InputError(_line(place, places), f"'{place[-1]}' is NaN", "give a number", code="invalid-value")
     if isinstance(value, dict):
         if _CLASS in value:
             problem = f"'{place[-1]}' names a {_CLASS} ({value[_CLASS]})"
-            raise InputError(_line(place, places), problem, "only method, network and recipe are classes")
+            raise InputError(
+                _line(place, places), problem, "only method, network and recipe are classes", code="invalid-value"
+            )
         for key, part in value.items():
             _check_plain(part, (*place, key), places)
     if isinstance(value, list):
@@ -154,7 +168,9 @@ def _checked_word(word: str, choosing: str, value: str) -> str:
         content, _ = _parsed(value, word)
         path = content.get(_CLASS) if isinstance(content, dict) else None
         if not isinstance(path, str) or set(content) - {_CLASS, _ARGUMENTS}:
-            raise InputError(word, f"is {value}", f"give NAME, or {{{_CLASS}: NAME, {_ARGUMENTS}: {{...}}}}")
+            raise InputError(
+                word, f"is {value}", f"give NAME, or {{{_CLASS}: NAME, {_ARGUMENTS}: {{...}}}}", code="invalid-value"
+            )
         _check_plain(content.get(_ARGUMENTS), (word,), {})
         return yaml_text({**content, _CLASS: _checked_word(word, choosing, path)})
     if value not in known and "." in value:
@@ -167,7 +183,7 @@ def _imported(module: str, word: str) -> None:
         importlib.import_module(module)
     except Exception as error:  # code of the user, which may fail in any way
         problem = f"the module '{module}' cannot be imported ({type(error).__name__}: {error})"
-        raise InputError(word, problem, "install it, or put its folder on PYTHONPATH") from error
+        raise InputError(word, problem, "install it, or put its folder on PYTHONPATH", code="environment") from error
 
 
 def _content_of_part(file: Path) -> Any:
@@ -175,7 +191,7 @@ def _content_of_part(file: Path) -> Any:
         content, places = read_yaml(file)
         _check_plain(content, (file.name,), places)
     except InputError as error:
-        raise ConfigError(error.where, error.problem, error.remedy) from error
+        raise ConfigError(error.where, error.problem, error.remedy, error.details, code=error.code) from error
     return content
 
 
@@ -183,7 +199,9 @@ def _parsed(text: str, word: str) -> tuple[Any, Mapping[Place, str]]:
     try:
         return parse_yaml(text, word)
     except (yaml.YAMLError, DamagedError, RecursionError) as error:
-        raise InputError(word, f"cannot be read ({' '.join(str(error).split())})", "correct it") from error
+        raise InputError(
+            word, f"cannot be read ({' '.join(str(error).split())})", "correct it", code="damaged"
+        ) from error
 
 
 def _pairs(given: Sequence[str]) -> Iterator[tuple[str, str | None]]:

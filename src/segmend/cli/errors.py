@@ -19,7 +19,7 @@ from segmend.cli.parameters import (
     known_classes,
     required_of_class,
 )
-from segmend.core.errors import InputError, did_you_mean
+from segmend.core.errors import Code, InputError, did_you_mean
 from segmend.core.values import canonical, choices, described, example, takes_several
 
 _LONGEST = 80
@@ -49,7 +49,12 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
         check_names(given)
         return
     if before:
-        raise _misuse(command, f"'{before[0]}' stands where an argument is expected", "write --ARGUMENT before it")
+        raise _misuse(
+            command,
+            f"'{before[0]}' stands where an argument is expected",
+            "write --ARGUMENT before it",
+            code="invalid-value",
+        )
     check_names(given)
     kinds, classes = kinds_of(command), _chosen(given, command)
     for choosing, chosen in classes.items():
@@ -57,7 +62,12 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
     for option, words in options:
         if option in OF_ALL_COMMANDS:
             if len(words) != 1:
-                raise _misuse(command, f"{option} must have one value, got {len(words)}", OF_ALL_COMMANDS[option])
+                raise _misuse(
+                    command,
+                    f"{option} must have one value, got {len(words)}",
+                    OF_ALL_COMMANDS[option],
+                    code="invalid-value",
+                )
         elif option in kinds:
             _check_value(option, words, kinds, command)
         elif not _is_of_unknown_class(option, classes):
@@ -78,10 +88,15 @@ def check_names(given: Sequence[str]) -> None:
         if choosing not in CHOOSING:
             continue
         if dot and rest != "help" and not {f"--{choosing}", "--config"} & names:
-            raise InputError(option, f"is an argument of a {choosing}, but none is named", f"add --{choosing} NAME")
+            raise InputError(
+                option,
+                f"is an argument of a {choosing}, but none is named",
+                f"add --{choosing} NAME",
+                code="missing-value",
+            )
         value, known = " ".join(words), known_classes(choosing)
         if value and rest in ("", "help") and value not in known and "." not in value and not value.startswith("{"):
-            raise InputError(option, f"there is no '{value}'", did_you_mean(value, known))
+            raise InputError(option, f"there is no '{value}'", did_you_mean(value, known), code="unknown-name")
 
 
 def unreadable(given: Sequence[str], command: Callable[..., Any]) -> InputError:
@@ -89,8 +104,8 @@ def unreadable(given: Sequence[str], command: Callable[..., Any]) -> InputError:
     files = [words[0] for option, words in grouped(given)[1] if option == "--config" and words]
     if files:
         problem = f"does not hold arguments of segmend {command.__name__}"
-        return InputError(files[0], problem, "compare it with the config.yaml of a run")
-    return _misuse(command, "the arguments cannot be read together", "compare them with --help")
+        return InputError(files[0], problem, "compare it with the config.yaml of a run", code="invalid-value")
+    return _misuse(command, "the arguments cannot be read together", "compare them with --help", code="invalid-value")
 
 
 def _chosen(given: Sequence[str], command: Callable[..., Any]) -> dict[str, type[Any] | None]:
@@ -102,20 +117,25 @@ def _chosen(given: Sequence[str], command: Callable[..., Any]) -> dict[str, type
 def _check_value(option: str, words: Sequence[str], kinds: Kinds, command: Callable[..., Any]) -> None:
     kind, name = kinds[option], option.removeprefix("--")
     if not words:
-        raise _misuse(command, f"{option} has no value", _advice(name, words, kind))
+        raise _misuse(command, f"{option} has no value", _advice(name, words, kind), code="missing-value")
     if len(words) > 1 and not (takes_several(kind) or words[0].startswith(("[", "(", "{"))):
         problem = f"{option} takes one value, got {len(words)}: {_shortened(' '.join(words))}"
-        raise _misuse(command, problem, "put a value that holds spaces into quotes")
+        raise _misuse(command, problem, "put a value that holds spaces into quotes", code="invalid-value")
     if name in CHOOSING:
         return
     if is_dataclass(kind):
         own = [known for known in kinds if known.startswith(f"{option}.")]
-        raise _misuse(command, f"{option} is a group of arguments and takes no value", f"give {' or '.join(own)}")
+        raise _misuse(
+            command,
+            f"{option} is a group of arguments and takes no value",
+            f"give {' or '.join(own)}",
+            code="invalid-value",
+        )
     try:
         canonical(words, kind)
     except ValueError:
         problem = f"{option} must be {described(kind)}, got {_shortened(' '.join(words))}"
-        raise _misuse(command, problem, _advice(name, words, kind)) from None
+        raise _misuse(command, problem, _advice(name, words, kind), code="invalid-value") from None
 
 
 def _advice(name: str, words: Sequence[str], kind: Any) -> str:
@@ -148,7 +168,9 @@ def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) 
         for key, item in value.items():
             if f"--{name}.{key}" not in kinds:
                 known = [option.rpartition(".")[2] for option in kinds if option.startswith(f"--{name}.")]
-                raise InputError(where, f"{name} has no argument '{key}'", did_you_mean(str(key), known))
+                raise InputError(
+                    where, f"{name} has no argument '{key}'", did_you_mean(str(key), known), code="unknown-name"
+                )
             check_entry(where, f"{name}.{key}", item, command)
         return
     word = value if isinstance(value, str) else _written(value)
@@ -156,7 +178,7 @@ def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) 
         canonical([word], kind)
     except ValueError:
         problem = f"{name} must be {described(kind)}, got {_shortened(word)}"
-        raise InputError(where, problem, "correct this entry") from None
+        raise InputError(where, problem, "correct this entry", code="invalid-value") from None
 
 
 def _written(value: Any) -> str:
@@ -178,8 +200,8 @@ def _unknown(
     if dot and chosen:
         own = [known.partition(".")[2] for known in kinds if known.startswith(f"--{choosing}.")]
         advice = did_you_mean(name, own) if own else f"{chosen.__name__} takes none"
-        return _misuse(command, f"{chosen.__name__} has no argument '{name}'", advice)
-    return _misuse(command, f"there is no argument {option}", did_you_mean(option, kinds))
+        return _misuse(command, f"{chosen.__name__} has no argument '{name}'", advice, code="unknown-name")
+    return _misuse(command, f"there is no argument {option}", did_you_mean(option, kinds), code="unknown-name")
 
 
 def _check_complete(given: set[str], classes: Mapping[str, type[Any] | None], command: Callable[..., Any]) -> None:
@@ -188,13 +210,16 @@ def _check_complete(given: set[str], classes: Mapping[str, type[Any] | None], co
     parameters = inspect.signature(command).parameters.values()
     missing = [f"--{p.name}" for p in parameters if p.default is p.empty and f"--{p.name}" not in given]
     if missing:
-        raise _misuse(command, f"{_all(missing)} must be given", f"add {' and '.join(missing)}")
+        raise _misuse(command, f"{_all(missing)} must be given", f"add {' and '.join(missing)}", code="missing-value")
     for choosing, chosen in classes.items():
         needed = [f"--{choosing}.{name}" for name in required_of_class(chosen)] if chosen else []
         absent = [option for option in needed if option not in given]
         if chosen and absent:
             raise _misuse(
-                command, f"{chosen.__name__} needs {_all(absent)}", f"give {_all(absent)}, or another {choosing}"
+                command,
+                f"{chosen.__name__} needs {_all(absent)}",
+                f"give {_all(absent)}, or another {choosing}",
+                code="missing-value",
             )
 
 
@@ -210,5 +235,5 @@ def _shortened(text: str) -> str:
     return f"'{text[:_LONGEST]}...'" if len(text) > _LONGEST else f"'{text}'"
 
 
-def _misuse(command: Callable[..., Any], problem: str, remedy: str) -> InputError:
-    return InputError(f"segmend {command.__name__}", problem, remedy)
+def _misuse(command: Callable[..., Any], problem: str, remedy: str, *, code: Code = "invalid-value") -> InputError:
+    return InputError(f"segmend {command.__name__}", problem, remedy, code=code)

@@ -52,12 +52,16 @@ def _chosen(name: str, value: Any) -> Any:
     if isinstance(value, str):
         known = known_classes(name)
         if value not in known:
-            raise InputError(name, f"there is no '{value}'", did_you_mean(value, known))
+            raise InputError(name, f"there is no '{value}'", did_you_mean(value, known), code="unknown-name")
         value = known[value]
         return value() if name == "recipe" else value
     if isinstance(value, Configured) and name != "recipe":
         given = {key: argument for key, argument in value.arguments.items() if key not in _FROM_DATA}
         return partial(type(value), **given)
+    if name == "network" and value is not None:
+        from segmend.networks.foreign import adopted
+
+        return adopted(value)
     return value
 
 

@@ -39,7 +39,13 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
     found = [("error", problem) for problem in survey.problems] + [("remark", remark) for remark in survey.remarks]
     if json:
         problems = [
-            {"severity": severity, "where": finding.where, "problem": finding.problem, "remedy": finding.remedy}
+            {
+                "severity": severity,
+                "code": finding.code,
+                "where": finding.where,
+                "problem": finding.problem,
+                "remedy": finding.remedy,
+            }
             for severity, finding in found
         ]
         print(dumps({"problems": problems, "summary": summary}, indent=2))
@@ -50,7 +56,9 @@ def check(*, data: Path, cases: Path | None = None, json: bool = False) -> list[
             print(printable(_in_words(summary)))
     if survey.problems:
         count = len(survey.problems)
-        raise InputError(data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'")
+        raise InputError(
+            data, f"{count} problem{'s' * (count > 1)} found", "solve those listed as 'error'", code="damaged"
+        )
     return survey.remarks
 
 

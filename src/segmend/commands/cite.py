@@ -32,12 +32,14 @@ def cite(*, names: Sequence[str] = (), run: Path | None = None) -> list[str]:
         segmend cite PLIL VNet
     """
     if not names and run is None:
-        raise InputError("cite", "nothing is asked for", "name methods and networks, or give a --run")
+        raise InputError(
+            "cite", "nothing is asked for", "name methods and networks, or give a `run`", code="missing-value"
+        )
     known = citations()
     names = names_among(names, known.keys())
     for name in names:
         if name not in known:
-            raise InputError("cite", f"no paper is known of '{name}'", did_you_mean(name, known))
+            raise InputError("cite", f"no paper is known of '{name}'", did_you_mean(name, known), code="unknown-name")
     used = [name for name in _used(Run(run)) if name in known] if run else []
     entries = list(dict.fromkeys(known[name] for name in (*names, *used)))
     print("\n\n".join(entries))

@@ -85,12 +85,14 @@ def correct(
     place = AuditFolder(audit)
     table = place.read_labels()
     if minimum_score is not None and not 0 <= minimum_score <= 1:
-        raise InputError("--minimum_score", f"is {minimum_score}", "give a score from 0 to 1")
+        raise InputError("minimum_score", f"is {minimum_score}", "give a score from 0 to 1", code="invalid-value")
     if out.resolve().is_relative_to(data.resolve()):
-        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+        raise InputError(
+            out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"
+        )
     require_empty(out)
     if offsets and "correction_mm" not in table:
-        raise InputError(place.labels, "has no column 'correction_mm'", "audit the folder again")
+        raise InputError(place.labels, "has no column 'correction_mm'", "audit the folder again", code="missing-value")
     plan = _plan(folder, place, table, decisions, minimum_score, offsets, change_expert)
     before = read_corrections(data)
     number = 1 + max((correction.round for correction in before), default=0)
@@ -142,7 +144,9 @@ def _plan(
     for name, rows in table.groupby("case", sort=True):
         case = audited.get(str(name))
         if case is None:
-            raise InputError(folder.root, f"has no case '{name}', which was audited", "give the folder of the audit")
+            raise InputError(
+                folder.root, f"has no case '{name}', which was audited", "give the folder of the audit", code="mismatch"
+            )
         wanted, refused = {}, set()
         for row in rows.to_dict("records"):
             decision = decided.get((row["case"], row["label"]))
@@ -156,7 +160,9 @@ def _plan(
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):
                 problem = f"accepts a change of the expert case '{name}'"
-                raise InputError(decisions, problem, "add --change_expert true, or take the line out")
+                raise InputError(
+                    decisions, problem, "add `change_expert true`, or take the line out", code="invalid-value"
+                )
             continue
         if wanted:
             _check_unchanged(case, digests, settings.get("images", {}))
@@ -169,18 +175,26 @@ def _check_classes(folder: DataFolder, settings: Mapping[str, Any], place: Audit
     classes = folder.labels | {"ignore": folder.ignore}
     if settings.get("classes", classes) != classes:
         problem = f"names the classes {classes}, but those that were audited are {settings['classes']}"
-        raise InputError(folder.root / "dataset.json", problem, "restore it, or audit the folder again")
+        raise InputError(
+            folder.root / "dataset.json", problem, "restore it, or audit the folder again", code="mismatch"
+        )
     names = list(folder.labels)[1:]
     unknown = sorted(set(table["label"]) - set(names))
     if unknown:
-        raise InputError(place.labels, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], names))
+        raise InputError(
+            place.labels, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], names), code="mismatch"
+        )
 
 
 def _check_unchanged(case: Case, digests: Mapping[str, str], of_images: Mapping[str, str]) -> None:
     if case.label is None or digest_of(case.label) != digests[case.name]:
-        raise InputError(case.label or case.name, "is not the label that was audited", "audit the folder again")
+        raise InputError(
+            case.label or case.name, "is not the label that was audited", "audit the folder again", code="changed-data"
+        )
     if case.name in of_images and digest_of(*case.images) != of_images[case.name]:
-        raise InputError(case.images[0], "is not the scan that was audited", "audit the folder again")
+        raise InputError(
+            case.images[0], "is not the scan that was audited", "audit the folder again", code="changed-data"
+        )
 
 
 def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[str, str], str]:
@@ -197,23 +211,27 @@ def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[st
     given = read_table(path, (*columns, "audit"), remedy=remedy)
     for column in columns:
         if column not in given.columns:
-            raise InputError(path, f"has no column '{column}'", remedy)
+            raise InputError(path, f"has no column '{column}'", remedy, code="missing-value")
     for row in given.rows:
         case, label, decision = row.cells["case"], row.cells["label"], row.choice("decision", DECISIONS)
         if not decision:
-            raise InputError(row.where, "decision is ''", f"write {' or '.join(DECISIONS)}")
+            raise InputError(row.where, "decision is ''", f"write {' or '.join(DECISIONS)}", code="invalid-value")
         if (case, label) not in known:
             cases = {name for name, _ in known}
             labels = {name for _, name in known}
             advice = remedy_of_name(label, labels) if case in cases else remedy_of_name(case, cases)
-            raise InputError(row.where, f"case '{case}', label '{label}' was not audited", advice)
+            raise InputError(row.where, f"case '{case}', label '{label}' was not audited", advice, code="unknown-name")
         audited = known[case, label]
         if decided.get(audited, decision) != decision:
-            raise InputError(row.where, f"case '{case}', label '{label}' is decided twice", "keep one line")
+            raise InputError(
+                row.where, f"case '{case}', label '{label}' is decided twice", "keep one line", code="duplicate"
+            )
         _check_of_this_audit(row.where, row.cells.get("audit") or mark, mark)
         if decision == "accept" and audited not in proposed:
             problem = f"accepts a change of case '{case}', label '{label}', but the audit proposes none"
-            raise InputError(row.where, problem, "give the table that was made of this audit, or take the line out")
+            raise InputError(
+                row.where, problem, "give the table that was made of this audit, or take the line out", code="mismatch"
+            )
         decided[audited] = decision
     return decided
 
@@ -221,7 +239,7 @@ def _read_decisions(path: Path, table: pd.DataFrame, mark: str) -> dict[tuple[st
 def _check_of_this_audit(where: str, named: str, mark: str) -> None:
     if named.strip() != mark:
         remedy = "give the table that was downloaded from the report.html of this audit"
-        raise InputError(where, f"is of the audit {named.strip()}, not of {mark}", remedy)
+        raise InputError(where, f"is of the audit {named.strip()}, not of {mark}", remedy, code="mismatch")
 
 
 def _corrected(

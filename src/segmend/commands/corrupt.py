@@ -121,7 +121,7 @@ class _Noise:
         chosen = sorted(lots, key=lambda name: lots[name])[: round(share * len(noisy))]
         if not chosen:
             remedy = "keep fewer labels, or mark more training cases in cases.csv as noisy"
-            raise InputError("expert, share", "leave no label to corrupt", remedy)
+            raise InputError("expert, share", "leave no label to corrupt", remedy, code="no-data")
         return [case for case in noisy if case.name in chosen]
 
     def mean_dice(self, cases: Sequence[Case], strength: float) -> float:
@@ -177,15 +177,22 @@ class _Noise:
 
 def _check_arguments(data: Path, out: Path, dice: float | None, share: float, seed: int) -> None:
     if dice is not None and not 0 <= dice <= 1:
-        raise InputError("dice", f"is {dice}", "give a mean Dice coefficient from 0 to 1")
+        raise InputError("dice", f"is {dice}", "give a mean Dice coefficient from 0 to 1", code="invalid-value")
     if not 0 < share <= 1:
-        raise InputError("share", f"is {share}", "give a share above 0, up to 1")
+        raise InputError("share", f"is {share}", "give a share above 0, up to 1", code="invalid-value")
     if seed < 0:
-        raise InputError("seed", f"is {seed}", "give 0 or more")
+        raise InputError("seed", f"is {seed}", "give 0 or more", code="invalid-value")
     if kind_of(data / CLEAN):
-        raise InputError(data / CLEAN, "exists, so this data folder was corrupted before", "give the original one")
+        raise InputError(
+            data / CLEAN,
+            "exists, so this data folder was corrupted before",
+            "give the original one",
+            code="already-exists",
+        )
     if out.resolve().is_relative_to(data.resolve()):
-        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+        raise InputError(
+            out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"
+        )
     require_empty(out)
 
 
@@ -200,7 +207,9 @@ def _experts(folder: DataFolder, expert: int | Path) -> set[str]:
     if isinstance(expert, Path):
         return marked | _listed(expert, names, folder)
     if expert < 0:
-        raise InputError("expert", f"is {expert}", "give a number of cases, 0 or more, or a file of names")
+        raise InputError(
+            "expert", f"is {expert}", "give a number of cases, 0 or more, or a file of names", code="invalid-value"
+        )
     return marked | set(names[:expert])
 
 
@@ -212,8 +221,10 @@ def _listed(path: Path, names: Sequence[str], folder: DataFolder) -> set[str]:
             continue
         if any(case.name == name for case in folder.cases):
             problem = f"'{name}' is not a training case with a label (line {row.line})"
-            raise InputError(path, problem, "list only such cases")
-        raise InputError(path, f"there is no case '{name}' (line {row.line})", remedy_of_name(name, names))
+            raise InputError(path, problem, "list only such cases", code="invalid-value")
+        raise InputError(
+            path, f"there is no case '{name}' (line {row.line})", remedy_of_name(name, names), code="unknown-name"
+        )
     return {row.cells["case"] for row in rows}
 
 

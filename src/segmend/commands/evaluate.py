@@ -163,12 +163,17 @@ def _values(label: NDArray[np.integer[Any]]) -> set[int]:
 
 def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
     if not known:
-        raise InputError("references", "hold nothing but background, as do the predictions", "give labels to score")
+        raise InputError(
+            "references", "hold nothing but background, as do the predictions", "give labels to score", code="no-data"
+        )
     for value in labels or ():
         if value not in known:
             # Both masks would be empty in every case, and a slip of the finger be rewarded with a Dice of 1.
             raise InputError(
-                "labels", f"{value} occurs in no file", f"choose from {', '.join(map(str, sorted(known)))}"
+                "labels",
+                f"{value} occurs in no file",
+                f"choose from {', '.join(map(str, sorted(known)))}",
+                code="unknown-name",
             )
     return sorted(set(labels or known))
 
@@ -181,7 +186,9 @@ def _read_classes(references: Path) -> _Classes:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:  # which may hide that a value is to be ignored
-        raise InputError(path, f"is not valid JSON ({error})", "correct it, or move it elsewhere") from error
+        raise InputError(
+            path, f"is not valid JSON ({error})", "correct it, or move it elsewhere", code="damaged"
+        ) from error
     given = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(given, dict):
         say(f"{path}: holds no names of labels; they are called by their values")
@@ -211,35 +218,45 @@ def _check_arguments(
     predictions: Path, references: Path, out: Path, unit: str, tolerance: float, labels: list[int] | None
 ) -> None:
     if unit not in ("mm", "voxel"):
-        raise InputError("unit", f"is '{unit}'", "give mm or voxel")
+        raise InputError("unit", f"is '{unit}'", "give mm or voxel", code="invalid-value")
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InputError("tolerance", f"is {tolerance}", "give a distance of 0 or more")
+        raise InputError("tolerance", f"is {tolerance}", "give a distance of 0 or more", code="invalid-value")
     if labels is not None and (not labels or 0 in labels):
-        raise InputError("labels", f"are {labels}", "give label values other than 0, which is the background")
+        raise InputError(
+            "labels", f"are {labels}", "give label values other than 0, which is the background", code="invalid-value"
+        )
     if out.suffix != ".csv":
-        raise InputError(out, "does not end in .csv", "the table is a CSV file; give it that ending")
+        raise InputError(
+            out, "does not end in .csv", "the table is a CSV file; give it that ending", code="invalid-value"
+        )
     with explain_os_errors(out):
         if not out.parent.is_dir():
-            raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere")
+            raise InputError(out.parent, "is not a folder", "create it first, or write elsewhere", code="missing-file")
     for file in (out, _beside(out, "comparison.json")):
         check_writable(file)
     check_whole(predictions)
     for folder in (predictions, references):
         if out.absolute().parent == folder.absolute():
             raise InputError(
-                out, "lies among the label files, where its box plot would pass for one", "write elsewhere"
+                out,
+                "lies among the label files, where its box plot would pass for one",
+                "write elsewhere",
+                code="invalid-value",
             )
 
 
 def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str, tolerance: float) -> None:
     if against.absolute() == out.absolute():
-        raise InputError(against, "is the file that --out would replace", "give --out another name")
+        raise InputError(
+            against, "is the file that `out` would replace", "give `out` another name", code="invalid-value"
+        )
     differing = sorted(set(read_table(against)["case"]) ^ {pair.case for pair in pairs})
     if differing:
         raise InputError(
             against,
             f"is of other cases: {len(differing)} are not in both, the first is '{differing[0]}'",
             "compare evaluations of the same references",
+            code="mismatch",
         )
     summary = against.with_suffix(".json")
     if summary.is_file():
@@ -247,17 +264,20 @@ def _check_comparable(against: Path, out: Path, pairs: Sequence[Pair], unit: str
             other = json.loads(summary.read_text(encoding="utf-8"))
             theirs, references = (other["unit"], other["tolerance"]), dict(other.get("reference_digests", {}))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(summary, "is not the summary of an evaluation", "evaluate again") from error
+            raise InputError(
+                summary, "is not the summary of an evaluation", "evaluate again", code="damaged"
+            ) from error
         if theirs != (unit, tolerance):
             raise InputError(
                 against,
                 f"was made with unit {theirs[0]} and tolerance {theirs[1]}, but now they are {unit} and {tolerance}",
                 "evaluate both with the same settings",
+                code="mismatch",
             )
         changed = sorted(case for case, digest in _digests(pairs).items() if references.get(case, digest) != digest)
         if changed:
             problem = f"was made with other references of {len(changed)} cases, the first is '{changed[0]}'"
-            raise InputError(against, problem, "evaluate both with the same references")
+            raise InputError(against, problem, "evaluate both with the same references", code="changed-data")
 
 
 def _digests(pairs: Sequence[Pair]) -> dict[str, str]:

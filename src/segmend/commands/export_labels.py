@@ -51,16 +51,20 @@ def export_labels(
     cls = source.method_class
     layers = cls.layers
     if not layers:
-        raise InputError(run, f"holds no labels, as {cls.__name__} rewrites none", "give a run of a method that does")
+        raise InputError(
+            run, f"holds no labels, as {cls.__name__} rewrites none", "give a run of a method that does", code="no-data"
+        )
     layer = layer or layers[0]
     if layer not in layers:
-        raise InputError("--layer", f"there is no '{layer}'", did_you_mean(layer, layers))
+        raise InputError("layer", f"there is no '{layer}'", did_you_mean(layer, layers), code="unknown-name")
     require_empty(out)
     folder, prepared = _data(source, cls.needs_initial_labels, cache or default_cache())
     store = LabelStore(source.labels, cls.layers, {case.case.name: case.given for case in prepared})
     revision = store.count if revision is None else revision
     if not 0 <= revision <= store.count:
-        raise InputError("--revision", f"there is no {revision}", f"give 0 (as given) to {store.count}")
+        raise InputError(
+            "revision", f"there is no {revision}", f"give 0 (as given) to {store.count}", code="unknown-name"
+        )
     with atomic_folder(out) as place:
         for case in track(prepared, "writing labels"):
             name = case.case.name
@@ -75,19 +79,26 @@ def _data(run: Run, needs_initial_labels: bool, cache: Path) -> tuple[DataFolder
     data = Path(str(run.config.get("data")))
     table = run.config.get("cases")
     if not data.is_dir():
-        raise InputError(data, "is where the run found its data, but there is no such folder", "move it back there")
+        raise InputError(
+            data,
+            "is where the run found its data, but there is no such folder",
+            "move it back there",
+            code="missing-file",
+        )
     folder = DataFolder.open(data, Path(table) if table else None)
     cases: Sequence[Case] = folder.select(Split.TRAIN)
     validation = [case for case in folder.select(Split.VAL) if case.training_label]
     if run.data_state:
         changes = DataState.of(folder, [*cases, *validation]).changes_since(run.data_state)
         if changes:
-            raise InputError(data, "has changed since the run was begun", f"restore it ({changes})")
+            raise InputError(
+                data, "has changed since the run was begun", f"restore it ({changes})", code="changed-data"
+            )
     if needs_initial_labels:
         cases = with_initial_labels(cases, run, folder.file_ending)
     prepared = prepare(folder, cases, run.task.preprocessing, cache)
     if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
-        raise InputError(data, "has changed since the run was begun", "restore it")
+        raise InputError(data, "has changed since the run was begun", "restore it", code="changed-data")
     return folder, prepared
 
 

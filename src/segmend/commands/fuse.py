@@ -87,9 +87,13 @@ def fuse(
     folder = DataFolder.open(data, cases)
     chosen = choose_raters(folder, raters)
     if len(chosen) < 2:
-        raise InputError(data, f"has only the rater {', '.join(chosen) or 'none'}", "put others into labelsTr_NAME")
+        raise InputError(
+            data, f"has only the rater {', '.join(chosen) or 'none'}", "put others into labelsTr_NAME", code="no-data"
+        )
     if out.resolve().is_relative_to(data.resolve()):
-        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+        raise InputError(
+            out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"
+        )
     require_empty(out)
     drawn = {case.name: drawings_of(case, folder, chosen) for case in folder.cases}
     names = MapNames([case.name for case in folder.cases if drawn[case.name]], folder.labels)

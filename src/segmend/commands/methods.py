@@ -36,7 +36,7 @@ def methods(*, name: str | None = None, json: bool = False) -> list[dict[str, An
     """
     known = all_methods()
     if name is not None and name not in known:
-        raise InputError("methods", f"there is no '{name}'", did_you_mean(name, known))
+        raise InputError("methods", f"there is no '{name}'", did_you_mean(name, known), code="unknown-name")
     chosen = known if name is None else {name: known[name]}
     descriptions = [_description(cls) for cls in chosen.values()]
     if json:

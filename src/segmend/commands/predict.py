@@ -22,11 +22,12 @@ from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track
 from segmend.data import finding
 from segmend.data.cache import digest_of
-from segmend.data.headers import check_grids, check_scan, collected, raise_all
-from segmend.data.image import Grid, case_name, is_image_file, read_image, write_label, write_map
+from segmend.data.headers import check_scan, collected, raise_all
+from segmend.data.image import Grid, case_name, is_image_file, write_label, write_map
 from segmend.data.maps import MapNames
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
+from segmend.engine.trained import read_scan
 from segmend.inference import Weighting
 
 
@@ -80,11 +81,11 @@ def predict(
         stopping.promise("continue")
     source = Run(run)
     if not 0 <= overlap < 1:
-        raise InputError("--overlap", f"is {overlap}", "give a share from 0 to below 1")
+        raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
     scans = find_scans(images, len(source.task.channel_names))
     if stride is not None and len(stride) != len(source.task.patch):
-        raise InputError("--stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers")
-    weights = source.best if checkpoint == "best" else source.last
+        raise InputError("stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers", code="invalid-value")
+    weights = source.checkpoint(checkpoint)
     method = source.method(weights).to(best_device())
     segmenter = Segmenter(
         method,
@@ -120,7 +121,7 @@ def predict(
                 stopping.promise(f"continue ({finished.count} of {len(scans)} scans are predicted)")
             digest = digest_of(*files)
             try:
-                image, grid = _read_scan(files, source.task)
+                image, grid = read_scan(files, source.task)
             except InputError as error:
                 problems.append(error)
                 continue
@@ -220,32 +221,19 @@ def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
         InputError: there are none, or scans do not have the channels that they should.
     """
     if not is_folder(images):
-        raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files")
+        raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files", code="missing-file")
     problems: list[InputError] = []
     scans = finding.find_scans(images, None, problems)
     if problems:
         raise problems[0]
     if not scans:
-        raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files")
+        raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files", code="no-data")
     wanted = [f"_{channel:04d}" for channel in range(channels)]
     problems = []
     for name, files in scans.items():
         found = [case_name(file)[-5:] for file in files]
         if found != wanted and found != wanted[:1]:
             problem, remedy = f"has the files {[file.name for file in files]}", f"the run wants {', '.join(wanted)}"
-            problems.append(InputError(images / name, problem, remedy))
+            problems.append(InputError(images / name, problem, remedy, code="mismatch"))
     raise_all(images, "scans", problems)
     return scans
-
-
-def _read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], Grid]:
-    arrays, grids = zip(*[read_image(file) for file in files], strict=True)
-    check_grids(files, grids, len(task.preprocessing.spacing))
-    image, grid = np.concatenate(arrays), grids[0]
-    if len(image) != len(task.channel_names):
-        problem = f"has {len(image)} channels, but the run wants {', '.join(task.channel_names)}"
-        raise InputError(files[0], problem, "give images like those of the training")
-    task.preprocessing.require_room(files[0], grid, len(image))
-    if not np.isfinite(image).all():
-        raise InputError(files[0], "holds voxels that are NaN or infinite", "replace them, for example by 0")
-    return image, grid

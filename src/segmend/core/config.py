@@ -99,13 +99,15 @@ def rebuilt(
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(where or path, f"{path} needs more memory than there is", "make it smaller") from error
+        raise InputError(
+            where or path, f"{path} needs more memory than there is", "make it smaller", code="too-large"
+        ) from error
     except Exception as error:  # constructors reject arguments with many kinds of errors
         problem = f"cannot be built ({_short(error)})"
         if where is not None:
             problem = f"{path} {problem}"
         remedy = "correct its arguments" + (" in config.yaml" if where is None else "")
-        raise InputError(where or path, problem, remedy) from error
+        raise InputError(where or path, problem, remedy, code="invalid-value") from error
 
 
 def described_class(
@@ -133,11 +135,11 @@ def name_and_arguments(description: object, kind: str, *, where: object = None) 
     """
     if not isinstance(description, Mapping) or not isinstance(description.get("class_path"), str):
         problem = f"is damaged (its {kind} has no class_path that is text)"
-        raise InputError(where or kind, problem, "restore the file")
+        raise InputError(where or kind, problem, "restore the file", code="damaged")
     arguments = description.get("init_args") or {}
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         problem = f"is damaged (init_args of the {kind} is no mapping of names to values)"
-        raise InputError(where or kind, problem, "restore the file")
+        raise InputError(where or kind, problem, "restore the file", code="damaged")
     return description["class_path"], dict(arguments)
 
 
@@ -162,11 +164,13 @@ def class_named(path: str, known: Mapping[str, type[T]], base: type[T], *, where
         cls = vars(sys.modules[module]).get(name) if module in sys.modules else None
     subject = "" if where is None else f"class_path '{path}' "
     if not isinstance(cls, type):
-        own = f"name one of Segmend, or add --import {path.rpartition('.')[0]} if you trust that module"
+        own = f"name one of Segmend, or `import {path.rpartition('.')[0]}` if you trust that module"
         remedy = own if "." in path.strip(".") else did_you_mean(path, known)
-        raise InputError(where or path, f"{subject}is not known", remedy)
+        raise InputError(where or path, f"{subject}is not known", remedy, code="unknown-name")
     if not issubclass(cls, base):
-        raise InputError(where or path, f"{subject}is not a {base.__name__}", did_you_mean(path, known))
+        raise InputError(
+            where or path, f"{subject}is not a {base.__name__}", did_you_mean(path, known), code="unknown-name"
+        )
     return cls
 
 

@@ -49,15 +49,17 @@ def read_yaml(path: Path) -> tuple[Any, Mapping[Place, str]]:
             content = file.read(_MOST_BYTES + 1)
         text = content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({_reason(error)})", "give a YAML file") from error
+        raise InputError(path, f"cannot be read ({_reason(error)})", "give a YAML file", code="unreadable") from error
     if len(content) > _MOST_BYTES:
-        raise InputError(path, "is larger than 1 MiB, which no YAML file of Segmend is", "give another file")
+        raise InputError(
+            path, "is larger than 1 MiB, which no YAML file of Segmend is", "give another file", code="unsupported"
+        )
     try:
         return parse_yaml(text, path)
     except yaml.YAMLError as error:
-        raise InputError(path, f"is not YAML ({' '.join(str(error).split())})", "correct it") from error
+        raise InputError(path, f"is not YAML ({' '.join(str(error).split())})", "correct it", code="damaged") from error
     except (DamagedError, RecursionError) as error:
-        raise InputError(path, f"cannot be used: it {_reason(error)}", "correct it") from error
+        raise InputError(path, f"cannot be used: it {_reason(error)}", "correct it", code="damaged") from error
 
 
 def parse_yaml(text: str, where: object) -> tuple[Any, Mapping[Place, str]]:
@@ -137,7 +139,7 @@ class _Reading:
                 raise DamagedError("has a key that is a list or a mapping")
             key, line = str(key_node.value), self._line(key_node)
             if key in content:
-                raise InputError(line, f"'{key}' stands twice", "keep one of the two")
+                raise InputError(line, f"'{key}' stands twice", "keep one of the two", code="duplicate")
             self.places[*place, key] = line
             content[key] = self.plain(child, (*place, key))
         return content

@@ -94,10 +94,15 @@ def checked_grid(
     """
     if len(shape) not in (2, 3):
         raise InputError(
-            path, f"has {len(shape)} dimensions {shape}", "split it into one 3D (or 2D) file per channel or time point"
+            path,
+            f"has {len(shape)} dimensions {shape}",
+            "split it into one 3D (or 2D) file per channel or time point",
+            code="unsupported",
         )
     if min(shape) < 1 or not is_usable(affine):
-        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+        raise InputError(
+            path, "has a header without a usable shape and affine", "export the file again", code="damaged"
+        )
     if _is_sheared(affine):
         assumptions = (
             *assumptions,
@@ -106,7 +111,12 @@ def checked_grid(
     grid = Grid(shape, affine, assumptions)
     if not (min(grid.spacing) >= _SPACING_LIMITS_MM[0] and max(grid.spacing) <= _SPACING_LIMITS_MM[1]):
         spacing = " x ".join(f"{side:.3g}" for side in grid.spacing)
-        raise InputError(path, f"has a voxel spacing of {spacing} mm", "correct the spacing or its unit in the header")
+        raise InputError(
+            path,
+            f"has a voxel spacing of {spacing} mm",
+            "correct the spacing or its unit in the header",
+            code="invalid-value",
+        )
     return grid
 
 

@@ -46,7 +46,7 @@ def locked(file: Path, target: Path, patience: float = 1.0) -> Iterator[None]:
         _acquire(lock, file, patience)
     except Timeout as error:
         problem = f"is being written by another process ({_holder(file)})"
-        raise InUseError(target, problem, "wait until it has ended, or choose another name") from error
+        raise InUseError(target, problem, "wait until it has ended, or choose another name", code="in-use") from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

@@ -27,12 +27,15 @@ def check_masks(prediction: Mask, reference: Mask) -> None:
     """
     for name, mask in (("prediction", prediction), ("reference", reference)):
         if mask.dtype != np.bool_:
-            raise InputError(name, f"is of type {mask.dtype}, not bool", "give a mask, such as label == 1")
+            raise InputError(
+                name, f"is of type {mask.dtype}, not bool", "give a mask, such as label == 1", code="invalid-value"
+            )
     if prediction.shape != reference.shape:
         raise InputError(
             "prediction",
             f"has shape {prediction.shape}, but the reference has {reference.shape}",
             "give both on one grid",
+            code="mismatch",
         )
 
 

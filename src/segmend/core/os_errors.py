@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segmend.core.errors import InputError
+from segmend.core.errors import Code, InputError
 
 HIDDEN = ".segmend-"
 """Prefix of all names that an output has until it is complete."""
@@ -34,44 +34,48 @@ def explain_os_errors(path: Path, temporary: Path | None = None) -> Iterator[Non
         InputError: the disk is full, nothing can be written under this name, or whatever else the system says.
     """
     if "\0" in str(path) or not _encodable(path):
-        raise InputError(ascii(str(path)), "cannot be the name of a file", "choose another name")
+        raise InputError(ascii(str(path)), "cannot be the name of a file", "choose another name", code="invalid-name")
     try:
         yield
     except InputError as error:
         if (named := _within(error.where, path, temporary)) is None:
             raise
-        raise type(error)(named, error.problem, error.remedy) from error
+        raise error.but(where=named) from error
     except (BrokenPipeError, ConnectionError, ChildProcessError):
         raise  # not about files
     except OSError as error:
         names = [str(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
         named = next((found for name in names if (found := _as_target(name, path, temporary))), None)
         if names and named is None:
-            raise InputError(names[0], f"cannot be used ({_said(error)})", "restore it, or make it readable") from error
-        raise InputError(named or path, *_explained(error)) from error
+            raise InputError(
+                names[0], f"cannot be used ({_said(error)})", "restore it, or make it readable", code="unreadable"
+            ) from error
+        problem, remedy, code = _explained(error)
+        raise InputError(named or path, problem, remedy, code=code) from error
 
 
-def _explained(error: OSError) -> tuple[str, str]:
-    """Problem and remedy."""
+def _explained(error: OSError) -> tuple[str, str, Code]:
+    """Problem, remedy and code."""
     number, windows = error.errno, getattr(error, "winerror", None)
     if number is None and "requested and" in str(error):  # numpy keeps the reason to itself
-        return "the disk is full, or takes no file of this size; nothing was written", "free some space and try again"
+        problem = "the disk is full, or takes no file of this size; nothing was written"
+        return problem, "free some space and try again", "no-space"
     if number in _FULL or windows in _WINDOWS_FULL:
-        return "the disk is full, nothing was written", "free some space and try again"
+        return "the disk is full, nothing was written", "free some space and try again", "no-space"
     if windows in _WINDOWS_OPEN_ELSEWHERE:
-        return "is open in another program", "close it there and try again"
+        return "is open in another program", "close it there and try again", "in-use"
     if number in _FORBIDDEN:
-        return "cannot be written to", "choose a folder that you may write to"
+        return "cannot be written to", "choose a folder that you may write to", "not-writable"
     problem = f"cannot be written ({_said(error)})"
     if number == errno.EFBIG:
-        return problem, "choose a place that takes larger files, or raise the limit (ulimit -f)"
+        return problem, "choose a place that takes larger files, or raise the limit (ulimit -f)", "not-writable"
     if number in (errno.EMFILE, errno.ENFILE):
-        return problem, "raise the limit of open files (ulimit -n)"
+        return problem, "raise the limit of open files (ulimit -n)", "not-writable"
     if number in _FAILING:
-        return problem, "check the disk or the network drive and try again"
+        return problem, "check the disk or the network drive and try again", "not-writable"
     if number == errno.ENAMETOOLONG:
-        return problem, "choose another name, a shorter one"
-    return problem, "choose another name"
+        return problem, "choose another name, a shorter one", "invalid-name"
+    return problem, "choose another name", "not-writable"
 
 
 def _said(error: OSError) -> str:

@@ -38,7 +38,7 @@ def import_declared(path: str) -> None:
         importlib.import_module(module)
     except Exception as error:  # code of the user, which may fail in any way
         problem = f"the module '{module}' cannot be imported ({type(error).__name__}: {error})"
-        raise InputError(path, problem, "correct it") from error
+        raise InputError(path, problem, "correct it", code="environment") from error
 
 
 def _source(module: str) -> str | None:

@@ -46,7 +46,9 @@ def is_file(path: Path) -> bool:
     """
     kind = kind_of(path)
     if kind not in (None, FILE):
-        raise InputError(path, f"is {kind}, but a file is expected there", "put the file there, or rename it")
+        raise InputError(
+            path, f"is {kind}, but a file is expected there", "put the file there, or rename it", code="unreadable"
+        )
     if kind and not os.access(path, os.R_OK):
         raise _forbidden(path)
     return kind is not None
@@ -60,7 +62,7 @@ def is_folder(path: Path) -> bool:
     """
     kind = kind_of(path)
     if kind not in (None, FOLDER):
-        raise InputError(path, f"is not a folder, but {kind}", "put a folder there, or rename it")
+        raise InputError(path, f"is not a folder, but {kind}", "put a folder there, or rename it", code="unreadable")
     if kind and not os.access(path, os.R_OK | os.X_OK):
         raise _forbidden(path)
     return kind is not None
@@ -73,7 +75,7 @@ def check_file(path: Path, remedy: str = "check the name and the folder") -> Non
         InputError: there is none.
     """
     if not is_file(path):
-        raise InputError(path, "does not exist", remedy)
+        raise InputError(path, "does not exist", remedy, code="missing-file")
 
 
 def entries(folder: Path) -> list[Path]:
@@ -130,9 +132,9 @@ def parse_json(path: Path, content: bytes, form: str = "{...}") -> dict[str, Any
     try:
         found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is not valid JSON ({error})", "correct it") from error
+        raise InputError(path, f"is not valid JSON ({error})", "correct it", code="damaged") from error
     if not isinstance(found, dict):
-        raise InputError(path, "is not a JSON object", f"write {form}")
+        raise InputError(path, "is not a JSON object", f"write {form}", code="damaged")
     return found
 
 
@@ -162,7 +164,7 @@ def _mode(path: Path) -> int | None:
             raise _unreadable(path, error) from error
         leads = "does not exist; it is a link that leads in a circle" if error.errno == errno.ELOOP else _dangling(path)
         remedy = "get the file ('git annex get', 'dvc pull'), mount the disk that it lies on, or remove the link"
-        raise InputError(path, leads, remedy) from error
+        raise InputError(path, leads, remedy, code="missing-file") from error
 
 
 def _dangling(path: Path) -> str:
@@ -174,8 +176,15 @@ def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:
         return _forbidden(path)
     reason = (isinstance(error, OSError) and error.strerror) or error
-    return InputError(ascii(str(path))[:200], f"cannot be read ({reason})", "check the name and the disk")
+    return InputError(
+        ascii(str(path))[:200], f"cannot be read ({reason})", "check the name and the disk", code="unreadable"
+    )
 
 
 def _forbidden(path: Path) -> InputError:
-    return InputError(path, "may not be read by you", "ask its owner for permission to read, or change it by 'chmod'")
+    return InputError(
+        path,
+        "may not be read by you",
+        "ask its owner for permission to read, or change it by 'chmod'",
+        code="unreadable",
+    )

@@ -1,7 +1,8 @@
-"""Progress display: a bar on a terminal, a line at intervals anywhere else."""
+"""Progress display: a bar on a terminal, a logged line at intervals anywhere else; and remarks, which are logged."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ from segmend.core.errors import printable
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 15.0
-"""How often a line is printed where there is no terminal."""
+"""How often a line is logged where there is no terminal."""
 
 
 class _Console(Console):
@@ -39,9 +40,18 @@ class _Console(Console):
 console = _Console(stderr=True, highlight=False)
 
 
+LOGGER = logging.getLogger("segmend")
+"""What Segmend says while it works; ``segmend.core.logs`` shows it on the command line."""
+
+
 def say(text: str) -> None:
-    """Print a line for human readers. Names in it are shown literally: no markup, no control characters."""
-    console.print(printable(text, keep="\n"), markup=False, emoji=False, soft_wrap=True)
+    """Log a remark for human readers, at level INFO."""
+    LOGGER.info("%s", text)
+
+
+def warn(text: str) -> None:
+    """Log a warning for human readers: the work goes on, but is likely not what they want."""
+    LOGGER.warning("%s", text)
 
 
 class Reporter:

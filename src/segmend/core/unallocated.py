@@ -55,4 +55,4 @@ class _Unallocated(TorchFunctionMode):
             needed = f"more than {self._bytes / 2**30:.1f} GiB, but {self._free / 2**30:.1f} GiB are free"
             many = f"more than {_MOST_TENSORS} tensors"
             problem = f"needs {needed if self._bytes > self._free else many}"
-            raise InputError("the network", problem, "make it smaller, or take a larger machine")
+            raise InputError("the network", problem, "make it smaller, or take a larger machine", code="too-large")

@@ -48,7 +48,9 @@ class Augmentation:
             below = 1 if name in ("zoom", "contrast") else np.inf
             if not 0 <= value < below:
                 limits = "from 0 to below 1" if below == 1 else "that is 0 or more"
-                raise InputError(f"augmentation.{name}", f"{value} is not usable", f"give a number {limits}")
+                raise InputError(
+                    f"augmentation.{name}", f"{value} is not usable", f"give a number {limits}", code="invalid-value"
+                )
 
     def for_classes(self, classes: int) -> Augmentation:
         """The same, with mirroring and quarter turns decided where they are left open.

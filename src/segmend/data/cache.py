@@ -40,7 +40,7 @@ _BEGINNING = 4096  # bytes; holds shape and type of an array, and all of a small
 _UNFINISHED = "unfinished"
 
 
-_OTHER_CACHE = "give a folder for prepared scans by --cache or the variable SEGMEND_CACHE"
+_OTHER_CACHE = "give a folder for prepared scans by `cache` or the variable SEGMEND_CACHE"
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _entry(cache: Path, key: str, fill: Callable[[Path], object]) -> Path:
             _put(temporary / "new", entry, damaged=temporary / "damaged")
     except InputError as error:
         if isinstance(error.__cause__, OSError) and error.where == str(cache):
-            raise InputError(cache, error.problem, f"{error.remedy}; or {_OTHER_CACHE}") from error
+            raise error.but(where=cache, remedy=f"{error.remedy}; or {_OTHER_CACHE}") from error
         raise
     return entry
 

@@ -220,6 +220,7 @@ def _wrong_channels(case: Case, scans: Sequence[_File], folder: DataFolder) -> I
             "convert colours to grey, or name all their channels"
             if found > len(scans)
             else "add or remove files, or correct channel_names",
+            code="mismatch",
         )
 
 
@@ -229,6 +230,7 @@ def _require_place(path: Path, grid: Grid, scan: _File) -> None:
             path,
             f"has {_sides(grid)} voxels, but its scan {scan.path.name} has {_sides(scan.grid)}",
             "take the file that belongs to this scan, or resample it to the scan's grid",
+            code="mismatch",
         )
     if not grid.matches(scan.grid):
         distance = grid.distance(scan.grid)
@@ -236,6 +238,7 @@ def _require_place(path: Path, grid: Grid, scan: _File) -> None:
             path,
             f"lies up to {distance:.3g} mm away from its scan {scan.path.name}, as the two affines differ",
             "if it fits the scan voxel by voxel, copy the scan's header to it, otherwise resample it",
+            code="mismatch",
         )
 
 
@@ -246,11 +249,16 @@ def _wrong_intensities(scans: Sequence[_File]) -> Iterator[InputError]:
         if not np.isfinite(limits).all():  # both are NaN where one voxel is
             broken = sum(part.size - np.count_nonzero(np.isfinite(part)) for part in slabs(scan.array))
             remedy = "replace them, for example by the smallest intensity of the scan"
-            yield InputError(scan.path, f"holds {broken} voxels that are NaN or infinite", remedy)
+            yield InputError(scan.path, f"holds {broken} voxels that are NaN or infinite", remedy, code="invalid-value")
         constant &= all(low == high for low, high in limits)
     if constant:
         value = scans[0].array.flat[0]
-        yield InputError(scans[0].path, f"has the value {value:g} everywhere", "export the scan again, or leave it out")
+        yield InputError(
+            scans[0].path,
+            f"has the value {value:g} everywhere",
+            "export the scan again, or leave it out",
+            code="invalid-value",
+        )
 
 
 def _to_indices(label: _File, folder: DataFolder, problems: list[InputError]) -> NDArray[np.uint8]:
@@ -277,11 +285,15 @@ def _unknown_values(path: Path, unknown: Counter[int], other: bool, folder: Data
     if values == [255] and not other:
         name = list(folder.labels)[-1]
         problem = "is a mask of 0 and 255, but dataset.json names no value 255"
-        return InputError(path, problem, f'write "{name}": 255 in dataset.json, or divide the masks by 255')
+        return InputError(
+            path, problem, f'write "{name}": 255 in dataset.json, or divide the masks by 255', code="invalid-value"
+        )
     listed = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
     named = ", ".join(f"{name} = {value}" for name, value in folder.labels.items())
     problem = f"has {unknown.total()} voxels of values that dataset.json does not name: {listed}"
-    return InputError(path, problem, f"correct them, or add them to the labels, which are {named}")
+    return InputError(
+        path, problem, f"correct them, or add them to the labels, which are {named}", code="invalid-value"
+    )
 
 
 def _mixed_dimensions(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
@@ -290,7 +302,7 @@ def _mixed_dimensions(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
     for case, grid in grids.items():
         if grid.dimensions != usual:
             problem = f"is {grid.dimensions}D, but {counts[usual]} of {len(grids)} cases are {usual}D"
-            yield InputError(case.images[0], problem, "keep 2D and 3D cases in folders of their own")
+            yield InputError(case.images[0], problem, "keep 2D and 3D cases in folders of their own", code="mismatch")
 
 
 def _sides(grid: Grid) -> str:

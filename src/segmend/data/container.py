@@ -86,14 +86,21 @@ def require_kind(path: Path, first: bytes, *allowed: str, named: str) -> str | N
     if not first:
         raise unreadable(path, "it is empty")
     if first.startswith(b"version https://git-lfs"):
-        raise InputError(path, "is a Git LFS pointer, not the file itself", "fetch the file with 'git lfs pull'")
+        raise InputError(
+            path, "is a Git LFS pointer, not the file itself", "fetch the file with 'git lfs pull'", code="missing-file"
+        )
     if b"/annex/objects/" in first[:200]:
-        raise InputError(path, "is a git-annex pointer, not the file itself", "fetch the file with 'git annex get'")
+        raise InputError(
+            path,
+            "is a git-annex pointer, not the file itself",
+            "fetch the file with 'git annex get'",
+            code="missing-file",
+        )
     kind = kind_of(first)
     if kind is not None and kind not in allowed:
         article = "an" if kind in ("HTML or XML", "NRRD", "xz", "RAR", "HDF5") else "a"
         remedy = "download it again" if kind == "HTML or XML" else f"convert it to {named}, or give it its own name"
-        raise InputError(path, f"is {article} {kind} file named {named}", remedy)
+        raise InputError(path, f"is {article} {kind} file named {named}", remedy, code="mismatch")
     if kind is None and not first.strip(b"\0"):
         raise unreadable(path, "it begins with zeros only, as an interrupted copy does")
     return kind
@@ -124,24 +131,30 @@ def explained(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except PermissionError as error:
-        raise InputError(path, "may not be read by you (permission denied)", "ask for the right to read it") from error
+        raise InputError(
+            path, "may not be read by you (permission denied)", "ask for the right to read it", code="unreadable"
+        ) from error
     except MemoryError as error:
-        raise InputError(path, "cannot be read: it takes more memory than there is", "crop or resample it") from error
+        raise InputError(
+            path, "cannot be read: it takes more memory than there is", "crop or resample it", code="too-large"
+        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise InputError(path, f"cannot be read ({error.strerror})", "check the disk and the name") from error
+            raise InputError(
+                path, f"cannot be read ({error.strerror})", "check the disk and the name", code="unreadable"
+            ) from error
         raise unreadable(path) from error
 
 
 def unreadable(path: Path, detail: str = "") -> InputError:
     """The error for damaged files, with what is known of the damage."""
     problem = "cannot be read; it is damaged, truncated or of another format" + (f" ({detail})" if detail else "")
-    return InputError(path, problem, "copy or export it again")
+    return InputError(path, problem, "copy or export it again", code="damaged")
 
 
 def contradicts(path: Path, detail: str) -> InputError:
     """The error for a file that is not what its own header says."""
-    return InputError(path, f"cannot be read: {detail}", "copy or export it again")
+    return InputError(path, f"cannot be read: {detail}", "copy or export it again", code="damaged")
 
 
 def require_possible(path: Path, claimed: int, held: int, ratio: int = DEFLATE_RATIO) -> None:
@@ -172,6 +185,7 @@ def require_room(path: Path, needed: int) -> None:
             path,
             f"cannot be read: it takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free",
             "crop or resample it, or use a machine with more memory",
+            code="too-large",
         )
 
 
@@ -221,11 +235,15 @@ def _require_file(path: Path) -> None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if not path.is_symlink():
-            raise InputError(path, "does not exist", "check the name and the folder") from None
+            raise InputError(path, "does not exist", "check the name and the folder", code="missing-file") from None
         target = str(path.readlink())
         remedy = "fetch the file with 'git annex get'" if "annex/objects" in target else "restore the file or the link"
-        raise InputError(path, f"is a link to a file that does not exist ({target})", remedy) from None
+        raise InputError(
+            path, f"is a link to a file that does not exist ({target})", remedy, code="missing-file"
+        ) from None
     if stat.S_ISDIR(mode):
-        raise InputError(path, "is a folder, not a file", "give a file")
+        raise InputError(path, "is a folder, not a file", "give a file", code="unreadable")
     if not stat.S_ISREG(mode):
-        raise InputError(path, "is not a regular file, but a pipe or device", "copy its contents to a file")
+        raise InputError(
+            path, "is not a regular file, but a pipe or device", "copy its contents to a file", code="unreadable"
+        )

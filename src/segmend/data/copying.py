@@ -34,7 +34,12 @@ def copy_files(data: Path, copy: Path, cases: Iterable[Case]) -> None:
                     put(file, copy / source.name / file.name)
     for file in (file for case in cases for file in (*case.images, case.label) if file):
         if file.is_relative_to(data) and not (copy / file.relative_to(data)).is_file():
-            raise InputError(file, "is no longer there", "restore it, and leave the data alone while they are copied")
+            raise InputError(
+                file,
+                "is no longer there",
+                "restore it, and leave the data alone while they are copied",
+                code="changed-data",
+            )
 
 
 def link(file: Path, place: Path) -> None:

@@ -53,7 +53,9 @@ def read_description(root: Path) -> Description:
     content = parse_json(path, raw, "{channel_names, labels, file_ending}")
     ending = content.get("file_ending")
     if not isinstance(ending, str) or ending not in ENDINGS:
-        raise InputError(path, f"file_ending is {_short(ending)}", f"give one of {', '.join(ENDINGS)}")
+        raise InputError(
+            path, f"file_ending is {_short(ending)}", f"give one of {', '.join(ENDINGS)}", code="invalid-value"
+        )
     channels = _read_channels(path, content.get("channel_names", content.get("modality")))
     labels, ignore = read_labels(path, content.get("labels"))
     return Description(
@@ -77,36 +79,45 @@ def read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
         InputError: it is neither, or two labels share a name or a value.
     """
     if not isinstance(given, dict) or not given:
-        raise InputError(path, "has no labels", 'write for example {"background": 0, "liver": 1}')
+        raise InputError(path, "has no labels", 'write for example {"background": 0, "liver": 1}', code="missing-value")
     pairs = _inverse(path, given) if _is_inverse(given) else list(given.items())
     wrong = [value for _, value in pairs if type(value) is not int or not 0 <= value <= _HIGHEST_VALUE]
     if wrong:
         problem = f"labels must map names to whole numbers from 0 to {_HIGHEST_VALUE}, but one is {_short(wrong[0])}"
-        raise InputError(path, problem, "regions are not supported; give each class one value")
+        raise InputError(path, problem, "regions are not supported; give each class one value", code="invalid-value")
     names = [check_name(path, "class", name) for name, _ in pairs]
     for one, other in clashes(names):
         problem = f"the class names '{one}' and '{other}' differ in capitals or Unicode form only"
-        raise InputError(path, problem, "rename one, as some file systems take them for one name")
+        raise InputError(path, problem, "rename one, as some file systems take them for one name", code="duplicate")
     for name in names:
         if name != _IGNORE and name.casefold() == _IGNORE:
-            raise InputError(path, f"a class is called '{name}'", f"write '{_IGNORE}' for what is not annotated")
+            raise InputError(
+                path, f"a class is called '{name}'", f"write '{_IGNORE}' for what is not annotated", code="invalid-name"
+            )
     by_value = dict(sorted(zip(names, (value for _, value in pairs), strict=True), key=lambda pair: pair[1]))
     ignore = by_value.pop(_IGNORE, None)
     if len(set(by_value.values())) < len(by_value) or ignore in by_value.values():
-        raise InputError(path, f"two labels share a value in {_short(given)}", "give each its own")
+        raise InputError(path, f"two labels share a value in {_short(given)}", "give each its own", code="duplicate")
     if 0 not in by_value.values() or not 2 <= len(by_value) < IGNORE:
-        raise InputError(path, f"labels are {_short(given)}", "give background = 0 and 1 to 253 classes more")
+        raise InputError(
+            path, f"labels are {_short(given)}", "give background = 0 and 1 to 253 classes more", code="invalid-value"
+        )
     return by_value, ignore
 
 
 def _read_channels(path: Path, given: Any) -> tuple[str, ...]:
     """Names of the channels by their numbers."""
     if not isinstance(given, dict) or not given or not all(_is_number(key) for key in given):
-        raise InputError(path, "has no usable channel_names", 'write for example {"0": "CT"}')
+        raise InputError(path, "has no usable channel_names", 'write for example {"0": "CT"}', code="missing-value")
     numbered = sorted(((int(key), name) for key, name in given.items()), key=lambda pair: pair[0])
     if [number for number, _ in numbered] != list(range(len(numbered))):
         numbers = ", ".join(str(number) for number, _ in numbered)
-        raise InputError(path, f"channel_names are numbered {numbers}", "number them 0, 1, 2, ... as the image files")
+        raise InputError(
+            path,
+            f"channel_names are numbered {numbers}",
+            "number them 0, 1, 2, ... as the image files",
+            code="invalid-value",
+        )
     return tuple(check_name(path, "channel", name) for _, name in numbered)
 
 
@@ -117,7 +128,7 @@ def _is_inverse(given: Mapping[str, Any]) -> bool:
 def _inverse(path: Path, given: Mapping[str, Any]) -> list[tuple[str, int]]:
     pairs = [(check_name(path, "class", name), int(value)) for value, name in given.items()]
     if len({name for name, _ in pairs}) < len(pairs):
-        raise InputError(path, f"two labels share a name in {_short(given)}", "give each its own")
+        raise InputError(path, f"two labels share a name in {_short(given)}", "give each its own", code="duplicate")
     return pairs
 
 

@@ -42,7 +42,12 @@ def misnamed_tables(root: Path) -> Iterator[InputError]:
     """Tables of cases that are not read, as they are not called cases.csv."""
     for path in entries(root):
         if _TABLE.fullmatch(path.name):
-            yield InputError(path, "is not read, as the table of cases is cases.csv", "save it as cases.csv (UTF-8)")
+            yield InputError(
+                path,
+                "is not read, as the table of cases is cases.csv",
+                "save it as cases.csv (UTF-8)",
+                code="invalid-name",
+            )
 
 
 def image_files(folder: Path, problems: list[InputError], *, nested: bool = True) -> Iterator[Path]:
@@ -84,7 +89,9 @@ def find_scans(images: Path, ending: str | None, problems: list[InputError]) -> 
     for path in image_files(images, problems):
         named = _IMAGE_NAME.fullmatch(case_name(path))
         if named is None or not path.name.endswith(ending or tuple(ENDINGS)):
-            problems.append(InputError(path, f"is not named CASE_0000{ending or '.nii.gz'}", "rename it"))
+            problems.append(
+                InputError(path, f"is not named CASE_0000{ending or '.nii.gz'}", "rename it", code="invalid-name")
+            )
             continue
         try:
             name = check_name(os.fsencode(path).decode(errors="backslashreplace"), "case", named[1])
@@ -94,7 +101,9 @@ def find_scans(images: Path, ending: str | None, problems: list[InputError]) -> 
         scans.setdefault(name, []).append(path)
     for one, other in clashes(scans):
         problem = f"has the cases '{one}' and '{other}', whose names differ in capitals only"
-        problems.append(InputError(images, problem, "rename one, as some file systems take them for one name"))
+        problems.append(
+            InputError(images, problem, "rename one, as some file systems take them for one name", code="duplicate")
+        )
     return scans
 
 
@@ -116,7 +125,12 @@ def find_labels(labels: Path, ending: str, problems: list[InputError] | None = N
             other = found.setdefault(canonical(path.name[: -len(ending)]), path)
             if other is not path:
                 wrong.append(
-                    InputError(path, f"has the name of {other}, in another Unicode form", "remove one of the two")
+                    InputError(
+                        path,
+                        f"has the name of {other}, in another Unicode form",
+                        "remove one of the two",
+                        code="duplicate",
+                    )
                 )
     if problems is None and wrong:
         raise wrong[0]
@@ -141,7 +155,7 @@ def stray_labels(labels: Path, ending: str, names: Collection[str]) -> Iterator[
             strays += 1
             # The nearest of thousands of names takes a while to find.
             remedy = _remedy_of_stray(path, ending, names) if strays <= _EXPLAINED else "rename or remove it"
-            yield InputError(path, "is the label of no case, so it is not used", remedy)
+            yield InputError(path, "is the label of no case, so it is not used", remedy, code="unknown-name")
 
 
 def meant(given: str, names: Collection[str]) -> str | None:
@@ -193,7 +207,7 @@ def rater_folders(root: Path) -> dict[str, Path]:
         form = confusable(name)
         if form in first:
             problem = f"names the same annotator as {first[form]}, but for capitals or Unicode form"
-            raise InputError(path, problem, "rename one of the folders")
+            raise InputError(path, problem, "rename one of the folders", code="duplicate")
         first[form], raters[name] = path.name, path
     return raters
 
@@ -213,7 +227,10 @@ def misnamed_folders(root: Path) -> Iterator[InputError]:
         rest = named[3] or ""
         if not (root / (part + rest)).exists():
             yield InputError(
-                path, f"is not found under this name, as '{part}' is written otherwise", f"rename it {part}{rest}"
+                path,
+                f"is not found under this name, as '{part}' is written otherwise",
+                f"rename it {part}{rest}",
+                code="invalid-name",
             )
 
 
@@ -222,7 +239,11 @@ def _refuse_nested(folder: Path, top: Collection[str], problems: list[InputError
         nested = sorted(name for name in files if is_image_file(Path(name)) and name not in top)
         if nested:
             remedy = f"move it to {folder.parent}, where files are looked for"
-            problems.append(InputError(Path(place, nested[0]), "lies in a sub-folder, which is not read", remedy))
+            problems.append(
+                InputError(
+                    Path(place, nested[0]), "lies in a sub-folder, which is not read", remedy, code="unsupported"
+                )
+            )
             return
 
 

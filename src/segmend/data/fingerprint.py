@@ -68,7 +68,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
     """
     training = folder.select(Split.TRAIN)
     if not training:
-        raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv")
+        raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
     spacings, shapes, contents, samples = [], [], [], []
     for case in track(training, "reading scans"):
         loaded = load_case(case, folder)
@@ -138,9 +138,10 @@ def check_spacing(
         return
     if len(wanted) not in ({dimensions, 2} if slices else {dimensions}) or min(wanted) <= 0:
         raise InputError(
-            "--spacing",
+            "spacing",
             f"is {' '.join(f'{value:g}' for value in wanted)}",
             f"give {dimensions} positive numbers in mm (slices last), 'native' or 'auto'",
+            code="invalid-value",
         )
 
 

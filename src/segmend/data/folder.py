@@ -70,7 +70,7 @@ class DataFolder:
         if folder is None or problems:
             first, others = problems[0], len(problems) - 1
             more = f" ({others} more: run 'segmend check --data {root}')" if others else ""
-            raise InputError(first.where, first.problem, first.remedy + more)
+            raise first.but(remedy=first.remedy + more)
         return folder
 
     @property

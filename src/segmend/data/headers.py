@@ -43,10 +43,12 @@ def check_grids(files: Sequence[Path], grids: Sequence[Grid], dimensions: int) -
     """
     for file, grid in zip(files[1:], grids[1:], strict=True):
         if not grid.matches(grids[0]):
-            raise InputError(file, f"does not lie over {files[0].name}", "resample it to the same grid")
+            raise InputError(
+                file, f"does not lie over {files[0].name}", "resample it to the same grid", code="mismatch"
+            )
     if grids[0].dimensions != dimensions:
         problem = f"is {grids[0].dimensions}D, but the run was trained on {dimensions}D images"
-        raise InputError(files[0], problem, "give images like those of the training")
+        raise InputError(files[0], problem, "give images like those of the training", code="mismatch")
 
 
 def collected(checks: Iterable[None]) -> Iterator[InputError]:
@@ -77,12 +79,17 @@ def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str 
         return
     if len(problems) == 1:
         (problem,) = problems
-        raise InputError(problem.where, problem.problem + note, problem.remedy)
+        raise problem.but(problem=problem.problem + note)
     details = [f"{problem.where}: {problem.problem}" for problem in problems[:_LISTED]]
     if len(problems) > _LISTED:
         details.append("...")
+    codes = {problem.code for problem in problems}
     raise InputError(
-        where, f"has {len(problems)} {what} that cannot be used{note}", "repair them or take them out", details
+        where,
+        f"has {len(problems)} {what} that cannot be used{note}",
+        "repair them or take them out",
+        details,
+        code=codes.pop() if len(codes) == 1 else "damaged",
     )
 
 

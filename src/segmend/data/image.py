@@ -60,7 +60,9 @@ def case_name(path: Path) -> str:
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
-    raise InputError(path, "has an ending that is not read", f"convert it to one of {', '.join(ENDINGS)}")
+    raise InputError(
+        path, "has an ending that is not read", f"convert it to one of {', '.join(ENDINGS)}", code="unsupported"
+    )
 
 
 def is_image_file(path: Path) -> bool:
@@ -103,7 +105,12 @@ def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
     with explained(path):
         grid, channels, dtype, pieces = _open(path, as_label=True)
         if channels != 1:
-            raise InputError(path, f"has {channels} channels, a label has one", "save it as a single-channel image")
+            raise InputError(
+                path,
+                f"has {channels} channels, a label has one",
+                "save it as a single-channel image",
+                code="unsupported",
+            )
         require_room(path, dtype.itemsize * _voxels(grid))
         label: NDArray[np.integer] | None = None
         has_content = False
@@ -117,7 +124,7 @@ def read_label(path: Path) -> tuple[NDArray[np.integer], Grid]:
         assert label is not None, "every grid has a voxel"
         if has_content and not label.any():  # a scale that is too small, or a map of low probabilities
             problem = f"holds values that are not whole numbers, but fractions below {_ROUNDING:g} only"
-            raise InputError(path, problem, "save the label as integers")
+            raise InputError(path, problem, "save the label as integers", code="invalid-value")
         return label, grid
 
 
@@ -177,7 +184,9 @@ def _open(path: Path, *, as_label: bool) -> tuple[Grid, int, np.dtype[Any], Piec
 
 def _require_numbers(path: Path, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biuf":
-        raise InputError(path, "holds colours or complex numbers", "save it with one plain number per voxel")
+        raise InputError(
+            path, "holds colours or complex numbers", "save it with one plain number per voxel", code="unsupported"
+        )
 
 
 def _voxels(grid: Grid) -> int:
@@ -199,6 +208,7 @@ def _whole(path: Path, values: NDArray[Any], first: int) -> NDArray[np.integer]:
             path,
             f"holds values that are not whole numbers, such as {value:g} at voxel {tuple(voxel.tolist())}",
             "save the label as integers",
+            code="invalid-value",
         )
     whole: NDArray[np.int64] = rounded.astype(np.int64)
     return whole
@@ -233,4 +243,4 @@ def _save_itk(image: SimpleITK.Image, temporary: Path, path: Path) -> None:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         remedy = "make sure that there is space, that you may write there, and that the format holds such values"
-        raise InputError(path, f"cannot be written ({reason})", remedy) from error
+        raise InputError(path, f"cannot be written ({reason})", remedy, code="not-writable") from error

@@ -183,7 +183,9 @@ def _require_true_header(path: Path, *, thorough: bool) -> _Claims:
 
 def _require_text(path: Path, file: IO[bytes], claims: _Claims, held: int) -> None:
     if held > _TEXT_BYTES:
-        raise InputError(path, "holds more voxels as text than are read", "save it with compression")
+        raise InputError(
+            path, "holds more voxels as text than are read", "save it with compression", code="unsupported"
+        )
     tokens = file.read().split()
     if claims.encoding == "hex":
         require_length(path, 2 * claims.values * claims.item_bytes, sum(map(len, tokens)))
@@ -231,7 +233,12 @@ def _nrrd_claims(path: Path, start: bytes) -> _Claims:
     if kind not in _NRRD_TYPES:
         raise contradicts(path, f"its type is '{kind[:40]}'")
     if encoding not in _NRRD_ENCODINGS:
-        raise InputError(path, f"has the encoding '{encoding[:40]}', which is not read", "save it with encoding gzip")
+        raise InputError(
+            path,
+            f"has the encoding '{encoding[:40]}', which is not read",
+            "save it with encoding gzip",
+            code="unsupported",
+        )
     sides = _whole_numbers(path, fields.get("sizes", ""), fields.get("dimension", ""))
     unit = _nrrd_unit(path, fields)
     return _Claims(math.prod(sides), _NRRD_TYPES[kind], _NRRD_ENCODINGS[encoding], end, unit)
@@ -269,9 +276,13 @@ def _nrrd_unit(path: Path, fields: dict[str, str]) -> str:
 def _whole_numbers(path: Path, text: str, count: str) -> list[int]:
     numbers = text.split()
     if not count.isdecimal() or not all(number.isdecimal() and len(number) < 20 for number in numbers):
-        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+        raise InputError(
+            path, "has a header without a usable shape and affine", "export the file again", code="damaged"
+        )
     if len(count) > 2 or len(numbers) != int(count) or not all(int(number) for number in numbers):
-        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+        raise InputError(
+            path, "has a header without a usable shape and affine", "export the file again", code="damaged"
+        )
     return [int(number) for number in numbers]
 
 
@@ -284,4 +295,5 @@ def _detached(path: Path, other: str) -> InputError:
         path,
         f"keeps its voxels in another file ({other[:80]}), which is not read",
         "save header and voxels as one file",
+        code="unsupported",
     )

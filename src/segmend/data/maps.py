@@ -59,7 +59,7 @@ class MapNames:
                         f"case '{other[0]}' with class '{other[1]}' and case '{case}' with class '{label}' "
                         f"need maps of one file name, {name}"
                     )
-                    raise InputError(where, problem, "rename a case or a class")
+                    raise InputError(where, problem, "rename a case or a class", code="duplicate")
 
 
 def _plain(case: str, label: str) -> str:

@@ -55,19 +55,28 @@ def check_name(where: object, kind: str, name: object) -> str:
             surrogates, or is longer than ``LONGEST_NAME``.
     """
     if not isinstance(name, str):
-        raise InputError(where, f"{kind} is {_short(name)}, which is not a name", "write the name in double quotes")
+        raise InputError(
+            where,
+            f"{kind} is {_short(name)}, which is not a name",
+            "write the name in double quotes",
+            code="invalid-name",
+        )
     bad = next((letter for letter in name if unicodedata.category(letter) in _NO_TEXT), None)
     if bad is not None:
         remedy = "rename it, and use printable characters (UTF-8) only"
-        raise InputError(where, f"{kind} {_short(name)} holds the character U+{ord(bad):04X}", remedy)
+        raise InputError(
+            where, f"{kind} {_short(name)} holds the character U+{ord(bad):04X}", remedy, code="invalid-name"
+        )
     if not name.strip():
-        raise InputError(where, f"{kind} {name!r} is empty", f"give every {kind} a name")
+        raise InputError(where, f"{kind} {name!r} is empty", f"give every {kind} a name", code="invalid-name")
     if name != name.strip():
-        raise InputError(where, f"{kind} {_short(name)} begins or ends with a blank", "remove the blank")
+        raise InputError(
+            where, f"{kind} {_short(name)} begins or ends with a blank", "remove the blank", code="invalid-name"
+        )
     size = len(canonical(name).encode())
     if size > LONGEST_NAME:
         problem = f"{kind} {_short(name)} has {size} bytes, but file names hold {LONGEST_NAME}"
-        raise InputError(where, problem, "give a shorter name")
+        raise InputError(where, problem, "give a shorter name", code="invalid-name")
     return canonical(name)
 
 
@@ -81,7 +90,7 @@ def check_folder_name(where: object, kind: str, name: object) -> str:
     if path_part(checked) != checked and path_part(checked) != checked.replace("%", "%25"):
         problem = f"{kind} {_short(checked)} cannot be the name of a folder"
         remedy = 'give a name without the characters / \\ : * ? " < > |, and without a dot at either end'
-        raise InputError(where, problem, remedy)
+        raise InputError(where, problem, remedy, code="invalid-name")
     return checked
 
 
@@ -121,7 +130,7 @@ def check_file_name(where: object, name: str) -> str:
     size = len(os.fsencode(name))
     if size > LONGEST_FILE_NAME:
         problem = f"the file name {_short(name)} would have {size} bytes, but {LONGEST_FILE_NAME} are possible"
-        raise InputError(where, problem, "give shorter names")
+        raise InputError(where, problem, "give shorter names", code="invalid-name")
     return name
 
 

@@ -154,7 +154,7 @@ def _stream(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             return
         with gzip.open(file) as stream:
             if require_kind(path, stream.read(FIRST_BYTES), NIFTI, GZIP, named=named) == GZIP:
-                raise InputError(path, "is compressed twice", "unpack it once with gunzip")
+                raise InputError(path, "is compressed twice", "unpack it once with gunzip", code="unsupported")
         file.seek(0)
         with gzip.open(file) as stream:
             yield cast("IO[bytes]", stream), True
@@ -173,7 +173,9 @@ def _header(path: Path, start: bytes) -> NiftiHeader:
         raise contradicts(path, "it has no NIfTI signature; it may be an Analyze file")
     dimensions, stored = int(raw["dim"][0]), raw["pixdim"][1:4].astype(np.float64)
     if not 1 <= dimensions <= 7 or raw["dim"][1 : dimensions + 1].min() < 1:
-        raise InputError(path, "has a header without a usable shape and affine", "export the file again")
+        raise InputError(
+            path, "has a header without a usable shape and affine", "export the file again", code="damaged"
+        )
     offset = _offset(path, raw, size + 4)
     try:
         raw.check_fix(logger=_SILENT, error_level=40)

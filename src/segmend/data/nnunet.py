@@ -48,7 +48,12 @@ def declared_reader(arrays: Path, data: Path) -> Declared | None:
             reader = _read(folder / name, strict=given).get(key)
             if reader not in (None, "", "None"):
                 if not isinstance(reader, str):
-                    raise InputError(folder / name, f"{key} is {reader!r}", "give the name of a reader of nnU-Net")
+                    raise InputError(
+                        folder / name,
+                        f"{key} is {reader!r}",
+                        "give the name of a reader of nnU-Net",
+                        code="invalid-value",
+                    )
                 return Declared(reader, folder / name)
     return None
 
@@ -69,7 +74,9 @@ def declared_classes(arrays: Path) -> Declared | None:
             continue
         if any(isinstance(value, list) for value in labels.values()):
             problem = "is of a model of regions, whose probabilities overlap and do not sum to 1"
-            raise InputError(file, problem, "give probabilities of a model with one class for each voxel")
+            raise InputError(
+                file, problem, "give probabilities of a model with one class for each voxel", code="unsupported"
+            )
         if all(type(value) is int for value in labels.values()):
             named = sorted((value, name) for name, value in labels.items() if name != "ignore")
             return Declared(tuple(name for _, name in named), file)
@@ -95,5 +102,7 @@ def _read(file: Path, *, strict: bool) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         if not strict:
             return {}
-        raise InputError(file, f"cannot be read ({error})", "copy it again from the folder of the model") from error
+        raise InputError(
+            file, f"cannot be read ({error})", "copy it again from the folder of the model", code="damaged"
+        ) from error
     return content if isinstance(content, dict) else {}

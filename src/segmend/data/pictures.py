@@ -33,6 +33,7 @@ def indices_of(path: Path, indices: NDArray[Any], palette: list[int]) -> NDArray
             path,
             "has a palette of greys that are not its indices, so either may be the labels",
             "save it as a grey picture without a palette",
+            code="unsupported",
         )
     return np.transpose(indices)[None]
 
@@ -41,7 +42,12 @@ def without_alpha(path: Path, array: NDArray[Any]) -> NDArray[Any]:
     """An array without its last channel, which must be the same everywhere."""
     alpha = array[-1]
     if alpha.min() != alpha.max():
-        raise InputError(path, "has an alpha channel that is not the same everywhere", "save it without transparency")
+        raise InputError(
+            path,
+            "has an alpha channel that is not the same everywhere",
+            "save it without transparency",
+            code="unsupported",
+        )
     return array[:-1]
 
 
@@ -49,4 +55,9 @@ def require_upright(path: Path, tags: Any) -> None:
     """Check that no tag of EXIF or TIFF says that the picture must be rotated."""
     turned = tags.get(ORIENTATION, 1)
     if turned != 1:
-        raise InputError(path, f"says that it is to be turned to be seen (orientation {turned})", "save it upright")
+        raise InputError(
+            path,
+            f"says that it is to be turned to be seen (orientation {turned})",
+            "save it upright",
+            code="unsupported",
+        )

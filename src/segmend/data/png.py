@@ -66,13 +66,20 @@ def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:
     """
     header = _header(path, thorough=True)
     if header.transparent and header.colour in (_GREY, _RGB):
-        raise InputError(path, "marks one of its colours as transparent", "save it without transparency")
+        raise InputError(
+            path, "marks one of its colours as transparent", "save it without transparency", code="unsupported"
+        )
     with explained(path):
         if header.colour == _PALETTE and as_label:
             return indices_of(path, *_with_pillow(path)), picture_grid(header.size)
         if header.colour == _GREY_ALPHA:
             if header.depth > 8:
-                raise InputError(path, "is grey of 16 bits with an alpha channel", "save it without the alpha channel")
+                raise InputError(
+                    path,
+                    "is grey of 16 bits with an alpha channel",
+                    "save it without the alpha channel",
+                    code="unsupported",
+                )
             array = np.transpose(_with_pillow(path)[0])
         else:
             array = array_of(SimpleITK.ReadImage(str(path), imageIO="PNGImageIO"))
@@ -100,7 +107,7 @@ def _header(path: Path, *, thorough: bool) -> _Png:
             raise unreadable(path)
         names = {name for name, _, _ in chunks}
         if b"acTL" in names:
-            raise InputError(path, "is an animation", "save one picture a file")
+            raise InputError(path, "is an animation", "save one picture a file", code="unsupported")
         if b"eXIf" in names:
             require_upright(path, PngImagePlugin.PngImageFile(io.BytesIO(path.read_bytes())).getexif())
         bits = depth * _SAMPLES[colour]

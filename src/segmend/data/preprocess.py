@@ -146,7 +146,8 @@ class Preprocessing:
                 path,
                 f"takes {needed / 2**30:.3g} GiB of memory once it is resampled from {spacings} mm, "
                 f"and {free / 2**30:.1f} GiB are free",
-                "correct the spacing in its header, or train with a larger --spacing",
+                "correct the spacing in its header, or train with a larger `spacing`",
+                code="too-large",
             )
 
     def image(self, image: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:

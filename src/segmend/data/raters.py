@@ -40,7 +40,7 @@ def choose_raters(folder: DataFolder, names: Iterable[str] | None) -> dict[str, 
     chosen = list(known) if names is None else list(dict.fromkeys(given))
     for name in chosen:
         if name not in known:
-            raise InputError("--raters", f"there is no rater '{name}'", did_you_mean(name, known))
+            raise InputError("raters", f"there is no rater '{name}'", did_you_mean(name, known), code="unknown-name")
     return {name: known[name] for name in chosen}
 
 
@@ -57,11 +57,11 @@ def read_drawing(path: Path, folder: DataFolder, grid: Grid) -> NDArray[np.uint8
         InputError: it cannot be read, does not lie on the grid, or holds values that dataset.json does not name.
     """
     if not read_grid(path).matches(grid):
-        raise InputError(path, "does not lie over its scan", "resample it to the scan's grid")
+        raise InputError(path, "does not lie over its scan", "resample it to the scan's grid", code="mismatch")
     values, _ = read_label(path)
     indices = folder.to_indices(values)
     unknown = np.setdiff1d(values[indices == IGNORE], [] if folder.ignore is None else [folder.ignore])
     if unknown.size:
         problem = f"holds values that dataset.json does not name: {', '.join(map(str, unknown[:5].tolist()))}"
-        raise InputError(path, problem, "correct them, or add them to the labels")
+        raise InputError(path, problem, "correct them, or add them to the labels", code="invalid-value")
     return indices

@@ -40,7 +40,7 @@ def unused_raters(folder: DataFolder) -> Iterator[InputError]:
         few = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
         remedy = "name the rater to use for each case in the column 'annotator' of cases.csv"
         problem = f"has labels of raters that are not used ({few}), and cases without a label"
-        yield InputError(folder.root, problem, remedy)
+        yield InputError(folder.root, problem, remedy, code="remark")
 
 
 def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[np.float32]) -> Iterator[InputError]:
@@ -48,17 +48,17 @@ def constant_channels(case: Case, channel_names: Sequence[str], image: NDArray[n
     for name, channel in zip(channel_names, image, strict=True):
         if channel.min() == channel.max():
             problem = f"channel '{name}' of case '{case.name}' has the value {channel.flat[0]:g} everywhere"
-            yield InputError(case.images[0], problem, "make sure that this channel was not acquired")
+            yield InputError(case.images[0], problem, "make sure that this channel was not acquired", code="remark")
 
 
 def empty_label(case: Case, label: NDArray[np.uint8] | None) -> Iterator[InputError]:
     """A label without foreground."""
     if label is not None and (label == IGNORE).all():
         remedy = f"make sure that nothing was annotated, or give case '{case.name}' the quality 'none'"
-        yield InputError(case.label, "marks every voxel as not annotated", remedy)
+        yield InputError(case.label, "marks every voxel as not annotated", remedy, code="remark")
     elif label is not None and not ((label > 0) & (label != IGNORE)).any():
         remedy = f"make sure that nothing is there, or give case '{case.name}' the quality 'none'"
-        yield InputError(case.label, "marks nothing but background", remedy)
+        yield InputError(case.label, "marks nothing but background", remedy, code="remark")
 
 
 def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
@@ -69,7 +69,9 @@ def assumed_headers(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
             scans.setdefault(assumption, []).append(case)
     for assumption, cases in scans.items():
         more = f"; the same holds for {len(cases) - 1} more scans" if len(cases) > 1 else ""
-        yield InputError(cases[0].images[0], assumption + more, "make sure that this is right, or correct the header")
+        yield InputError(
+            cases[0].images[0], assumption + more, "make sure that this is right, or correct the header", code="remark"
+        )
 
 
 def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
@@ -81,7 +83,7 @@ def odd_spacings(grids: Mapping[Case, Grid]) -> Iterator[InputError]:
     for case, spacing in spacings.items():
         if np.abs(np.log(spacing / usual)).max() > np.log(ODD_SPACING):
             problem = f"has a spacing of {_mm(spacing)}, but the median is {_mm(usual)}"
-            yield InputError(case.images[0], problem, "check the voxel spacing in the header")
+            yield InputError(case.images[0], problem, "check the voxel spacing in the header", code="remark")
 
 
 def duplicates(digests: Mapping[Case, bytes]) -> Iterator[InputError]:
@@ -92,7 +94,7 @@ def duplicates(digests: Mapping[Case, bytes]) -> Iterator[InputError]:
         if other is not case:
             splits = f"'{case.split}' and '{other.split}'" if case.split != other.split else f"'{case.split}' both"
             problem = f"is the same image as {other.images[0].name} (split {splits})"
-            yield InputError(case.images[0], problem, "leave one of the two cases out")
+            yield InputError(case.images[0], problem, "leave one of the two cases out", code="remark")
 
 
 def _mm(spacing: Iterable[float]) -> str:

@@ -51,7 +51,9 @@ class BatchPlan:
             "labelled": ((Quality.EXPERT, Quality.NOISY), composition.mixed),
         }
         if composition.size < 1 or min(count for _, count in wanted.values()) < 0:
-            raise InputError("batch", f"it would hold {composition}", "ask for at least one sample")
+            raise InputError(
+                "batch", f"it would hold {composition}", "ask for at least one sample", code="invalid-value"
+            )
         streams = []
         for name, (qualities, count) in wanted.items():
             members = tuple(i for i, case in enumerate(cases) if case.quality in qualities)
@@ -61,7 +63,8 @@ class BatchPlan:
                     purpose,
                     f"takes {composition} samples a batch, but there is no {name} training case ({present})",
                     "mark cases in the 'quality' column of cases.csv, choose another method, "
-                    "or set --expert, --noisy and --unlabelled",
+                    "or set `expert`, `noisy` and `unlabelled`",
+                    code="no-data",
                 )
             if count:
                 streams.append((members, count))

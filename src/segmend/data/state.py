@@ -73,7 +73,9 @@ class DataState:
             cases = {str(name): {str(k): str(v) for k, v in of.items()} for name, of in content["cases"].items()}
             return cls(dict(content["classes"]), tuple(content["channels"]), cases)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(path, f"is damaged ({error!r})", "restore it, or choose another --out") from error
+            raise InputError(
+                path, f"is damaged ({error!r})", "restore it, or choose another `out`", code="damaged"
+            ) from error
 
     def write(self, path: Path) -> None:
         """Write the state into a file, atomically."""

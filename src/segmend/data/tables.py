@@ -64,7 +64,9 @@ class Row:
         """
         given = self.cells[column]
         if given and given.casefold() not in choices:
-            raise InputError(self.where, f"{column} is '{given}'", did_you_mean(given.casefold(), choices))
+            raise InputError(
+                self.where, f"{column} is '{given}'", did_you_mean(given.casefold(), choices), code="unknown-name"
+            )
         return given.casefold()
 
     def number(self, column: str) -> float:
@@ -79,7 +81,9 @@ class Row:
         except ValueError as error:
             comma = re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", given)
             remedy = "write decimal points instead of commas" if comma else "give a number such as 0.5"
-            raise InputError(self.where, f"{column} is '{given}', which is not a number", remedy) from error
+            raise InputError(
+                self.where, f"{column} is '{given}', which is not a number", remedy, code="invalid-value"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,19 @@ def read_table(
     rows = []
     for place, column in enumerate(columns):
         if not column and place in filled:
-            found.append(InputError(path, f"column {place + 1} has no name", "name it in the first line, or empty it"))
+            found.append(
+                InputError(
+                    path,
+                    f"column {place + 1} has no name",
+                    "name it in the first line, or empty it",
+                    code="missing-value",
+                )
+            )
     for number, cells in lines[1:]:
         where = f"{path} line {number}"
         if any(cells[len(columns) :]):
             advice = "quote cells that hold commas, and write decimal points"
-            found.append(InputError(where, "has more cells than there are columns", advice))
+            found.append(InputError(where, "has more cells than there are columns", advice, code="damaged"))
         elif any(cells):
             padded = [*cells, *[""] * (len(columns) - len(cells))]
             rows.append(Row(where, number, {column: padded[place] for place, column in enumerate(columns) if column}))
@@ -169,24 +180,24 @@ def _is_header(line: str, header: str) -> bool:
 
 def _text(path: Path, remedy: str) -> str:
     if not is_file(path):
-        raise InputError(path, "cannot be read as a table, as it does not exist", remedy)
+        raise InputError(path, "cannot be read as a table, as it does not exist", remedy, code="missing-file")
     content = read_bytes(path)
     for mark, kind in _OTHER_FORMATS:
         if content.startswith(mark):
             remedy = "open it in the program that wrote it, and save it as 'CSV UTF-8'"
-            raise InputError(path, f"cannot be read as a table, as it is {kind}", remedy)
+            raise InputError(path, f"cannot be read as a table, as it is {kind}", remedy, code="unreadable")
     encoding = next((name for mark, name in _ENCODINGS if content.startswith(mark)), None) or _unmarked(content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")  # which lacks the mark
         reason = f"line {line}: the byte 0x{error.object[error.start]:02X} is not {encoding.upper()}"
-        raise InputError(path, f"cannot be read as a table ({reason})", _SAVE) from error
+        raise InputError(path, f"cannot be read as a table ({reason})", _SAVE, code="unreadable") from error
     for number, content_of_line in _text_lines(text):
         bad = re.search(r"[\x00-\x08\x0e-\x1f\x7f]", content_of_line)
         if bad:
             problem = f"cannot be read as a table (line {number}: the character U+{ord(bad[0]):04X})"
-            raise InputError(path, problem, _SAVE)
+            raise InputError(path, problem, _SAVE, code="damaged")
     return text
 
 
@@ -227,7 +238,7 @@ def _lines(path: Path, text: str, known: Sequence[str]) -> list[tuple[int, list[
             lines.append((reader.line_num + skipped, [_cell(cell) for cell in cells]))
     except csv.Error as error:
         problem = f"cannot be read as a table (line {reader.line_num + skipped}: {error})"
-        raise InputError(path, problem, "close every quotation mark, and " + _SAVE) from error
+        raise InputError(path, problem, "close every quotation mark, and " + _SAVE, code="damaged") from error
     while lines and not any(lines[0][1]):
         lines.pop(0)
     return lines
@@ -247,7 +258,9 @@ def _separator(path: Path, header: str, known: Sequence[str]) -> str:
         if len(possible) != 1:
             signs = " and ".join(name for sign, name in _SEPARATORS.items() if len(cells[sign]) > 1)
             remedy = "separate all cells by commas, and quote cells that hold commas"
-            raise InputError(path, f"has {signs} in its first line, so that its columns are not certain", remedy)
+            raise InputError(
+                path, f"has {signs} in its first line, so that its columns are not certain", remedy, code="damaged"
+            )
     return possible[0] if possible else ","
 
 
@@ -263,7 +276,7 @@ def _columns(path: Path, header: Sequence[str], known: Sequence[str]) -> list[st
     columns = [by_form.get(cell.casefold(), cell) for cell in header]
     twice = next((column for column in columns if column and columns.count(column) > 1), None)
     if twice:
-        raise InputError(path, f"has two columns '{twice}'", "keep one of them")
+        raise InputError(path, f"has two columns '{twice}'", "keep one of them", code="duplicate")
     return columns
 
 

@@ -55,7 +55,12 @@ def _page(path: Path, file: IO[bytes]) -> tuple[Any, tuple[int, int]]:
     file.seek(0)
     pages = tifffile.TiffFile(file).pages
     if len(pages) > 1:
-        raise InputError(path, "is a stack of pictures without a voxel spacing", "convert it to .nii.gz, .mha or .nrrd")
+        raise InputError(
+            path,
+            "is a stack of pictures without a voxel spacing",
+            "convert it to .nii.gz, .mha or .nrrd",
+            code="unsupported",
+        )
     page = pages.first
     size, samples = (int(page.imagewidth), int(page.imagelength)), int(page.samplesperpixel)
     if min(size) < 1 or int(page.imagedepth) != 1 or samples < 1 or page.dtype is None:
@@ -125,7 +130,7 @@ def read(path: Path, *, as_label: bool) -> tuple[NDArray[Any], Grid]:
         shade, samples = int(page.photometric), int(page.samplesperpixel)
         if shade not in _COLOURS:
             name = {5: "CMYK"}.get(shade, page.photometric.name)
-            raise InputError(path, f"holds {name} colours", "convert them to grey or to RGB")
+            raise InputError(path, f"holds {name} colours", "convert them to grey or to RGB", code="unsupported")
         plain = not page.is_tiled and page.planarconfig == 1 and page.bitspersample in (8, 16, 32)
         known = (1, 3) if shade in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else (3, 4)
         if plain and samples in known and shade != _PALETTE and page.dtype.itemsize < 8:
@@ -149,7 +154,9 @@ def _with_tifffile(path: Path, file: IO[bytes], page: Any, samples: int, size: t
     except Exception as error:  # what tifffile cannot unpack, it says in many ways
         if samples == 1 and page.photometric == _BLACK_IS_ZERO:
             return _with_pillow(file)[0].T[None]
-        raise InputError(path, "is damaged, or compressed in a way that is not read", "save it uncompressed") from error
+        raise InputError(
+            path, "is damaged, or compressed in a way that is not read", "save it uncompressed", code="damaged"
+        ) from error
     if page.planarconfig == 1:
         return np.transpose(array.reshape(size[1], size[0], samples))
     return np.transpose(array.reshape(samples, size[1], size[0]), (0, 2, 1))

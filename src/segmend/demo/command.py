@@ -134,9 +134,11 @@ def demo(
 def _check_arguments(settings: Mapping[str, int]) -> None:
     for name, least in (("seed", 0), ("iterations", 1), ("expert_cases", 1), ("test_cases", 1)):
         if settings[name] < least:
-            raise InputError(f"--{name}", f"is {settings[name]}", f"give {least} or more")
+            raise InputError(name, f"is {settings[name]}", f"give {least} or more", code="invalid-value")
     if settings["train_cases"] <= settings["expert_cases"]:
-        raise InputError("--train_cases", f"is {settings['train_cases']}", "give more of them than expert cases")
+        raise InputError(
+            "train_cases", f"is {settings['train_cases']}", "give more of them than expert cases", code="invalid-value"
+        )
 
 
 def _claim(out: Path, settings: Mapping[str, int]) -> None:
@@ -149,9 +151,13 @@ def _claim(out: Path, settings: Mapping[str, int]) -> None:
     try:
         before = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, f"is damaged ({error})", "choose another --out, or delete this one") from error
+        raise InputError(
+            file, f"is damaged ({error})", "choose another `out`, or delete this one", code="damaged"
+        ) from error
     if before != settings:
-        raise InputError(out, "holds a demo with other arguments", "choose another --out, or delete this one")
+        raise InputError(
+            out, "holds a demo with other arguments", "choose another `out`, or delete this one", code="already-exists"
+        )
 
 
 def _steps(folder: DemoFolder, seed: int, iterations: int, expert_cases: int, noisy_cases: int) -> list[_Step]:

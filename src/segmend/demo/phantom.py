@@ -57,9 +57,16 @@ def write_phantoms(
         InputError: the folder already holds something, or an argument cannot be used.
     """
     if train < 1 or test < 0:
-        raise InputError("train, test", f"are {train} and {test}", "ask for one training case or more")
+        raise InputError(
+            "train, test", f"are {train} and {test}", "ask for one training case or more", code="invalid-value"
+        )
     if len(shape) != 3 or min(shape) < 16 or len(spacing) != 3 or not min(spacing) > 0:
-        raise InputError("shape, spacing", f"are {shape} and {spacing}", "give 3 sides from 16 and 3 spacings in mm")
+        raise InputError(
+            "shape, spacing",
+            f"are {shape} and {spacing}",
+            "give 3 sides from 16 and 3 spacings in mm",
+            code="invalid-value",
+        )
     names = [f"phantom_{number:03d}" for number in range(1, train + test + 1)]
     description = {
         "name": "Segmend phantoms",

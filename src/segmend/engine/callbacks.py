@@ -56,7 +56,7 @@ class Log(Callback):
                 numbered = [{**row, "step": int(row["step"])} for row in old]
             except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
                 remedy = "restore it, or delete it: the run goes on, and only these rows are lost"
-                raise InputError(self.path, f"is damaged ({error})", remedy) from error
+                raise InputError(self.path, f"is damaged ({error})", remedy, code="damaged") from error
             self.rows = [row for row in numbered if row["step"] <= trainer.global_step]
 
     def on_train_batch_end(

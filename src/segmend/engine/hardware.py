@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -13,6 +17,12 @@ from segmend.core.errors import InputError
 from segmend.core.precision import Precision, best_device, resolved
 from segmend.networks import Network
 from segmend.networks.fitting import training_bytes
+
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+"""Where the driver of NVIDIA describes each GPU under Linux."""
+
+_PATIENCE = 10.0
+"""Seconds that nvidia-smi has to answer; it hangs where a driver is broken."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,14 @@ class Hardware:
             ("workers", self.workers, 0),
         ):
             if isinstance(count, int) and count < least:
-                raise InputError(f"--{name}", f"is {count}", f"give {least} or more")
+                raise InputError(name, f"is {count}", f"give {least} or more", code="invalid-value")
         present = torch.cuda.device_count()
         if present and isinstance(self.devices, int) and self.devices > present:
             raise InputError(
-                "--devices", f"is {self.devices}, but there are {present}", "give at most as many as there are"
+                "devices",
+                f"is {self.devices}, but there are {present}",
+                "give at most as many as there are",
+                code="environment",
             )
 
     @property
@@ -58,6 +71,44 @@ class Hardware:
     def processes(self) -> int:
         """Of all nodes together."""
         return self.nodes * self.processes_on_a_node
+
+
+def unused_gpu() -> str | None:
+    """Why a GPU of NVIDIA in this machine is not used, in words; None if one is used, or there is none.
+
+    A CPU build of PyTorch, a driver too old for it, or CUDA_VISIBLE_DEVICES hide a GPU without any message, and a
+    training then takes days instead of hours.
+    """
+    if best_device().type != "cpu" or not (names := _gpus_in_machine()):
+        return None
+    if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        reason = f"PyTorch {torch.__version__} is a build for CPUs: install one for CUDA (https://pytorch.org)"
+    elif "CUDA_VISIBLE_DEVICES" in os.environ:
+        reason = f"CUDA_VISIBLE_DEVICES is '{os.environ['CUDA_VISIBLE_DEVICES']}'"
+    else:
+        reason = f"PyTorch finds no usable driver for CUDA {torch.version.cuda}: see 'nvidia-smi'"
+    return f"computing on the CPU, though this machine has a GPU ({names[0]}); {reason}"
+
+
+def _gpus_in_machine() -> list[str]:
+    """The GPUs of NVIDIA that the driver lists, whether or not PyTorch can use them."""
+    listed = [_model(file) for file in sorted(_DRIVER.glob("*/information"))]
+    program = shutil.which("nvidia-smi")
+    if listed or program is None:
+        return listed
+    try:
+        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.split(" (UUID")[0] for line in done.stdout.splitlines() if line.startswith("GPU ")]
+
+
+def _model(file: Path) -> str:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("Model:")), "NVIDIA")
 
 
 def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> int:
@@ -76,8 +127,10 @@ def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     if needed > free:
         raise InputError(
-            f"--patch {' '.join(map(str, patch))}",
-            f"with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free",
+            "patch",
+            f"{' '.join(map(str, patch))} with {batch} samples a batch needs about {needed / 2**30:.0f} GiB, "
+            f"but {free / 2**30:.0f} GiB are free",
             "take a smaller patch, fewer samples or a smaller network",
+            code="too-large",
         )
     return needed

@@ -96,14 +96,17 @@ def _started_by_hand(hardware: Hardware) -> ClusterEnvironment:
     if "SLURM_JOB_ID" in os.environ:
         tasks = _number("SLURM_NTASKS") or 1
         raise InputError(
-            f"--nodes {hardware.nodes}",
-            f"needs {hardware.processes} processes, but srun has not started them (the job has {tasks} tasks)",
+            "nodes",
+            f"{hardware.nodes} nodes need {hardware.processes} processes, "
+            f"but srun has not started them (the job has {tasks} tasks)",
             f"submit with '#SBATCH --nodes={hardware.nodes} --ntasks-per-node={each}', and begin the command with srun",
+            code="environment",
         )
     raise InputError(
-        f"--nodes {hardware.nodes}",
-        "nothing has started a process on each machine",
+        "nodes",
+        f"are {hardware.nodes}, but nothing has started a process on each machine",
         "start the command by srun or torchrun, or on each machine with MASTER_ADDR, MASTER_PORT and NODE_RANK set",
+        code="environment",
     )
 
 

@@ -128,7 +128,7 @@ class Learner(LightningModule):
             raise InputError(
                 f"training step {self.global_step}",
                 f"the loss term {' and '.join(broken)} is not finite",
-                "lower --optimisation.learning_rate, set --optimisation.clip 1, or use --precision 32",
+                "lower `optimisation.learning_rate`, set `optimisation.clip 1`, or use `precision 32`",
             )
 
     def optimizer_step(

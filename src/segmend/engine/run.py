@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -27,6 +27,7 @@ from segmend.data.state import DataState
 from segmend.engine.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
 from segmend.engine.task import Task as Task
 from segmend.engine.task import check_task
+from segmend.engine.trained import Trained
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
@@ -38,8 +39,8 @@ _OF_A_RUN = "give the folder of a run"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder.
+class Run(Trained):
+    """A run folder, with which scans can be segmented (``predict``) and data folders scored (``evaluate``).
 
     Attributes:
         path: the folder.
@@ -56,6 +57,10 @@ class Run:
     def best(self) -> Path:
         """The checkpoint that was best on the validation split, where there is one."""
         return self.path / "checkpoints" / "best.ckpt"
+
+    def checkpoint(self, which: Literal["last", "best"]) -> Path:
+        """The file of a checkpoint."""
+        return self.best if which == "best" else self.last
 
     @property
     def log(self) -> Path:
@@ -92,15 +97,19 @@ class Run:
         try:
             config, _ = read_yaml(file)
         except InputError as error:
-            raise InputError(file, f"is not the configuration of a run ({error.problem})", _OF_A_RUN) from error
+            raise InputError(
+                file, f"is not the configuration of a run ({error.problem})", _OF_A_RUN, code="damaged"
+            ) from error
         if not isinstance(config, dict) or not {"method", "network"} <= set(config):
-            raise InputError(file, "is not the configuration of a run", _OF_A_RUN)
+            raise InputError(file, "is not the configuration of a run", _OF_A_RUN, code="damaged")
         for part in ("method", "network"):
             if isinstance(config[part], dict) and isinstance(config[part].get("class_path"), str):
                 import_declared(config[part]["class_path"])
         for name in ("data", "cases"):
             if not isinstance(config.get(name), (str, type(None))) or "\0" in (config.get(name) or ""):
-                raise InputError(file, f"is damaged ({name} is no path)", "restore it from a copy, or train again")
+                raise InputError(
+                    file, f"is damaged ({name} is no path)", "restore it from a copy, or train again", code="damaged"
+                )
         return config
 
     @property
@@ -121,7 +130,7 @@ class Run:
         try:
             return Task.from_json(check_task(read_json(file)))
         except (DamagedError, InputError) as error:
-            raise InputError(file, f"is damaged ({_reason(error)})", "train again") from error
+            raise InputError(file, f"is damaged ({_reason(error)})", "train again", code="damaged") from error
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -131,7 +140,7 @@ class Run:
             return read_json(file)
         except InputError as error:
             remedy = "run the same 'segmend train' again, which writes it anew"
-            raise InputError(file, f"is damaged ({_reason(error)})", remedy) from error
+            raise InputError(file, f"is damaged ({_reason(error)})", remedy, code="damaged") from error
 
     @property
     def mark(self) -> str | None:
@@ -172,10 +181,15 @@ class Run:
             if changed:
                 was, now = ({name: side.get(name) for name in changed} for side in (self.config, config))
                 raise InputError(
-                    self.path, f"holds a run of another configuration: {was}, not {now}", "choose another --out"
+                    self.path,
+                    f"holds a run of another configuration: {was}, not {now}",
+                    "choose another `out`",
+                    code="already-exists",
                 )
         elif self.path.exists() and (not self.path.is_dir() or content(self.path)):
-            raise InputError(self.path, "holds something that is not a run", "choose another --out")
+            raise InputError(
+                self.path, "holds something that is not a run", "choose another `out`", code="already-exists"
+            )
 
     @property
     def data_state(self) -> DataState | None:
@@ -196,10 +210,12 @@ class Run:
         changes = data.changes_since(before) if before else ""
         if changes and self.finished:
             problem = f"was trained on other data: {changes}"
-            raise InputError(self.path, problem, "choose another --out, or restore the data folder")
+            raise InputError(
+                self.path, problem, "choose another `out`, or restore the data folder", code="changed-data"
+            )
         if changes:
-            remedy = f"restore the data folder ({changes}), or choose another --out"
-            raise InputError(self.path, "was begun with other data", remedy)
+            remedy = f"restore the data folder ({changes}), or choose another `out`"
+            raise InputError(self.path, "was begun with other data", remedy, code="changed-data")
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Makes the folder that of a run of this configuration.
@@ -226,7 +242,12 @@ class Run:
         if not (self.path / "task.json").is_file():
             self._write("task.json", json.dumps(task.to_json(), indent=1))
         elif self.task != task:
-            raise InputError(self.path, "was begun with other data", "restore the data folder, or choose another --out")
+            raise InputError(
+                self.path,
+                "was begun with other data",
+                "restore the data folder, or choose another `out`",
+                code="changed-data",
+            )
         if data and self.data_state is None:
             data.write(self.path / "data.json")
 
@@ -245,15 +266,20 @@ class Run:
         try:
             trial = build_unallocated(self._built)
         except InputError as error:
-            raise InputError(self._file("config.yaml"), error.problem, error.remedy) from error
+            raise error.but(where=self._file("config.yaml")) from error
         try:
             check_window(trial.network, len(self.task.channel_names), len(self.task.labels), self.task.patch)
         except InputError as error:
-            raise InputError(self._file("task.json"), f"is damaged ({error.problem})", "train again") from error
-        if not os.path.lexists(file):
-            no_split = "the run has no validation split; take --checkpoint last"
             raise InputError(
-                file, "does not exist", no_split if file == self.best else "let the run write its first checkpoint"
+                self._file("task.json"), f"is damaged ({error.problem})", "train again", code="damaged"
+            ) from error
+        if not os.path.lexists(file):
+            no_split = "the run has no validation split; take `checkpoint last`"
+            raise InputError(
+                file,
+                "does not exist",
+                no_split if file == self.best else "let the run write its first checkpoint",
+                code="missing-file",
             )
         try:
             content = read_checkpoint(file)
@@ -267,7 +293,7 @@ class Run:
         except Exception as error:  # also: what modules refuse of their own state
             reason = f" ({error})" if isinstance(error, DamagedError) and str(error) else ""
             problem = f"is damaged or of another configuration{reason}"
-            raise InputError(file, problem, "continue or repeat the run") from error
+            raise InputError(file, problem, "continue or repeat the run", code="damaged") from error
         return method.eval()
 
     def _built(self) -> Method:
@@ -287,7 +313,12 @@ class Run:
     def _file(self, name: str) -> Path:
         file = self.path / name
         if not file.is_file():
-            raise InputError(self.path, f"is not a run folder: it has no {name}", "give the --out of train")
+            raise InputError(
+                self.path,
+                f"is not a run folder: it has no {name}",
+                "give the folder that 'segmend train' wrote",
+                code="missing-file",
+            )
         return file
 
     def _write(self, name: str, content: str) -> None:

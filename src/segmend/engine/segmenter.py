@@ -22,7 +22,7 @@ from segmend.core.precision import Precision, autocast
 from segmend.data.image import Grid
 from segmend.data.preprocess import Placement
 from segmend.engine.learner import CHANNELS_LAST
-from segmend.engine.run import Task
+from segmend.engine.task import Task
 from segmend.inference import (
     Predictor,
     Weighting,

@@ -25,7 +25,9 @@ def flip_averaged(predict: Predictor, axes: Sequence[int]) -> Predictor:
         InputError: an axis is negative or named twice.
     """
     if len(set(axes)) < len(axes) or any(axis < 0 for axis in axes):
-        raise InputError("axes", f"are {tuple(axes)}", "name each spatial axis once, counted from 0")
+        raise InputError(
+            "axes", f"are {tuple(axes)}", "name each spatial axis once, counted from 0", code="invalid-value"
+        )
     dims = [axis + 2 for axis in axes]
     flips = [flip for count in range(len(dims) + 1) for flip in combinations(dims, count)]
 

@@ -88,7 +88,9 @@ def ravd(prediction: Mask, reference: Mask) -> float:
     """
     _, predicted, true = _counts(prediction, reference)
     if not true and predicted:
-        raise InputError("reference", "is empty, so there is no volume to relate to", "count it as a false alarm")
+        raise InputError(
+            "reference", "is empty, so there is no volume to relate to", "count it as a false alarm", code="no-data"
+        )
     return abs(predicted - true) / true if true else 0.0
 
 

@@ -44,7 +44,9 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
         remedy = f"predict every case of {references}, or give a folder with only the references to score"
         if all(f"{case}_0000" in predicted for case in missing):
             remedy = "files of labels are named CASE, without the _0000 of scans; rename them if they are predictions"
-        raise InputError(predictions, f"holds no prediction for {', '.join(missing[:3])}{more}", remedy)
+        raise InputError(
+            predictions, f"holds no prediction for {', '.join(missing[:3])}{more}", remedy, code="missing-file"
+        )
     pairs = [Pair(case, predicted[case], true[case]) for case in sorted(true)]
     for pair in pairs:
         _check_grids(pair)
@@ -53,17 +55,17 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
 
 def _files(folder: Path) -> dict[str, Path]:
     if not is_folder(folder):
-        raise InputError(folder, "is not a folder", "give a folder of label files")
+        raise InputError(folder, "is not a folder", "give a folder of label files", code="missing-file")
     files: dict[str, Path] = {}
     problems: list[InputError] = []
     for path in image_files(folder, problems, nested=False):
         other = files.setdefault(canonical(case_name(path)), path)
         if other != path:
-            raise InputError(path, f"is of the same case as {other.name}", "keep one of the two")
+            raise InputError(path, f"is of the same case as {other.name}", "keep one of the two", code="duplicate")
     if problems:
         raise problems[0]
     if not files:
-        raise InputError(folder, "holds no label files", "give a folder of files such as CASE.nii.gz")
+        raise InputError(folder, "holds no label files", "give a folder of files such as CASE.nii.gz", code="no-data")
     return files
 
 
@@ -71,8 +73,16 @@ def _check_grids(pair: Pair) -> None:
     predicted, true = read_grid(pair.prediction), read_grid(pair.reference)
     remedy = "predict on the reference's own scan, or resample the prediction to it"
     if predicted.shape != true.shape:
-        raise InputError(pair.prediction, f"has shape {predicted.shape}, but {pair.reference} has {true.shape}", remedy)
+        raise InputError(
+            pair.prediction,
+            f"has shape {predicted.shape}, but {pair.reference} has {true.shape}",
+            remedy,
+            code="mismatch",
+        )
     if not predicted.matches(true):
         raise InputError(
-            pair.prediction, f"lies elsewhere in space than {pair.reference}: their affines differ", remedy
+            pair.prediction,
+            f"lies elsewhere in space than {pair.reference}: their affines differ",
+            remedy,
+            code="mismatch",
         )

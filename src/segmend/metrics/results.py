@@ -54,16 +54,18 @@ def read_table(path: Path) -> pd.DataFrame:
     check_file(path, remedy)
     given = tables.read_table(path, COLUMNS)
     if not given.columns:
-        raise InputError(path, "cannot be read as a result table, as it is empty", remedy)
+        raise InputError(path, "cannot be read as a result table, as it is empty", remedy, code="damaged")
     missing = [column for column in COLUMNS if column not in given.columns]
     if missing:
-        raise InputError(path, f"is not a result table, the column '{missing[0]}' is missing", remedy)
+        raise InputError(
+            path, f"is not a result table, the column '{missing[0]}' is missing", remedy, code="missing-value"
+        )
     rows = [{column: _value(row, column) for column in COLUMNS} for row in given.rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({column: str if column in TEXT else float for column in COLUMNS})
     twice = table.loc[table.duplicated(["case", "label"]), ["case", "label"]].to_numpy().tolist()
     if twice:
-        raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy)
+        raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy, code="duplicate")
     return table[list(COLUMNS)]
 
 
@@ -75,6 +77,7 @@ def _value(row: tables.Row, column: str) -> str | float:
             row.where,
             f"cannot be read as a result table ({error.problem})",
             f"{error.remedy}, or run 'segmend evaluate' again",
+            code="invalid-value",
         ) from error
 
 

@@ -55,6 +55,7 @@ def _pair(first: Path, second: Path) -> pd.DataFrame:
                 path,
                 f"lacks {len(lacking)} row(s) that {other} has, the first for case '{case}', label '{label}'",
                 "compare results of the same cases and labels",
+                code="mismatch",
             )
     return tables[first].merge(tables[second], on=keys, suffixes=("_first", "_second")).reset_index()
 

@@ -46,10 +46,14 @@ def surface_distances(prediction: Mask, reference: Mask, spacing: Sequence[float
     """
     check_masks(prediction, reference)
     if len(spacing) != prediction.ndim:
-        raise InputError("spacing", f"has {len(spacing)} values for {prediction.ndim} axes", "give one per axis")
+        raise InputError(
+            "spacing", f"has {len(spacing)} values for {prediction.ndim} axes", "give one per axis", code="mismatch"
+        )
     for name, mask in (("prediction", prediction), ("reference", reference)):
         if not mask.any():
-            raise InputError(name, "is empty, so it has no surface", "count it as missed or as a false alarm")
+            raise InputError(
+                name, "is empty, so it has no surface", "count it as missed or as a false alarm", code="no-data"
+            )
     # No margin: outside of the box both masks are empty, just as the surface takes them to be. The copies are
     # in C order, in which the spacings that edt is given mean the axes in turn.
     box = bounding_box(prediction | reference)

@@ -26,7 +26,9 @@ def check_sizes(network: Network, width: int, stages: int = 1) -> None:
     for name, value, most in (("width", width, 2**16), ("stages", stages, _MOST_STAGES)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             problem = f"{name} must be a whole number from 1 to {most}, got {value!r}"
-            raise InputError(f"network {type(network).__name__}", problem, f"give another --network.{name}")
+            raise InputError(
+                f"network {type(network).__name__}", problem, f"give another `network.{name}`", code="invalid-value"
+            )
 
 
 class Network(Configured, nn.Module, ABC):

@@ -26,8 +26,10 @@ def check_patch(network: Network, in_channels: int, patch: Sequence[int]) -> Non
     trial = copy.deepcopy(network).to("meta").eval()
     if not _accepts(trial, in_channels, patch):
         near = nearest_patch(network, in_channels, patch)
-        advice = f"the nearest that fits is --patch {' '.join(map(str, near))}" if near else "try a larger patch"
-        raise InputError(f"--patch {' '.join(map(str, patch))}", f"does not fit {type(network).__name__}", advice)
+        advice = f"the nearest that fits is `patch {' '.join(map(str, near))}`" if near else "try a larger patch"
+        raise InputError(
+            "patch", f"{' '.join(map(str, patch))} does not fit {type(network).__name__}", advice, code="mismatch"
+        )
 
 
 def check_window(network: Network, in_channels: int, classes: int, patch: Sequence[int]) -> None:
@@ -39,11 +41,13 @@ def check_window(network: Network, in_channels: int, classes: int, patch: Sequen
     trial = copy.deepcopy(network).to("meta").eval()
     sides = " x ".join(map(str, patch))
     if not _accepts(trial, in_channels, patch):
-        raise InputError("patch", f"a window of {sides} voxels does not fit {type(network).__name__}", "train again")
+        raise InputError(
+            "patch", f"a window of {sides} voxels does not fit {type(network).__name__}", "train again", code="mismatch"
+        )
     needed, free = 4 * (in_channels + classes) * math.prod(patch), psutil.virtual_memory().available
     if needed > free:
         problem = f"a window of {sides} voxels needs {needed / 2**30:.0f} GiB, but {free / 2**30:.0f} GiB are free"
-        raise InputError("patch", problem, "train with a smaller --patch")
+        raise InputError("patch", problem, "train with a smaller `patch`", code="too-large")
 
 
 def nearest_patch(network: Network, in_channels: int, wanted: Sequence[int]) -> tuple[int, ...] | None:
@@ -81,7 +85,8 @@ def choose_patch(network: Network, in_channels: int, scan_shape: Sequence[int]) 
         raise InputError(
             f"network {type(network).__name__}",
             f"accepts no patch near {'x'.join(str(int(side)) for side in sides)}",
-            "give one by --patch",
+            "give one by `patch`",
+            code="mismatch",
         )
     return patch
 

@@ -48,7 +48,8 @@ class FusionUNet(Network):
             raise InputError(
                 "network FusionUNet",
                 f"splits the channels of an image between two encoders, but there are {in_channels}",
-                "use it for an even number of channels, or take --network UNet",
+                "use it for an even number of channels, or take `network UNet`",
+                code="mismatch",
             )
         own = [width * 2**stage for stage in range(stages)]
         fused = [2 * channels for channels in own]

@@ -7,7 +7,7 @@ import functools
 import inspect
 import operator
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from monai.networks import nets
 from torch import Tensor, nn
@@ -18,10 +18,11 @@ _POSITIONAL, _NONE = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.
 _FROM_DATA = {"spatial_dims", "in_channels", "out_channels"}
 
 
-class _MonaiNetwork(Network):
-    """Base class of the adapted networks; ``net`` holds the network itself."""
+class MonaiNetwork(Network):
+    """Base class of the adapted networks; ``net`` holds the network itself, which is of the class ``original``."""
 
     net: nn.Module
+    original: ClassVar[type[nn.Module]]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, classes, *spatial]``; of several outputs (deep supervision) the finest one."""
@@ -50,7 +51,7 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
     ]
 
     # Named so because it becomes the constructor of the class made below.
-    def __init__(self: _MonaiNetwork, in_channels: int, classes: int, dimensions: int = 3, **arguments: Any) -> None:  # noqa: N807
+    def __init__(self: MonaiNetwork, in_channels: int, classes: int, dimensions: int = 3, **arguments: Any) -> None:  # noqa: N807
         nn.Module.__init__(self)
         given = {"spatial_dims": dimensions, "in_channels": in_channels, "out_channels": classes}
         self.net = original(**given, **arguments)
@@ -62,8 +63,8 @@ def _adapted(monai_name: str, name: str = "") -> type[Network]:
     # The command line, --help and the recorded configuration use the signature.
     setattr(__init__, "__signature__", inspect.Signature([*leading, *own]))  # noqa: B010 - functions have none for mypy
     __init__.__annotations__ = {parameter.name: parameter.annotation for parameter in [*leading[1:], *own]}
-    content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__}
-    return type(name or monai_name, (_MonaiNetwork,), content)
+    content = {"__init__": __init__, "__doc__": original.__doc__, "__module__": __name__, "original": original}
+    return type(name or monai_name, (MonaiNetwork,), content)
 
 
 def _plain(hint: Any) -> Any:

@@ -133,7 +133,9 @@ def check_probabilities(**values: float) -> None:
     """
     for name, value in values.items():
         if not 0 <= value <= 1:
-            raise InputError(name, f"is {value}, which is no probability", "give a number from 0 to 1")
+            raise InputError(
+                name, f"is {value}, which is no probability", "give a number from 0 to 1", code="invalid-value"
+            )
 
 
 def check_range(lowest: float, **values: float) -> None:
@@ -144,4 +146,6 @@ def check_range(lowest: float, **values: float) -> None:
     """
     (first, low), (last, high) = values.items()
     if not lowest <= low <= high:
-        raise InputError(f"{first}, {last}", f"are {low} and {high}", f"give {lowest} <= {first} <= {last}")
+        raise InputError(
+            f"{first}, {last}", f"are {low} and {high}", f"give {lowest} <= {first} <= {last}", code="invalid-value"
+        )

@@ -45,9 +45,9 @@ class MarkovBoundary(ObjectRecipe):
     ) -> None:
         super().__init__(keep_objects=keep_objects)
         if steps < 0:
-            raise InputError("steps", f"is {steps}", "give 0 or more")
+            raise InputError("steps", f"is {steps}", "give 0 or more", code="invalid-value")
         if blur < 0:
-            raise InputError("blur", f"is {blur} voxels", "give 0 or more")
+            raise InputError("blur", f"is {blur} voxels", "give 0 or more", code="invalid-value")
         check_probabilities(
             outward_probability=outward_probability,
             flip_probability=flip_probability,

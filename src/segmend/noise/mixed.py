@@ -39,7 +39,7 @@ class MixedNoise(Recipe):
         self.keep_objects = keep_objects
         self.recipes = [_made(each) for each in recipes]
         if not self.recipes:
-            raise InputError("recipes", "is empty", "name one recipe or more")
+            raise InputError("recipes", "is empty", "name one recipe or more", code="invalid-value")
 
     def check(self, classes: int) -> None:
         """Check that all of them suit the labels."""
@@ -71,13 +71,20 @@ def _made(described: Mapping[str, Mapping[str, Any]]) -> Recipe:
     from segmend.noise import all_recipes  # which holds this recipe, too
 
     if len(described) != 1:
-        raise InputError("recipes", f"{dict(described)} is not one recipe", "write {NAME: {ARGUMENT: VALUE}} for each")
+        raise InputError(
+            "recipes",
+            f"{dict(described)} is not one recipe",
+            "write {NAME: {ARGUMENT: VALUE}} for each",
+            code="invalid-value",
+        )
     ((name, arguments),) = described.items()
     known = all_recipes()
     if name not in known:
-        raise InputError("recipes", f"there is no recipe '{name}'", did_you_mean(name, known))
+        raise InputError("recipes", f"there is no recipe '{name}'", did_you_mean(name, known), code="unknown-name")
     taken = inspect.signature(known[name]).parameters
     for argument in arguments or {}:
         if argument not in taken:
-            raise InputError("recipes", f"{name} has no argument '{argument}'", did_you_mean(argument, taken))
+            raise InputError(
+                "recipes", f"{name} has no argument '{argument}'", did_you_mean(argument, taken), code="unknown-name"
+            )
     return known[name](**(arguments or {}))

@@ -109,4 +109,4 @@ def rotate_in_plane(mask: Mask, degrees: float, spacing: Sequence[float]) -> Mas
 
 def _check_angle(angle_max: float) -> None:
     if not 0 <= angle_max <= 180:
-        raise InputError("angle_max", f"is {angle_max} degrees", "give an angle from 0 to 180")
+        raise InputError("angle_max", f"is {angle_max} degrees", "give an angle from 0 to 180", code="invalid-value")

@@ -51,6 +51,7 @@ class ClassSwap(Recipe):
                 "recipe ClassSwap",
                 "exchanges two foreground classes, but the data have only one",
                 "choose a recipe for one class, such as CubeMorphology",
+                code="mismatch",
             )
 
     def draw(self, label: Label, rng: np.random.Generator) -> Decisions:

@@ -254,7 +254,7 @@ def test_an_audit_of_something_else_or_half_an_audit_is_told(make_audit):
     with pytest.raises(InputError, match=r"'orgen'. Did you mean organ"):
         report(made)
     made.place.regions.unlink()
-    with pytest.raises(InputError, match=r"regions.csv: does not exist. Give the --out of 'segmend audit'"):
+    with pytest.raises(InputError, match=r"regions.csv: does not exist. Give the folder that 'segmend audit' writes"):
         report(made)
     made.place.labels.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"audit.csv: cannot be read"):

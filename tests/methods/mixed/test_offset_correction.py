@@ -269,7 +269,7 @@ class TestRevision:
 
 class TestTraining:
     def test_a_reach_that_cannot_be_used(self):
-        with pytest.raises(InputError, match=r"--method\.reach: 0\.0 is not usable\. Give a number above 0"):
+        with pytest.raises(InputError, match=r"method\.reach: 0\.0 is not usable\. Give a number above 0"):
             method(reach=0.0)
 
     def test_revises_at_the_given_fractions_of_the_run(self):

@@ -88,6 +88,8 @@ def _opened(path: Path) -> Iterator[tuple[tuple[int, ...], bool, np.dtype[Any], 
                     problem = f"claims an array of {_text(shape)}, but does not hold {size} bytes of it"
                     raise InputError(path, problem, _REMEDY)
                 yield shape, fortran_order, dtype, stream
+    except InputError:
+        raise
     except PermissionError as error:
         raise InputError(path, "may not be read by you", "change its permissions") from error
     except _DAMAGED as error:

@@ -27,7 +27,7 @@ from segmend.data.nnunet import Declared, declared_classes, declared_reader
 from segmend.data.raters import read_drawing
 
 _FORMS = (
-    "give a folder with CASE_CLASS.nii.gz for every class ('segmend predict --probabilities true'), "
+    "give a folder with CASE_CLASS.nii.gz for every class (which 'segmend predict' writes with `probabilities`), "
     "or CASE.npz (nnU-Net with --npz)"
 )
 

@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[Row]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problem = "cannot be read" if path.exists() else "does not exist"
-        raise InputError(path, problem, "give the --out of 'segmend audit', and let that finish") from error
+        raise InputError(path, problem, "give the folder that 'segmend audit' writes, and let that finish") from error
 
 
 def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) -> dict[str, Any]:

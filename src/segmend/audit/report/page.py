@@ -53,6 +53,8 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
     """
     try:
         text = _page(AuditFolder(audit), folder, pictures, channel)
+    except InputError:
+        raise
     except (KeyError, ValueError, TypeError, IndexError) as error:  # cells that are no numbers, columns that lack
         problem = f"holds a table that is damaged ({error!r})"
         raise InputError(audit, problem, "run the same 'segmend audit' again") from error
