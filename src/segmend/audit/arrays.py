@@ -61,7 +61,7 @@ def find_label_issues(
     given, maps = list(labels), list(probabilities)
     if len(given) != len(maps) or not given:
         problem = f"must be as many as labels and at least one, got {len(maps)} for {len(given)} labels"
-        raise InputError("probabilities", problem, "give one array for each label")
+        raise InputError("probabilities", problem, "give one array for each label", code="mismatch")
     count = len(given)
     case_names = _of_each("names", names, count, [str(index) for index in range(count)])
     classes = maps[0].shape[0] if maps[0].ndim else 0
@@ -77,7 +77,7 @@ def find_label_issues(
         cases.append(AuditedCase(case, _ArrayEvidence(Path(case.name), of_case)))
     arrays = {case.case.name: label.astype(np.uint8) for case, label in zip(cases, given, strict=True)}
     if len(arrays) < count:
-        raise InputError("names", "must differ", "give each case its own")
+        raise InputError("names", "must differ", "give each case its own", code="duplicate")
     grids = {
         case.case.name: Grid(label.shape, np.diag([*sides, *[1.0] * (4 - len(sides))]))
         for case, label, sides in zip(cases, given, spacings, strict=True)
@@ -137,7 +137,12 @@ class _ArrayAuditor(Auditor):
 def _of_each(name: str, given: Iterable[Any] | None, count: int, default: list[Any]) -> list[Any]:
     values = default if given is None else list(given)
     if len(values) != count:
-        raise InputError(name, f"must have one entry per label, {count}, got {len(values)}", "give one for each label")
+        raise InputError(
+            name,
+            f"must have one entry per label, {count}, got {len(values)}",
+            "give one for each label",
+            code="mismatch",
+        )
     return values
 
 
@@ -149,7 +154,7 @@ def _spacings(given: Any, labels: Sequence[NDArray[Any]]) -> list[tuple[float, .
     for label, each in zip(labels, _of_each("spacing", sides, len(labels), []), strict=True):
         if len(each) != label.ndim or not all(np.isfinite(side) and side > 0 for side in each):
             problem = f"must have {label.ndim} positive values, got {each}"
-            raise InputError("spacing", problem, "give mm between voxels along each axis")
+            raise InputError("spacing", problem, "give mm between voxels along each axis", code="invalid-value")
     return sides
 
 
@@ -157,15 +162,22 @@ def _check(name: object, label: NDArray[Any], of_case: NDArray[Any], classes: in
     where = f"case '{name}'"
     if label.ndim not in (2, 3) or not np.issubdtype(label.dtype, np.integer):
         problem = f"has a label of shape {label.shape} and type {label.dtype}"
-        raise InputError(where, problem, "give class indices as integers, 2D or 3D")
+        raise InputError(where, problem, "give class indices as integers, 2D or 3D", code="mismatch")
     if of_case.shape != (classes, *label.shape) or classes < 2:
         problem = (
             f"has probabilities of shape {of_case.shape}, expected ({classes}, {', '.join(map(str, label.shape))})"
         )
-        raise InputError(where, problem, "give [classes, *spatial] on the voxels of the label")
+        raise InputError(where, problem, "give [classes, *spatial] on the voxels of the label", code="mismatch")
     values = np.unique(label)
     if ((values >= classes) & (values != IGNORE)).any() or values.min() < 0:
-        raise InputError(where, f"has label values {values[:10]}", f"give class indices from 0 to {classes - 1}")
+        raise InputError(
+            where,
+            f"has label values {values[:10]}",
+            f"give class indices from 0 to {classes - 1}",
+            code="invalid-value",
+        )
     total = of_case.sum(0)
     if not np.isfinite(total).all() or of_case.min() < 0 or np.abs(total - 1).max() > _SUM_TOLERANCE:
-        raise InputError(where, "has probabilities that do not sum to 1", "give them after softmax")
+        raise InputError(
+            where, "has probabilities that do not sum to 1", "give them after softmax", code="invalid-value"
+        )

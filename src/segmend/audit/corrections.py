@@ -97,7 +97,7 @@ def read_corrections(root: Path) -> list[Correction]:
     table = read_table(path, columns)
     missing = next((column for column in columns if column not in table.columns), None)
     if missing:
-        raise InputError(path, f"cannot be read (it has no column '{missing}')", _REMEDY)
+        raise InputError(path, f"cannot be read (it has no column '{missing}')", _REMEDY, code="missing-value")
     return [_correction(row) for row in table.rows]
 
 
@@ -107,7 +107,7 @@ def _correction(row: Row) -> Correction:
         number = row.number(column)
         if not (number.is_integer() and number >= 0):
             problem = f"cannot be read ({column} is '{values[column]}', which is not a whole number)"
-            raise InputError(row.where, problem, _REMEDY)
+            raise InputError(row.where, problem, _REMEDY, code="invalid-value")
         values[column] = int(number)
     return Correction(**values)
 

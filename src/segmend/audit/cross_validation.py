@@ -152,10 +152,10 @@ def check_runs(runs: Sequence[Run], folder: DataFolder) -> None:
         run.method()
         if run.task.labels != folder.labels:
             problem = f"was trained for the labels {run.task.labels}, but the data have {folder.labels}"
-            raise InputError(run.path, problem, "give a run of these classes")
+            raise InputError(run.path, problem, "give a run of these classes", code="mismatch")
         if run.task.channel_names != folder.channel_names:
             problem = f"was trained on {', '.join(run.task.channel_names)}, not {', '.join(folder.channel_names)}"
-            raise InputError(run.path, problem, "give a run of these channels")
+            raise InputError(run.path, problem, "give a run of these channels", code="mismatch")
 
 
 def trained_on(run: Run) -> set[str] | None:

@@ -124,7 +124,7 @@ class Evidence:
             raise self._damaged() from error
 
     def _damaged(self) -> InputError:
-        return InputError(self.path, "is damaged", "delete it and run the audit again: it is made anew")
+        return InputError(self.path, "is damaged", "delete it and run the audit again: it is made anew", code="damaged")
 
 
 @dataclass(frozen=True)

@@ -167,11 +167,13 @@ class AuditFolder:
 
     def _unfinished(self, path: Path, error: Exception) -> InputError:
         problem = f"cannot be read ({error})" if path.is_file() else "does not exist"
-        return InputError(path, problem, "give the folder that 'segmend audit' writes, and let that finish")
+        return InputError(
+            path, problem, "give the folder that 'segmend audit' writes, and let that finish", code="unfinished"
+        )
 
     def _damaged(self, path: Path, reason: str) -> InputError:
         remedy = "run the same 'segmend audit' again" if path != self.settings else "restore it, or audit anew"
-        return InputError(path, f"cannot be read: it is damaged ({reason})", remedy)
+        return InputError(path, f"cannot be read: it is damaged ({reason})", remedy, code="damaged")
 
 
 def _numbers(column: pd.Series[str]) -> pd.Series[float]:

@@ -84,7 +84,7 @@ def claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
     ]
     if differing:
         problem = f"holds an audit of other {' and '.join(differing)}"
-        raise InputError(place.root, problem, "choose another `out`, or delete this one")
+        raise InputError(place.root, problem, "choose another `out`, or delete this one", code="already-exists")
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

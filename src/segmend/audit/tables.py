@@ -91,7 +91,7 @@ def _on_low_confidence(rows: Sequence[LabelRow], references: Mapping[str, Cohort
             of_offsets = " Boundary offsets need less, and are reported." if label in with_offsets else ""
             yield (
                 f"Low model confidence for '{label}': the median expected Dice of its own outlines is "
-                f"{reference.best_dice:.2f}. Train for longer (--iterations) before you rely on this audit for "
+                f"{reference.best_dice:.2f}. Train for more steps before you rely on this audit for "
                 f"this class.{of_offsets}"
             )
 

@@ -152,6 +152,7 @@ class Preparation:
                     f"but the plan needs {number}",
                     f"get {source}, and lay it out as imagesTr/CASE_0000, labelsTr/CASE, imagesTs and labelsTs "
                     "with a dataset.json",
+                    code="no-data",
                 )
 
     def _check_row(self, row: Row) -> None:
@@ -168,7 +169,9 @@ class Preparation:
             raise
         except Exception as error:  # constructors refuse an argument by errors of many kinds
             where = self.plan.document.where(("rows", row.name))
-            raise InputError(where, f"cannot be built ({error})", "correct the arguments") from error
+            raise InputError(
+                where, f"cannot be built ({error})", "correct the arguments", code="invalid-value"
+            ) from error
         known = {field.name for field in fields(TrainingOptions)}
         options = TrainingOptions(**{name: value for name, value in arguments.items() if name in known})
         for labels in (self.plan.labels[name] for name in row.labels):

@@ -156,9 +156,13 @@ def _read_json(file: Path, *names: str) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
         missing = set(names).difference(content)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(file, f"is damaged ({error})", "delete it, and run the same command again") from error
+        raise InputError(
+            file, f"is damaged ({error})", "delete it, and run the same command again", code="damaged"
+        ) from error
     if missing or not isinstance(content, dict):
-        raise InputError(file, "is damaged (it lacks values)", "delete it, and run the same command again")
+        raise InputError(
+            file, "is damaged (it lacks values)", "delete it, and run the same command again", code="damaged"
+        )
     return content
 
 

@@ -154,15 +154,19 @@ def _check_arguments(
     folds: int,
 ) -> None:
     if runs and given:
-        raise InputError("--run, --probabilities", "are both given", "choose one of them")
+        raise InputError("run, probabilities", "are both given", "choose one of them", code="mismatch")
     if out.resolve().is_relative_to(folder.root.resolve()):
-        raise InputError(out, "lies in the data folder, which is not changed", "choose a folder elsewhere")
+        raise InputError(
+            out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"
+        )
     if not judged:
-        raise InputError(folder.root, "has no training case with a label", "there is nothing to audit")
+        raise InputError(folder.root, "has no training case with a label", "there is nothing to audit", code="no-data")
     if folds < 2:
-        raise InputError("--folds", f"is {folds}", "give 2 or more")
+        raise InputError("folds", f"is {folds}", "give 2 or more", code="invalid-value")
     if not runs and not given and len(judged) < 2:
-        raise InputError(folder.root, "has only one labelled training case", "give a --run that can judge it")
+        raise InputError(
+            folder.root, "has only one labelled training case", "give a `run` that can judge it", code="no-data"
+        )
     check_runs(runs, folder)
     if given:
         given.check(judged)

@@ -83,4 +83,9 @@ def train(
 def _check_fingerprint(run: Run, setup: TrainingSetup, cache: Path | None) -> None:
     """Make sure that a finished run without data.json, of an earlier version, is one of these data."""
     if run.data_state is None and setup.digest(run.task.preprocessing, cache) != run.task.fingerprint:
-        raise InputError(run.path, "was trained on other data", "choose another --out, or restore the data folder")
+        raise InputError(
+            run.path,
+            "was trained on other data",
+            "choose another `out`, or restore the data folder",
+            code="changed-data",
+        )

@@ -91,7 +91,7 @@ def check_whole(folder: Path) -> None:
     """
     if folder.is_dir() and not is_whole(folder):
         problem = f"is not complete: the command that writes it was stopped (see {_UNFINISHED} there)"
-        raise InputError(folder, problem, "run that command again to finish it")
+        raise InputError(folder, problem, "run that command again to finish it", code="unfinished")
 
 
 @contextmanager
@@ -150,7 +150,9 @@ def require_empty(path: Path) -> None:
     """
     with explain_os_errors(path):
         if path.exists() and not path.is_dir():
-            raise InputError(path, "is a file, but a folder is to be written there", "choose another name")
+            raise InputError(
+                path, "is a file, but a folder is to be written there", "choose another name", code="not-writable"
+            )
         place = Path(os.path.realpath(path))
         if is_first_process() and not is_mine(place / LOCK):
             with made_folder(place.parent), locked(hidden(place, "lock"), path):
@@ -159,9 +161,16 @@ def require_empty(path: Path) -> None:
             refuse_if_written(path)
             if (path / _UNFINISHED).is_file():
                 problem = "holds what another command has begun and not finished"
-                raise InputError(path, problem, "finish it by that command, choose another folder, or delete this one")
+                raise InputError(
+                    path,
+                    problem,
+                    "finish it by that command, choose another folder, or delete this one",
+                    code="unfinished",
+                )
             if content(path):
-                raise InputError(path, "already holds something", "choose another folder, or delete this one")
+                raise InputError(
+                    path, "already holds something", "choose another folder, or delete this one", code="already-exists"
+                )
             remove_leftovers(path)
 
 

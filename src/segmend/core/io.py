@@ -53,7 +53,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = hidden(path, "unfinished")
     with explain_os_errors(path, temporary):
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise InputError(path, "cannot be written (it is a device or a pipe)", "choose another name")
+            raise InputError(
+                path, "cannot be written (it is a device or a pipe)", "choose another name", code="not-writable"
+            )
         with made_folder(path.parent), locked(hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
             remove(temporary)
             with stopping.at_the_end(partial(remove, temporary)):
@@ -92,7 +94,9 @@ def check_writable(path: Path) -> None:
     """
     with explain_os_errors(path), made_folder(path.parent), locked(hidden(path, "lock"), path, _SECONDS_FOR_A_FILE):
         if path.is_dir():
-            raise InputError(path, "is a folder, but a file is to be written there", "choose another name")
+            raise InputError(
+                path, "is a folder, but a file is to be written there", "choose another name", code="not-writable"
+            )
         hidden(path, "unfinished").touch()
         remove(hidden(path, "unfinished"))
 
@@ -131,7 +135,9 @@ def wait_for(path: Path, patience: float = WAIT_TIMEOUT_S) -> None:
     while not path.exists():
         if os.getppid() != parent or time.monotonic() > deadline:
             problem = f"did not appear within {patience:g} s, or the process that writes it has ended"
-            raise InputError(path, problem, "keep it where every machine sees it, and run the same command again")
+            raise InputError(
+                path, problem, "keep it where every machine sees it, and run the same command again", code="environment"
+            )
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

@@ -81,7 +81,9 @@ def default_cache() -> Path:
     try:
         Path.home()
     except RuntimeError as error:
-        raise InputError("cache", "is not given, and there is no home folder", _OTHER_CACHE) from error
+        raise InputError(
+            "cache", "is not given, and there is no home folder", _OTHER_CACHE, code="missing-value"
+        ) from error
     return user_cache_path("segmend", appauthor=False)
 
 
@@ -137,7 +139,7 @@ def digest_of(*parts: object) -> str:
                 with part.open("rb") as file:
                     state.update(hashlib.file_digest(file, "blake2b").digest())
             except OSError as error:
-                raise InputError(part, f"cannot be read ({error.strerror})", "restore it") from error
+                raise InputError(part, f"cannot be read ({error.strerror})", "restore it", code="unreadable") from error
         else:
             state.update(repr(part).encode())
     return state.hexdigest()

@@ -34,20 +34,34 @@ def read_cases(
     table = read_table(path, COLUMNS, problems)
     for column in table.columns:
         if column not in COLUMNS:
-            problems.append(InputError(path, f"has an unknown column '{column}'", did_you_mean(column, COLUMNS)))
+            problems.append(
+                InputError(
+                    path, f"has an unknown column '{column}'", did_you_mean(column, COLUMNS), code="unknown-name"
+                )
+            )
     if "case" not in table.columns:
-        problems.append(InputError(path, "has no column 'case'", f"its columns are {', '.join(COLUMNS)}"))
+        problems.append(
+            InputError(path, "has no column 'case'", f"its columns are {', '.join(COLUMNS)}", code="missing-value")
+        )
         return {}
     cases: dict[str, Case] = {}
     for row in table.rows:
         row = _complete(row)
         name = row.cells["case"]
         if not name:
-            problems.append(InputError(row.where, "names no case", "write the name of a case, or remove the line"))
+            problems.append(
+                InputError(
+                    row.where, "names no case", "write the name of a case, or remove the line", code="missing-value"
+                )
+            )
         elif name in cases:
-            problems.append(InputError(row.where, f"case '{name}' stands there twice", "keep one line"))
+            problems.append(
+                InputError(row.where, f"case '{name}' stands there twice", "keep one line", code="duplicate")
+            )
         elif name not in found:
-            problems.append(InputError(row.where, f"case '{name}' has no image", remedy_of_name(name, found)))
+            problems.append(
+                InputError(row.where, f"case '{name}' has no image", remedy_of_name(name, found), code="unknown-name")
+            )
         else:
             try:
                 cases[name] = _describe(found[name], row, raters)
@@ -73,14 +87,19 @@ def _describe(case: Case, row: Row, raters: Mapping[str, Mapping[str, Path]]) ->
         label = raters[annotator].get(case.name)
         if label is None:
             problem = f"annotator '{annotator}' drew no label of case '{case.name}'"
-            raise InputError(row.where, problem, f"add it to {RATER}{annotator}, or name another annotator")
+            raise InputError(
+                row.where, problem, f"add it to {RATER}{annotator}, or name another annotator", code="missing-file"
+            )
         quality = Quality.NOISY if quality is Quality.NONE else quality
     given = row.choice("quality", tuple(Quality))
     if given:
         quality = Quality(given)
         if quality is not Quality.NONE and label is None:
             raise InputError(
-                row.where, f"quality is '{quality}', but there is no label", "add the label, or write 'none'"
+                row.where,
+                f"quality is '{quality}', but there is no label",
+                "add the label, or write 'none'",
+                code="mismatch",
             )
     return replace(case, label=label, split=split, quality=quality, domain=domain, annotator=annotator)
 
@@ -90,11 +109,11 @@ def _check_annotator(where: str, annotator: str, raters: Mapping[str, object]) -
     check_folder_name(where, "annotator", annotator)
     if is_truth(annotator):
         problem = f"annotator is '{annotator}', but {RATER}{annotator} is for the true labels under synthetic noise"
-        raise InputError(where, problem, "give the annotator another name, and the folder too")
+        raise InputError(where, problem, "give the annotator another name, and the folder too", code="invalid-name")
     other = next((rater for rater in raters if confusable(rater) == confusable(annotator)), annotator)
     if other != annotator:
         problem = f"annotator is '{annotator}', but the folder is called {RATER}{other}"
-        raise InputError(where, problem, f"write '{other}'")
+        raise InputError(where, problem, f"write '{other}'", code="invalid-name")
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:

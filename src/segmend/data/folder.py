@@ -120,7 +120,7 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
             training[form] = case.name
         elif form in training:
             problem = f"has the name of the training case '{training[form]}'"
-            problems.append(InputError(case.images[0], problem, "rename one of the two"))
+            problems.append(InputError(case.images[0], problem, "rename one of the two", code="duplicate"))
         found[case.name] = case
     labels = _labels_of_raters(folder, found, problems)
     table = cases or root / "cases.csv"
@@ -128,18 +128,22 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
         if is_file(table):
             found |= read_cases(table, found, labels, problems)
         elif cases:
-            problems.append(InputError(cases, "does not exist", "give a table with a column 'case'"))
+            problems.append(
+                InputError(cases, "does not exist", "give a table with a column 'case'", code="missing-file")
+            )
         else:
             problems += misnamed_tables(root)
     if not found and not problems:
         remedy = f"put CASE_0000{folder.file_ending} files there"
-        problems.append(InputError(root / "imagesTr", "holds no images", remedy))
+        problems.append(InputError(root / "imagesTr", "holds no images", remedy, code="no-data"))
     return replace(folder, cases=tuple(found[name] for name in sorted(found)), table=cases), problems
 
 
 def _described(root: Path) -> DataFolder:
     if not is_folder(root):
-        raise InputError(root, "is not a folder", "give the folder that holds dataset.json and imagesTr")
+        raise InputError(
+            root, "is not a folder", "give the folder that holds dataset.json and imagesTr", code="missing-file"
+        )
     found = read_description(root)
     return DataFolder(
         root=root,
@@ -162,7 +166,9 @@ def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case
         with _listing(problems):
             scans = find_scans(images, folder.file_ending, problems)
             if split is Split.TRAIN and not is_folder(images):
-                problems.append(InputError(images, "does not exist", "put the training images there"))
+                problems.append(
+                    InputError(images, "does not exist", "put the training images there", code="missing-file")
+                )
         complete = len(problems) == before  # otherwise labels may be of scans that were not found
         with _listing(problems):
             known = find_labels(labels, folder.file_ending, problems)
@@ -170,11 +176,17 @@ def _find_cases(folder: DataFolder, problems: list[InputError]) -> Iterator[Case
                 problems += stray_labels(labels, folder.file_ending, scans)
             elif complete and split is Split.TEST and known:
                 remedy = f"put the scans of these labels there, or remove {labels.name}"
-                problems.append(InputError(images, f"holds no images, but {labels.name} holds labels", remedy))
+                problems.append(
+                    InputError(images, f"holds no images, but {labels.name} holds labels", remedy, code="no-data")
+                )
         for name, paths in scans.items():
             if [int(case_name(path)[-4:]) for path in paths] != list(range(len(paths))):
                 files = ", ".join(path.name for path in paths)
-                problems.append(InputError(images / name, f"has the channels {files}", "number them 0000, 0001..."))
+                problems.append(
+                    InputError(
+                        images / name, f"has the channels {files}", "number them 0000, 0001...", code="missing-file"
+                    )
+                )
             label = known.get(name)
             quality = Quality.NONE if label is None else Quality.EXPERT if split is Split.TEST else Quality.NOISY
             yield Case(name, tuple(paths), label, split, quality)

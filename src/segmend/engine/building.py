@@ -52,12 +52,13 @@ def build_network(network: Callable[[int, int, int], Network], channels: int, cl
         build_unallocated(lambda: network(channels, classes, dimensions))
         made: object = network(channels, classes, dimensions)
     except InputError as error:
-        where = "network" if error.where == "the network" else error.where
-        raise InputError(where, error.problem, error.remedy) from error
+        raise error.but(where="network" if error.where == "the network" else error.where) from error
     except Exception as error:  # libraries refuse an argument by errors of many kinds
         raise _cannot_be_built("network", error) from error
     if not isinstance(made, Network):
-        raise InputError("network", f"gives {made!r}, which is not a Network", "give the class of a network")
+        raise InputError(
+            "network", f"gives {made!r}, which is not a Network", "give the class of a network", code="invalid-value"
+        )
     return made
 
 
@@ -83,10 +84,17 @@ def build_method(method: Callable[[Network], Method] | None, cases: Sequence[Cas
     except Exception as error:  # constructors refuse an argument by errors of many kinds
         raise _cannot_be_built("method", error) from error
     if not isinstance(made, Method):
-        raise InputError("method", f"gives {made!r}, which is not a Method", "give the class of a method")
+        raise InputError(
+            "method", f"gives {made!r}, which is not a Method", "give the class of a method", code="invalid-value"
+        )
     return made
 
 
 def _cannot_be_built(argument: str, error: Exception) -> InputError:
     problem = f"cannot be built ({' '.join(str(error).split())})"
-    return InputError(argument, problem, f"correct its arguments; 'segmend train --{argument}.help NAME' explains them")
+    return InputError(
+        argument,
+        problem,
+        f"correct its arguments; 'segmend train --{argument}.help NAME' explains them",
+        code="invalid-value",
+    )

@@ -215,7 +215,7 @@ def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequen
         done = check_continuable(content, learner.method, optimiser, trainer, learner.iterations)
     except DamagedError as error:
         problem = f"is damaged ({error})" if str(error) else "is damaged"
-        raise InputError(run.last, problem, "delete it to start again") from error
+        raise InputError(run.last, problem, "delete it to start again", code="damaged") from error
     return done, content["callbacks"][Checkpoints.__name__].get("remaining", ())
 
 

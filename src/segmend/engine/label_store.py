@@ -86,9 +86,9 @@ class LabelStore:
             try:
                 self._records[revision] = Record.from_json(json.loads(file.read_text(encoding="utf-8")), self.layers)
             except FileNotFoundError as error:
-                raise InputError(file, f"cannot be read ({error})", _REMEDY) from error
+                raise InputError(file, f"cannot be read ({error})", _REMEDY, code="missing-file") from error
             except (OSError, ValueError, TypeError, RecursionError) as error:
-                raise InputError(file, f"is damaged ({error})", _REMEDY) from error
+                raise InputError(file, f"is damaged ({error})", _REMEDY, code="damaged") from error
         return self._records[revision]
 
     def label(self, case: str, layer: str, revision: int) -> NDArray[np.uint8]:
@@ -119,7 +119,9 @@ class LabelStore:
             if (found := self.record(number).values.get(name, {}).get(case)) is not None:
                 if len(found) not in self._counts(case):
                     file = self._folder(number) / "revision.json"
-                    raise InputError(file, f"is damaged ({len(found)} values '{name}' of case '{case}')", _REMEDY)
+                    raise InputError(
+                        file, f"is damaged ({len(found)} values '{name}' of case '{case}')", _REMEDY, code="damaged"
+                    )
                 return found
         return [float("nan")]
 
@@ -178,7 +180,9 @@ class LabelStore:
         self._records.clear()
         if self.count < self.due(done - 1):
             missing = self._folder(self.count + 1)
-            raise InputError(missing, "is missing", "restore it, or delete the checkpoints to start again")
+            raise InputError(
+                missing, "is missing", "restore it, or delete the checkpoints to start again", code="missing-file"
+            )
         for revision in range(1, self.count + 1):
             record = self.record(revision)
             for name, cases in (record.changed | record.maps).items():
@@ -238,9 +242,9 @@ class LabelStore:
         try:
             array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(file, f"is damaged ({error})", _REMEDY) from error
+            raise InputError(file, f"is damaged ({error})", _REMEDY, code="damaged") from error
         if problem := _misfit(array, self._given[case].shape, is_label=name in self.layers):
-            raise InputError(file, f"is damaged (it {problem})", _REMEDY)
+            raise InputError(file, f"is damaged (it {problem})", _REMEDY, code="damaged")
         return array
 
     def _folder(self, revision: int) -> Path:

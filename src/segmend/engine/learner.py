@@ -49,13 +49,23 @@ class Optimisation:
         positive = {"learning_rate": self.learning_rate, "clip": self.clip}
         for name, value in positive.items():
             if value is not None and value <= 0:
-                raise InputError(f"optimisation.{name}", f"{value} is not usable", "give a number above 0")
+                raise InputError(
+                    f"optimisation.{name}", f"{value} is not usable", "give a number above 0", code="invalid-value"
+                )
         if not 0 <= self.momentum < 1:
             raise InputError(
-                "optimisation.momentum", f"{self.momentum} is not usable", "give a number from 0 to below 1"
+                "optimisation.momentum",
+                f"{self.momentum} is not usable",
+                "give a number from 0 to below 1",
+                code="invalid-value",
             )
         if self.weight_decay < 0:
-            raise InputError("optimisation.weight_decay", f"{self.weight_decay} is not usable", "give 0 or more")
+            raise InputError(
+                "optimisation.weight_decay",
+                f"{self.weight_decay} is not usable",
+                "give 0 or more",
+                code="invalid-value",
+            )
 
     def optimiser_of(self, module: nn.Module) -> Optimizer:
         """The optimiser of all trainable parameters of a module."""
@@ -117,6 +127,7 @@ class Learner(LightningModule):
                 f"method {type(self.method).__name__}",
                 f"has nothing to learn from in a batch of {held}",
                 f"compose batches as it needs: {self.method.needs}",
+                code="mismatch",
             )
         self.last_terms = {name: term.detach() for name, term in terms.items()}
         return torch.stack([term.float() for term in terms.values()]).sum()
@@ -129,6 +140,7 @@ class Learner(LightningModule):
                 f"training step {self.global_step}",
                 f"the loss term {' and '.join(broken)} is not finite",
                 "lower `optimisation.learning_rate`, set `optimisation.clip 1`, or use `precision 32`",
+                code="not-finite",
             )
 
     def optimizer_step(

@@ -75,9 +75,13 @@ class TrainingOptions:
         for name, least in (("iterations", 1), ("first_iterations", 1), ("checkpoint_every", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(name, f"must be {least} or more, got {value}", "give a larger number")
+                raise InputError(
+                    name, f"must be {least} or more, got {value}", "give a larger number", code="invalid-value"
+                )
         if not 0 <= self.foreground <= 1:
-            raise InputError("foreground", f"must be a share from 0 to 1, got {self.foreground}", "correct it")
+            raise InputError(
+                "foreground", f"must be a share from 0 to 1, got {self.foreground}", "correct it", code="invalid-value"
+            )
 
     @property
     def hardware(self) -> Hardware:
@@ -126,4 +130,4 @@ def check_patch_axes(patch: Sequence[int], dimensions: int) -> None:
     if len(patch) != dimensions or min(patch) < 1:
         shown = " ".join(map(str, patch))
         problem = f"must have {dimensions} positive values, got {shown or 'none'}"
-        raise InputError("patch", problem, f"give one side for each of the {dimensions} axes")
+        raise InputError("patch", problem, f"give one side for each of the {dimensions} axes", code="invalid-value")

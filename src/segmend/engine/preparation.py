@@ -50,13 +50,15 @@ def prepare_training(
     """
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
-        raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv")
+        raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
     report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.training_label]
     of_scans = dimensions_of([*training_cases, *validation_cases])
     dimensions = options.dimensions or of_scans
     if dimensions > of_scans:
-        raise InputError("dimensions", "must be 2, since the images are two-dimensional, got 3", "leave it out")
+        raise InputError(
+            "dimensions", "must be 2, since the images are two-dimensional, got 3", "leave it out", code="mismatch"
+        )
     check_spacing(options.spacing, of_scans, slices=dimensions < of_scans)
     options = options.for_classes(folder.classes)
     launcher_of(options.hardware)
@@ -69,7 +71,9 @@ def prepare_training(
     if built.needs_initial_labels:
         learned_from = with_initial_labels(training_cases, run, folder.file_ending)
     elif options.first_iterations:
-        raise InputError("first_iterations", f"{name} starts from the labels that there are", "leave it out")
+        raise InputError(
+            "first_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
+        )
     batches = BatchPlan.of(learned_from, options.composition(built.needs), options.seed, f"method {name}")
     if options.patch is not None:
         check_patch_axes(options.patch, dimensions)
@@ -104,5 +108,5 @@ def dimensions_of(cases: Sequence[Case]) -> int:
     examples = {read_grid(file).dimensions: file for case in cases for file in case.images}
     if len(examples) > 1:
         problem = f"is two-dimensional, but {examples[3].name} is three-dimensional"
-        raise InputError(examples[2], problem, "keep 2D and 3D cases in folders of their own")
+        raise InputError(examples[2], problem, "keep 2D and 3D cases in folders of their own", code="mismatch")
     return next(iter(examples))

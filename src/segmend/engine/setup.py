@@ -13,7 +13,7 @@ import torch
 from segmend.core.case import Case
 from segmend.core.locks import is_first_process
 from segmend.core.precision import best_device, resolved
-from segmend.core.progress import say
+from segmend.core.progress import say, warn
 from segmend.data.cache import cached_json, data_digest, default_cache, digest_of, prepare, true_labels
 from segmend.data.fingerprint import Fingerprint, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
@@ -21,7 +21,7 @@ from segmend.data.preprocess import Preprocessing
 from segmend.data.sampling import BatchPlan
 from segmend.data.state import DataState
 from segmend.engine.fit import Training
-from segmend.engine.hardware import check_memory
+from segmend.engine.hardware import check_memory, unused_gpu
 from segmend.engine.initial_labels import write_initial_labels
 from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run, Task, configuration_of
@@ -163,6 +163,8 @@ class TrainingSetup:
         """Print what is trained, on what and where, before the work starts."""
         if not is_first_process():
             return
+        if ignored := unused_gpu():
+            warn(ignored)
         device, network = best_device(), self.method.network
         place = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         grid = "the scans' own spacing" if None in spacing else f"{' x '.join(f'{side:.3g}' for side in spacing)} mm"

@@ -99,7 +99,12 @@ def predict_probabilities(
     memory), which is returned, or to a new one.
     """
     if out is not None and out.shape[1:] != image.shape[1:]:
-        raise InputError("out", f"has shape {out.shape}", f"give an array [C, {', '.join(map(str, image.shape[1:]))}]")
+        raise InputError(
+            "out",
+            f"has shape {out.shape}",
+            f"give an array [C, {', '.join(map(str, image.shape[1:]))}]",
+            code="mismatch",
+        )
     slabs = sliding_window(image, predict, patch=patch, stride=stride, batch=batch, weighting=weighting, device=device)
     for where, probabilities in slabs:
         _require_numbers(probabilities)
@@ -134,15 +139,22 @@ def _check(image: Tensor, patch: Sequence[int], stride: Sequence[int], batch: in
     axes = image.ndim - 1
     for name, sides in (("patch", patch), ("stride", stride)):
         if len(sides) != axes:
-            raise InputError(name, f"is {tuple(sides)} for a scan of {axes} axes", "give one number for each axis")
+            raise InputError(
+                name, f"is {tuple(sides)} for a scan of {axes} axes", "give one number for each axis", code="mismatch"
+            )
     if not all(1 <= step <= side for step, side in zip(stride, patch, strict=True)):
         raise InputError(
-            "stride", f"is {tuple(stride)} for windows of {tuple(patch)}", "give 1 up to the window's side on each axis"
+            "stride",
+            f"is {tuple(stride)} for windows of {tuple(patch)}",
+            "give 1 up to the window's side on each axis",
+            code="invalid-value",
         )
     if batch < 1:
-        raise InputError("batch", f"is {batch}", "give 1 or more")
+        raise InputError("batch", f"is {batch}", "give 1 or more", code="invalid-value")
     if weighting not in get_args(Weighting):
-        raise InputError("weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)))
+        raise InputError(
+            "weighting", f"is '{weighting}'", did_you_mean(weighting, get_args(Weighting)), code="unknown-name"
+        )
 
 
 def _require_numbers(probabilities: Tensor) -> None:
@@ -150,5 +162,6 @@ def _require_numbers(probabilities: Tensor) -> None:
         raise InputError(
             "network",
             "predicts values that are not numbers (NaN or infinite)",
-            "take another checkpoint, or train again with a lower --optimisation.learning_rate",
+            "take another checkpoint, or train again with a lower `optimisation.learning_rate`",
+            code="not-finite",
         )

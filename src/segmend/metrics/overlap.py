@@ -63,7 +63,7 @@ def threshold_dice(
         InputError: there is no annotation, or shapes or types differ.
     """
     if not annotations:
-        raise InputError("annotations", "there are none", "give the mask of at least one annotator")
+        raise InputError("annotations", "there are none", "give the mask of at least one annotator", code="no-data")
     for annotation in annotations:
         check_masks(probability >= thresholds[0], annotation)
     share = np.mean(annotations, axis=0)

@@ -107,4 +107,4 @@ def _emptied(noisy: Label, decisions: Decisions) -> frozenset[int]:
 
 
 def _out_of_reach(wanted: float, problem: str, remedy: str) -> InputError:
-    return InputError("dice", f"a mean Dice of {wanted} cannot be reached: {problem}", remedy)
+    return InputError("dice", f"a mean Dice of {wanted} cannot be reached: {problem}", remedy, code="invalid-value")

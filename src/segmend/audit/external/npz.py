@@ -86,14 +86,14 @@ def _opened(path: Path) -> Iterator[tuple[tuple[int, ...], bool, np.dtype[Any], 
                 size = math.prod(shape) * dtype.itemsize
                 if min(shape, default=0) < 1 or stream.tell() + size != entry.file_size:
                     problem = f"claims an array of {_text(shape)}, but does not hold {size} bytes of it"
-                    raise InputError(path, problem, _REMEDY)
+                    raise InputError(path, problem, _REMEDY, code="damaged")
                 yield shape, fortran_order, dtype, stream
     except InputError:
         raise
     except PermissionError as error:
-        raise InputError(path, "may not be read by you", "change its permissions") from error
+        raise InputError(path, "may not be read by you", "change its permissions", code="unreadable") from error
     except _DAMAGED as error:
-        raise InputError(path, "is damaged, truncated or no .npz file", _REMEDY) from error
+        raise InputError(path, "is damaged, truncated or no .npz file", _REMEDY, code="damaged") from error
 
 
 def _entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -102,7 +102,7 @@ def _entry(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         _refuse_names(path, [name.removesuffix(".npy") for name in names])
     entry = archive.getinfo(f"{ARRAY}.npy")
     if entry.flag_bits & _ENCRYPTED:
-        raise InputError(path, "is encrypted", "save it without a password")
+        raise InputError(path, "is encrypted", "save it without a password", code="unsupported")
     return entry
 
 
@@ -111,8 +111,10 @@ def _refuse_names(path: Path, names: list[str]) -> NoReturn:
     found = f"holds no array '{ARRAY}', but {listed or 'nothing'}"
     if "softmax" in names:
         problem = f"{found}: nnU-Net v1 wrote it, whose arrays are cropped"
-        raise InputError(path, problem, "predict with nnU-Net v2, or give maps as files with a header")
-    raise InputError(path, found, f"name the array '{ARRAY}'")
+        raise InputError(
+            path, problem, "predict with nnU-Net v2, or give maps as files with a header", code="unsupported"
+        )
+    raise InputError(path, found, f"name the array '{ARRAY}'", code="unsupported")
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -125,9 +127,11 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 def _check_type(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.hasobject:
         problem = f"has the shape {_text(shape)} and holds Python objects, which are not opened since they can run code"
-        raise InputError(path, problem, "save plain numbers, such as float16")
+        raise InputError(path, problem, "save plain numbers, such as float16", code="unsupported")
     if dtype.kind not in "fiub":
-        raise InputError(path, f"holds no numbers, but values of the type {dtype}", "save float16 or float32")
+        raise InputError(
+            path, f"holds no numbers, but values of the type {dtype}", "save float16 or float32", code="unsupported"
+        )
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -78,16 +78,16 @@ class ExternalProbabilities:
             InputError: there are not.
         """
         if not self.root.is_dir():
-            raise InputError(self.root, "is not a folder", _FORMS)
+            raise InputError(self.root, "is not a folder", _FORMS, code="missing-file")
         missing = [case.name for case in cases if not all(file.is_file() for file in self.files(case))]
         if missing:
             problem = f"has no probabilities of {len(missing)} of {len(cases)} cases, '{missing[0]}' the first of them"
-            raise InputError(self.root, problem, _FORMS)
+            raise InputError(self.root, problem, _FORMS, code="missing-file")
         packed = [case for case in cases if self._packed(case)]
         if packed and len(packed) < len(cases):
             other = next(case for case in cases if not self._packed(case))
             problem = f"holds {packed[0].name}.npz, but maps of case '{other.name}'"
-            raise InputError(self.root, problem, "give all cases in one form")
+            raise InputError(self.root, problem, "give all cases in one form", code="mismatch")
         if not packed:
             self._names.check(self.root)
         for case in cases:
@@ -197,7 +197,7 @@ class ExternalProbabilities:
             found += "; it seems to be cropped"
         elif self._reader:
             found += f" as {self._reader.value} reads it, which {self._reader.where} names"
-        raise InputError(file, found, remedy)
+        raise InputError(file, found, remedy, code="mismatch")
 
     def _read_layout(self, dimensions: int) -> Layout | None:
         """What the declared reader gives; None if none is declared or it is unknown."""
@@ -228,7 +228,7 @@ class ExternalProbabilities:
         ]
         if not layouts or (declared and declared not in layouts):
             problem = f"holds arrays whose shapes fit the labels of {len(cases)} cases in no common order of their axes"
-            raise InputError(self.root, problem, "export all of them in the same way")
+            raise InputError(self.root, problem, "export all of them in the same way", code="mismatch")
         return layouts
 
     def _declaration(self, cases: Sequence[Case]) -> tuple[Layout | None, str]:
@@ -265,9 +265,9 @@ def _check_map(file: Path, grid: Grid) -> None:
     found, remedy = read_grid(file), "export the probabilities on the grid of the scans"
     if found.shape != grid.shape:
         problem = f"has the shape {_text(found.shape)}, but {_text(grid.shape)} lies over the label"
-        raise InputError(file, problem, remedy)
+        raise InputError(file, problem, remedy, code="mismatch")
     if not found.matches(grid):
-        raise InputError(file, f"lies up to {found.distance(grid):.1f} mm off the label", remedy)
+        raise InputError(file, f"lies up to {found.distance(grid):.1f} mm off the label", remedy, code="mismatch")
 
 
 def _axes(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:

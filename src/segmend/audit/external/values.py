@@ -86,7 +86,9 @@ def _check_values(path: Path, name: str, of_class: NDArray[Any]) -> None:
         return
     found = f"values from {low:.4g} to {high:.4g} in the class '{name}'"
     if np.isnan(low) or np.isnan(high):
-        raise InputError(path, f"holds no probabilities, but {found}", "find out where the model fails")
+        raise InputError(
+            path, f"holds no probabilities, but {found}", "find out where the model fails", code="invalid-value"
+        )
     if of_class.dtype.kind in "iu" and low >= 0:
         remedy = f"divide them by {np.iinfo(of_class.dtype).max}, or by what they were multiplied with"
         raise _no_probabilities(path, f"{found}: whole numbers ({of_class.dtype}), as if scaled", remedy)
@@ -98,4 +100,4 @@ def _check_values(path: Path, name: str, of_class: NDArray[Any]) -> None:
 
 
 def _no_probabilities(path: Path, found: str, remedy: str = _REMEDY) -> InputError:
-    return InputError(path, f"holds no probabilities, but {found}", remedy)
+    return InputError(path, f"holds no probabilities, but {found}", remedy, code="invalid-value")

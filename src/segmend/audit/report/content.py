@@ -48,7 +48,9 @@ def read_rows(path: Path) -> list[Row]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         problem = "cannot be read" if path.exists() else "does not exist"
-        raise InputError(path, problem, "give the folder that 'segmend audit' writes, and let that finish") from error
+        raise InputError(
+            path, problem, "give the folder that 'segmend audit' writes, and let that finish", code="unfinished"
+        ) from error
 
 
 def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
         raise
     except (KeyError, ValueError, TypeError, IndexError) as error:  # cells that are no numbers, columns that lack
         problem = f"holds a table that is damaged ({error!r})"
-        raise InputError(audit, problem, "run the same 'segmend audit' again") from error
+        raise InputError(audit, problem, "run the same 'segmend audit' again", code="damaged") from error
     report = audit / "report.html"
     with atomic_file(report) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -69,7 +69,9 @@ def _page(place: AuditFolder, folder: DataFolder, pictures: int, channel: int) -
     regions = _regions_by_label(read_rows(place.regions))
     unknown = sorted({row["label"] for row in rows} - set(folder.labels))
     if unknown:
-        raise InputError(place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels))
+        raise InputError(
+            place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels), code="mismatch"
+        )
     script, style = "\n".join(map(_part, _SCRIPTS)), _part("page.css")
     return template("segmend.audit.report", "page.html").render(
         page=page_content(place, folder, rows),

@@ -68,11 +68,14 @@ def audited_scans(
     """
     known = {case.name: case for case in folder.cases if case.label is not None}
     if not 0 <= channel < len(folder.channel_names):
-        raise InputError("channel", f"is {channel}", f"give 0 to {len(folder.channel_names) - 1}")
+        raise InputError("channel", f"is {channel}", f"give 0 to {len(folder.channel_names) - 1}", code="invalid-value")
     for name in cases:
         if name not in known:
             raise InputError(
-                folder.root, f"has no label of case '{name}', which was audited", did_you_mean(name, known)
+                folder.root,
+                f"has no label of case '{name}', which was audited",
+                did_you_mean(name, known),
+                code="changed-data",
             )
         label = known[name].label
         assert label is not None
@@ -80,7 +83,7 @@ def audited_scans(
         issues, own = read_label(audit.issues(name, folder.file_ending))
         if not own.matches(grid):
             problem = f"does not lie over {known[name].images[channel].name}"
-            raise InputError(audit.issues(name, folder.file_ending), problem, "audit the folder again")
+            raise InputError(audit.issues(name, folder.file_ending), problem, "audit the folder again", code="mismatch")
         given = read_drawing(label, folder, grid)
         yield (
             name,

@@ -42,12 +42,18 @@ class SmallLossSelection:
         self.scope: Scope = scope
         classes = network.arguments["classes"]
         if not all(0 <= rate < 1 for rate in self.rates):
-            raise InputError("method.noise_rate", f"{noise_rate} is not usable", "give shares from 0 to below 1")
+            raise InputError(
+                "method.noise_rate",
+                f"{noise_rate} is not usable",
+                "give shares from 0 to below 1",
+                code="invalid-value",
+            )
         if len(self.rates) != 1 and (len(self.rates) != classes or scope != "class"):
             raise InputError(
                 "method.noise_rate",
                 f"has {len(self.rates)} values, for {classes} classes and scope {scope}",
                 "give one value, or with `method.scope class` one for each class, background first",
+                code="mismatch",
             )
 
     def select(self, losses: Tensor, label: Tensor, among: Tensor, progress: float) -> Tensor:

@@ -28,6 +28,7 @@ def sub_modules(network: nn.Module, names: Sequence[str], role: str, argument: s
             f"names no {role}s of its own",
             f"name them by the method's '{argument}' argument; the sub-modules are "
             + ", ".join(sorted(name for name in modules if name and name.count(".") < 2)),
+            code="missing-value",
         )
     for name in names:
         if name not in modules:
@@ -35,5 +36,6 @@ def sub_modules(network: nn.Module, names: Sequence[str], role: str, argument: s
                 f"{role} '{name}'",
                 f"is not a sub-module of {type(network).__name__}",
                 did_you_mean(name, modules),
+                code="unknown-name",
             )
     return [modules[name] for name in names]

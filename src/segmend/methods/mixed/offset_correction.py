@@ -101,7 +101,7 @@ class OffsetCorrection(Method):
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
     ) -> None:
         if reach <= 0:
-            raise InputError("method.reach", f"{reach} is not usable", "give a number above 0")
+            raise InputError("method.reach", f"{reach} is not usable", "give a number above 0", code="invalid-value")
         super().__init__(network)
         self.base = _BASES[then](network)
         self.needs = self.base.needs

@@ -78,7 +78,7 @@ class Supervised(Method):
     ) -> None:
         super().__init__(network)
         if not 0 < q <= 1:
-            raise InputError("--method.q", f"{q} is not usable", "give a number above 0, to 1")
+            raise InputError("method.q", f"{q} is not usable", "give a number above 0, to 1", code="invalid-value")
         self.criterion: Criterion = criterion
         self.q, self.k, self.warm_up = q, k, warm_up
         self.alpha, self.beta, self.gamma, self.smoothing, self.sigma = alpha, beta, gamma, smoothing, sigma
