@@ -24,6 +24,7 @@ from segmend.core.case import Quality
 from segmend.core.precision import autocast, float32_small_convs_on_cpu
 from segmend.engine.learner import Learner, Optimisation, channels_last_batch
 from segmend.methods import Method, Step, all_methods
+from segmend.methods.components.ema import follow_students
 from segmend.networks import UNet
 
 PATCH = (32, 32, 32)
@@ -81,6 +82,7 @@ def step_seconds(cls: type[Method], steps: int) -> float:
             loss = torch.stack([term.float() for term in method.loss(batch, MIDDLE).values()]).sum()
         loss.backward()
         optimiser.step()
+        follow_students(method, MIDDLE.index)
         method.after_step(MIDDLE)
     return (time.perf_counter() - start) / steps
 
@@ -91,7 +93,9 @@ def make_batch(method: Method) -> Batch:
     label = (image[:, 0] > 1).long()
     label[-4:] = 255
     layers = {layer: label.clone() for layer in method.layers}
-    return Batch(image, label, tuple(quality), tuple(map(str, range(len(quality)))), layers)
+    maps = {name: label.clone() for name in method.maps}
+    values = {name: torch.zeros(len(label)) for name in method.values}
+    return Batch(image, label, tuple(quality), tuple(map(str, range(len(quality)))), layers, maps, values)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Watched(OffsetCorrection):
         distances: dict[str, torch.Tensor] = {}
         own, best = [], []
         for case in labelled:
-            p = case.maps(lambda image: self.teacher.network(image).float().softmax(1))[1]
+            p = case.predict_map(self.teacher.predict)[1]
             (surface,) = surfaces_of(case.given, [1], case.spacing)
             distance = distances[case.name] = surface.distance
             expert = case.quality is Quality.EXPERT

@@ -165,12 +165,13 @@ class TestErrors:
         with pytest.raises(InputError, match=r"^layer: there is no 'cubs'\. Did you mean cubes\?"):
             export(train(), layer="cubs")
 
-    def test_layers_that_hold_something_else(self, train, export, monkeypatch):
+    def test_maps_are_no_layers(self, train, export, monkeypatch):
         run = train()
-        monkeypatch.setattr(Cubes, "carried", ("second",))
+        monkeypatch.setattr(Cubes, "layers", ("cubes",))
+        monkeypatch.setattr(Cubes, "maps", ("second",))
         with pytest.raises(InputError, match=r"^layer: there is no 'second'"):
             export(run, layer="second")
-        monkeypatch.setattr(Cubes, "carried", Cubes.layers)
+        monkeypatch.setattr(Cubes, "layers", ())
         with pytest.raises(InputError, match="holds no labels, as Cubes rewrites none"):
             export(run)
 

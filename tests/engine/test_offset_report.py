@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from segmend.engine.offset_report import draw_offsets
+from segmend.core.case import Case
+from segmend.data.cache import PreparedCase
+from segmend.engine.offset_report import draw_offsets, true_offset
 
 
 def rows(truth: bool) -> pd.DataFrame:
@@ -44,3 +46,12 @@ def test_shows_the_last_revision_only(tmp_path):
         draw_offsets(tmp_path / "offsets.csv", tmp_path / "offsets.png", "a run")
         pictures.append((tmp_path / "offsets.png").read_bytes())
     assert pictures[0] == pictures[1]
+
+
+def test_the_true_offset_is_that_of_the_best_agreement():
+    x, y = np.meshgrid(np.arange(40.0), np.arange(40.0), indexing="ij")
+    distance = np.hypot(x - 20, y - 20)
+    given, truth = ((distance < radius).astype(np.uint8) for radius in (12, 9))
+    case = PreparedCase(Case("a", (), None), np.zeros((1, 40, 40), np.float32), given, None, "", (0.5, 0.5))
+    assert true_offset(case, truth, 1) == pytest.approx(-1.5, abs=0.25)
+    assert true_offset(case, given, 1) == pytest.approx(0, abs=0.25)

@@ -11,6 +11,7 @@ from segmend.functional.losses import (
     cross_entropy,
     early_learning,
     generalised_cross_entropy,
+    probabilities,
     soft_cross_entropy,
     symmetric_cross_entropy,
     truncated_cross_entropy,
@@ -20,6 +21,11 @@ from segmend.functional.soft_labels import one_hot
 PROBABILITIES = torch.tensor([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
 
 LOGITS = PROBABILITIES.log().T.unsqueeze(0)  # [1, 2, 4]: four voxels in a row
+
+
+def test_probabilities_are_float32_whatever_the_network_computes_in():
+    assert_close(probabilities(LOGITS), PROBABILITIES.T.unsqueeze(0))
+    assert probabilities(LOGITS.bfloat16()).dtype == torch.float32
 
 
 class TestCrossEntropy:

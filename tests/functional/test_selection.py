@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from segmend.core.masks import IGNORE
-from segmend.functional.selection import low_loss_chances, low_losses, small_loss_voxels, smallest, smallest_share
+from segmend.functional.selection import (
+    low_loss_chances,
+    low_losses,
+    small_loss_voxels,
+    smaller_half,
+    smallest,
+    smallest_share,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +30,19 @@ from segmend.functional.selection import low_loss_chances, low_losses, small_los
 )
 def test_smallest_takes_exactly_that_many(losses, count, expected):
     assert smallest(torch.tensor(losses), count).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([3.0, 1.0, 2.0, 4.0], [0, 1, 1, 0]), ([3.0, 1.0, 2.0], [0, 1, 0]), ([3.0], [1]), ([], [])],
+)
+def test_the_smaller_half_is_at_least_one(losses, expected):
+    assert smaller_half(torch.tensor(losses), torch.zeros(len(losses), 2)).tolist() == expected
+
+
+def test_samples_without_a_label_come_last_in_the_smaller_half():
+    label = torch.tensor([[IGNORE, IGNORE], [IGNORE, 0], [0, 0], [1, 1]])
+    assert smaller_half(torch.tensor([0.0, 4.0, 3.0, 5.0]), label).tolist() == [False, True, True, False]
 
 
 def test_smallest_lets_no_gradient_through():
