@@ -81,8 +81,8 @@ def _command_line() -> str:
 def _commands() -> str:
     text = (
         "Each command of the command line is a function, `segmend.train(...)`. Arguments are given by name. Paths may "
-        "be text; `method`, `network` and `recipe` may be the name of a class, the class, a `functools.partial` of it, or "
-        'an instance: `method="PLIL"`, `method=segmend.PLIL`, `method=partial(segmend.PLIL, passes=4)`.'
+        "be text; `method`, `network` and `recipe` may be the name of a class, the class, a `functools.partial` of it, "
+        'or an instance: `method="PLIL"`, `method=segmend.PLIL`, `method=partial(segmend.PLIL, passes=4)`.'
     )
     parts = ["# Commands as functions", text]
     for name, module in COMMANDS.items():

@@ -29,9 +29,15 @@ def executed(path: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
     notebook.metadata.language_info = {"name": "python"}
     return notebook
+
+
+def _is_progress(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a line of progress or a warning, which differ from run to run."""
+    html = output.get("data", {}).get("text/html", "")
+    return output.get("name") == "stderr" or (output.output_type == "display_data" and html.startswith("<pre style"))
 
 
 def main() -> None:

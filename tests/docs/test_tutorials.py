@@ -16,8 +16,14 @@ FOLDER = Path(__file__).parents[2] / "docs/tutorials"
 PAGES = sorted(FOLDER.glob("*.md"), key=lambda path: path.stem)
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+def blocks(page: Path, language: str = "python") -> list[str]:
+    """The blocks of code of a page; one that has the name of a file as its title becomes code that writes the file."""
+    pattern = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+    return [
+        f"from pathlib import Path\nPath({title!r}).write_text({block!r})\n" if title else block
+        for name, title, block in pattern.findall(page.read_text(encoding="utf-8"))
+        if name == language
+    ]
 
 
 def run(code: str, folder: Path) -> str:
@@ -28,10 +34,11 @@ def run(code: str, folder: Path) -> str:
 
 
 def shortened(code: str) -> str:
-    """The same with trainings of two steps on fewer and smaller scans, by narrower networks."""
-    steps = re.sub(r'(iterations"?[=:] ?)\d+', r"\g<1>2", code)
-    scans = re.sub(r"train=\d+", "train=6", steps).replace("48, 48, 32", "32, 32, 32").replace("width=8", "width=2")
-    return scans.replace(", dice=0.65", "")
+    """The same with short trainings on fewer and smaller scans, by narrower networks."""
+    steps = re.sub(r'(iterations"?[=:] ?)\d+', r"\g<1>10", code)
+    scans = re.sub(r"train=\d+", "train=6", steps).replace("48, 48, 32", "32, 32, 32")
+    networks = re.sub(r"width=\d", "width=2", scans)
+    return networks.replace(", dice=0.65", "")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -56,9 +63,7 @@ def test_audit_finds_the_corrupted_labels(tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_command_lines_are_parsed(page):
-    text = page.read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    commands = [shlex.split(line) for line in lines if line.startswith("segmend ")]
+    commands = [shlex.split(line) for block in blocks(page, "") for line in block.splitlines()]
     assert commands
     for _, name, *words in commands:
         if "trimmed.Trimmed" not in words:  # the reader's own class
