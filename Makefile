@@ -46,7 +46,7 @@ check: .venv/ready docs
 docs: .venv/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Runs the notebooks of the site anew and keeps what they show.
+# Runs the notebooks of the site again and keeps what they show.
 notebooks: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py
 

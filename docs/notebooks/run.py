@@ -1,4 +1,4 @@
-"""Run the notebooks of this folder anew and keep what they show: 'make notebooks'."""
+"""Run the notebooks of this folder again and keep what they show: 'make notebooks'."""
 
 from __future__ import annotations
 
