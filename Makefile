@@ -10,7 +10,7 @@ BENCH_DATA ?= $(wildcard ../shared/data/left_atrium)
 # One thread a test process: the processes themselves fill the cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test quick test-slow fuzz kills check coverage golden golden-against refingerprint bench bundle format clean
+.PHONY: demo test quick test-slow fuzz kills check docs notebooks coverage golden golden-against refingerprint bench bundle format clean
 
 demo: .venv/ready
 	$(BIN)/segmend demo --out $(DEMO)
@@ -36,11 +36,19 @@ kills: .venv/ready
 coverage: .venv/ready
 	$(TEST) -m "not slow" --cov --cov-report=term-missing:skip-covered
 
-check: .venv/ready
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+check: .venv/ready docs
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation site, in site/; warnings are errors.
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Runs the notebooks of the site again and keeps what they show.
+notebooks: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py
 
 # Records the results of the golden runs for processors such as this one.
 golden: .venv/ready
@@ -62,11 +70,11 @@ bundle: .venv/ready
 	$(BIN)/python benchmarks/bundle.py --plan $(PLAN) --data $(DATA) --out $(BUNDLE) $(ARGUMENTS)
 
 format: .venv/ready
-	$(BIN)/ruff check --fix --quiet src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix --quiet src tests benchmarks docs
+	$(BIN)/ruff format src tests benchmarks docs
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
