@@ -183,7 +183,7 @@ class TestOwnClasses:
 
     def test_may_be_named_by_a_file_if_the_user_names_them_too(self, write, module):
         path = write("method: {class_path: someones_module.Mine, init_args: {q: 0.5}}")
-        with pytest.raises(ConfigError, match="add --import someones_module if you trust"):
+        with pytest.raises(ConfigError, match="`import someones_module` if you trust"):
             checked(["--config", path], train)
         for words in (["--import", "someones_module"], ["--method", "someones_module.Mine"]):
             found = arguments(checked(["--config", path, *words], train))["method"]

@@ -224,11 +224,10 @@ def _choices(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 
 
 def _names(option: str, package: str) -> str:
-    base = {"_base", "_label"}
     known = sorted(
         alias.name
         for node in _module(f"segmend.{package}").body
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[-1] not in base
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.split(".")[-1].startswith("_")
         for alias in node.names
         if alias.name[0].isupper()
     )
