@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from segmend.core.case import Split
 from segmend.core.errors import InputError
@@ -22,6 +24,32 @@ from segmend.data.preprocess import Normalisation, Preprocessing
 
 _SAMPLES_PER_CASE = 10_000
 _CUT_OUT_SHARE = 0.75
+_CONSISTENT = 0.95
+"""Fraction of cases in which two classes keep their order, above which mirroring would confuse them."""
+
+_APART = 0.5
+"""Smallest distance of two classes' centres, relative to their extent, at which their order means anything."""
+
+_FEWEST_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """Two foreground classes that keep their order along an anatomical axis.
+
+    Attributes:
+        axis: 0 right, 1 anterior, 2 superior (2D: x and y).
+        first: class index of the one at the smaller coordinate.
+        second: class index of the other.
+        share: fraction of the cases with both in which that is so, 0..1.
+        cases: number of cases with both.
+    """
+
+    axis: int
+    first: int
+    second: int
+    share: float
+    cases: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,11 @@ class Fingerprint:
     Attributes:
         spacing: median spacing in mm along the right, anterior and superior axes (2D: x and y).
         shape: median sides along the same axes, in voxels.
+        fine_spacing: tenth percentile of the spacings along the same axes, in mm.
+        extent: median sides along the same axes, in mm.
+        cases: number of training cases.
+        annotated: number of cases that hold each foreground class, in the order of the classes.
+        order: pairs of foreground classes that keep their order along an axis in nearly all cases.
         content: median fraction of voxels that are not 0 in all channels.
         foreground: for each channel, 0.5 and 99.5 percentile, mean and standard deviation of the
             labelled foreground; of all voxels if nothing is labelled.
@@ -40,6 +73,11 @@ class Fingerprint:
     shape: tuple[int, ...]
     content: float
     foreground: tuple[tuple[float, float, float, float], ...]
+    fine_spacing: tuple[float, ...]
+    extent: tuple[float, ...]
+    cases: int
+    annotated: tuple[int, ...]
+    order: tuple[ClassOrder, ...]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Fingerprint:
@@ -49,7 +87,16 @@ class Fingerprint:
             shape=tuple(content["shape"]),
             content=content["content"],
             foreground=tuple(tuple(statistics) for statistics in content["foreground"]),
+            fine_spacing=tuple(content["fine_spacing"]),
+            extent=tuple(content["extent"]),
+            cases=content["cases"],
+            annotated=tuple(content["annotated"]),
+            order=tuple(ClassOrder(**each) for each in content["order"]),
         )
+
+    def axes(self) -> tuple[int, ...]:
+        """The anatomical axis that each prepared axis runs along: the one across thick slices is last."""
+        return _slices_last(self.spacing)
 
     def shape_at(self, preprocessing: Preprocessing) -> tuple[int, ...]:
         """Median sides of the scans after preprocessing, slices last."""
@@ -69,7 +116,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
     training = folder.select(Split.TRAIN)
     if not training:
         raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
-    spacings, shapes, contents, samples = [], [], [], []
+    spacings, shapes, contents, samples, centres = [], [], [], [], []
     for case in track(training, "reading scans"):
         loaded = load_case(case, folder)
         axes = _anatomical_order(loaded.grid)
@@ -77,12 +124,18 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
         shapes.append([loaded.grid.shape[axis] for axis in axes])
         contents.append((loaded.image != 0).any(0).mean())
         samples.append(_foreground_sample(loaded))
+        centres.append(_centres(loaded, folder.classes))
     values = np.concatenate(samples, axis=1)
     return Fingerprint(
         spacing=tuple(np.median(spacings, axis=0).tolist()),
         shape=tuple(int(side) for side in np.median(shapes, axis=0)),
         content=float(np.median(contents)),
         foreground=tuple(map(_statistics, values)),
+        fine_spacing=tuple(np.percentile(spacings, 10, axis=0).tolist()),
+        extent=tuple(np.median(np.multiply(spacings, shapes), axis=0).tolist()),
+        cases=len(training),
+        annotated=tuple(int(count) for count in np.isfinite(centres)[:, 1:, 0, 0].sum(0)),
+        order=tuple(_orders(np.array(centres))),
     )
 
 
@@ -169,6 +222,45 @@ def _anatomical_order(grid: Grid) -> tuple[int, ...]:
         return (0, 1)
     towards = nibabel.orientations.io_orientation(grid.affine)[:, 0]
     return tuple(int(axis) for axis in np.argsort(towards))
+
+
+def _centres(loaded: LoadedCase, classes: int) -> NDArray[np.float64]:
+    """Mean and standard deviation of the positions of each class, ``[classes, axes, 2]`` in mm along anatomical axes.
+
+    NaN for classes that the case does not hold.
+    """
+    axes = _anatomical_order(loaded.grid)
+    found = np.full((classes, len(axes), 2), np.nan)
+    if loaded.label is None:
+        return found
+    directions = np.sign([loaded.grid.affine[place, axis] for place, axis in enumerate(axes)])
+    for cls, box in enumerate(ndimage.find_objects(np.where(loaded.label == IGNORE, 0, loaded.label)), start=1):
+        if box is None or cls >= classes:
+            continue
+        mask = loaded.label[box] == cls
+        for place, axis in enumerate(axes):
+            voxels = mask.sum(tuple(other for other in range(mask.ndim) if other != axis))
+            at = (np.arange(len(voxels)) + box[axis].start) * loaded.grid.spacing[axis] * directions[place]
+            mean = np.average(at, weights=voxels)
+            found[cls, place] = mean, np.sqrt(np.average((at - mean) ** 2, weights=voxels))
+    return found
+
+
+def _orders(centres: NDArray[np.float64]) -> Iterator[ClassOrder]:
+    """Pairs of classes whose centres keep their order along an axis, from ``[cases, classes, axes, 2]``."""
+    for first, second in itertools.combinations(range(1, centres.shape[1]), 2):
+        both = centres[np.isfinite(centres[:, [first, second], 0, 0]).all(1)]
+        if len(both) < _FEWEST_PAIRS:
+            continue
+        for axis in range(centres.shape[2]):
+            apart = both[:, second, axis, 0] - both[:, first, axis, 0]
+            widths = np.hypot(both[:, first, axis, 1], both[:, second, axis, 1])
+            share = float((apart > 0).mean())
+            # Classes around one centre differ by chance: their order says nothing about left and right.
+            if np.median(np.abs(apart)) < _APART * np.median(widths) or 1 - _CONSISTENT < share < _CONSISTENT:
+                continue
+            pair = (first, second) if share >= _CONSISTENT else (second, first)
+            yield ClassOrder(axis, *pair, max(share, 1 - share), len(both))
 
 
 def _statistics(sample: NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:

@@ -15,6 +15,7 @@ from segmend.networks.monai import MonaiVNet as MonaiVNet
 from segmend.networks.monai import SegResNet as SegResNet
 from segmend.networks.monai import SegResNetDS as SegResNetDS
 from segmend.networks.monai import SwinUNETR as SwinUNETR
+from segmend.networks.planned_unet import PlannedUNet as PlannedUNet
 from segmend.networks.res_unet import ResUNet as ResUNet
 from segmend.networks.unet import UNet as UNet
 from segmend.networks.unet_plus_plus import UNetPlusPlus as UNetPlusPlus
