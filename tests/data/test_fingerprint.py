@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 
 from segmend.core.errors import InputError
-from segmend.data.fingerprint import Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
+from segmend.data.fingerprint import ClassOrder, Fingerprint, check_spacing, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation
 
 FINGERPRINT = Fingerprint(
-    spacing=(1.0, 0.5, 0.7), shape=(100, 80, 60), content=1.0, foreground=((-5.0, 95.0, 40.0, 20.0),) * 2
+    spacing=(1.0, 0.5, 0.7),
+    shape=(100, 80, 60),
+    content=1.0,
+    foreground=((-5.0, 95.0, 40.0, 20.0),) * 2,
+    fine_spacing=(0.9, 0.4, 0.6),
+    extent=(100.0, 40.0, 42.0),
+    cases=7,
+    annotated=(7, 5),
+    order=(ClassOrder(axis=0, first=1, second=2, share=1.0, cases=5),),
 )
 THICK = replace(FINGERPRINT, spacing=(0.5, 4.0, 0.6), shape=(100, 20, 80))
 
@@ -38,6 +46,9 @@ class TestTake:
         found = take_fingerprint(DataFolder.open(root))
         assert found.spacing == (2, 3, 4)  # of (1, 2, 3), (2, 3, 5) and (7, 9, 4)
         assert found.shape == (4, 6, 8)  # of (4, 6, 8), (4, 6, 8) and (6, 8, 4)
+        assert found.extent == (8, 18, 24)  # of (4, 12, 24), (8, 18, 40) and (42, 72, 16)
+        assert found.fine_spacing == pytest.approx((1.2, 2.2, 3.2))  # a fifth of the way from the least to the median
+        assert (found.cases, found.annotated) == (3, (0,))
 
     def test_statistics_are_of_the_labelled_foreground(self, make_folder, write_scan):
         root = make_folder(cases=("a",), channels=("CT", "MR"), labels={"background": 0, "x": 1, "ignore": 2})
@@ -173,3 +184,35 @@ class TestCheckSpacing:
         if dimensions == 3:
             with pytest.raises(InputError, match=message):
                 choose_preprocessing(FINGERPRINT, ("MR", "MR"), spacing=wanted, slices=slices)
+
+
+class TestOrderOfClasses:
+    def folder(self, make_folder, write_scan, affines, boxes):
+        """Cases with two boxes side by side along x, in a ring that surrounds both."""
+        names = [f"c{place}" for place in range(len(affines))]
+        root = make_folder(cases=names, labels={"background": 0, "left": 1, "right": 2, "ring": 3})
+        for name, affine, (first, second) in zip(names, affines, boxes, strict=True):
+            label = np.zeros((16, 12, 12), dtype=np.uint8)
+            label[1:15, 3:9, 3:9] = 3
+            label[first : first + 3, 4:8, 4:8] = 1
+            label[second : second + 3, 4:8, 4:8] = 2
+            write_scan(root / "imagesTr" / f"{name}_0000.nii.gz", label.astype(np.float32), affine)
+            write_scan(root / "labelsTr" / f"{name}.nii.gz", label, affine)
+        return DataFolder.open(root)
+
+    def test_left_and_right_keep_their_order_whatever_way_the_scan_is_stored(self, make_folder, write_scan):
+        mirrored = np.diag([-1.0, 1, 1, 1])
+        folder = self.folder(make_folder, write_scan, [np.eye(4), mirrored, np.eye(4)], [(2, 10), (11, 2), (3, 9)])
+        found = take_fingerprint(folder)
+        assert found.annotated == (3, 3, 3)
+        assert ClassOrder(axis=0, first=1, second=2, share=1.0, cases=3) in found.order
+        assert {each.axis for each in found.order} == {0}
+        assert Fingerprint.from_json(json.loads(json.dumps(asdict(found)))) == found
+
+    def test_classes_in_any_order_have_none(self, make_folder, write_scan):
+        folder = self.folder(make_folder, write_scan, [np.eye(4)] * 4, [(2, 10), (10, 2), (3, 9), (9, 3)])
+        assert take_fingerprint(folder).order == ()
+
+    def test_two_cases_are_too_few(self, make_folder, write_scan):
+        folder = self.folder(make_folder, write_scan, [np.eye(4)] * 2, [(2, 10)] * 2)
+        assert take_fingerprint(folder).order == ()
