@@ -34,6 +34,7 @@ COMMANDS = {
     "demo": "segmend.demo.command",
     "check": "segmend.commands.check",
     "corrupt": "segmend.commands.corrupt",
+    "plan": "segmend.commands.plan",
     "train": "segmend.commands.train",
     "export-labels": "segmend.commands.export_labels",
     "predict": "segmend.commands.predict",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from segmend.core.case import Case, Quality, Split
-from segmend.engine.building import build_method, recommended
+from segmend.engine.building import build_method, chosen_method, recommended
 from segmend.methods import PLIL, Supervised
 from segmend.networks import UNet
 
@@ -25,15 +25,12 @@ def test_depends_on_whose_labels_there_are(qualities, method, batch):
 
 
 def test_what_the_user_names_is_taken_with_its_own_batch(capsys):
-    network = UNet(1, 2, 2, width=2, stages=2)
-    method = build_method(PLIL, [], network)
+    method = build_method(chosen_method(PLIL, []), UNet(1, 2, 2, width=2, stages=2))
     assert isinstance(method, PLIL)
     assert method.needs == PLIL.needs
     assert capsys.readouterr().err == ""
 
 
-def test_otherwise_the_user_is_told(capsys):
-    network = UNet(1, 2, 2, width=2, stages=2)
-    method = build_method(None, [Case("a", (), None, Split.TRAIN, Quality.EXPERT)], network)
-    assert isinstance(method, Supervised)
+def test_otherwise_the_choice_is_printed(capsys):
+    assert chosen_method(None, [Case("a", (), None, Split.TRAIN, Quality.EXPERT)]) is Supervised
     assert "method: Supervised, as all labels are expert ones" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from segmend.audit.folder import AuditFolder
@@ -20,7 +21,10 @@ from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import dimensions_of
 from segmend.engine.run import configuration_of
 from segmend.methods import Method
-from segmend.networks import Network
+from segmend.networks import Network, PlannedUNet
+
+_STAND_IN = partial(PlannedUNet, widths=[2] * 5)
+"""A small network, to learn the arguments of a method whose network is still to be planned."""
 
 
 def audit_settings(folder: DataFolder, judged: Sequence[Case], evidence: Mapping[str, object]) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def audit_settings(folder: DataFolder, judged: Sequence[Case], evidence: Mapping
 def training_settings(
     folder: DataFolder,
     method: Callable[[Network], Method],
-    network: Callable[[int, int, int], Network],
+    network: Callable[[int, int, int], Network] | None,
     options: TrainingOptions,
 ) -> dict[str, Any]:
     """What the models of the folds are made from: settings of the training, and all training cases.
@@ -53,13 +57,15 @@ def training_settings(
     Args:
         folder: the data folder.
         method: of the folds.
-        network: of the folds.
+        network: of the folds; None plans one for each.
         options: of the trainings.
     """
     cases = folder.select(Split.TRAIN)
     axes = options.dimensions or dimensions_of(cases)
-    of_network = build_network(network, len(folder.channel_names), folder.classes, axes)
-    described = configuration_of(build_method(method, cases, of_network), of_network)
+    made = build_network(network or _STAND_IN, len(folder.channel_names), folder.classes, axes)
+    described = configuration_of(build_method(method, made), made)
+    if network is None:
+        described["network"] = "planned"
     deciding = options.for_classes(folder.classes).deciding()
     # As it will be once it was written and read again.
     training: dict[str, Any] = json.loads(

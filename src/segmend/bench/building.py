@@ -17,7 +17,7 @@ from segmend.core.errors import InputError, did_you_mean
 from segmend.data.augment import Augmentation
 from segmend.engine.learner import Optimisation
 from segmend.methods import Method, all_methods
-from segmend.networks import Network, all_networks
+from segmend.networks import Network, PlannedUNet, all_networks
 from segmend.noise import MixedNoise, Recipe, all_recipes, recipes_of
 
 
@@ -32,8 +32,8 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
         InputError: there is no such network, or an argument of a part is not known.
     """
     arguments = dict(given)
-    network, of_network = network_of(given, where)
-    arguments["network"] = partial(network, **of_network)
+    named = network_of(given, where)
+    arguments["network"] = partial(named[0], **named[1]) if named else None
     for part, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
         if part in arguments:
             try:
@@ -46,13 +46,15 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return arguments
 
 
-def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dict[str, Any]]:
-    """The network that arguments of ``train`` name, a V-Net by default, and its own arguments.
+def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dict[str, Any]] | None:
+    """The network that arguments of ``train`` name and its own arguments; None if it is to be planned.
 
     Raises:
         InputError: there is no such network.
     """
-    network = given.get("network", {})
+    network = given.get("network")
+    if network is None:
+        return None
     if not isinstance(network, (str, dict)):
         raise InputError(
             where, f"network is {network!r}", "give a name, or a mapping with name and arguments", code="invalid-value"
@@ -110,9 +112,22 @@ _WITHOUT_EFFECT = {
 
 
 def _with_network(arguments: dict[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    network, of_network = network_of(given, where)
+    named = network_of(given, where)
+    if named is None:
+        return {**arguments, "network": "planned"}
+    network, of_network = named
     whole_network = resolved(network, of_network, ("in_channels", "classes", "dimensions"))
     return {**arguments, "network": {"name": network.__name__, **whole_network}}
+
+
+def network_class(given: Mapping[str, Any], where: str) -> type[Network]:
+    """The class of the network that arguments of ``train`` name, or of the one that is planned.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    named = network_of(given, where)
+    return named[0] if named else PlannedUNet
 
 
 def _whole_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from segmend.bench.building import (
     auditing_method,
     corruption_of,
     method_of,
-    network_of,
+    network_class,
     recipes_in,
     train_arguments,
     whole,
@@ -48,6 +48,7 @@ from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run
 from segmend.methods import all_methods
+from segmend.networks import PlannedUNet
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Preparation:
             "predict": whole(predict, self.plan.predict),
             "evaluate": whole(evaluate, self.plan.evaluate),
             "versions": {
-                **versions_of(method, network_of(row.train, where)[0], arguments=arguments),
+                **versions_of(method, network_class(row.train, where), arguments=arguments),
                 **self._versions_of(labels),
             },
         }
@@ -136,7 +137,7 @@ class Preparation:
         """Versions of what the labels are made by."""
         if labels.audit is None:
             return versions_of(*recipes_in(labels))
-        network, _ = network_of(labels.audit, f"labels {labels.name}")
+        network = network_class(labels.audit, f"labels {labels.name}")
         return versions_of(*recipes_in(labels), auditing_method(labels), network, audited=True)
 
     def _check_cases(self, folder: DataFolder) -> None:
@@ -162,8 +163,9 @@ class Preparation:
         scan = folder.select(Split.TRAIN)[0].images[0]
         dimensions = arguments.get("dimensions") or read_grid(scan).dimensions
         try:
-            build_unallocated(lambda: arguments["network"](len(folder.channel_names), folder.classes, dimensions))
-            network = arguments["network"](len(folder.channel_names), folder.classes, dimensions)
+            make = arguments["network"] or PlannedUNet  # of the usual size, in the place of the planned one
+            build_unallocated(lambda: make(len(folder.channel_names), folder.classes, dimensions))
+            network = make(len(folder.channel_names), folder.classes, dimensions)
             method = method_of(row.method, row.arguments)(network)
         except InputError:
             raise

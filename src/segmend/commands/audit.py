@@ -41,7 +41,7 @@ from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import report_unlabelled
 from segmend.engine.run import Run
 from segmend.methods import Method, Supervised
-from segmend.networks import Network, VNet
+from segmend.networks import Network
 
 
 @spread("options")
@@ -53,7 +53,7 @@ def audit(
     probabilities: Path | None = None,
     folds: int = 3,
     method: Callable[[Network], Method] = Supervised,
-    network: Callable[[int, int, int], Network] = VNet,
+    network: Callable[[int, int, int], Network] | None = None,
     options: TrainingOptions = TrainingOptions(iterations=2000),
     cases: Path | None = None,
     cache: Path | None = None,
@@ -79,7 +79,7 @@ def audit(
             of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         folds: number of models to train, 2 or more; at most one for each case.
         method: the method by name; this and the settings of the trainings are as in 'segmend train'.
-        network: the network by name.
+        network: the network by name; planned for the data by default, as in 'segmend train'.
         options: settings of the trainings, each an argument of its own; the seed also decides the folds, and the
             cases of a fold are among the unlabelled ones of its training.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.

@@ -17,7 +17,7 @@ from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
 from segmend.methods import Method
-from segmend.networks import Network, VNet
+from segmend.networks import Network
 
 
 @spread("options")
@@ -26,7 +26,7 @@ def train(
     data: Path,
     method: Callable[[Network], Method] | None = None,
     out: Path,
-    network: Callable[[int, int, int], Network] = VNet,
+    network: Callable[[int, int, int], Network] | None = None,
     options: TrainingOptions = TrainingOptions(),
     cases: Path | None = None,
     cache: Path | None = None,
@@ -43,7 +43,8 @@ def train(
         method: the method by name; its own arguments follow as --method.ARGUMENT. By default Supervised if all labels
             are expert ones, and OffsetCorrection otherwise: docs/decisions/014-default-method.md explains why.
         out: the run folder to write.
-        network: the network by name; its own arguments follow as --network.ARGUMENT.
+        network: the network by name; its own arguments follow as --network.ARGUMENT. By default a U-Net that is planned
+            for the data and the machine; 'segmend plan' shows the plan.
         options: settings of the training, each an argument of its own.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.
         cache: where prepared scans are kept; $SEGMEND_CACHE or the user's cache folder by default.
@@ -60,7 +61,7 @@ def train(
     run = Run(out)
     stopping.promise("continue" if run.last.is_file() else None)
     folder = DataFolder.open(data, cases)
-    setup = prepare_training(folder, options, method=method, network=network, run=run)
+    setup = prepare_training(folder, options, method=method, network=network, run=run, cache=cache)
     run.check_free_for(setup.config)
     run.check_data(setup.state)
     if run.finished:
@@ -72,7 +73,7 @@ def train(
     training = setup.prepare(cache)
     with run.kept():
         training = setup.with_initial_labels(training, cache)
-        run.begin(setup.config, training.task, setup.state)
+        run.begin(setup.config, training.task, setup.state, setup.plan)
         if not run.finished:  # by another process in the meantime
             fit(run, setup.method, training, options.hardware)
     if is_first_process():

@@ -27,6 +27,8 @@ class Augmentation:
         quarter_turns: turn by 0, 90, 180 or 270 degrees in the plane of the first two axes; by 0 or 180 if the plane is
             not square. By default only with a single foreground class.
         flips: mirror along one of the first two axes. By default only with a single foreground class.
+        mirror: axes along which samples are mirrored, each with a probability of one half. Plans choose those along
+            which no two classes keep their order.
         rotation: largest angle in degrees, in the plane of the first two axes, either way.
         zoom: largest relative change of size, the same along all axes, 0 to below 1.
         contrast: largest relative change of contrast about 0, the mean of a z-scored scan, 0 to below 1.
@@ -36,6 +38,7 @@ class Augmentation:
 
     quarter_turns: bool | None = None
     flips: bool | None = None
+    mirror: Sequence[int] | None = None
     rotation: float = 15.0
     zoom: float = 0.15
     contrast: float = 0.2
@@ -81,6 +84,8 @@ class Augmentation:
         axes = np.zeros((count, dimensions), dtype=bool)
         if self.flips:
             axes[np.arange(count), rng.integers(2, size=count)] = True
+        if self.mirror:
+            axes[:, list(self.mirror)] ^= rng.integers(2, size=(count, len(self.mirror))).astype(bool)
         warps.append(Flip(torch.from_numpy(axes)))
         if self.rotation:
             degrees = rng.uniform(-self.rotation, self.rotation, count)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from segmend.core.case import Case, Quality
+from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
 from segmend.core.folders import scratch_folder
 from segmend.core.io import flush, remove_leftovers
@@ -29,6 +29,7 @@ from segmend.core.os_errors import explain_os_errors
 from segmend.core.progress import track
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.finding import CLEAN, label_of
+from segmend.data.fingerprint import Fingerprint, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
@@ -85,6 +86,17 @@ def default_cache() -> Path:
             "cache", "is not given, and there is no home folder", _OTHER_CACHE, code="missing-value"
         ) from error
     return user_cache_path("segmend", appauthor=False)
+
+
+def cached_fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
+    """Properties of the training scans; they are read once for the same files.
+
+    Raises:
+        InputError: there is no training case, or one cannot be used.
+    """
+    files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.training_label)]
+    key = digest_of("fingerprint 2", folder.labels, folder.ignore, folder.channel_names, *files)
+    return Fingerprint.from_json(cached_json(cache, key, lambda: asdict(take_fingerprint(folder))))
 
 
 def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:

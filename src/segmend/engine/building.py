@@ -62,21 +62,25 @@ def build_network(network: Callable[[int, int, int], Network], channels: int, cl
     return made
 
 
-def build_method(method: Callable[[Network], Method] | None, cases: Sequence[Case], network: Network) -> Method:
+def chosen_method(method: Callable[[Network], Method] | None, cases: Sequence[Case]) -> Callable[[Network], Method]:
+    """The method that the user has named, or the recommended one, which is then printed."""
+    if method is not None:
+        return method
+    best = recommended(cases)
+    say(f"method: {best.method.__name__}, as {best.reason}")
+    return best.method
+
+
+def build_method(method: Callable[[Network], Method], network: Network) -> Method:
     """Build a method around its network.
 
     Args:
-        method: as the user has chosen it; None takes the recommended one, and prints which one it is.
-        cases: the training cases.
+        method: gives the method.
         network: to be trained.
 
     Raises:
         InputError: the method does not take its arguments, or is none.
     """
-    if method is None:
-        best = recommended(cases)
-        say(f"method: {best.method.__name__}, as {best.reason}")
-        method = best.method
     try:
         made: object = method(network)
     except InputError:

@@ -15,6 +15,7 @@ import torch
 
 from segmend.core.errors import InputError
 from segmend.core.precision import Precision, best_device, resolved
+from segmend.engine.planner import Machine
 from segmend.networks import Network
 from segmend.networks.fitting import training_bytes
 
@@ -23,6 +24,9 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 _PATIENCE = 10.0
 """Seconds that nvidia-smi has to answer; it hangs where a driver is broken."""
+
+_ENOUGH_ON_CPU = 8 * 2**30
+"""Bytes that a step on a CPU may take at most: larger patches would take too long."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,26 @@ def _model(file: Path) -> str:
     except OSError:
         lines = []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("Model:")), "NVIDIA")
+
+
+def machine_of(hardware: Hardware, memory: float | None = None, width: int | None = None) -> Machine:
+    """What a plan may count on.
+
+    Args:
+        hardware: what to compute on.
+        memory: GiB for a training step; by default nine tenths of a GPU's, or what is free on a CPU, but at most 8.
+        width: channels of the network's first stage.
+    """
+    device = best_device()
+    size = 2 if resolved(hardware.precision, device) == "bf16" else 4
+    if device.type == "cuda":
+        found, name = 0.9 * torch.cuda.mem_get_info()[1], torch.cuda.get_device_name(device)
+    else:
+        found, name = min(psutil.virtual_memory().available, _ENOUGH_ON_CPU), "CPU"
+    narrow = device.type == "cpu" and memory is None
+    reason = "as given" if width else "to be fast without a GPU" if narrow else "the usual width"
+    room = int(memory * 2**30 if memory else found)
+    return Machine(name if memory is None else "as given", room, size, width or (16 if narrow else 32), reason)
 
 
 def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> int:

@@ -12,9 +12,10 @@ from segmend.core.precision import Precision
 from segmend.data.augment import Augmentation
 from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
+from segmend.engine.planner import TrainingPlan
 
 _COUNTS = ("expert", "noisy", "unlabelled", "mixed")
-_WITHOUT_EFFECT = {"workers", "compile", "checkpoint_every"}
+_WITHOUT_EFFECT = {"width", "memory", "workers", "compile", "checkpoint_every"}
 """Options that do not change what a run computes, up to rounding."""
 
 
@@ -41,6 +42,8 @@ class TrainingOptions:
         optimisation: optimiser settings.
         seed: decides every random choice.
         precision: bf16 where the hardware has it (auto), or one of the two.
+        width: channels of the planned network's first stage; 32 by default, and 16 without a GPU.
+        memory: GiB that a training step may take, for the plan; what the GPU has, or up to 8 on a CPU, by default.
         devices: how many GPUs (or processes on a CPU) to use.
         nodes: how many machines to use.
         workers: processes that load data; none on a CPU and 4 for a GPU by default.
@@ -65,6 +68,8 @@ class TrainingOptions:
     optimisation: Optimisation = Optimisation()
     seed: int = 0
     precision: Precision = "auto"
+    width: int | None = None
+    memory: float | None = None
     devices: int | Literal["auto"] = "auto"
     nodes: int = 1
     workers: int | None = None
@@ -72,7 +77,8 @@ class TrainingOptions:
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
-        for name, least in (("iterations", 1), ("first_iterations", 1), ("checkpoint_every", 1), ("seed", 0)):
+        least_values = {"iterations": 1, "first_iterations": 1, "checkpoint_every": 1, "seed": 0, "width": 1}
+        for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(
@@ -81,6 +87,10 @@ class TrainingOptions:
         if not 0 <= self.foreground <= 1:
             raise InputError(
                 "foreground", f"must be a share from 0 to 1, got {self.foreground}", "correct it", code="invalid-value"
+            )
+        if self.memory is not None and not self.memory > 0:
+            raise InputError(
+                "memory", f"must be above 0 GiB, got {self.memory}", "give a larger number", code="invalid-value"
             )
 
     @property
@@ -109,6 +119,18 @@ class TrainingOptions:
             classes: number of classes, background included.
         """
         return replace(self, augmentation=self.augmentation.for_classes(classes))
+
+    def planned(self, plan: TrainingPlan) -> Self:
+        """The same, with what a plan chooses in the place of what was not given."""
+        augmentation = self.augmentation
+        if augmentation.flips is None and augmentation.quarter_turns is None and augmentation.mirror is None:
+            augmentation = replace(augmentation, flips=False, quarter_turns=False, mirror=plan.mirroring)
+        patch, spacing = self.patch, self.spacing
+        if patch is None:
+            patch = plan.patch
+        if spacing == "auto":
+            spacing = [side for side in plan.spacing if side is not None]
+        return replace(self, patch=patch, spacing=spacing, augmentation=augmentation)
 
     def deciding(self) -> dict[str, Any]:
         """Those that decide what a run computes, as YAML and JSON can hold them."""

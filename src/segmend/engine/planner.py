@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from segmend.core.errors import InputError
 from segmend.data.fingerprint import Fingerprint
-from segmend.networks import PlannedUNet
+from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import training_bytes
 
 _ANISOTROPIC = 3.0
@@ -25,10 +27,6 @@ _COMPARABLE = 2.0
 
 _SMALLEST_SIDE = 4
 """Voxels along an axis below which a stage does not reduce it."""
-
-_SMALLEST_BATCH = 2
-_LARGEST_SHARE = 0.05
-"""Fraction of all training voxels that a batch may hold at most."""
 
 _OVERHEAD = 1.6
 """Memory of a step relative to the outputs of all layers: gradients on their way back, workspaces."""
@@ -95,9 +93,9 @@ def plan_architecture(patch: Sequence[int], spacing: Sequence[float]) -> Archite
     sides, distances = [float(side) for side in patch], list(spacing)
     kernels, strides = [_kernel(distances)], [(1,) * len(sides)]
     while True:
-        finest = min(distances)
+        long = [distance for side, distance in zip(sides, distances, strict=True) if side / 2 >= _SMALLEST_SIDE]
         halved = tuple(
-            2 if side / 2 >= _SMALLEST_SIDE and distance < _COMPARABLE * finest else 1
+            2 if side / 2 >= _SMALLEST_SIDE and distance < _COMPARABLE * min(long) else 1
             for side, distance in zip(sides, distances, strict=True)
         )
         if max(halved) == 1:
@@ -105,7 +103,8 @@ def plan_architecture(patch: Sequence[int], spacing: Sequence[float]) -> Archite
         sides = [side / factor for side, factor in zip(sides, halved, strict=True)]
         distances = [distance * factor for distance, factor in zip(distances, halved, strict=True)]
         strides.append(halved)
-        kernels.append(_kernel(distances))
+        # Kernels that have reached across slices keep doing so.
+        kernels.append(tuple(map(max, kernels[-1], _kernel(distances))))
     if len(strides) == 1:  # a U-Net has two stages at least
         strides.append((1,) * len(sides))
         kernels.append(kernels[0])
@@ -123,12 +122,12 @@ def _kernel(spacing: Sequence[float]) -> tuple[int, ...]:
 def plan_patch(
     shape: Sequence[int], spacing: Sequence[float], fits: Callable[[Architecture], bool]
 ) -> tuple[Architecture, Choice]:
-    """Choose the largest patch, in the shape of the median scan, whose training step fits.
+    """Choose the largest patch, in the shape of the median scan, whose training step fits into memory.
 
     Args:
         shape: sides of the median scan at the training spacing, in voxels.
         spacing: millimetres between voxels, along the same axes.
-        fits: whether a step of the smallest batch fits into memory.
+        fits: whether a step fits into memory.
 
     Raises:
         InputError: not even the smallest patch fits.
@@ -144,7 +143,8 @@ def plan_patch(
             raise InputError(
                 "memory",
                 f"is too small for a patch of {' x '.join(map(str, chosen.patch))} voxels",
-                "plan for a machine with more memory, or give a smaller network",
+                "plan for a machine with more memory (`memory`), for fewer samples a batch, or for a smaller `width`",
+                code="too-large",
             )
         patch = list(chosen.patch)
         patch[axis] -= step[axis]
@@ -156,56 +156,189 @@ def plan_patch(
     return chosen, Choice(list(chosen.patch), reason)
 
 
-def plan_batch(
-    patch: Sequence[int], shape: Sequence[int], cases: int, memory: Callable[[int], int], available: int
-) -> Choice:
-    """Choose the number of samples: as many as fit, but no more than a twentieth of all training voxels.
-
-    Args:
-        patch: sides in voxels.
-        shape: sides of the median scan, in voxels.
-        cases: number of training cases.
-        memory: bytes of a step with a number of samples.
-        available: bytes.
-    """
-    most = max(_SMALLEST_BATCH, int(_LARGEST_SHARE * cases * math.prod(shape) / math.prod(patch)))
-    batch = _SMALLEST_BATCH
-    while batch < most and memory(batch + 1) <= available:
-        batch += 1
-    limit = "5 % of the training voxels" if batch == most else "what fits into memory"
-    return Choice(batch, f"{limit}, and at least {_SMALLEST_BATCH}")
-
-
-def plan_mirroring(fingerprint: Fingerprint, class_names: Sequence[str]) -> Choice:
+def plan_mirroring(fingerprint: Fingerprint, class_names: Sequence[str], dimensions: int = 3) -> Choice:
     """Choose the prepared axes along which samples are mirrored: not those that tell classes apart.
 
     Args:
         fingerprint: of the training scans.
         class_names: background first.
+        dimensions: of the network: 2 for slices of volumes.
     """
     names = ("right", "anterior", "superior") if len(fingerprint.spacing) == 3 else ("x", "y")
     kept = {each.axis: each for each in sorted(fingerprint.order, key=lambda each: each.share)}
-    axes = [place for place, axis in enumerate(fingerprint.axes()) if axis not in kept]
+    axes = [place for place, axis in enumerate(fingerprint.axes()[:dimensions]) if axis not in kept]
     if not kept:
         return Choice(axes, "no two classes keep their order along an axis")
-    told = "; ".join(
+    pairs = "; ".join(
         f"classes {class_names[each.first]} and {class_names[each.second]} keep their order along {names[axis]} in "
         f"{100 * each.share:.0f} % of {each.cases} cases"
         for axis, each in sorted(kept.items())
     )
-    return Choice(axes, f"not along the others: {told}")
+    return Choice(axes, f"not along the others: {pairs}")
 
 
-def step_bytes(network: PlannedUNet, in_channels: int, patch: Sequence[int], batch: int, bytes_per_value: int) -> int:
+@dataclass(frozen=True)
+class Machine:
+    """What a training may take.
+
+    Attributes:
+        name: for human readers.
+        memory: bytes for a training step.
+        bytes_per_value: 2 where the network computes in bfloat16, else 4.
+        width: channels of the network's first stage.
+        reason: why that width.
+    """
+
+    name: str
+    memory: int
+    bytes_per_value: int
+    width: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that was chosen for a training, each entry with its reason.
+
+    Attributes:
+        entries: by name: machine, spacing, patch, network, mirroring, memory.
+    """
+
+    entries: Mapping[str, Choice]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrainingPlan:
+        """The reverse of ``to_json``."""
+        return cls({name: Choice(entry["value"], entry["reason"]) for name, entry in content.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {name: {"value": entry.value, "reason": entry.reason} for name, entry in self.entries.items()}
+
+    def lines(self) -> list[str]:
+        """One line for each entry, for human readers."""
+        width = max(map(len, self.entries))
+        return [f"{name:<{width}}  {_shown(entry.value)} ({entry.reason})" for name, entry in self.entries.items()]
+
+    @property
+    def spacing(self) -> tuple[float | None, ...]:
+        """Millimetres between voxels along each prepared axis; None keeps the scan's own."""
+        return tuple(self.entries["spacing"].value)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Sides of the crops in voxels."""
+        return tuple(self.entries["patch"].value)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of ``PlannedUNet``."""
+        return dict(self.entries["network"].value)
+
+    @property
+    def mirroring(self) -> tuple[int, ...]:
+        """Prepared axes along which samples may be mirrored."""
+        return tuple(self.entries["mirroring"].value)
+
+
+def plan_training(
+    fingerprint: Fingerprint,
+    *,
+    channels: int,
+    class_names: Sequence[str],
+    slices: bool,
+    batch: int,
+    networks: float,
+    machine: Machine,
+    spacing: Sequence[float | None] | None = None,
+    patch: Sequence[int] | None = None,
+) -> TrainingPlan:
+    """Plan network, patch and augmentation of a training.
+
+    Args:
+        fingerprint: of the training scans.
+        channels: image channels.
+        class_names: background first.
+        slices: a 2D network sees slices of volumes.
+        batch: samples of a step.
+        networks: how many networks the method trains.
+        machine: what there is.
+        spacing: millimetres between voxels, slices last, where they are given.
+        patch: sides of the crops, where they are given.
+
+    Raises:
+        InputError: no patch fits into the memory.
+    """
+    entries = {"machine": Choice(machine.name, f"{machine.memory / 2**30:.3g} GiB for a step")}
+    entries["spacing"] = plan_spacing(fingerprint) if spacing is None else Choice(list(spacing), "as given")
+    if slices:
+        entries["spacing"] = replace(entries["spacing"], value=[*entries["spacing"].value[:2], None])
+    dimensions = len(fingerprint.spacing) - slices
+    own = [fingerprint.spacing[axis] for axis in fingerprint.axes()]
+    distances = [wanted or kept for wanted, kept in zip(entries["spacing"].value, own, strict=True)][:dimensions]
+    extent = [fingerprint.extent[axis] for axis in fingerprint.axes()][:dimensions]
+    shape = [max(1, round(side / distance)) for side, distance in zip(extent, distances, strict=True)]
+    classes = len(class_names)
+
+    def memory(chosen: Architecture) -> int:
+        with torch.device("meta"):
+            network = PlannedUNet(channels, classes, dimensions, **architecture_arguments(chosen, machine.width))
+        return int(networks * step_bytes(network, channels, chosen.patch, batch, machine.bytes_per_value))
+
+    if patch is None:
+        chosen, entries["patch"] = plan_patch(shape, distances, lambda tried: memory(tried) <= machine.memory)
+    else:
+        chosen = plan_architecture(patch, distances)
+        entries["patch"] = Choice(list(patch), "as given")
+        if chosen.patch != tuple(patch):
+            raise InputError(
+                "patch",
+                f"must suit the strides of the planned network, got {' '.join(map(str, patch))}",
+                f"the next that does is `patch {' '.join(map(str, chosen.patch))}`",
+                code="mismatch",
+            )
+    stages = len(chosen.strides)
+    entries["network"] = Choice(
+        architecture_arguments(chosen, machine.width),
+        f"U-Net of {stages} stages: axes are halved down to {_SMALLEST_SIDE} voxels; {machine.reason}",
+    )
+    entries["batch"] = Choice(batch, "as the method composes it")
+    entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
+    needed = memory(chosen)
+    entries["memory"] = Choice(round(needed / 2**30, 2), "GiB for a training step, estimated")
+    return TrainingPlan(entries)
+
+
+def step_bytes(network: Network, in_channels: int, patch: Sequence[int], batch: int, bytes_per_value: int) -> int:
     """Estimate the memory of a training step in bytes: activations with their gradients, and the optimiser's state."""
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return int(_OVERHEAD * training_bytes(network, in_channels, patch, batch, bytes_per_value)) + _STATES * parameters
 
 
-def architecture_arguments(chosen: Architecture, widths: Sequence[int]) -> Mapping[str, Any]:
-    """Arguments of ``PlannedUNet``, as YAML and JSON can hold them."""
+def architecture_arguments(chosen: Architecture, width: int) -> dict[str, Any]:
+    """Arguments of ``PlannedUNet``, as YAML and JSON can hold them.
+
+    Args:
+        chosen: kernels and strides.
+        width: channels of the first stage; they double from stage to stage, up to ten times as many (16 in 2D).
+    """
+    widest = width * (10 if len(chosen.patch) == 3 else 16)
     return {
         "kernels": [list(kernel) for kernel in chosen.kernels],
         "strides": [list(stride) for stride in chosen.strides],
-        "widths": list(widths),
+        "widths": [min(width * 2**stage, widest) for stage in range(len(chosen.strides))],
     }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        if value and all(isinstance(item, list) and len(set(item)) == 1 for item in value):
+            return " ".join(f"{item[0]}" for item in value)
+        return " ".join("x".join(map(str, item)) if isinstance(item, list) else _number(item) for item in value)
+    return _number(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "own" if value is None else str(value)

@@ -1,27 +1,32 @@
-"""Checks all that a training needs before any scan is read."""
+"""Checks all that a training needs before any work starts, and plans what is not given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
 from segmend.core.progress import say
+from segmend.data.cache import cached_fingerprint, default_cache
 from segmend.data.fingerprint import check_spacing
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.remarks import unlabelled
 from segmend.data.sampling import BatchPlan
-from segmend.engine.building import build_method, build_network
+from segmend.engine.building import build_method, build_network, chosen_method
+from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions, check_patch_axes
+from segmend.engine.planner import TrainingPlan, plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
 from segmend.methods import Method
-from segmend.networks import Network
+from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import check_patch
 
 
@@ -29,18 +34,22 @@ def prepare_training(
     folder: DataFolder,
     options: TrainingOptions,
     *,
-    method: Callable[[Network], Method] | None,
-    network: Callable[[int, int, int], Network],
+    method: Callable[[Network], Method] | None = None,
+    network: Callable[[int, int, int], Network] | None = None,
     run: Run,
+    cache: Path | None = None,
 ) -> TrainingSetup:
-    """Check all that a training needs, by arguments and headers; no scan is read and nothing is written.
+    """Check all that a training needs, and plan what is not given. Nothing is written but into the cache.
+
+    Arguments and headers are checked first. Only a plan reads the scans.
 
     Args:
         folder: the data.
         options: settings of the training.
         method: gives the method for a network; None takes the recommended one.
-        network: gives the network for a number of channels, classes and dimensions.
-        run: where the training will be; names the labels that unlabelled cases get first, if the method wants them.
+        network: gives the network for a number of channels, classes and dimensions; None plans one.
+        run: where the training will be. Its plan is followed if it has one.
+        cache: where prepared scans are kept; the user's cache folder by default.
 
     Returns:
         The training, of which ``TrainingSetup.prepare`` then reads the scans.
@@ -59,14 +68,20 @@ def prepare_training(
         raise InputError(
             "dimensions", "must be 2, since the images are two-dimensional, got 3", "leave it out", code="mismatch"
         )
-    check_spacing(options.spacing, of_scans, slices=dimensions < of_scans)
-    options = options.for_classes(folder.classes)
+    slices = dimensions < of_scans
+    check_spacing(options.spacing, of_scans, slices=slices)
+    if options.patch is not None:
+        check_patch_axes(options.patch, dimensions)
     launcher_of(options.hardware)
 
+    method, channels, plan = chosen_method(method, training_cases), len(folder.channel_names), None
+    if network is None:
+        plan = run.plan or _planned(folder, options, method, dimensions, slices, cache or default_cache())
+        network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
+    options = options.for_classes(folder.classes)
     torch.manual_seed(options.seed)
-    channels = len(folder.channel_names)
     built_network = build_network(network, channels, folder.classes, dimensions)
-    built = build_method(method, training_cases, built_network)
+    built = build_method(method, built_network)
     name, learned_from = type(built).__name__, training_cases
     if built.needs_initial_labels:
         learned_from = with_initial_labels(training_cases, run, folder.file_ending)
@@ -76,21 +91,62 @@ def prepare_training(
         )
     batches = BatchPlan.of(learned_from, options.composition(built.needs), options.seed, f"method {name}")
     if options.patch is not None:
-        check_patch_axes(options.patch, dimensions)
         check_patch(built_network, channels, options.patch)
     return TrainingSetup(
         folder=folder,
         options=options,
         method=built,
-        make_network=lambda: build_network(network, channels, folder.classes, dimensions),
+        make_network=partial(build_network, network, channels, folder.classes, dimensions),
         run=run,
         labelled_cases=training_cases,
         training_cases=learned_from,
         validation_cases=validation_cases,
         batches=batches,
         dimensions=dimensions,
-        slices=dimensions < of_scans,
+        slices=slices,
+        plan=plan,
     )
+
+
+def _planned(
+    folder: DataFolder,
+    options: TrainingOptions,
+    method: Callable[[Network], Method],
+    dimensions: int,
+    slices: bool,
+    cache: Path,
+) -> TrainingPlan:
+    """Plan a training from its data, its method and this machine."""
+    batch, networks = _demands(folder, options, method, dimensions)
+    return plan_training(
+        cached_fingerprint(folder, cache),
+        channels=len(folder.channel_names),
+        class_names=list(folder.labels),
+        slices=slices,
+        batch=batch,
+        networks=networks,
+        machine=machine_of(options.hardware, options.memory, options.width),
+        spacing=_wanted_spacing(options, dimensions + slices),
+        patch=options.patch,
+    )
+
+
+def _demands(
+    folder: DataFolder, options: TrainingOptions, method: Callable[[Network], Method], dimensions: int
+) -> tuple[int, float]:
+    """Samples of a step, and how many networks the method trains; found with a tiny network in the place of its own."""
+    with torch.random.fork_rng(devices=[]):
+        tiny = PlannedUNet(len(folder.channel_names), folder.classes, dimensions, widths=[2] * 5)
+        built = build_method(method, tiny)
+    trained = sum(each.numel() for each in built.parameters() if each.requires_grad)
+    return options.composition(built.needs).size, trained / sum(each.numel() for each in tiny.parameters())
+
+
+def _wanted_spacing(options: TrainingOptions, dimensions: int) -> Sequence[float | None] | None:
+    """The spacing as a plan takes it: None chooses it, and None along an axis keeps the scans' own."""
+    if isinstance(options.spacing, str):
+        return None if options.spacing == "auto" else [None] * dimensions
+    return [*options.spacing, *[None] * (dimensions - len(options.spacing))]
 
 
 def report_unlabelled(cases: Sequence[Case]) -> None:

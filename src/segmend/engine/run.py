@@ -25,6 +25,7 @@ from segmend.core.paths import is_file, read_json
 from segmend.core.unallocated import build_unallocated
 from segmend.data.state import DataState
 from segmend.engine.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
+from segmend.engine.planner import TrainingPlan
 from segmend.engine.task import Task as Task
 from segmend.engine.task import check_task
 from segmend.engine.trained import Trained
@@ -132,6 +133,23 @@ class Run(Trained):
         except (DamagedError, InputError) as error:
             raise InputError(file, f"is damaged ({_reason(error)})", "train again", code="damaged") from error
 
+    @property
+    def plan(self) -> TrainingPlan | None:
+        """What was chosen from the data when the run was begun; None where network and patch were given.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        file = self.path / "plan.json"
+        if not is_file(file):
+            return None
+        try:
+            return TrainingPlan.from_json(read_json(file))
+        except (InputError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                file, f"is damaged ({error})", "restore it from a copy, or train again", code="damaged"
+            ) from error
+
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What is known of a finished run."""
@@ -227,13 +245,16 @@ class Run(Trained):
         if not (self.path / "config.yaml").is_file():
             self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
-    def begin(self, config: Mapping[str, Any], task: Task, data: DataState | None = None) -> None:
+    def begin(
+        self, config: Mapping[str, Any], task: Task, data: DataState | None = None, plan: TrainingPlan | None = None
+    ) -> None:
         """Claims the folder, or makes sure that the run to be continued there has the same task.
 
         Args:
             config: the configuration.
             task: what is trained for.
             data: what is learned from, written down for ``check_data``.
+            plan: what was chosen from the data, written down for those who continue the run.
 
         Raises:
             InputError: as ``check_free_for``, or the data have changed since the run was begun.
@@ -248,6 +269,8 @@ class Run(Trained):
                 "restore the data folder, or choose another `out`",
                 code="changed-data",
             )
+        if plan and not is_file(self.path / "plan.json"):
+            self._write("plan.json", json.dumps(plan.to_json(), indent=1))
         if data and self.data_state is None:
             data.write(self.path / "data.json")
 

@@ -58,7 +58,7 @@ class Segmenter:
         overlap: fraction of a window that the next one covers; ``stride`` overrules it.
         stride: voxels from window to window along each prepared axis (the papers use 18 18 4).
         weighting: of the voxels of a window.
-        flips: average over flips along all axes.
+        flips: average over flips along all axes, or along those that the plan of the run mirrors.
         largest: keep the largest component of each class only.
         precision: of the network.
         batch: windows predicted at once; by default one on a CPU in 3D, where more are no faster, and four elsewhere.
@@ -132,7 +132,8 @@ class Segmenter:
     def _predict(self, image: Tensor, function: Predictor | None = None) -> Tensor:
         predict: Predictor = partial(self._predict_patch, function=function or self.method.predict)
         if self.flips:
-            predict = flip_averaged(predict, range(len(self.task.patch)))
+            known = self.task.mirroring
+            predict = flip_averaged(predict, range(len(self.task.patch)) if known is None else known)
         if image.ndim - 2 > len(self.task.patch):
             predict = predict_slices(predict)
         return predict(image)

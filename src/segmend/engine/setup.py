@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from segmend.core.case import Case
 from segmend.core.locks import is_first_process
 from segmend.core.precision import best_device, resolved
 from segmend.core.progress import say, warn
-from segmend.data.cache import cached_json, data_digest, default_cache, digest_of, prepare, true_labels
-from segmend.data.fingerprint import Fingerprint, choose_preprocessing, take_fingerprint
+from segmend.data.cache import cached_fingerprint, data_digest, default_cache, prepare, true_labels
+from segmend.data.fingerprint import choose_preprocessing
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Preprocessing
 from segmend.data.sampling import BatchPlan
@@ -24,6 +24,7 @@ from segmend.engine.fit import Training
 from segmend.engine.hardware import check_memory, unused_gpu
 from segmend.engine.initial_labels import write_initial_labels
 from segmend.engine.options import TrainingOptions
+from segmend.engine.planner import TrainingPlan
 from segmend.engine.run import Run, Task, configuration_of
 from segmend.methods import Method
 from segmend.networks import Network
@@ -46,6 +47,7 @@ class TrainingSetup:
         batches: draws the cases of every batch.
         dimensions: of the network, 2 or 3.
         slices: the network sees 2D slices of volumes.
+        plan: what was chosen from the data, with reasons, where the network was not named.
     """
 
     folder: DataFolder
@@ -59,6 +61,7 @@ class TrainingSetup:
     batches: BatchPlan
     dimensions: int
     slices: bool
+    plan: TrainingPlan | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -91,7 +94,10 @@ class TrainingSetup:
             InputError: a scan or label cannot be used, or a step does not fit into memory.
         """
         options, folder, cache = self.options, self.folder, cache or default_cache()
-        fingerprint, preprocessing = self._preprocessing(cache)
+        fingerprint = cached_fingerprint(folder, cache)
+        preprocessing = choose_preprocessing(
+            fingerprint, folder.channel_names, spacing=options.spacing, slices=self.slices
+        )
         patch = options.patch
         if patch is None:
             shape = fingerprint.shape_at(preprocessing)[: self.dimensions]
@@ -113,6 +119,7 @@ class TrainingSetup:
                 patch=tuple(patch),
                 preprocessing=preprocessing,
                 fingerprint=data_digest([*prepared, *validation]),
+                mirroring=self.plan.mirroring if self.plan else None,
             ),
             augmentation=options.augmentation,
             foreground=options.foreground,
@@ -148,17 +155,6 @@ class TrainingSetup:
         cases = [*self.training_cases, *self.validation_cases]
         return data_digest(prepare(self.folder, cases, preprocessing, cache or default_cache()))
 
-    def _preprocessing(self, cache: Path) -> tuple[Fingerprint, Preprocessing]:
-        """Of the training cases; they are read once for the same files."""
-        folder = self.folder
-        files = [file for case in self.labelled_cases for file in (*case.images, case.training_label)]
-        key = digest_of("fingerprint", folder.labels, folder.ignore, folder.channel_names, *files)
-        fingerprint = Fingerprint.from_json(cached_json(cache, key, lambda: asdict(take_fingerprint(folder))))
-        preprocessing = choose_preprocessing(
-            fingerprint, folder.channel_names, spacing=self.options.spacing, slices=self.slices
-        )
-        return fingerprint, preprocessing
-
     def _announce(self, spacing: Sequence[float | None], patch: Sequence[int], memory: int) -> None:
         """Print what is trained, on what and where, before the work starts."""
         if not is_first_process():
@@ -170,6 +166,9 @@ class TrainingSetup:
         grid = "the scans' own spacing" if None in spacing else f"{' x '.join(f'{side:.3g}' for side in spacing)} mm"
         millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
         cases = f"{len(self.training_cases)} training and {len(self.validation_cases)} validation cases"
+        if self.plan:
+            for line in self.plan.lines():
+                say(line)
         say(f"data: {self.folder.name}, {cases}, {self.folder.classes - 1} classes")
         say(
             f"{type(self.method).__name__} with {type(network).__name__} ({millions:.3g} M parameters) on {place}, "

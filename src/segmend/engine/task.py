@@ -30,6 +30,7 @@ class Task:
         patch: sides of the window.
         preprocessing: what is done to every scan.
         fingerprint: digest of all the data that the run was trained on.
+        mirroring: axes of a window along which mirroring confuses no classes; None if that is not known.
     """
 
     channel_names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Task:
     patch: tuple[int, ...]
     preprocessing: Preprocessing
     fingerprint: str
+    mirroring: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -52,6 +54,7 @@ class Task:
             "foreground_only": self.preprocessing.foreground_only,
             "slice_axis": self.preprocessing.slice_axis,
             "fingerprint": self.fingerprint,
+            **({} if self.mirroring is None else {"mirroring": list(self.mirroring)}),
         }
 
     @classmethod
@@ -69,6 +72,7 @@ class Task:
                 slice_axis=content["slice_axis"],
             ),
             fingerprint=content["fingerprint"],
+            mirroring=tuple(content["mirroring"]) if "mirroring" in content else None,
         )
 
 
@@ -110,6 +114,9 @@ def check_task(content: object) -> Mapping[str, Any]:
     axis = content["slice_axis"]
     _demand(is_integer(axis) and 0 <= axis <= 2, "slice_axis", axis, "0, 1 or 2")
     _demand(isinstance(content["fingerprint"], str), "fingerprint", content["fingerprint"], "text")
+    mirroring = content.get("mirroring", [])
+    axes = isinstance(mirroring, list) and all(is_integer(each) and 0 <= each < dimensions for each in mirroring)
+    _demand(axes, "mirroring", mirroring, f"numbers of axes below {dimensions}")
     return content
 
 

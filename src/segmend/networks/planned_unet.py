@@ -62,6 +62,7 @@ class PlannedUNet(Network):
                 f"must have two stages or more, with kernels, strides and widths for each, got {len(kernels)}, "
                 f"{len(strides)} and {len(channels)}",
                 "give lists of one length",
+                code="invalid-value",
             )
         block = UnetResBlock if residual else UnetBasicBlock
         options = {"norm_name": _NORM, "act_name": _ACTIVATION}
