@@ -74,13 +74,17 @@ def test_once_is_enough(words):
 class TestDefaultClasses:
     @pytest.fixture(autouse=True)
     def _names(self):
+        from segmend.commands.audit import audit
         from segmend.commands.corrupt import corrupt
         from segmend.commands.train import train
 
-        self.train, self.corrupt = train, corrupt
+        self.train, self.corrupt, self.audit = train, corrupt, audit
 
-    def test_arguments_of_the_default_network_need_no_name(self):
-        assert normalised(["--network.width", "8"], self.train) == ["--network", "VNet", "--network.width", "8"]
+    def test_arguments_of_a_default_class_need_no_name(self):
+        assert normalised(["--method.q", "0.5"], self.audit) == ["--method", "Supervised", "--method.q", "0.5"]
+
+    def test_the_planned_network_has_none(self):
+        assert normalised(["--network.width", "8"], self.train) == ["--network.width", "8"]
 
     def test_a_default_that_is_an_object_counts_too(self):
         words = normalised(["--recipe.side_max", "5"], self.corrupt)

@@ -24,7 +24,7 @@ def test_options_have_types_meanings_and_defaults():
     assert "--spacing X [X ...]|native|auto" in text
     assert "--precision auto|32|bf16" in text
     assert "--compile true|false" in text
-    assert "(default: VNet)" in text
+    assert "(default: 8000)" in text
     assert "--optimisation.optimiser sgd|adamw" in text
     assert "(default: adamw)" in text
 

@@ -330,6 +330,8 @@ class TestArguments:
             "compile": True,
             "checkpoint_every": 9,
             "first_iterations": 5,
+            "memory": 2.0,
+            "width": 8,
         }
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
         given = knowing[0]

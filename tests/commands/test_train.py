@@ -29,7 +29,7 @@ from segmend.networks import SegResNet, UNet
 SHAPE = (24, 24, 20)
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
 WITH_VALIDATION = QUALITIES.replace("quality", "quality,split") + "case_4,expert,val\n"
-TINY_VNET = ("--network.width", "2", "--patch", "16", "16", "16")
+TINY_VNET = ("--network", "VNet", "--network.width", "2", "--patch", "16", "16", "16")
 TINY_UNET = ("--network", "UNet", "--network.width", "2", "--network.stages", "2", "--patch", "8", "8", "8")
 
 
@@ -311,7 +311,7 @@ class TestReproduction:
     def test_the_configuration_is_complete(self, make_folder, train):
         run = train(make_folder(), *TINY_UNET, "--iterations", 1)
         written = yaml.safe_load((run.path / "config.yaml").read_text())
-        not_of_the_result = {"cache", "workers", "checkpoint_every"}
+        not_of_the_result = {"cache", "workers", "checkpoint_every", "memory", "width"}
         assert set(written) == set(inspect.signature(segmend.train).parameters) - not_of_the_result
 
     def test_from_python(self, make_folder, train, tmp_path):
@@ -557,7 +557,7 @@ class TestErrors:
         ("arguments", "message"),
         [
             (
-                ["--patch", 17, 16, 30],
+                ["--network", "VNet", "--patch", 17, 16, 30],
                 "--patch: 17 16 30 does not fit VNet. The nearest that fits is --patch 16 16 32.",
             ),
             (
@@ -610,7 +610,7 @@ class TestErrors:
             (["--method=PLLI"], "--method: there is no 'PLLI'. Did you mean PLIL"),
             (["--network", "Unet"], "--network: there is no 'Unet'. Did you mean UNet or"),
             (["--method", "PLIL", "--method.pases", 2], "PLIL has no argument 'pases'. Did you mean passes?"),
-            (["--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
+            (["--network", "VNet", "--network.wdth", 2], "VNet has no argument 'wdth'. Did you mean width?"),
             (["--iteration", 2], "there is no argument --iteration. Did you mean --iterations"),
             (["--augmentation.rotations", 2], "Did you mean --augmentation.rotation"),
             (["--iterations", "many"], "--iterations must be a whole number, got 'many'."),

@@ -229,10 +229,16 @@ def _names(option: str, package: str) -> str:
         for node in _module(f"segmend.{package}").body
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.split(".")[-1].startswith("_")
         for alias in node.names
-        if alias.name[0].isupper()
+        if alias.name[0].isupper() and not _is_helper(alias.name, node.module)
     )
     title = f"{option}s (--{option}.help NAME lists the options of one):"
     return f"{title}\n{textwrap.fill(' '.join(known), _width(), initial_indent='  ', subsequent_indent='  ')}"
+
+
+def _is_helper(name: str, module: str) -> bool:
+    """Whether a name is that of a class without a base: methods, networks and recipes all have one."""
+    found = _definition(name, module)
+    return isinstance(found, ast.ClassDef) and not found.bases
 
 
 def _docstring(node: ast.FunctionDef | ast.ClassDef) -> Docstring:

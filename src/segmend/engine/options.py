@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from segmend.core.batch import Composition
+from segmend.core.config import plain
 from segmend.core.errors import InputError
 from segmend.core.precision import Precision
 from segmend.data.augment import Augmentation
@@ -134,13 +135,7 @@ class TrainingOptions:
 
     def deciding(self) -> dict[str, Any]:
         """Those that decide what a run computes, as YAML and JSON can hold them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = {
-            name: list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-            for name, value in values.items()
-            if name not in _WITHOUT_EFFECT
-        }
-        return {**plain, "augmentation": asdict(self.augmentation), "optimisation": asdict(self.optimisation)}
+        return {name: value for name, value in plain(asdict(self)).items() if name not in _WITHOUT_EFFECT}
 
 
 def check_patch_axes(patch: Sequence[int], dimensions: int) -> None:

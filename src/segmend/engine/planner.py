@@ -305,7 +305,7 @@ def plan_training(
     entries["batch"] = Choice(batch, "as the method composes it")
     entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
     needed = memory(chosen)
-    entries["memory"] = Choice(round(needed / 2**30, 2), "GiB for a training step, estimated")
+    entries["memory"] = Choice(f"{needed / 2**30:.2g} GiB", "for a training step, estimated")
     return TrainingPlan(entries)
 
 

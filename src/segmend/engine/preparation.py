@@ -22,7 +22,7 @@ from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions, check_patch_axes
-from segmend.engine.planner import TrainingPlan, plan_training
+from segmend.engine.planner import plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
 from segmend.methods import Method
@@ -76,22 +76,26 @@ def prepare_training(
 
     method, channels, plan = chosen_method(method, training_cases), len(folder.channel_names), None
     if network is None:
-        plan = run.plan or _planned(folder, options, method, dimensions, slices, cache or default_cache())
+        trial = _with_stand_in(method, channels, folder.classes, dimensions)
+        _, batches = _batches(trial, training_cases, folder, options, run)
+        plan = run.plan or plan_training(
+            cached_fingerprint(folder, cache or default_cache()),
+            channels=channels,
+            class_names=list(folder.labels),
+            slices=slices,
+            batch=batches.size,
+            networks=_trained_networks(trial),
+            machine=machine_of(options.hardware, options.memory, options.width),
+            spacing=_wanted_spacing(options, of_scans),
+            patch=options.patch,
+        )
         network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
     options = options.for_classes(folder.classes)
     torch.manual_seed(options.seed)
-    built_network = build_network(network, channels, folder.classes, dimensions)
-    built = build_method(method, built_network)
-    name, learned_from = type(built).__name__, training_cases
-    if built.needs_initial_labels:
-        learned_from = with_initial_labels(training_cases, run, folder.file_ending)
-    elif options.first_iterations:
-        raise InputError(
-            "first_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
-        )
-    batches = BatchPlan.of(learned_from, options.composition(built.needs), options.seed, f"method {name}")
+    built = build_method(method, build_network(network, channels, folder.classes, dimensions))
+    learned_from, batches = _batches(built, training_cases, folder, options, run)
     if options.patch is not None:
-        check_patch(built_network, channels, options.patch)
+        check_patch(built.network, channels, options.patch)
     return TrainingSetup(
         folder=folder,
         options=options,
@@ -108,38 +112,30 @@ def prepare_training(
     )
 
 
-def _planned(
-    folder: DataFolder,
-    options: TrainingOptions,
-    method: Callable[[Network], Method],
-    dimensions: int,
-    slices: bool,
-    cache: Path,
-) -> TrainingPlan:
-    """Plan a training from its data, its method and this machine."""
-    batch, networks = _demands(folder, options, method, dimensions)
-    return plan_training(
-        cached_fingerprint(folder, cache),
-        channels=len(folder.channel_names),
-        class_names=list(folder.labels),
-        slices=slices,
-        batch=batch,
-        networks=networks,
-        machine=machine_of(options.hardware, options.memory, options.width),
-        spacing=_wanted_spacing(options, dimensions + slices),
-        patch=options.patch,
-    )
+def _batches(
+    method: Method, cases: Sequence[Case], folder: DataFolder, options: TrainingOptions, run: Run
+) -> tuple[Sequence[Case], BatchPlan]:
+    """The cases as the method learns from them, and the batches that they make up."""
+    name = type(method).__name__
+    if method.needs_initial_labels:
+        cases = with_initial_labels(cases, run, folder.file_ending)
+    elif options.first_iterations:
+        raise InputError(
+            "first_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
+        )
+    return cases, BatchPlan.of(cases, options.composition(method.needs), options.seed, f"method {name}")
 
 
-def _demands(
-    folder: DataFolder, options: TrainingOptions, method: Callable[[Network], Method], dimensions: int
-) -> tuple[int, float]:
-    """Samples of a step, and how many networks the method trains; found with a tiny network in the place of its own."""
+def _with_stand_in(method: Callable[[Network], Method], channels: int, classes: int, dimensions: int) -> Method:
+    """The method around a small network, to learn what it needs before its own is planned. Draws no random number."""
     with torch.random.fork_rng(devices=[]):
-        tiny = PlannedUNet(len(folder.channel_names), folder.classes, dimensions, widths=[2] * 5)
-        built = build_method(method, tiny)
-    trained = sum(each.numel() for each in built.parameters() if each.requires_grad)
-    return options.composition(built.needs).size, trained / sum(each.numel() for each in tiny.parameters())
+        return build_method(method, PlannedUNet(channels, classes, dimensions, widths=[2] * 5))
+
+
+def _trained_networks(method: Method) -> float:
+    """How many networks of the size of its own a method trains."""
+    trained = sum(each.numel() for each in method.parameters() if each.requires_grad)
+    return trained / sum(each.numel() for each in method.network.parameters())
 
 
 def _wanted_spacing(options: TrainingOptions, dimensions: int) -> Sequence[float | None] | None:
