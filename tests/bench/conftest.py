@@ -15,7 +15,7 @@ SMALL = {
     "baseline": "Mixed",
     "published": {"paper": "PLIL", "table": "T1", "metrics": {"dice": "Dice % up"}},
     "rows": {
-        "Mixed": {"method": "Supervised", "batch": {"mixed": 2}, "published": "HL-Sup"},
+        "Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}, "published": "HL-Sup"},
         "PNL": {"labels": ["some noisy"]},
     },
 }

@@ -7,6 +7,7 @@ from segmend.bench.building import (
     auditing_method,
     corruption_of,
     method_of,
+    network_class,
     network_of,
     recipes_in,
     train_arguments,
@@ -15,7 +16,7 @@ from segmend.bench.plan import Plan
 from segmend.core.errors import InputError
 from segmend.engine.learner import Optimisation
 from segmend.methods import MeanTeacher, Supervised
-from segmend.networks import UNet, VNet
+from segmend.networks import PlannedUNet, UNet
 from segmend.noise import CubeMorphology, MissingLabel, MixedNoise
 
 
@@ -31,15 +32,21 @@ def labels(small, write_plan):
 
 
 def test_arguments_of_training():
-    given = {"network": {"name": "UNet", "width": 2, "stages": 2}, "optimisation": {"optimiser": "adamw"}, "mixed": 4}
+    given = {
+        "network": {"name": "UNet", "width": 2, "stages": 2},
+        "optimisation": {"optimiser": "adamw"},
+        "any_labelled": 4,
+    }
     arguments = train_arguments(given, "row A")
     assert arguments["optimisation"] == Optimisation(optimiser="adamw")
-    assert arguments["mixed"] == 4
+    assert arguments["any_labelled"] == 4
     network = arguments["network"](1, 2, 3)
     assert isinstance(network, UNet)
     assert network.arguments["width"] == 2
-    assert isinstance(method_of("Supervised", {"criterion": "gce"})(network), Supervised)
-    assert network_of({}, "row A") == (VNet, {})
+    assert isinstance(method_of("Supervised", {"loss": "gce"})(network), Supervised)
+    assert network_of({}, "row A") is None
+    assert network_class({}, "row A") is PlannedUNet
+    assert train_arguments({}, "row A")["network"] is None
     assert network_of({"network": "UNet"}, "row A") == (UNet, {})
 
 

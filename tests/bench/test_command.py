@@ -148,7 +148,7 @@ def test_a_run_that_fails_is_shown_and_leaves_the_others_alone(small, write_plan
 
 def test_selection_on_the_test_cases_is_only_on_demand(small, write_plan, data, tmp_path, in_process):
     small |= {"select": "test", "labels": {"as given": {}}}
-    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}}
+    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}}}
     bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out")
     (run,) = (tmp_path / "out" / "runs").iterdir()
     assert (run / "run" / "checkpoints" / "best.ckpt").is_file()
@@ -172,9 +172,9 @@ def test_unlabelled_cases_count_as_noisy_for_methods_that_label_them(small, writ
 def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_process):
     noise = {"recipe": "CubeMorphology", "arguments": {"side_min": 3, "side_max": 7}}
     network = {"name": "UNet", "width": 2, "stages": 2}
-    training = {"folds": 2, "iterations": 2, "patch": [16, 16, 16], "network": network, "mixed": 1}
+    training = {"folds": 2, "iterations": 2, "patch": [16, 16, 16], "network": network, "any_labelled": 1}
     small["labels"] = {"given": noise, "mended": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
-    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}}
+    small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}}}
     out = tmp_path / "out"
     bench(plan=str(write_plan(small)), data=data, out=out)
     (audited,) = (out / "audits").iterdir()
@@ -182,7 +182,7 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     runs = {run["labels"]: run["what"] for run in json.loads((out / "runs.json").read_text())}
     assert "audit" not in runs["given"]["versions"]
     assert runs["mended"]["versions"]["audit"] == protocol.AUDIT_VERSION
-    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0, "offsets": False, "change_expert": False}
+    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0, "correct_offsets": False, "change_expert": False}
     (mended,) = [
         path for path in (out / "labels").iterdir() if path.name.startswith("mended") and "given" not in path.name
     ]

@@ -20,7 +20,7 @@ from segmend.metrics.results import COLUMNS
         (("rows", "Mixed", "method"), {"class_path": "os.system"}, "'method' must be text"),
         (("rows", "Mixed", "method"), "os.system", "no method 'os.system'"),
         (("rows", "Mixed", "labels"), 5, "'labels' must be a list of texts"),
-        (("rows", "Mixed", "batch"), {"mixed": "x"}, "'mixed' cannot be 'x'"),
+        (("rows", "Mixed", "batch"), {"any_labelled": "x"}, "'any_labelled' cannot be 'x'"),
         (("rows", "Mixed", "train"), {"iterations": "many"}, "'iterations' cannot be 'many'"),
         (("labels", "some noisy", "recipe"), [1], "'recipe' must be text"),
         (("labels", "some noisy", "arguments"), 5, "'arguments' must be a mapping"),

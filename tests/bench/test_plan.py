@@ -18,7 +18,7 @@ def test_a_plan_says_what_is_run(small, write_plan):
     row = plan.rows["Mixed"]
     assert set(row.labels) == {"some noisy", "as given"}
     assert row.train["iterations"] == 7
-    assert row.train["mixed"] == 2
+    assert row.train["any_labelled"] == 2
     assert plan.labels["some noisy"].corruption == {"recipe": "CubeMorphology", "expert": 2}
     assert plan.labels["some noisy"].audit is None
     assert plan.labels["as given"].corruption is None
@@ -31,7 +31,8 @@ def test_shipped_plans_leave_no_training_setting_to_the_defaults(name):
     plan = Plan.read(name)
     trainings = [row.train for row in plan.rows.values() if row.method]
     trainings += [labels.audit for labels in plan.labels.values() if labels.audit]
-    augmentation = {field.name for field in fields(Augmentation)}
+    # A plan of a network chooses axes to mirror; where the network is named, there are none by default.
+    augmentation = {field.name for field in fields(Augmentation)} - {"mirror"}
     for training in trainings:
         assert {"foreground", "optimisation", "augmentation", "network", "iterations", "spacing"} <= set(training)
         assert set(training["augmentation"]) == augmentation

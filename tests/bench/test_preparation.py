@@ -131,7 +131,7 @@ def test_labels_are_made_anew_by_another_version_of_their_noise(small, write_pla
 def test_the_plan_is_carried_out_as_it_is_written(small, write_plan, make_folder, tmp_path):
     preparation = Preparation(Plan.read(write_plan(small)), make_folder(test_cases=("t",)), tmp_path / "out")
     unit = preparation.units([])[0]
-    assert unit.given["train"] == {**small["train"], "mixed": 2}
+    assert unit.given["train"] == {**small["train"], "any_labelled": 2}
     assert unit.what["train"]["foreground"] == 0.33  # the default
     unit.write()
     assert type(unit).load(unit.folder) == unit

@@ -20,7 +20,7 @@ from segmend.core.batch import Composition
 
 class Mine(Method):
     """Mine."""
-    needs = Composition(mixed=1)
+    needs = Composition(any_labelled=1)
     def loss(self, batch, step):
         return {"loss": self.network(batch.image).sum()}
 

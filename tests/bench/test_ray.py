@@ -10,7 +10,12 @@ from segmend.bench.executors import RayExecutor
 from segmend.bench.unit import Unit
 from segmend.demo.phantom import write_phantoms
 
-TRAIN = {"network": {"name": "UNet", "width": 2, "stages": 2}, "iterations": 20, "patch": [16, 16, 16], "mixed": 2}
+TRAIN = {
+    "network": {"name": "UNet", "width": 2, "stages": 2},
+    "iterations": 20,
+    "patch": [16, 16, 16],
+    "any_labelled": 2,
+}
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from segmend.networks import UNet
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
 NETWORK = partial(UNet, width=2, stages=2)
-TRAINING = {"method": Supervised, "network": NETWORK, "iterations": 1, "patch": (16, 16, 16), "mixed": 1}
+TRAINING = {"method": Supervised, "network": NETWORK, "iterations": 1, "patch": (16, 16, 16), "any_labelled": 1}
 SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
 
 
@@ -78,7 +78,20 @@ class TestEndToEnd:
     def test_two_folds_on_the_command_line(self, data, tmp_path, contents, capsys):
         before = contents(data)
         words = ["--data", data, "--out", tmp_path / "audit", "--folds", 2, "--iterations", 2, "--network", "UNet"]
-        words += ["--network.width", 2, "--network.stages", 2, "--precision", 32, "--patch", 16, 16, 16, "--mixed", 1]
+        words += [
+            "--network.width",
+            2,
+            "--network.stages",
+            2,
+            "--precision",
+            32,
+            "--patch",
+            16,
+            16,
+            16,
+            "--any_labelled",
+            1,
+        ]
         assert main(["audit", *map(str, words)]) == 0
         assert contents(data) == before
         assert "Review them in" in capsys.readouterr().err
@@ -114,7 +127,7 @@ class TestEndToEnd:
             assert hidden == {"u", "v"} | set(table.loc[(table["fold"] == fold) & ~table["in_training_set"], "case"])
             config = yaml.safe_load((out / "folds" / str(fold) / "config.yaml").read_text())
             assert config["cases"] == str((out / "folds" / f"{fold}.csv").resolve())
-            assert config["mixed"] == 1
+            assert config["any_labelled"] == 1
 
     def test_with_given_runs(self, data, tmp_path):
         runs = [train(data=data, out=tmp_path / f"run{seed}", seed=seed, **TRAINING) for seed in (0, 1)]
@@ -146,7 +159,7 @@ class TestFindings:
 
     def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "--offsets" not in capsys.readouterr().err
+        assert "--correct_offsets" not in capsys.readouterr().err
         for case in "bcdef":
             path = next(data.glob(f"labelsTr*/{case}.nii.gz"))
             values, grid = read_label(path)
@@ -156,7 +169,7 @@ class TestFindings:
         assert re.search(
             r"[45] of 5 noisy labels seem to be over- or under-segmented, with a median offset of \d\.\d mm", said
         )
-        assert "'segmend correct --offsets true' shifts the boundary of each" in said
+        assert "'segmend correct --correct_offsets true' shifts the boundary of each" in said
 
     def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -320,7 +333,7 @@ class TestArguments:
             "expert": 1,
             "noisy": 2,
             "unlabelled": 3,
-            "mixed": 4,
+            "any_labelled": 4,
             "foreground": 0.5,
             "seed": 6,
             "precision": "32",
@@ -329,7 +342,7 @@ class TestArguments:
             "workers": 0,
             "compile": True,
             "checkpoint_every": 9,
-            "first_iterations": 5,
+            "initial_iterations": 5,
             "memory": 2.0,
             "width": 8,
         }

@@ -13,7 +13,7 @@ from segmend.commands.cite import citations, cite
 from segmend.core.config import described
 from segmend.core.errors import InputError
 from segmend.methods import CoTeaching, Method, Supervised, all_methods
-from segmend.methods.supervised.supervised import Criterion
+from segmend.methods.supervised.supervised import LossName
 from segmend.networks import UNet, VNet, all_networks
 
 KNOWN = citations()
@@ -52,7 +52,7 @@ class TestEntries:
         assert all(field(name, of) for of in ("author", "title", "year"))
         assert len(re.findall(r"^  (?:journal|booktitle) = ", KNOWN[name], re.MULTILINE)) == 1
         assert KNOWN[name].count("{") == KNOWN[name].count("}")
-        assert not value or value in signature(all_methods()[cls]).parameters or value in get_args(Criterion)
+        assert not value or value in signature(all_methods()[cls]).parameters or value in get_args(LossName)
 
     def test_a_paper_stands_there_once(self):
         titles = [field(name, "title") for name in KNOWN]
@@ -90,7 +90,7 @@ class TestRun:
     def test_what_arguments_stand_for(self, run):
         of_run = cite(run=run(CoTeaching(UNet(1, 2, 2), disagreement=True)))
         assert of_run == [KNOWN["CoTeaching"], KNOWN["CoTeaching-disagreement"], KNOWN["UNet"]]
-        of_run = cite(run=run(Supervised(VNet(1, 2, 2, width=2), criterion="truncated_gce")))
+        of_run = cite(run=run(Supervised(VNet(1, 2, 2, width=2), loss="truncated_gce")))
         assert of_run == [KNOWN["Supervised-gce"], KNOWN["VNet"]]
 
     def test_a_baseline_has_no_paper(self, run):

@@ -86,7 +86,7 @@ def with_offsets(data, audit):
 class TestByOffsets:
     def test_surfaces_of_noisy_labels_are_moved(self, data, with_offsets, tmp_path):
         out = tmp_path / "out"
-        rows = correct(data=data, audit=with_offsets.root, out=out, minimum_score=1.0, offsets=True)
+        rows = correct(data=data, audit=with_offsets.root, out=out, minimum_score=1.0, correct_offsets=True)
         assert set(zip(rows["case"], rows["label"], strict=True)) == {(case, "organ") for case in "abc"}
         assert set(rows["reason"]) == {"offset"}
         assert set(rows["proposal"]) == {"moved +2.00 mm"}
@@ -100,7 +100,7 @@ class TestByOffsets:
         assert read_corrections(out)[0].proposal_score == ""
 
     def test_proposals_that_are_followed_come_first(self, data, with_offsets, tmp_path):
-        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", offsets=True).set_index("case")
+        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", correct_offsets=True).set_index("case")
         assert rows.loc["a", "reason"] == "score"
         assert rows.loc["c", "reason"] == "offset"
         assert (indices(tmp_path / "out", "a")[:, :4] == 1).all()
@@ -108,12 +108,14 @@ class TestByOffsets:
     def test_what_was_rejected_stays(self, data, with_offsets, tmp_path):
         decisions = tmp_path / "decisions.csv"
         decisions.write_text("case,label,decision\na,organ,reject\n")
-        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", decisions=decisions, offsets=True)
+        rows = correct(
+            data=data, audit=with_offsets.root, out=tmp_path / "out", decisions=decisions, correct_offsets=True
+        )
         assert set(rows["case"]) == {"b", "c"}
 
     def test_an_audit_of_earlier_times_has_no_offsets(self, data, audit, tmp_path, capsys):
         words = ["--data", str(data), "--audit", str(audit.root), "--out", str(tmp_path / "out")]
-        assert main(["correct", *words, "--offsets", "true"]) == 1
+        assert main(["correct", *words, "--correct_offsets", "true"]) == 1
         assert "has no column 'correction_mm'. Audit the folder again." in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 

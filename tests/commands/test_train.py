@@ -375,7 +375,7 @@ class TestSeveralProcesses:
         (tmp_path / "witness").mkdir()
         (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS)
         path = os.pathsep.join([str(tmp_path / "witness"), os.environ.get("PYTHONPATH", "")])
-        arguments = [*TINY_UNET, "--devices", 2, "--mixed", 1, "--iterations", 4, "--checkpoint_every", 2]
+        arguments = [*TINY_UNET, "--devices", 2, "--any_labelled", 1, "--iterations", 4, "--checkpoint_every", 2]
         done = subprocess.run(
             [sys.executable, "-m", "segmend", *words(root, *arguments)],
             env={**os.environ, "PYTHONPATH": path, "WITNESS": str(tmp_path / "witness")},
@@ -399,7 +399,7 @@ class TestSeveralProcesses:
         saved = checkpoint(run.last)["state_dict"]
         for name, values in first["weights"].items():
             assert saved[f"method.{name}"].flatten().tolist() == values
-        alone = train(root, *TINY_UNET, "--mixed", 1, "--iterations", 4, out="alone")
+        alone = train(root, *TINY_UNET, "--any_labelled", 1, "--iterations", 4, out="alone")
         assert not torch.equal(
             checkpoint(alone.last)["state_dict"]["method.network.decoder.head.weight"],
             saved["method.network.decoder.head.weight"],
@@ -570,7 +570,7 @@ class TestErrors:
             (["--spacing", 1, 1], "--spacing: is 1 1. Give 3 positive numbers in mm"),
             (["--spacing", 1, 1, 0], "--spacing: is 1 1 0. Give 3 positive numbers in mm"),
             (["--iterations", 0], "--iterations: must be 1 or more, got 0."),
-            (["--first_iterations", 2], "--first_iterations: Supervised starts from the labels that there are."),
+            (["--initial_iterations", 2], "--initial_iterations: Supervised starts from the labels that there are."),
             (["--checkpoint_every", 0], "--checkpoint_every: must be 1 or more, got 0."),
             (["--seed", -1], "--seed: must be 0 or more, got -1."),
             (["--foreground", 1.5], "--foreground: must be a share from 0 to 1, got 1.5."),

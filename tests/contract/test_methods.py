@@ -133,7 +133,7 @@ def scene(dimensions: int, classes: int, count: int) -> tuple[Tensor, Tensor]:
 def batch(needs: Composition, dimensions: int, classes: int = 2, further: tuple[Quality, ...] = ()) -> Batch:
     """What the method needs, and perhaps further samples; labels of mixed samples are expert and noisy in turn."""
     quality = [Quality.EXPERT] * needs.expert + [Quality.NOISY] * needs.noisy + [Quality.NONE] * needs.unlabelled
-    quality += [(Quality.EXPERT, Quality.NOISY)[turn % 2] for turn in range(needs.mixed)] + list(further)
+    quality += [(Quality.EXPERT, Quality.NOISY)[turn % 2] for turn in range(needs.any_labelled)] + list(further)
     image, label = scene(dimensions, classes, len(quality))
     for row, each in enumerate(quality):
         label[row] = IGNORE if each is Quality.NONE else label[row]

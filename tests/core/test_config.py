@@ -157,9 +157,9 @@ class TestDescribed:
     def test_what_only_python_can_give_is_left_out(self):
         network = VNet(1, 2, 2, width=2)
         assert described(network, {})["init_args"] == {"width": 2, "dropout_rate": 0.5}
-        method = described(Supervised(network, criterion="gce"), all_methods())
+        method = described(Supervised(network, loss="gce"), all_methods())
         assert method["class_path"] == "Supervised"
-        assert method["init_args"]["criterion"] == "gce"
+        assert method["init_args"]["loss"] == "gce"
         assert "network" not in method["init_args"]
 
 

@@ -30,8 +30,12 @@ def drawn(of: BatchPlan, steps: int, rank: int = 0, processes: int = 1) -> list[
     ("composition", "text", "size"),
     [
         (Composition(expert=2, noisy=2), "2 expert + 2 noisy", 4),
-        (Composition(mixed=4), "4 labelled", 4),
-        (Composition(expert=1, noisy=2, unlabelled=3, mixed=4), "1 expert + 2 noisy + 3 unlabelled + 4 labelled", 10),
+        (Composition(any_labelled=4), "4 labelled", 4),
+        (
+            Composition(expert=1, noisy=2, unlabelled=3, any_labelled=4),
+            "1 expert + 2 noisy + 3 unlabelled + 4 labelled",
+            10,
+        ),
         (Composition(), "nothing", 0),
     ],
 )
@@ -43,7 +47,7 @@ def test_composition_in_words_and_in_size(composition, text, size):
 class TestStreams:
     def test_each_sample_has_the_quality_that_was_asked_for(self):
         letters = "nenuenuunn"
-        batches = plan(letters, expert=2, noisy=1, unlabelled=1, mixed=2)
+        batches = plan(letters, expert=2, noisy=1, unlabelled=1, any_labelled=2)
         assert batches.size == 6
         for batch in drawn(batches, 30):
             qualities = [letters[position] for position in batch]
@@ -51,7 +55,7 @@ class TestStreams:
             assert set(qualities[4:]) <= {"e", "n"}
 
     def test_mixed_samples_come_from_all_labelled_cases_alike(self):
-        counts = Counter(position for batch in drawn(plan("eennnu", mixed=5), 40) for position in batch)
+        counts = Counter(position for batch in drawn(plan("eennnu", any_labelled=5), 40) for position in batch)
         assert counts == dict.fromkeys(range(5), 40)
 
     @given(PLANS)
@@ -74,7 +78,7 @@ class TestStreams:
 
 class TestWeights:
     def test_cases_are_drawn_as_often_as_is_said(self):
-        batches, weights = plan("eennu", mixed=4), [1.0, 1.0, 0.5, 0.0, 1.0]
+        batches, weights = plan("eennu", any_labelled=4), [1.0, 1.0, 0.5, 0.0, 1.0]
         counts = Counter(case for step in range(1000) for case in batches.cases_at(step, weights=weights))
         assert set(counts) == {0, 1, 2}
         assert counts[0] / 4000 == pytest.approx(0.4, abs=0.03)
@@ -147,8 +151,8 @@ class TestErrors:
                 "unlabelled",
                 "1 expert, 1 noisy, 0 none",
             ),
-            ("uu", {"mixed": 4}, "4 labelled", "labelled", "0 expert, 0 noisy, 2 none"),
-            ("", {"mixed": 1}, "1 labelled", "labelled", "0 expert, 0 noisy, 0 none"),
+            ("uu", {"any_labelled": 4}, "4 labelled", "labelled", "0 expert, 0 noisy, 2 none"),
+            ("", {"any_labelled": 1}, "1 labelled", "labelled", "0 expert, 0 noisy, 0 none"),
         ],
     )
     def test_a_missing_quality_is_named(self, letters, counts, takes, missing, present):

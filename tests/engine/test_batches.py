@@ -233,7 +233,9 @@ class TestLayers:
         store = LabelStore(tmp_path, ("new",), {case.case.name: case.given for case in cases}, steps=(3, 6))
         store.append("test", [Revision(name, sampling_weight=0.0) for name in "ab"])
         store.append("test", [])
-        batches, plain = (batches_of(cases, (4, 4), Composition(mixed=3), labels=labels) for labels in (store, None))
+        batches, plain = (
+            batches_of(cases, (4, 4), Composition(any_labelled=3), labels=labels) for labels in (store, None)
+        )
         for step in (0, 2, 6, 8):
             assert batches[step].cases == plain[step].cases
         assert {case for step in (3, 4, 5) for case in batches[step].cases} == {"c"}

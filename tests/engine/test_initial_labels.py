@@ -62,7 +62,7 @@ TINY = (
     "--spacing",
     "2",
 )
-TINY += ("2", "2", "--iterations", "6", "--first_iterations", "4", "--checkpoint_every", "2")
+TINY += ("2", "2", "--iterations", "6", "--initial_iterations", "4", "--checkpoint_every", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def state_of(run):
 
 
 def labels_of(run):
-    files = sorted([*run.first_labels.iterdir(), *run.labels.rglob("*.npy")])
+    files = sorted([*run.initial_labels.iterdir(), *run.labels.rglob("*.npy")])
     return {str(file.relative_to(run.path)): file.read_bytes() for file in files}
 
 
@@ -119,7 +119,7 @@ def test_cases_are_noisy_once_they_are_labelled(root):
     folder = DataFolder.open(root)
     one, two, three = with_initial_labels(folder.cases, Run(Path("run")), ".nii.gz")
     assert one == folder.cases[0]
-    assert two.label == Path("run/first_labels/case_2.nii.gz")
+    assert two.label == Path("run/initial_labels/case_2.nii.gz")
     assert [case.quality for case in (one, two, three)] == ["expert", "noisy", "noisy"]
     assert three.domain == "B"
 
@@ -141,41 +141,41 @@ class TestStages:
         )
         run = train()
         assert run.finished
-        assert run.first.finished
+        assert run.initial.finished
         first, second = seen[:4], seen[4:]
         assert {case for batch in first for case in batch.cases} == {"case_1"}
         assert {case for batch in second for case in batch.cases} == {"case_2", "case_3"}
         assert {quality for batch in second for quality in batch.quality} == {"noisy"}
         assert contents(root) == before
-        assert sorted(file.name for file in run.first_labels.iterdir()) == ["case_2.nii.gz", "case_3.nii.gz"]
+        assert sorted(file.name for file in run.initial_labels.iterdir()) == ["case_2.nii.gz", "case_3.nii.gz"]
         for case in ("case_2", "case_3"):
-            label, grid = read_label(run.first_labels / f"{case}.nii.gz")
+            label, grid = read_label(run.initial_labels / f"{case}.nii.gz")
             assert grid.matches(read_grid(root / "imagesTr" / f"{case}_0000.nii.gz"))
             assert set(np.unique(label)) <= {0, 1}
 
     def test_it_is_a_run_of_its_own_that_can_be_repeated(self, train, tmp_path):
         run = train()
-        config = yaml.safe_load((run.path / "first" / "config.yaml").read_text())
+        config = yaml.safe_load((run.path / "initial" / "config.yaml").read_text())
         assert config["method"]["class_path"] == "Supervised"
         assert config["iterations"] == 4
-        assert run.config["first_iterations"] == 4
-        assert run.first.task.preprocessing == run.task.preprocessing
-        assert run.first.task.patch == run.task.patch
-        words = ["train", "--config", str(run.path / "first" / "config.yaml"), "--out", str(tmp_path / "again")]
+        assert run.config["initial_iterations"] == 4
+        assert run.initial.task.preprocessing == run.task.preprocessing
+        assert run.initial.task.patch == run.task.patch
+        words = ["train", "--config", str(run.path / "initial" / "config.yaml"), "--out", str(tmp_path / "again")]
         assert main([*words, "--cache", str(tmp_path / "cache")]) == 0
-        torch.testing.assert_close(state_of(Run(tmp_path / "again")), state_of(run.first), rtol=0, atol=0)
+        torch.testing.assert_close(state_of(Run(tmp_path / "again")), state_of(run.initial), rtol=0, atol=0)
 
     def test_a_quarter_of_the_iterations_by_default(self, train, monkeypatch):
         told = []
         monkeypatch.setattr(module, "fit", lambda *given: told.append(given[2].iterations) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            train("run", "--iterations", 9, "--first_iterations", "null")
+            train("run", "--iterations", 9, "--initial_iterations", "null")
         assert told == [2]
 
     def test_where_all_are_labelled_there_is_none(self, make_folder, words, tmp_path):
         root = make_folder("labelled")
         assert main([*words("run"), "--data", str(root)]) == 0
-        assert not (tmp_path / "run" / "first").exists()
+        assert not (tmp_path / "run" / "initial").exists()
 
 
 def test_first_labels_are_the_given_ones_of_the_run(root, train, tmp_path):
@@ -184,7 +184,7 @@ def test_first_labels_are_the_given_ones_of_the_run(root, train, tmp_path):
         out = tmp_path / f"labels{revision}"
         export_labels(run=run.path, out=out, revision=revision, cache=tmp_path / "cache")
         assert sorted(file.name for file in out.iterdir()) == [f"case_{n}.nii.gz" for n in (1, 2, 3)]
-        written, first = (read_label(folder / "case_2.nii.gz")[0] for folder in (out, run.first_labels))
+        written, first = (read_label(folder / "case_2.nii.gz")[0] for folder in (out, run.initial_labels))
         assert np.array_equal(written, first) is same
 
 
@@ -256,7 +256,7 @@ class TestErrors:
         assert not (tmp_path / "run").exists()
 
     def test_arguments(self, words, capsys):
-        assert main(words("run", "--first_iterations", 0)) == 1
-        assert "--first_iterations: must be 1 or more, got 0." in capsys.readouterr().err
+        assert main(words("run", "--initial_iterations", 0)) == 1
+        assert "--initial_iterations: must be 1 or more, got 0." in capsys.readouterr().err
         assert main(words("run", method="MeanTeacher")) == 1
-        assert "--first_iterations: MeanTeacher starts from the labels that there are" in capsys.readouterr().err
+        assert "--initial_iterations: MeanTeacher starts from the labels that there are" in capsys.readouterr().err

@@ -21,7 +21,7 @@ class Dice(Method):
     """Throws dice, and writes down what it is told."""
 
     kind = "supervised"
-    needs = Composition(mixed=1)
+    needs = Composition(any_labelled=1)
 
     def __init__(self, network):
         super().__init__(network)

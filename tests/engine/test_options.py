@@ -11,7 +11,7 @@ from segmend.engine.options import TrainingOptions, check_patch_axes
 
 @pytest.mark.parametrize(
     ("name", "value", "least"),
-    [("iterations", 0, 1), ("first_iterations", 0, 1), ("checkpoint_every", 0, 1), ("seed", -1, 0)],
+    [("iterations", 0, 1), ("initial_iterations", 0, 1), ("checkpoint_every", 0, 1), ("seed", -1, 0)],
 )
 def test_numbers_out_of_range(name, value, least):
     with pytest.raises(InputError, match=f"{name}: must be {least} or more, got {value}"):

@@ -37,7 +37,7 @@ class Scaled(Network):
 
 class Plain(Method):
     kind = "supervised"
-    needs = Composition(mixed=1)
+    needs = Composition(any_labelled=1)
 
     def loss(self, batch, step):
         return {}

@@ -32,7 +32,7 @@ from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import Method, all_methods
-from segmend.methods.supervised.supervised import Criterion
+from segmend.methods.supervised.supervised import LossName
 from segmend.networks import all_networks
 from segmend.noise import all_recipes
 
@@ -79,7 +79,7 @@ def versions(names: Sequence[str]) -> dict[str, int]:
 
 def criteria() -> list[str]:
     """All losses of plain training."""
-    return list(get_args(Criterion))
+    return list(get_args(LossName))
 
 
 @dataclass(frozen=True)

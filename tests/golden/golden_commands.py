@@ -33,7 +33,7 @@ def by_command(data: Path, out: Path, cache: Path, method: str) -> Tensors:
             channels, classes, dimensions, width=2, stages=3
         ),
         iterations=3,
-        first_iterations=2,
+        initial_iterations=2,
         patch=None,
         spacing="auto",
         dimensions=None,
@@ -138,7 +138,14 @@ def proposed(audit_folder: Path) -> Tensors:
 
 def corrected(data: Path, audit_folder: Path, out: Path, minimum_score: float, *, offsets: bool) -> Tensors:
     """Labels of a folder once an audit is followed."""
-    correct(data=data, audit=audit_folder, out=out, minimum_score=minimum_score, offsets=offsets, change_expert=False)
+    correct(
+        data=data,
+        audit=audit_folder,
+        out=out,
+        minimum_score=minimum_score,
+        correct_offsets=offsets,
+        change_expert=False,
+    )
     return labels_in(out / "labelsTr")
 
 

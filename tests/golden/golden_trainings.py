@@ -27,7 +27,7 @@ _VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
         {"warm_up": 0.3, "ramp_length": 0.0, "uncertainty": "spread", "threshold": 0.1, "passes": 4},
     ),
     "PLIL in one pass": ("PLIL", {"warm_up": 0.3, "ramp_length": 0.0, "passes": 1}),
-    "OffsetCorrection all alike": ("OffsetCorrection", {"by_trust": False}),
+    "OffsetCorrection all alike": ("OffsetCorrection", {"weight_by_reliability": False}),
     "OffsetCorrection by neighbour": ("OffsetCorrection", {"offsets": "neighbour"}),
     "OffsetCorrection by direction": ("OffsetCorrection", {"offsets": "direction"}),
     "OffsetCorrection each alone": ("OffsetCorrection", {"hierarchical": False}),
@@ -38,7 +38,7 @@ _VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "SelfCleansing centred": ("SelfCleansing", {"interval": 0.1, "warm_up": 0.3, "hand_over": 0.6, "centred": True}),
     "SelfCleansing of all": ("SelfCleansing", {"filtering": False}),
     "Reweighting": ("Reweighting", {"clean_weight": 1.0}),
-    **{f"Supervised {each}": ("Supervised", {"criterion": each}) for each in adapter.criteria()},
+    **{f"Supervised {each}": ("Supervised", {"loss": each}) for each in adapter.criteria()},
 }
 """Arguments by which a method computes something else, above all those of the shipped plans."""
 
@@ -53,6 +53,7 @@ _NETWORK_ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "MedNeXt": {"init_filters": 4, "kernel_size": 3, "blocks_down": (1,) * 4, "blocks_up": (1,) * 4},
     "MonaiUNet": {"channels": (4, 8), "strides": (2,), "num_res_units": 1},
     "MonaiVNet": {},
+    "PlannedUNet": {"kernels": (3,) * 3, "strides": (1, 2, 2), "widths": (4, 8, 8)},
     "ResUNet": {"width": 2},
     "SegResNet": {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)},
     "SegResNetDS": {"init_filters": 8, "blocks_down": (1, 1)},

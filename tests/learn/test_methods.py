@@ -58,10 +58,10 @@ CLIP = {
 
 BATCHES = {
     "ALC": Composition(expert=1, noisy=5),  # a quarter of its batch, in the same proportion
-    "DivideMix": Composition(mixed=2),
+    "DivideMix": Composition(any_labelled=2),
     "MLBSeg": Composition(expert=4, noisy=2),  # as many expert samples as the baseline sees that has no others
     "Reweighting": Composition(expert=4, noisy=4),
-    "SelfCleansing": Composition(mixed=8),
+    "SelfCleansing": Composition(any_labelled=8),
 }
 """Other batches than a method asks for, mostly smaller ones, where these would take too long."""
 

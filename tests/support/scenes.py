@@ -16,14 +16,14 @@ from segmend.demo.phantom import write_phantoms
 from segmend.networks import VNet
 
 NETWORK = "--network UNet --network.width 2 --network.stages 2 --patch 8 8 8"
-TRAINING = f"{NETWORK} --iterations 6 --checkpoint_every 2 --mixed 2"
+TRAINING = f"{NETWORK} --iterations 6 --checkpoint_every 2 --any_labelled 2"
 PLAN = {
     "title": "Small",
     "labels": {"some noisy": {"recipe": "CubeMorphology", "arguments": {"side_max": 5}, "expert": 1}},
     "train": {"network": {"name": "UNet", "width": 2, "stages": 2}, "iterations": 2, "patch": [8, 8, 8]},
     "metrics": ["dice"],
     "baseline": "Mixed",
-    "rows": {"Mixed": {"method": "Supervised", "batch": {"mixed": 2}}},
+    "rows": {"Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}}},
 }
 
 
@@ -77,7 +77,7 @@ def run(words: str) -> None:
 
 
 CORRUPT = "--recipe CubeMorphology --recipe.side_max 5 --expert 1"
-FOLDS = f"--folds 2 --method Supervised {NETWORK} --iterations 2 --mixed 2"
+FOLDS = f"--folds 2 --method Supervised {NETWORK} --iterations 2 --any_labelled 2"
 SCENES = {
     "check": Scene("check", build_data, "--data given/data", ()),
     "corrupt": Scene("corrupt", build_data, f"--data given/data --out noisy {CORRUPT}", ("noisy",)),

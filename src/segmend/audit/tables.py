@@ -103,6 +103,6 @@ def _on_offsets(rows: Sequence[LabelRow], unit: str) -> Iterator[str]:
     if len(off) > len(noisy) / 2:
         yield (
             f"{len(off)} of {len(noisy)} noisy labels seem to be over- or under-segmented, with a median offset of "
-            f"{median(off):.1f} {unit}. Where nearly all labels are, none is flagged; 'segmend correct --offsets true' "
-            "shifts the boundary of each by its own offset."
+            f"{median(off):.1f} {unit}. Where nearly all labels are, none is flagged; "
+            "'segmend correct --correct_offsets true' shifts the boundary of each by its own offset."
         )

@@ -26,7 +26,7 @@ from segmend.noise import all_recipes
 PLANS = Path(__file__).parent / "plans"
 """The plans that come with Segmend."""
 
-_BATCH = {"expert", "noisy", "unlabelled", "mixed"}
+_BATCH = {"expert", "noisy", "unlabelled", "any_labelled"}
 _GIVEN_BY_BENCH = {
     *("data", "out", "method", "seed", "cases", "cache", "run", "images", "predictions", "references"),
     *("probabilities", "audit", "decisions"),

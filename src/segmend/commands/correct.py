@@ -45,7 +45,7 @@ def correct(
     out: Path,
     decisions: Path | None = None,
     minimum_score: float | None = None,
-    offsets: bool = False,
+    correct_offsets: bool = False,
     change_expert: bool = False,
     cases: Path | None = None,
 ) -> pd.DataFrame:
@@ -65,9 +65,9 @@ def correct(
             what is accepted is changed. A column audit, as the page of the audit writes it, must name this audit.
         minimum_score: follow proposals whose 'proposal_score' in audit.csv is at least this, 0..1; 0.5 by default.
             With a table of decisions: also those that it does not mention.
-        offsets: also shift the surfaces of all other noisy labels by 'correction_mm' of audit.csv, where that is more
-            than its own uncertainty: for folders in which most labels are over- or under-segmented, so that none of
-            them is flagged. Labels that were rejected stay.
+        correct_offsets: also shift the surfaces of all other noisy labels by 'correction_mm' of audit.csv, where that
+            is more than its own uncertainty: for folders in which most labels are over- or under-segmented, so that
+            none of them is flagged. Labels that were rejected stay.
         change_expert: also change expert labels, which are left alone otherwise.
         cases: a table to use instead of cases.csv, as in the audit.
 
@@ -91,9 +91,9 @@ def correct(
             out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"
         )
     require_empty(out)
-    if offsets and "correction_mm" not in table:
+    if correct_offsets and "correction_mm" not in table:
         raise InputError(place.labels, "has no column 'correction_mm'", "audit the folder again", code="missing-value")
-    plan = _plan(folder, place, table, decisions, minimum_score, offsets, change_expert)
+    plan = _plan(folder, place, table, decisions, minimum_score, correct_offsets, change_expert)
     before = read_corrections(data)
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
@@ -130,7 +130,7 @@ def _plan(
     table: pd.DataFrame,
     decisions: Path | None,
     minimum_score: float | None,
-    offsets: bool,
+    correct_offsets: bool,
     change_expert: bool,
 ) -> dict[str, _Choice]:
     """What is to become of each case in which something changes."""
@@ -155,7 +155,7 @@ def _plan(
                 wanted[row["label"]] = ("accepted" if decision else "score", row)
             elif decision:
                 refused.add(row["label"])
-            elif offsets and shifts_boundary(row["correction_mm"], row["correction_se_mm"]):
+            elif correct_offsets and shifts_boundary(row["correction_mm"], row["correction_se_mm"]):
                 wanted[row["label"]] = ("offset", row)
         if case.quality is Quality.EXPERT and wanted and not change_expert:
             if any(reason == "accepted" for reason, _ in wanted.values()):

@@ -75,19 +75,24 @@ class Composition:
         expert: samples with expert labels.
         noisy: samples with labels of unknown or low quality.
         unlabelled: samples of cases without a label.
-        mixed: samples drawn uniformly from all labelled cases, expert or not.
+        any_labelled: samples drawn uniformly from all labelled cases, expert or not.
     """
 
     expert: int = 0
     noisy: int = 0
     unlabelled: int = 0
-    mixed: int = 0
+    any_labelled: int = 0
 
     @property
     def size(self) -> int:
         """Samples in a batch."""
-        return self.expert + self.noisy + self.unlabelled + self.mixed
+        return self.expert + self.noisy + self.unlabelled + self.any_labelled
 
     def __str__(self) -> str:
-        parts = {"expert": self.expert, "noisy": self.noisy, "unlabelled": self.unlabelled, "labelled": self.mixed}
+        parts = {
+            "expert": self.expert,
+            "noisy": self.noisy,
+            "unlabelled": self.unlabelled,
+            "labelled": self.any_labelled,
+        }
         return " + ".join(f"{count} {name}" for name, count in parts.items() if count) or "nothing"

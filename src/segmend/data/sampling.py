@@ -48,7 +48,7 @@ class BatchPlan:
             "expert": ((Quality.EXPERT,), composition.expert),
             "noisy": ((Quality.NOISY,), composition.noisy),
             "unlabelled": ((Quality.NONE,), composition.unlabelled),
-            "labelled": ((Quality.EXPERT, Quality.NOISY), composition.mixed),
+            "labelled": ((Quality.EXPERT, Quality.NOISY), composition.any_labelled),
         }
         if composition.size < 1 or min(count for _, count in wanted.values()) < 0:
             raise InputError(

@@ -30,7 +30,7 @@ from segmend.networks import Network
 
 def with_initial_labels(cases: Sequence[Case], run: Run, ending: str) -> tuple[Case, ...]:
     """The cases once the unlabelled ones have their first labels, which need not be there yet: they are noisy then."""
-    labels = {case.name: run.first_labels / (case.name + ending) for case in cases if case.quality is Quality.NONE}
+    labels = {case.name: run.initial_labels / (case.name + ending) for case in cases if case.quality is Quality.NONE}
     return tuple(
         replace(case, label=labels[case.name], quality=Quality.NOISY) if case.name in labels else case for case in cases
     )
@@ -47,7 +47,7 @@ def write_initial_labels(
 ) -> None:
     """Trains ``Supervised`` on the labelled cases and labels the others; what was done before is not done again.
 
-    The training is a run of its own in ``RUN/first``, the labels are files in ``RUN/first_labels``.
+    The training is a run of its own in ``RUN/initial``, the labels are files in ``RUN/initial_labels``.
 
     Args:
         run: the run that wants the labels; its folder is claimed.
@@ -68,20 +68,20 @@ def write_initial_labels(
     method = Supervised(make_network())
     own_config = {
         **config,
-        "out": str(run.first.path.resolve()),
+        "out": str(run.initial.path.resolve()),
         "method": described(method, all_methods()),
         "iterations": iterations,
-        **dict.fromkeys(("expert", "noisy", "unlabelled", "mixed", "first_iterations")),
+        **dict.fromkeys(("expert", "noisy", "unlabelled", "any_labelled", "initial_iterations")),
     }
     # Labels that are there are of these data only if the run that made them is.
-    run.first.begin(own_config, training.task)
-    if run.first_labels.is_dir():
+    run.initial.begin(own_config, training.task)
+    if run.initial_labels.is_dir():
         return
-    if not run.first.finished:
-        fit(run.first, method, replace(training, plan=plan, iterations=iterations), hardware)
+    if not run.initial.finished:
+        fit(run.initial, method, replace(training, plan=plan, iterations=iterations), hardware)
     unlabelled = [case for case in cases if case.quality is Quality.NONE]
-    _label(run.first, folder, unlabelled, run.first_labels, hardware)
-    wait_for(run.first_labels)
+    _label(run.initial, folder, unlabelled, run.initial_labels, hardware)
+    wait_for(run.initial_labels)
 
 
 @rank_zero_only

@@ -15,7 +15,7 @@ from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
 from segmend.engine.planner import TrainingPlan
 
-_COUNTS = ("expert", "noisy", "unlabelled", "mixed")
+_COUNTS = ("expert", "noisy", "unlabelled", "any_labelled")
 _WITHOUT_EFFECT = {"width", "memory", "workers", "compile", "checkpoint_every"}
 """Options that do not change what a run computes, up to rounding."""
 
@@ -26,7 +26,7 @@ class TrainingOptions:
 
     Attributes:
         iterations: optimiser steps.
-        first_iterations: optimiser steps of the plain training before, for methods that start from labels of
+        initial_iterations: optimiser steps of the plain training before, for methods that start from labels of
             unlabelled cases; a quarter of the iterations by default.
         patch: sides of the training crops in voxels, slices last; chosen from the data by default.
         spacing: millimetres between voxels to train at, slices last; 'native' keeps each scan's own,
@@ -36,7 +36,7 @@ class TrainingOptions:
             (of the default method, those that there are labels for).
         noisy: samples with noisy labels in a batch.
         unlabelled: samples without labels in a batch.
-        mixed: samples in a batch that are drawn uniformly from all labelled cases.
+        any_labelled: samples in a batch that are drawn uniformly from all labelled cases.
         foreground: fraction of labelled samples that are centred on a labelled object, 0..1.
         augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
             class, or if asked for.
@@ -56,14 +56,14 @@ class TrainingOptions:
     """
 
     iterations: int = 8000
-    first_iterations: int | None = None
+    initial_iterations: int | None = None
     patch: Sequence[int] | None = None
     spacing: Sequence[float] | Literal["native", "auto"] = "auto"
     dimensions: Literal[2, 3] | None = None
     expert: int | None = None
     noisy: int | None = None
     unlabelled: int | None = None
-    mixed: int | None = None
+    any_labelled: int | None = None
     foreground: float = 0.33
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
@@ -78,7 +78,7 @@ class TrainingOptions:
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
-        least_values = {"iterations": 1, "first_iterations": 1, "checkpoint_every": 1, "seed": 0, "width": 1}
+        least_values = {"iterations": 1, "initial_iterations": 1, "checkpoint_every": 1, "seed": 0, "width": 1}
         for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and value < least:

@@ -119,9 +119,9 @@ def _batches(
     name = type(method).__name__
     if method.needs_initial_labels:
         cases = with_initial_labels(cases, run, folder.file_ending)
-    elif options.first_iterations:
+    elif options.initial_iterations:
         raise InputError(
-            "first_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
+            "initial_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
         )
     return cases, BatchPlan.of(cases, options.composition(method.needs), options.seed, f"method {name}")
 

@@ -74,14 +74,14 @@ class Run(Trained):
         return self.path / "labels"
 
     @property
-    def first(self) -> Run:
+    def initial(self) -> Run:
         """The plain training that labelled the unlabelled cases, where the method wants that."""
-        return Run(self.path / "first")
+        return Run(self.path / "initial")
 
     @property
-    def first_labels(self) -> Path:
+    def initial_labels(self) -> Path:
         """The labels that it gave them, on the scans' own grids."""
-        return self.path / "first_labels"
+        return self.path / "initial_labels"
 
     @property
     def finished(self) -> bool:

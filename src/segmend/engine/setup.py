@@ -143,7 +143,7 @@ class TrainingSetup:
         if self.training_cases == self.labelled_cases:
             return training
         options = self.options
-        steps = options.first_iterations or max(options.iterations // 4, 1)
+        steps = options.initial_iterations or max(options.iterations // 4, 1)
         write_initial_labels(self.run, self.folder, self.make_network, training, steps, options.hardware, self.config)
         preprocessing = training.task.preprocessing
         prepared = prepare(self.folder, self.training_cases, preprocessing, cache or default_cache())

@@ -153,7 +153,7 @@ class TestRevision:
         resumed.load_state_dict(begun.state_dict())
         learned = [replace(case, truth=case.given) for case in displaced]
         assert drawn(resumed, expert, *learned) == first != drawn(method(), expert, *learned)
-        assert set(drawn(method(by_trust=False), expert, *moved).values()) == {None}
+        assert set(drawn(method(weight_by_reliability=False), expert, *moved).values()) == {None}
         assert set(drawn(method(), *moved).values()) == {None}
 
     def test_a_label_without_a_surface_is_drawn_as_usual(self):
@@ -167,7 +167,7 @@ class TestRevision:
         row = rows([*experts, Drawn("a", disc(12.0), disc(10.0), annotator="x")], hierarchical=False)["a"]
         assert (row["label"], row["annotator"]) == (1, "x")
         assert row["offset_mm"] == row["measured_mm"] - row["teacher_bias_mm"]
-        assert 0 < row["trust"] <= 1
+        assert 0 < row["reliability"] <= 1
         assert "neighbour" not in row
 
     def test_offsets_are_in_mm(self):
@@ -290,7 +290,7 @@ class TestTraining:
         assert torch.equal(loss, expected)
 
     def test_its_batch_is_that_of_the_method_that_goes_on(self):
-        assert method().needs == OffsetCorrection.needs == Composition(mixed=4)
+        assert method().needs == OffsetCorrection.needs == Composition(any_labelled=4)
         assert method(then="PLIL").needs == PLIL.needs
 
     @pytest.mark.parametrize(("then", "cls"), [("PLIL", PLIL), ("ALC", ALC)])

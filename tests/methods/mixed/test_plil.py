@@ -426,7 +426,7 @@ class TestSwitches:
 
     def test_unknown_quality_draws_all_labels_alike(self):
         network = VNet(1, 2, 2, width=2)
-        assert PLIL(network, quality_known=False).needs == Composition(mixed=4)
+        assert PLIL(network, quality_known=False).needs == Composition(any_labelled=4)
         assert PLIL(network).needs == PLIL.needs == Composition(expert=2, noisy=2)
 
     def test_decay_is_the_teachers(self):

@@ -105,4 +105,4 @@ class TestWeights:
 
 
 def test_takes_labelled_samples_of_any_quality():
-    assert PickAndLearn.needs == Composition(mixed=4)
+    assert PickAndLearn.needs == Composition(any_labelled=4)

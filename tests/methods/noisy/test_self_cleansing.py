@@ -411,7 +411,7 @@ class TestEconomy:
 
 
 def test_needs_the_papers_batch():
-    assert SelfCleansing.needs == Composition(mixed=16)
+    assert SelfCleansing.needs == Composition(any_labelled=16)
     assert SelfCleansing.layers == ("pseudo",)
 
 

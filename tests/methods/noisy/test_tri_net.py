@@ -159,4 +159,4 @@ def test_networks_start_apart():
 
 
 def test_takes_labelled_samples_of_any_quality():
-    assert TriNet.needs == Composition(mixed=4)
+    assert TriNet.needs == Composition(any_labelled=4)

@@ -13,7 +13,7 @@ from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Step, Supervised
-from segmend.methods.supervised.supervised import Criterion
+from segmend.methods.supervised.supervised import LossName
 from segmend.networks import Network, UNet
 
 STEP = Step(3, 10)
@@ -58,7 +58,7 @@ def test_unlabelled_samples_are_not_looked_at():
 
 
 def test_draws_from_all_labels_alike():
-    assert Supervised.needs == Composition(mixed=4)
+    assert Supervised.needs == Composition(any_labelled=4)
 
 
 def test_the_loss_does_not_change_over_the_run():
@@ -93,15 +93,15 @@ class TestCriteria:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
-            ({"criterion": "gce"}, (0.1016 + 0.5492 + 1.1435) / 3),
-            ({"criterion": "gce", "q": 1.0}, 0.5),
-            ({"criterion": "symmetric_ce"}, 0.1 * CE + 4 * 0.5),
-            ({"criterion": "symmetric_ce", "alpha": 6.0, "beta": 0.1}, 6 * CE + 0.4 * 0.5),
+            ({"loss": "gce"}, (0.1016 + 0.5492 + 1.1435) / 3),
+            ({"loss": "gce", "q": 1.0}, 0.5),
+            ({"loss": "symmetric_ce"}, 0.1 * CE + 4 * 0.5),
+            ({"loss": "symmetric_ce", "alpha": 6.0, "beta": 0.1}, 6 * CE + 0.4 * 0.5),
             # The classes differ by 0.1, 0.5 and 0.9 from labels whose squares sum to 3 and 0.
-            ({"criterion": "nr_dice", "gamma": 2.0}, (1.07 / 4.07 + 1.07 / 1.07) / 2),
-            ({"criterion": "nr_dice"}, (1.23899 / 4.07 + 1.23899 / 1.07) / 2),
-            ({"criterion": "label_smoothing"}, 0.95 * CE + 0.05 * CE),  # one minus these are the same numbers
-            ({"criterion": "svls"}, CE),
+            ({"loss": "nr_dice", "gamma": 2.0}, (1.07 / 4.07 + 1.07 / 1.07) / 2),
+            ({"loss": "nr_dice"}, (1.23899 / 4.07 + 1.23899 / 1.07) / 2),
+            ({"loss": "label_smoothing"}, 0.95 * CE + 0.05 * CE),  # one minus these are the same numbers
+            ({"loss": "svls"}, CE),
         ],
         ids=str,
     )
@@ -112,30 +112,30 @@ class TestCriteria:
 
     def test_smoothing(self):
         # Cross-entropies with the label of the first voxel are 0.105361, with the other class 2.302585.
-        assert self.of([0, IGNORE, IGNORE], criterion="label_smoothing", smoothing=0.5)[0] == pytest.approx(
+        assert self.of([0, IGNORE, IGNORE], loss="label_smoothing", smoothing=0.5)[0] == pytest.approx(
             0.75 * 0.105361 + 0.25 * 2.302585, abs=1e-4
         )
         # In a row of voxels each of the two neighbours counts a quarter.
         own, half = (0.105361 + 0.105361) / 3, 0.693147 / 3
-        assert self.of([0, 0, 1], criterion="svls")[0] == pytest.approx(
+        assert self.of([0, 0, 1], loss="svls")[0] == pytest.approx(
             own + half + 0.25 * (2.302585 - 0.105361) / 3, abs=1e-4
         )
 
     def test_truncation_comes_after_a_warm_up(self):
-        arguments = {"criterion": "truncated_gce", "k": 0.4, "warm_up": 0.5}
+        arguments = {"loss": "truncated_gce", "k": 0.4, "warm_up": 0.5}
         early, late = (self.of([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
-        assert early == self.of([0, 0, 0], criterion="gce")
+        assert early == self.of([0, 0, 0], loss="gce")
         assert late[0] == pytest.approx((0.1016 + 0.5492 + (1 - 0.4**0.7) / 0.7) / 3, abs=1e-4)
         assert late[1] == [True, True, False]
 
-    @pytest.mark.parametrize("criterion", get_args(Criterion))
+    @pytest.mark.parametrize("loss", get_args(LossName))
     @pytest.mark.parametrize("shape", [(8, 8), (4, 8, 8)])
-    def test_know_any_grid_and_number_of_classes_and_no_unknown_voxels(self, criterion, shape):
+    def test_know_any_grid_and_number_of_classes_and_no_unknown_voxels(self, loss, shape):
         random = torch.Generator().manual_seed(0)
         image = torch.randn(2, 3, *shape, generator=random).requires_grad_()
         label = torch.randint(0, 3, (2, *shape), generator=random)
         label[torch.rand(label.shape, generator=random) < 0.3] = IGNORE
-        made = Supervised(Readout(3, 3), criterion=criterion, warm_up=0.0, k=1e-6)
+        made = Supervised(Readout(3, 3), loss=loss, warm_up=0.0, k=1e-6)
         given = Batch(image, label, (Quality.NOISY, Quality.EXPERT), ("a", "b"))
         with torch.autocast("cpu", torch.bfloat16):
             loss = made.loss(given, STEP)["supervised"]
@@ -143,9 +143,9 @@ class TestCriteria:
         assert loss > 0
         assert torch.equal(gradient.any(1), label != IGNORE)
 
-    @pytest.mark.parametrize("criterion", get_args(Criterion))
-    def test_nothing_known_costs_nothing(self, criterion):
-        loss, pulled = self.of([IGNORE] * 3, criterion=criterion, warm_up=0.0)
+    @pytest.mark.parametrize("loss", get_args(LossName))
+    def test_nothing_known_costs_nothing(self, loss):
+        loss, pulled = self.of([IGNORE] * 3, loss=loss, warm_up=0.0)
         assert loss == 0
         assert not any(pulled)
 

@@ -69,8 +69,8 @@ class OffsetCorrection(Method):
         doubt: probability that an output of the teacher is uninformative; bounds the weight of a voxel in the
             likelihood.
         decay: largest decay of the moving average.
-        by_trust: sample noisy labels by their reliability; False samples all uniformly, as is always done without
-            expert labels.
+        weight_by_reliability: sample noisy labels by their reliability; False samples all uniformly, as is always done
+            without expert labels.
         then: how to train on the corrected labels: 'Supervised' uses them as they are, 'PLIL' isolates and 'ALC'
             selects and refines the remaining errors.
 
@@ -80,7 +80,7 @@ class OffsetCorrection(Method):
 
     kind = "mixed"
     cost = "1 network; predicts all cases now and then"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
     layers = (CORRECTED,)
     report = "offsets.csv"
 
@@ -97,7 +97,7 @@ class OffsetCorrection(Method):
         reach: float = REACH,
         doubt: float = 0.02,
         decay: float = 0.99,
-        by_trust: bool = True,
+        weight_by_reliability: bool = True,
         then: Literal["Supervised", "PLIL", "ALC"] = "Supervised",
     ) -> None:
         if reach <= 0:
@@ -106,7 +106,11 @@ class OffsetCorrection(Method):
         self.base = _BASES[then](network)
         self.needs = self.base.needs
         self.teacher = EMATeacher(network, decay, copy_statistics=True)
-        self.revise_at, self.hierarchical, self.by_trust = tuple(revise_at), hierarchical, by_trust
+        self.revise_at, self.hierarchical, self.weight_by_reliability = (
+            tuple(revise_at),
+            hierarchical,
+            weight_by_reliability,
+        )
         self.by_neighbour, self.by_direction = offsets == "neighbour", offsets == "direction"
         self.remainder, self.confidence = remainder, confidence
         self._estimate = partial(estimate_offset, criterion=criterion, reach=reach, doubt=doubt)
@@ -133,7 +137,7 @@ class OffsetCorrection(Method):
             of_case = [offset for offset in offsets if offset.measured.case == case.name]
             label = self._resolve_remainder(self._shift(case, of_case), confident.pop(case.name, None))
             report = [_report_row(offset, self.first_evaluation.reliabilities) for offset in of_case]
-            weight = weights.get(case.name) if self.by_trust else None
+            weight = weights.get(case.name) if self.weight_by_reliability else None
             yield Revision(case.name, {CORRECTED: label}, report=report, sampling_weight=weight)
 
     def _measure(self, cases: Sequence[LabelledCase]) -> tuple[list[MeasuredOffset], dict[str, Tensor]]:
@@ -187,5 +191,5 @@ def _report_row(
         "error_mm": offset.error,
         "annotator_mean_mm": offset.annotator_mean,
         "teacher_bias_mm": offset.bias,
-        "trust": reliabilities.get((measured.case, measured.kind), math.nan),
+        "reliability": reliabilities.get((measured.case, measured.kind), math.nan),
     }

@@ -94,7 +94,7 @@ class PLIL(Method):
         scales = tuple(features or network.decoder_scales)
         self._taps = FeatureTaps(self.teacher.network, scales if voting else scales[-2:][:1])
         if not quality_known:
-            self.needs = Composition(mixed=4)
+            self.needs = Composition(any_labelled=4)
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert``, ``clean`` and ``stable``, if they are switched on."""

@@ -64,7 +64,7 @@ class AIDE(TwoNetworks):
     kind = "noisy"
     paper = "Wang et al., Annotation-efficient deep learning for automatic medical image segmentation, Nat Commun 2021"
     cost = "2 networks, each K passes more of half the batch; predicts all cases now and then"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
     layers = ("first", "second")
     needs_initial_labels = True
 

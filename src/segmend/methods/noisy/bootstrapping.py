@@ -38,7 +38,7 @@ class Bootstrapping(Method):
     kind = "noisy"
     paper = "Reed et al., Training deep neural networks on noisy labels with bootstrapping, ICLR Workshop 2015"
     cost = "1 network"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self,

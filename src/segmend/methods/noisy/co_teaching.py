@@ -45,7 +45,7 @@ class CoTeaching(TwoNetworks):
 
     kind = "noisy"
     paper = "Han et al., Co-teaching: Robust training of deep networks with extremely noisy labels, NeurIPS 2018"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class ConfidentLearning(Method):
     kind = "noisy"
     paper = "Zhang et al., Characterizing label errors: Confident learning for noisy-labeled segmentation, MICCAI 2020"
     cost = "2 teachers, later 1 network; predicts all cases once"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
     layers = (_LAYER,)
 
     def __init__(

@@ -60,7 +60,7 @@ class DivideMix(TwoNetworks):
     kind = "noisy"
     paper = "Li et al., DivideMix: Learning with noisy labels as semi-supervised learning, ICLR 2020"
     cost = "2 networks, each 2 views passed twice; predicts all cases now and then"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
     values = ("clean_by_first", "clean_by_second")
 
     def __init__(

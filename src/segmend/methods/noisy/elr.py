@@ -35,7 +35,7 @@ class ELR(Method):
     kind = "noisy"
     paper = "Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020"
     cost = "1 network, 1 teacher pass"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(self, network: Network, *, weight: float = 3.0, ramp_length: float = 0.3, decay: float = 0.99) -> None:
         super().__init__(network)

@@ -39,7 +39,7 @@ class JoCoR(TwoNetworks):
 
     kind = "noisy"
     paper = "Wei et al., Combating noisy labels by agreement: A joint training method with co-regularization, CVPR 2020"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ class Mixup(Method):
     kind = "noisy"
     paper = "Zhang et al., mixup: Beyond empirical risk minimization, ICLR 2018"
     cost = "1 network"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(self, network: Network, *, alpha: float = 1.0) -> None:
         super().__init__(network)

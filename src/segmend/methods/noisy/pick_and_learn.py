@@ -36,7 +36,7 @@ class PickAndLearn(Method):
     kind = "noisy"
     paper = "Zhu et al., Pick-and-learn: automatic quality evaluation for noisy-labeled image segmentation, MICCAI 2019"
     cost = "1 network, and a small one that scores labels"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(self, network: Network, *, bound: float = 2.0, width: int = 16) -> None:
         super().__init__(network)

@@ -63,7 +63,7 @@ class SelfCleansing(Method):
     kind = "noisy"
     paper = "Dong et al., Deep self-cleansing for medical image segmentation with noisy labels, arXiv 2024"
     cost = "1 network; predicts all cases now and then"
-    needs = Composition(mixed=16)
+    needs = Composition(any_labelled=16)
     layers = (PSEUDO,)
 
     def __init__(

@@ -55,7 +55,7 @@ class Superpixel(TwoNetworks):
     kind = "noisy"
     paper = "Li et al., Superpixel-guided iterative learning from noisy labels for medical images, MICCAI 2021"
     cost = "2 networks; SLIC at first, predicts all cases once"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
     layers = (_REFINED,)
     maps = (_SUPERPIXELS,)
 

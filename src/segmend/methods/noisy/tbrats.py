@@ -39,7 +39,7 @@ class TBraTS(Method):
     kind = "noisy"
     paper = "Zou et al., TBraTS: Trusted brain tumor segmentation, MICCAI 2022"
     cost = "1 network"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self, network: Network, *, dice: float = 1.0, divergence: float = 0.2, ramp_length: float = 0.25

@@ -43,7 +43,7 @@ class TriNet(Method):
     kind = "noisy"
     paper = "Zhang et al., Robust medical image segmentation from non-expert annotations with tri-network, MICCAI 2020"
     cost = "3 networks"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self,

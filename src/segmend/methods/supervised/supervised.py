@@ -22,7 +22,7 @@ from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
 from segmend.networks import Network
 
-Criterion = Literal["ce_dice", "gce", "truncated_gce", "symmetric_ce", "nr_dice", "label_smoothing", "svls"]
+LossName = Literal["ce_dice", "gce", "truncated_gce", "symmetric_ce", "nr_dice", "label_smoothing", "svls"]
 
 
 class Supervised(Method):
@@ -33,7 +33,7 @@ class Supervised(Method):
     labels sampled uniformly (the default, HL-Sup), or expert and noisy samples in fixed numbers (``--expert 2 --noisy
     2``). Unlabelled samples are not used.
 
-    Other criteria are losses and soft labels made for labels that may be wrong, each by itself as in its paper. With p
+    Other choices are losses and soft labels made for labels that may be wrong, each by itself as in its paper. With p
     the probability of the label at a voxel they are, with their defaults:
 
         gce              (1 - p^q) / q, q = 0.7 (Zhang & Sabuncu, NeurIPS 2018)
@@ -47,7 +47,7 @@ class Supervised(Method):
 
     Args:
         network: the network to train.
-        criterion: the loss.
+        loss: what is minimised, by name.
         q: of gce and truncated_gce, above 0, to 1.
         k: of truncated_gce, above 0, below 1.
         warm_up: fraction of the run before truncated_gce truncates; labels of objects are improbable at first.
@@ -60,13 +60,13 @@ class Supervised(Method):
 
     kind = "supervised"
     cost = "1 network"
-    needs = Composition(mixed=4)
+    needs = Composition(any_labelled=4)
 
     def __init__(
         self,
         network: Network,
         *,
-        criterion: Criterion = "ce_dice",
+        loss: LossName = "ce_dice",
         q: float = 0.7,
         k: float = 0.5,
         warm_up: float = 0.33,
@@ -79,7 +79,7 @@ class Supervised(Method):
         super().__init__(network)
         if not 0 < q <= 1:
             raise InputError("method.q", f"{q} is not usable", "give a number above 0, to 1", code="invalid-value")
-        self.criterion: Criterion = criterion
+        self.loss_name: LossName = loss
         self.q, self.k, self.warm_up = q, k, warm_up
         self.alpha, self.beta, self.gamma, self.smoothing, self.sigma = alpha, beta, gamma, smoothing, sigma
 
@@ -90,7 +90,7 @@ class Supervised(Method):
 
     def _loss(self, logits: Tensor, label: Tensor, warm: bool) -> Tensor:
         known, classes = label != IGNORE, logits.shape[1]
-        match self.criterion:
+        match self.loss_name:
             case "ce_dice":
                 return cross_entropy_dice(logits, label)
             case "nr_dice":
