@@ -19,7 +19,7 @@ from segmend.noise import CubeMorphology
 def received(monkeypatch):
     """What a command's function is called with."""
 
-    def call(name, **arguments):
+    def call(name, *leading, **arguments):
         found = {}
         module = importlib.import_module(segmend.COMMANDS[name])
         real = getattr(module, name)
@@ -30,7 +30,7 @@ def received(monkeypatch):
         record.__signature__ = inspect.signature(real, eval_str=True)
         monkeypatch.setattr(module, name, record)
         calls.as_function.cache_clear()
-        calls.as_function(name)(**arguments)
+        calls.as_function(name)(*leading, **arguments)
         return found
 
     yield call
@@ -44,6 +44,20 @@ def test_paths_may_be_text(received):
         "spacing": "native",
     }
     assert received("audit", data="d", out="a", run=["r1", "r2"])["run"] == [Path("r1"), Path("r2")]
+
+
+def test_what_is_required_may_be_given_by_position(received):
+    assert received("train", "d", "o", seed=1) == {"data": Path("d"), "out": Path("o"), "seed": 1}
+    assert received("predict", "r", "i", "p") == {"run": Path("r"), "images": Path("i"), "out": Path("p")}
+
+
+@pytest.mark.parametrize(
+    ("leading", "named", "message"),
+    [(("d", "o", "PLIL"), {}, "takes data, out by position, got 3"), (("d",), {"data": "e"}, "data by position and")],
+)
+def test_more_by_position_is_refused(received, leading, named, message):
+    with pytest.raises(TypeError, match=message):
+        received("train", *leading, **named)
 
 
 def test_classes_may_be_named(received):

@@ -39,7 +39,7 @@ class TestElsewhere:
                 yield item
 
         assert list(track(slowly("abcdefg"), "reading scans", 7)) == list("abcdefg")
-        assert lines(capsys) == ["reading scans 1/7 6 s", "reading scans 4/7 24 s", "reading scans 7/7 42 s"]
+        assert lines(capsys) == ["reading scans 1/7 6 s", "reading scans 4/7 24 s, 18 s left", "reading scans 7/7 42 s"]
 
     def test_the_length_is_asked_for(self, clock, capsys):
         list(track(["a", "b"], "reading"))
@@ -68,7 +68,14 @@ class TestElsewhere:
             reporter.advance("loss [0.5]")
             clock.now += 20
             reporter.advance("loss [0.4]")
-        assert lines(capsys) == ["training 8/10 0 s loss [0.5]", "training 9/10 20 s loss [0.4]"]
+        assert lines(capsys) == ["training 8/10 0 s loss [0.5]", "training 9/10 20 s, 10 s left loss [0.4]"]
+
+    def test_long_times_are_in_minutes_and_hours(self, clock, capsys):
+        with Reporter("training", total=1000) as reporter:
+            for _ in range(3):
+                clock.now += 60
+                reporter.advance()
+        assert lines(capsys)[-1] == "training 3/1000 3 min, 16.6 h left"
 
 
 class TestTerminal:

@@ -23,14 +23,24 @@ _FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
 def as_function(name: str) -> Callable[..., Any]:
     """The function of a command, with the conveniences of a Python caller.
 
+    Arguments without a default may be given by position, in their order: ``train("DATA", "RUN")``.
+
     Args:
         name: of the command.
     """
     command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
-    annotations = {each.name: each.annotation for each in inspect.signature(command, eval_str=True).parameters.values()}
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    required = [each.name for each in parameters if each.default is inspect.Parameter.empty]
+    annotations = {each.name: each.annotation for each in parameters}
 
     @functools.wraps(command)
-    def call(**arguments: Any) -> Any:
+    def call(*leading: Any, **arguments: Any) -> Any:
+        if len(leading) > len(required):
+            raise TypeError(f"{name} takes {', '.join(required)} by position, got {len(leading)} values")
+        twice = set(required[: len(leading)]) & set(arguments)
+        if twice:
+            raise TypeError(f"{name} got {', '.join(sorted(twice))} by position and by name")
+        arguments |= zip(required, leading, strict=False)
         return command(**{key: _converted(key, value, annotations.get(key)) for key, value in arguments.items()})
 
     return call

@@ -65,7 +65,7 @@ class Reporter:
 
     def __init__(self, description: str, total: int | None, done: int = 0) -> None:
         self.description, self.total, self.done, self.note = description, total, done, ""
-        self._told, self._start, self._last_line = done, time.monotonic(), -float("inf")
+        self._reported, self._before, self._start, self._last_line = done, done, time.monotonic(), -float("inf")
         self._bar = _bar() if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         if self._bar:
             self._bar.stop()
-        elif error[0] is None and self.done > self._told:
+        elif error[0] is None and self.done > self._reported:
             self._print_line()
 
     def advance(self, note: str = "") -> None:
@@ -89,9 +89,20 @@ class Reporter:
             self._print_line()
 
     def _print_line(self) -> None:
-        self._told, self._last_line = self.done, time.monotonic()
-        of_total = f"/{self.total}" if self.total is not None else ""
-        say(f"{self.description} {self.done}{of_total} {self._last_line - self._start:.0f} s {self.note}".rstrip())
+        self._reported, self._last_line = self.done, time.monotonic()
+        fresh, elapsed = self.done - self._before, self._last_line - self._start
+        progress = f"{self.done}/{self.total}" if self.total is not None else str(self.done)
+        remaining = ""
+        if self.total is not None and self.done < self.total and fresh > 1:  # the first item says little about others
+            remaining = f", {_duration(elapsed / fresh * (self.total - self.done))} left"
+        say(f"{self.description} {progress} {_duration(elapsed)}{remaining} {self.note}".rstrip())
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words: '45 s', '12 min', '3.5 h'."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None, done: int = 0) -> Iterator[Item]:
