@@ -172,7 +172,7 @@ class TestOrder:
         assert set(table.loc[["e", "f"], "proposal"]) == {"none"}
         assert table.loc[["e", "f"], "correction_mm"].isna().all()
         assert "they fit the labels far better as (z, y, x) of the scan in RAS" in self.remarks(tmp_path)
-        correct(data=data, audit=tmp_path / "audit", out=tmp_path / "out", minimum_score=0.0, offsets=True)
+        correct(data=data, audit=tmp_path / "audit", out=tmp_path / "out", minimum_score=0.0, correct_offsets=True)
         for case in "ef":
             old, new = (read_label(root / "labelsTr" / f"{case}.nii.gz")[0] for root in (data, tmp_path / "out"))
             np.testing.assert_array_equal(new, old)

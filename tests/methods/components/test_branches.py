@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from segmend.core.errors import InputError
 from segmend.methods.components.branches import second_decoder
-from segmend.networks import Network, SegResNet, UNet, VNet, all_networks
+from segmend.networks import Network, PlannedUNet, SegResNet, UNet, VNet, all_networks
 
 
 def vnet() -> VNet:
@@ -66,7 +66,7 @@ class TestSharing:
 class TestNames:
     @pytest.mark.parametrize("cls", [cls for cls in all_networks().values() if cls.encoder_stages])
     def test_the_encoders_of_all_networks_exist(self, cls):
-        network = cls(2, 2, 2, width=2)
+        network = cls(2, 2, 2, **({"widths": (2,) * 5} if cls is PlannedUNet else {"width": 2}))
         second_decoder(network, network.encoder_stages)
 
     def test_a_network_may_name_none(self):
