@@ -23,7 +23,7 @@ from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import ema_decay
 from segmend.methods import Method, Step, all_methods
 from segmend.methods.components.ema import EMATeacher, follow_students
-from segmend.networks import Network
+from segmend.networks import Network, PlannedUNet
 from segmend.networks.blocks import channel_dropout, conv_blocks, convolution, doubling, halving
 
 METHODS = all_methods()
@@ -233,6 +233,25 @@ class TestTerms:
             assert parameter.grad is not None, parameter_name
             assert parameter.grad.isfinite().all(), parameter_name
         assert all(gradient.isfinite().all() for gradient in gradients(method))
+
+    def test_train_a_planned_network(self, name, dimensions):
+        """Halvings and kernels that differ by axis, as a plan chooses them for thick slices."""
+        torch.manual_seed(0)
+        axes = (1,) * (dimensions - 1)
+        network = PlannedUNet(
+            1,
+            3,
+            dimensions,
+            kernels=((*[3 * axis for axis in axes], 1), (3,) * dimensions, (3,) * dimensions),
+            strides=((1,) * dimensions, (*[2 * axis for axis in axes], 1), (2,) * dimensions),
+            widths=(4, 8, 8),
+        )
+        method = METHODS[name](network)
+        of = batch(method.needs, dimensions, classes=3)
+        total(method, of).backward()
+        assert next(method.network.parameters()).grad.any()
+        assert all(gradient.isfinite().all() for gradient in gradients(method))
+        assert method.eval().predict(of.image).shape == (len(of.image), 3, *GRIDS[dimensions])
 
     def test_leave_batch_and_modes_as_they_were(self, name, dimensions):
         method = build(name, dimensions)
