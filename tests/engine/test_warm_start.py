@@ -15,6 +15,7 @@ from segmend.data.folder import DataFolder
 from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
+from segmend.engine.warm_start import WarmStart
 from segmend.methods import CPS, MeanTeacher, Supervised
 from segmend.networks import PlannedUNet, UNet, VNet
 
@@ -246,3 +247,23 @@ class TestRun:
         shown = segmend.plan(data=tmp_path / "data", weights=earlier, memory=2)
         assert shown.patch == earlier.task.patch
         assert shown.entries["spacing"].reason == f"as in {earlier.path}"
+
+
+class TestAudit:
+    def test_models_that_know_the_labels_they_would_judge_are_refused(self, train, tmp_path):
+        earlier = train()
+        with raises(
+            "mismatch", earlier.path, match=r"was trained on 3 of the cases to judge \(case_1, case_2, case_3\)"
+        ):
+            segmend.audit(data=tmp_path / "data", out=tmp_path / "audit", weights=earlier, iterations=1)
+        assert not (tmp_path / "audit").exists()
+
+    def test_by_the_scans_and_not_by_their_names(self, train, make_folder):
+        start = WarmStart.of(train().path, Run("new"))
+        same, other = make_folder("same", shape=(24, 20, 12)), make_folder("small", shape=(8, 8, 8))
+        assert start.trained_on(DataFolder.open(same).cases) == ["case_1", "case_2", "case_3"]
+        assert start.trained_on(DataFolder.open(other).cases) == []
+
+    def test_of_a_file_by_itself_it_is_not_known(self, train, tmp_path):
+        (tmp_path / "loose.ckpt").write_bytes(train().last.read_bytes())
+        assert WarmStart.of(tmp_path / "loose.ckpt", Run("new")).trained_on([]) is None

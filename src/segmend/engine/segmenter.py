@@ -137,7 +137,7 @@ class Segmenter:
     def _predict(self, image: Tensor, function: Predictor | None = None) -> Tensor:
         predict: Predictor = partial(self._predict_patch, function=function or self.method.predict)
         if self.flips:
-            known = self.task.mirroring if self.flips is True else self.flips
+            known = self.flips if isinstance(self.flips, tuple) else self.task.mirroring
             predict = flip_averaged(predict, range(len(self.task.patch)) if known is None else known)
         if self.temperature != 1:
             predict = tempered(predict, self.temperature)

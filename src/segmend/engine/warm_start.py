@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
+from segmend.core.case import Case
 from segmend.core.config import WEIGHTS_DIGEST
 from segmend.core.documents import DamagedError
 from segmend.core.errors import InputError
@@ -92,6 +93,21 @@ class WarmStart:
         classes = list(self.earlier.task.labels) if self.earlier else None
         return {"weights": str(self.given.resolve()), WEIGHTS_DIGEST: digest_of(self.file, classes)}
 
+    def trained_on(self, cases: Iterable[Case]) -> list[str] | None:
+        """Names of the cases that the earlier run was trained on, by the contents of their images.
+
+        Args:
+            cases: of any data folder.
+
+        Returns:
+            None if that is not known: for a file by itself, or a run that started from other weights.
+        """
+        state = self.earlier.data_state if self.earlier else None
+        if self.earlier is None or state is None or self.earlier.config.get("weights"):
+            return None
+        seen = {of_case["images"] for of_case in state.cases.values()}
+        return [case.name for case in cases if digest_of(*case.images) in seen]
+
     @cached_property
     def network(self) -> partial[Network] | None:
         """Gives the network of the earlier run for channels, classes and dimensions; None for a file by itself."""
@@ -121,20 +137,20 @@ class WarmStart:
                 code="mismatch",
             )
         spacing = [side for side in task.preprocessing.spacing if side is not None] or "native"
-        own = {"dimensions": task.dimensions, "spacing": spacing, "patch": task.patch}
-        given = {name: getattr(options, name) for name in own}
+        own: dict[str, Any] = {"dimensions": task.dimensions, "spacing": spacing, "patch": task.patch}
+        given = {name: getattr(options, name) for name in (*own, "width")}
         if given["spacing"] == "auto":
             given["spacing"] = None
-        own["width"], given["width"] = widths[0] if widths else None, options.width
         for name, value in given.items():
-            if value is not None and _shown(value) != _shown(own[name]):
+            wanted = own.get(name, widths[0] if widths else None)
+            if value is not None and _shown(value) != _shown(wanted):
                 raise InputError(
                     name,
-                    f"must be that of the run in `weights`, {_shown(own[name])}, got {_shown(value)}",
-                    "leave it out, or name the `network`, of which only the layers have to agree",
+                    f"must be that of the run in `weights`, {_shown(wanted)}, got {_shown(value)}",
+                    "leave it out, or name the `network`; then only its layers have to agree",
                     code="mismatch",
                 )
-        return replace(options, dimensions=task.dimensions, spacing=spacing, patch=task.patch)
+        return replace(options, **own)
 
     def plan(self, fingerprint: Fingerprint, class_names: Sequence[str], batch: int) -> TrainingPlan:
         """The plan of a training that follows the earlier run; only mirroring and batch are chosen for the data.
