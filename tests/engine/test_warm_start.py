@@ -258,12 +258,12 @@ class TestAudit:
             segmend.audit(data=tmp_path / "data", out=tmp_path / "audit", weights=earlier, iterations=1)
         assert not (tmp_path / "audit").exists()
 
-    def test_by_the_scans_and_not_by_their_names(self, train, make_folder):
-        start = WarmStart.of(train().path, Run("new"))
+    def test_by_the_scans_and_not_by_their_names(self, train, make_folder, tmp_path):
+        start = WarmStart.of(train().path, Run(tmp_path / "new"))
         same, other = make_folder("same", shape=(24, 20, 12)), make_folder("small", shape=(8, 8, 8))
         assert start.trained_on(DataFolder.open(same).cases) == ["case_1", "case_2", "case_3"]
         assert start.trained_on(DataFolder.open(other).cases) == []
 
     def test_of_a_file_by_itself_it_is_not_known(self, train, tmp_path):
         (tmp_path / "loose.ckpt").write_bytes(train().last.read_bytes())
-        assert WarmStart.of(tmp_path / "loose.ckpt", Run("new")).trained_on([]) is None
+        assert WarmStart.of(tmp_path / "loose.ckpt", Run(tmp_path / "new")).trained_on([]) is None
