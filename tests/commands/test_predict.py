@@ -11,8 +11,10 @@ import time
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.special import entr
 
 import segmend
 from segmend.cli import main
@@ -263,6 +265,58 @@ class TestProbabilities:
     def test_not_without_being_asked(self, make_run, images, predict):
         make_run()
         assert [path.name for path in predict(images, "--probabilities", "false").iterdir()] == ["a.nii.gz"]
+
+
+class TestUncertainty:
+    def test_map_and_table_by_hand(self, make_run, images, predict):
+        make_run()
+        out = predict(images, "--uncertainty", "true")
+        assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "quality.csv", "uncertainty"]
+        scan = nibabel.load(images / "a_0000.nii.gz")
+        p = 1 / (1 + np.exp(100 - scan.get_fdata()))
+        found = nibabel.load(out / "uncertainty" / "a.nii.gz")
+        assert found.get_data_dtype() == np.float32
+        np.testing.assert_allclose(found.affine, scan.affine, atol=1e-5)
+        expected = (entr(p) + entr(1 - p)) / np.log(2)
+        np.testing.assert_allclose(found.get_fdata(), expected, atol=1e-4)
+        (row,) = pd.read_csv(out / "quality.csv").itertuples()
+        mask = p > 0.5
+        assert (row.case, row.label) == ("a", "organ")
+        assert row.expected_dice == pytest.approx(2 * p[mask].sum() / (mask.sum() + p.sum()), abs=1e-5)
+        assert row.mean_entropy == pytest.approx(expected[mask].mean(), rel=1e-3)
+        assert row.volume / mask.sum() == pytest.approx(row.expected_volume / p.sum(), rel=1e-4)
+        assert row.volume == pytest.approx(mask.sum() * np.prod(np.linalg.norm(OBLIQUE[:3, :3], axis=0)), rel=1e-3)
+
+    def test_labels_and_probabilities_are_those_without_it(self, make_run, images, predict):
+        make_run(labels=("background", "organ", "vessel"), spacing=(1.0, 1.3, None))
+        plain, judged = (
+            predict(images, "--probabilities", *words, out=out)
+            for words, out in (([], "plain"), (["--uncertainty"], "judged"))
+        )
+        names = ["a.nii.gz", *(f"probabilities/a_{label}.nii.gz" for label in ("background", "organ", "vessel"))]
+        for name in names:
+            assert (plain / name).read_bytes() == (judged / name).read_bytes()
+
+    def test_is_whole_after_a_scan_that_could_not_be_read_at_first(self, make_run, images, predict, write_scan):
+        make_run()
+        for name, value in (("b", np.nan), ("c", 150)):
+            write_scan(images / f"{name}_0000.nii.gz", np.full((9, 9, 9), value, np.float32), OBLIQUE)
+        out = predict(images, "--uncertainty", status=1)
+        assert list(pd.read_csv(out / "quality.csv")["case"]) == ["a", "c"]
+        write_scan(images / "b_0000.nii.gz", np.full((9, 9, 9), 120, np.float32), OBLIQUE)
+        predict(images, "--uncertainty")
+        assert list(pd.read_csv(out / "quality.csv")["case"]) == ["a", "b", "c"]
+        assert not (out / "finished.jsonl").exists()
+        assert len(list((out / "uncertainty").iterdir())) == 3
+
+    def test_predictions_with_it_are_evaluated_as_others(self, make_run, images, predict, tmp_path):
+        make_run()
+        out = predict(images, "--uncertainty")
+        (tmp_path / "references").mkdir()
+        shutil.copy(out / "a.nii.gz", tmp_path / "references" / "a.nii.gz")
+        (tmp_path / "references" / "dataset.json").write_text('{"labels": {"background": 0, "organ": 7}}')
+        table = segmend.evaluate(predictions=out, references=tmp_path / "references", out=tmp_path / "table.csv")
+        assert list(table["dice"]) == [1]
 
 
 class TestArguments:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import raises
 from torch import nn
 
 from segmend.core.batch import Batch, Composition
@@ -97,6 +98,21 @@ class TestOptimisation:
             Optimisation(optimiser="sgd", learning_rate=0.3, momentum=0).optimiser_of(nn.Linear(2, 2)).defaults["lr"]
             == 0.3
         )
+
+    def test_nesterov_looks_ahead_along_the_momentum(self):
+        """As nnU-Net trains. By hand: with gradient 1, v = 1 and then 1.99; a step is 0.01 (1 + 0.99 v)."""
+        weight = nn.ParameterList([nn.Parameter(torch.zeros(()))])
+        as_nnunet = Optimisation(optimiser="sgd", momentum=0.99, nesterov=True, weight_decay=0)
+        optimiser = as_nnunet.optimiser_of(weight)
+        for moved in (0.0199, 0.0199 + 0.029701):
+            weight[0].grad = torch.ones(())
+            optimiser.step()
+            assert weight[0].item() == pytest.approx(-moved)
+
+    @pytest.mark.parametrize("given", [{}, {"optimiser": "sgd", "momentum": 0}])
+    def test_nesterov_needs_momentum(self, given):
+        with raises("mismatch", "optimisation.nesterov", match="needs SGD with momentum, got"):
+            Optimisation(nesterov=True, **given)
 
     def test_adamw(self):
         optimiser = Optimisation(optimiser="adamw", weight_decay=0.05).optimiser_of(nn.Linear(2, 2))

@@ -211,3 +211,25 @@ def test_precision(precision, dtype):
     segmenter = replace(segmenter_of(), precision=precision)
     segmenter.prepared_classes(np.ones((1, 4, 4, 4), dtype=np.float32))
     assert segmenter.method.network.dtypes == [dtype]
+
+
+def test_a_temperature_calibrates_the_probabilities_and_keeps_the_classes(scan):
+    image, grid = scan
+    plain, calibrated = segmenter_of(overlap=0.0), segmenter_of(overlap=0.0, temperature=2.0)
+    expected = 1 / (1 + np.exp(-(image[0] - 2) / 2))
+    inside = np.s_[2:, :, :7]  # the empty border is cut off
+    found = list(calibrated.probabilities(image, grid))[1]
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-5)
+    np.testing.assert_array_equal(calibrated.classes(image, grid), plain.classes(image, grid))
+
+
+def test_flips_along_chosen_axes_only():
+    """The slope lies along the first axis of the window, so a flip along another one changes nothing."""
+    grid = Grid((8, 8, 8), np.eye(4))
+    image = np.random.default_rng(0).uniform(1, 3, (1, 8, 8, 8)).astype(np.float32)
+    none, others, first = (
+        list(segmenter_of((8, 8, 8), slope=1.0, flips=axes).probabilities(image, grid))[1]
+        for axes in (False, (1, 2), (0,))
+    )
+    np.testing.assert_allclose(others, none, atol=1e-6)
+    assert np.abs(first - none).max() > 0.01

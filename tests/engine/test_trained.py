@@ -125,3 +125,13 @@ class TestEvaluate:
     def test_data_of_other_classes(self, trained, make_folder):
         with raises("mismatch", match="has the classes"):
             trained[0].evaluate(make_folder())
+
+
+def test_quality_is_that_of_the_command(trained, tmp_path):
+    run, data, _ = trained
+    segmend.predict(run=run, images=data / "imagesTs", out=tmp_path / "out", uncertainty=True)
+    entropy, table = run.quality(channels_of(data))
+    np.testing.assert_allclose(entropy, array_of(tmp_path / "out" / "uncertainty" / "test_1.nii.gz"), atol=1e-6)
+    written = pd.read_csv(tmp_path / "out" / "quality.csv").query("case == 'test_1'").drop(columns="case")
+    pd.testing.assert_frame_equal(table, written.reset_index(drop=True), rtol=1e-4, check_dtype=False)
+    assert list(table["label"]) == ["left", "right"]

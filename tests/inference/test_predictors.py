@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segmend.core.errors import InputError
-from segmend.inference.predictors import flip_averaged, predict_slices, zero_padded
+from segmend.inference.predictors import flip_averaged, predict_slices, tempered, zero_padded
 
 
 def blurred(image):
@@ -89,3 +89,11 @@ def test_padding_by_hand():
     predicted = zero_padded(sum_so_far, (2, 6))(image)
     assert seen[0][0, 0].tolist() == [[0, 1, 2, 3, 0, 0], [0] * 6]  # 3 missing: 1 before, 2 behind
     assert predicted[0, 0].tolist() == [[1, 3, 6]]
+
+
+def test_a_temperature_by_hand():
+    certain = torch.tensor([0.8, 0.2, 0.0]).view(1, 3, 1, 1)
+    found = tempered(lambda image: certain, 2.0)(torch.zeros(1, 1, 1, 1)).flatten()
+    roots = torch.tensor([0.8, 0.2, 0.0]).sqrt()
+    torch.testing.assert_close(found, roots / roots.sum(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tempered(lambda image: certain, 1.0)(certain), certain, atol=1e-6, rtol=0)

@@ -1,14 +1,8 @@
-r"""Expected Dice of a mask under a calibrated model, and the score that follows from it.
+r"""The best mask under a calibrated model, and the score of a label that follows from its expected Dice.
 
-With calibrated probabilities p, the expected volume of a class is \sum p voxels, \sum_m p of them within a mask m. So m
-has the expected Dice
-
-    D(m) = (2 \sum_m p + s) / (|m| + \sum p + s),
-
-up to terms that vanish for objects of many voxels. With the smoothing term s, a small volume, an empty mask is correct
-where almost nothing is expected. The mask of the highest D holds all voxels above some threshold (half of that D, and
-so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1 Measure, ECML 2014): the best outline
-according to the model, however uncertain it is.
+D(m) is the expected Dice of a mask m (``functional.expected_dice``). The mask of the highest D holds all voxels above
+some threshold (half of that D, and so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1
+Measure, ECML 2014): the best outline according to the model, however uncertain it is.
 
 The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
 accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
@@ -31,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.masks import Mask
+from segmend.functional.expected_dice import expected_dice
 
 _THRESHOLDS = np.linspace(0, 1, 41)
 """Candidate thresholds for the best mask."""
@@ -84,7 +79,7 @@ class Expectation:
         Args:
             slack: s in voxels, above 0.
         """
-        return (2 * self.within + slack) / (self.voxels + self.total + slack)
+        return expected_dice(self.voxels, self.within, self.total, slack)
 
     def best_dice(self, slack: float) -> float:
         """Expected Dice of the best mask.

@@ -106,7 +106,8 @@ def whole(command: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, An
 
 _WITHOUT_EFFECT = {
     *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
-    *("checkpoint", "probabilities", "against", "batch", "precision", "devices", "nodes", "workers", "compile"),
+    *("checkpoint", "probabilities", "uncertainty", "against", "batch", "precision"),
+    *("devices", "nodes", "workers", "compile"),
 }
 """Arguments of commands that only set paths, additional outputs or devices."""
 

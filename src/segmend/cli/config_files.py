@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from segmend.cli.errors import check_entry
-from segmend.core.config import class_named
+from segmend.core.config import WEIGHTS_DIGEST, class_named
 from segmend.core.documents import DamagedError, Place, parse_yaml, read_yaml, yaml_text
 from segmend.core.errors import InputError, did_you_mean
 
@@ -91,6 +91,7 @@ def _checked_file(
                 f"write lines 'ARGUMENT: VALUE' of 'segmend {command.__name__}'",
                 code="missing-value",
             )
+        content.pop(WEIGHTS_DIGEST, None)
         for key, value in content.items():
             place = (key,)
             if key not in parameters:

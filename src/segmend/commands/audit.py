@@ -33,13 +33,14 @@ from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
 from segmend.core.folders import locked_folder
 from segmend.core.options import spread
-from segmend.core.progress import say
+from segmend.core.progress import say, warn
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.raters import find_raters
 from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import report_unlabelled
 from segmend.engine.run import Run
+from segmend.engine.warm_start import WarmStart
 from segmend.methods import Method, Supervised
 from segmend.networks import Network
 
@@ -100,6 +101,8 @@ def audit(
     runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
     given = ExternalProbabilities(probabilities, folder) if probabilities else None
     _check_arguments(folder, out, judged, runs, given, folds)
+    if options.weights and not runs and not given:
+        _check_weights(options.weights, judged, Run(out))
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
     placement = given.examine(judged) if given else None
@@ -170,6 +173,20 @@ def _check_arguments(
     check_runs(runs, folder)
     if given:
         given.check(judged)
+
+
+def _check_weights(weights: Path, judged: Sequence[Case], out: Run) -> None:
+    """Make sure that the models of the folds do not start from one that knows the labels they judge."""
+    known = WarmStart.of(weights, out).trained_on(judged)
+    if known:
+        raise InputError(
+            weights,
+            f"was trained on {len(known)} of the cases to judge ({', '.join(known[:3])}), which would look better",
+            "give `weights` of a run on other scans, or leave them out",
+            code="mismatch",
+        )
+    if known is None:
+        warn(f"{weights}: it is not known which scans these weights were trained on; labels they know look better")
 
 
 def _source(runs: Sequence[Run], given: ExternalProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ def _converted(name: str, value: Any, annotation: Any) -> Any:
     if name in _CHOSEN:
         return _chosen(name, value)
     kinds = {annotation, *get_args(annotation)}
-    if isinstance(value, str) and Path in kinds and str not in kinds:
+    if isinstance(value, (str, os.PathLike)) and Path in kinds and str not in kinds:
         return Path(value)
     if isinstance(value, (list, tuple)) and list[Path] in kinds:
         return [Path(each) for each in value]

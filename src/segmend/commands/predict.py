@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError
@@ -20,11 +18,14 @@ from segmend.core.io import atomic_file
 from segmend.core.paths import is_folder
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import say, track
+from segmend.core.tables import write_rows
 from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_scan, collected, raise_all
-from segmend.data.image import Grid, case_name, is_image_file, write_label, write_map
+from segmend.data.image import case_name, is_image_file
 from segmend.data.maps import MapNames
+from segmend.engine.prediction_files import PredictionFiles
+from segmend.engine.quality import Quality, view_axes
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.engine.trained import read_scan
@@ -37,6 +38,7 @@ def predict(
     images: Path,
     out: Path,
     probabilities: bool = False,
+    uncertainty: bool = False,
     checkpoint: Literal["last", "best"] = "last",
     overlap: float = 0.5,
     stride: Sequence[int] | None = None,
@@ -59,6 +61,9 @@ def predict(
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
         probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; where
             two of these would be the same, underscores of the longer class name become %5F.
+        uncertainty: also write how certain each voxel is, as CASE.nii.gz in the folder 'uncertainty', and the Dice to
+            expect of each class, in quality.csv. Both come from averages over flips along the axes that the run
+            mirrors, two predictions for each such axis; docs/uncertainty.md explains them.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: fraction of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -98,10 +103,12 @@ def predict(
         precision=precision,
         batch=batch,
     )
+    views = replace(segmenter, flips=view_axes(source.task)) if uncertainty else None
     identity = {
         "images": str(images.resolve()),
         "weights": digest_of(weights, source.task),
         "probabilities": probabilities,
+        "uncertainty": uncertainty,
         "windows": [overlap, segmenter.stride, weighting, flips, largest_component, precision],
         "version": version("segmend"),
     }
@@ -112,6 +119,7 @@ def predict(
         maps.check(images)
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
+        files_of = PredictionFiles(folder, segmenter, maps, views)
         finished = _Finished(folder)
         remaining = finished.without(scans)
         if finished.count:
@@ -125,33 +133,12 @@ def predict(
             except InputError as error:
                 problems.append(error)
                 continue
-            written = _write_prediction(segmenter, image, grid, folder, name, files[0], maps)
-            finished.add(name, digest, written)
+            finished.add(name, digest, *files_of.write(name, image, grid, like=files[0]))
+        finished.write_quality(scans)
         raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
         finished.close()
     say(f"{len(scans)} scans segmented: {out}")
     return sorted(path for path in out.iterdir() if is_image_file(path))
-
-
-def _write_prediction(
-    segmenter: Segmenter,
-    image: NDArray[np.float32],
-    grid: Grid,
-    folder: Path,
-    name: str,
-    like: Path,
-    maps: MapNames | None,
-) -> list[Path]:
-    """Predicts a scan, and writes its label and, if wanted, its probability maps over the file ``like``."""
-    values, names = np.array(list(segmenter.task.labels.values())), list(segmenter.task.labels)
-    ending = like.name[len(case_name(like)) :]
-    written = [folder / f"{name}{ending}"]
-    write_label(written[0], values[segmenter.classes(image, grid)], like=like)
-    if maps:
-        for label, of_class in zip(names, segmenter.probabilities(image, grid), strict=True):
-            written.append(folder / "probabilities" / maps.name(name, label))
-            write_map(written[-1], of_class, like=like)
-    return written
 
 
 class _Finished:
@@ -187,12 +174,19 @@ class _Finished:
         self._write()
         return {name: files for name, files in scans.items() if name not in self._entries}
 
-    def add(self, name: str, digest: str, files: Sequence[Path]) -> None:
+    def add(self, name: str, digest: str, files: Sequence[Path], quality: Sequence[Quality]) -> None:
         """Takes down that a scan is finished."""
         written = [file.relative_to(self._folder).as_posix() for file in files]
-        self._entries[name] = {"case": name, "digest": digest, "files": written}
+        rows = [asdict(row) for row in quality]
+        self._entries[name] = {"case": name, "digest": digest, "files": written, "quality": rows}
         with self._table.open("a", encoding="utf-8") as table:
             table.write(json.dumps(self._entries[name]) + "\n")
+
+    def write_quality(self, order: Iterable[str]) -> None:
+        """Writes quality.csv, the scans in this order of their names, if anything is known for it."""
+        entries = [self._entries[name] for name in order if name in self._entries]
+        if rows := [Quality(**row) for entry in entries for row in entry["quality"]]:
+            write_rows(self._folder / "quality.csv", Quality, rows)
 
     def close(self) -> None:
         """Removes the table: everything is finished."""

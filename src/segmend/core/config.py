@@ -15,6 +15,9 @@ from typing import Any, ClassVar, TypeVar
 
 from segmend.core.errors import InputError, did_you_mean
 
+WEIGHTS_DIGEST = "weights_digest"
+"""Entry of config.yaml that is no argument: digest of the weights that a run started from."""
+
 
 class Configured:
     """Records the constructor arguments of each instance in ``arguments``.

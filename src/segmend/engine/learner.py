@@ -33,6 +33,7 @@ class Optimisation:
         optimiser: AdamW, or stochastic gradient descent with momentum, which most of the papers use.
         learning_rate: at the first step; the usual value of the optimiser (0.01 or 0.001) by default.
         momentum: of SGD.
+        nesterov: have SGD look ahead along its momentum (Sutskever et al., ICML 2013), as nnU-Net does.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         schedule: poly (1 - progress)^0.9, step (a tenth after every third of the run), or constant.
         clip: largest norm of the gradient; None does not clip.
@@ -41,6 +42,7 @@ class Optimisation:
     optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float | None = None
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     schedule: Literal["poly", "step", "constant"] = "poly"
     clip: float | None = None
@@ -59,6 +61,13 @@ class Optimisation:
                 "give a number from 0 to below 1",
                 code="invalid-value",
             )
+        if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0):
+            raise InputError(
+                "optimisation.nesterov",
+                f"needs SGD with momentum, got {self.optimiser} with momentum {self.momentum:g}",
+                "set `optimisation.optimiser sgd` and a momentum above 0, or leave it out",
+                code="mismatch",
+            )
         if self.weight_decay < 0:
             raise InputError(
                 "optimisation.weight_decay",
@@ -72,7 +81,9 @@ class Optimisation:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if self.optimiser == "sgd":
             rate = 0.01 if self.learning_rate is None else self.learning_rate
-            return SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay)
+            return SGD(
+                parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
+            )
         rate = 1e-3 if self.learning_rate is None else self.learning_rate
         return AdamW(parameters, lr=rate, weight_decay=self.weight_decay)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from segmend.core.batch import Composition
@@ -26,6 +27,9 @@ class TrainingOptions:
 
     Attributes:
         iterations: optimiser steps.
+        weights: a run folder, or a checkpoint file of one, whose network this training starts from. Without a named
+            network, the earlier run's network, spacing and patch are taken. The last layer is drawn new if the classes
+            differ. Teachers start as copies; second networks that a method initialises for itself stay random.
         initial_iterations: optimiser steps of the plain training before, for methods that start from labels of
             unlabelled cases; a quarter of the iterations by default.
         patch: sides of the training crops in voxels, slices last; chosen from the data by default.
@@ -56,6 +60,7 @@ class TrainingOptions:
     """
 
     iterations: int = 8000
+    weights: Path | None = None
     initial_iterations: int | None = None
     patch: Sequence[int] | None = None
     spacing: Sequence[float] | Literal["native", "auto"] = "auto"

@@ -25,9 +25,13 @@ from segmend.engine.options import TrainingOptions, check_patch_axes
 from segmend.engine.planner import plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
+from segmend.engine.warm_start import WarmStart, starting_from
 from segmend.methods import Method
 from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import check_patch
+
+_STAND_IN = partial(PlannedUNet, widths=[2] * 5)
+"""A small network in the place of one that is not known yet."""
 
 
 def prepare_training(
@@ -63,6 +67,9 @@ def prepare_training(
     report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.training_label]
     of_scans = dimensions_of([*training_cases, *validation_cases])
+    start = WarmStart.of(options.weights, run) if options.weights else None
+    if start and network is None:
+        options = start.followed(options, of_scans)
     dimensions = options.dimensions or of_scans
     if dimensions > of_scans:
         raise InputError(
@@ -75,7 +82,13 @@ def prepare_training(
     launcher_of(options.hardware)
 
     method, channels, plan = chosen_method(method, training_cases), len(folder.channel_names), None
-    if network is None:
+    if network is None and start and start.network:
+        trial = _with_stand_in(method, channels, folder.classes, dimensions, start.network)
+        _, batches = _batches(trial, training_cases, folder, options, run)
+        fingerprint = cached_fingerprint(folder, cache or default_cache())
+        plan = run.plan or start.plan(fingerprint, list(folder.labels), batches.size)
+        network, options = start.network, options.planned(plan)
+    elif network is None:
         trial = _with_stand_in(method, channels, folder.classes, dimensions)
         _, batches = _batches(trial, training_cases, folder, options, run)
         plan = run.plan or plan_training(
@@ -91,8 +104,15 @@ def prepare_training(
         )
         network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
     options = options.for_classes(folder.classes)
+    make_network = partial(build_network, network, channels, folder.classes, dimensions)
     torch.manual_seed(options.seed)
-    built = build_method(method, build_network(network, channels, folder.classes, dimensions))
+    untrained = make_network()
+    if start:
+        one_class_more = partial(network, channels, folder.classes + 1, dimensions)
+        weights = start.weights_for(untrained, one_class_more, list(folder.labels))
+        untrained.load_state_dict(weights, strict=False)
+        make_network = partial(starting_from, make_network, weights)
+    built = build_method(method, untrained)
     learned_from, batches = _batches(built, training_cases, folder, options, run)
     if options.patch is not None:
         check_patch(built.network, channels, options.patch)
@@ -100,7 +120,7 @@ def prepare_training(
         folder=folder,
         options=options,
         method=built,
-        make_network=partial(build_network, network, channels, folder.classes, dimensions),
+        make_network=make_network,
         run=run,
         labelled_cases=training_cases,
         training_cases=learned_from,
@@ -109,6 +129,7 @@ def prepare_training(
         dimensions=dimensions,
         slices=slices,
         plan=plan,
+        start=start,
     )
 
 
@@ -126,10 +147,16 @@ def _batches(
     return cases, BatchPlan.of(cases, options.composition(method.needs), options.seed, f"method {name}")
 
 
-def _with_stand_in(method: Callable[[Network], Method], channels: int, classes: int, dimensions: int) -> Method:
-    """The method around a small network, to learn what it needs before its own is planned. Draws no random number."""
+def _with_stand_in(
+    method: Callable[[Network], Method],
+    channels: int,
+    classes: int,
+    dimensions: int,
+    network: Callable[[int, int, int], Network] = _STAND_IN,
+) -> Method:
+    """The method around a network, to learn what it needs before there is a plan. Draws no random number."""
     with torch.random.fork_rng(devices=[]):
-        return build_method(method, PlannedUNet(channels, classes, dimensions, widths=[2] * 5))
+        return build_method(method, build_network(network, channels, classes, dimensions))
 
 
 def _trained_networks(method: Method) -> float:

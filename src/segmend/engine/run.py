@@ -33,8 +33,8 @@ from segmend.methods import Method, all_methods
 from segmend.networks import Network, all_networks
 from segmend.networks.fitting import check_window
 
-_MAY_DIFFER = {"out", "compile"}
-"""Arguments in config.yaml that do not change what a run computes, up to rounding."""
+_MAY_DIFFER = {"out", "compile", "weights"}
+"""Arguments in config.yaml that do not change what a run computes, up to rounding; weights have their digest."""
 
 _OF_A_RUN = "give the folder of a run"
 
@@ -48,6 +48,10 @@ class Run(Trained):
     """
 
     path: Path
+
+    def __fspath__(self) -> str:
+        """The folder, so that a run may be given where a path is wanted."""
+        return str(self.path)
 
     @property
     def last(self) -> Path:

@@ -33,6 +33,7 @@ from segmend.inference import (
     predict_slices,
     resample_argmax,
     resample_map,
+    tempered,
 )
 from segmend.methods import Method
 
@@ -58,7 +59,10 @@ class Segmenter:
         overlap: fraction of a window that the next one covers; ``stride`` overrules it.
         stride: voxels from window to window along each prepared axis (the papers use 18 18 4).
         weighting: of the voxels of a window.
-        flips: average over flips along all axes, or along those that the plan of the run mirrors.
+        flips: average over flips along all axes, or along those that the plan of the run mirrors; or along these axes
+            of a window.
+        temperature: calibrates the probabilities of every window, ``p^(1/T)`` relative to its sum over the classes;
+            above 1 makes them less certain. 1 leaves them as they are.
         largest: keep the largest component of each class only.
         precision: of the network.
         batch: windows predicted at once; by default one on a CPU in 3D, where more are no faster, and four elsewhere.
@@ -69,10 +73,11 @@ class Segmenter:
     overlap: float = 0.5
     stride: tuple[int, ...] | None = None
     weighting: Weighting = "gaussian"
-    flips: bool = False
+    flips: bool | tuple[int, ...] = False
     largest: bool = False
     precision: Precision = "auto"
     batch: int | None = None
+    temperature: float = 1.0
 
     def prepared_classes(self, image: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Class indices ``[*spatial]`` of a prepared image ``[channels, *spatial]``, on its own grid."""
@@ -132,8 +137,10 @@ class Segmenter:
     def _predict(self, image: Tensor, function: Predictor | None = None) -> Tensor:
         predict: Predictor = partial(self._predict_patch, function=function or self.method.predict)
         if self.flips:
-            known = self.task.mirroring
+            known = self.flips if isinstance(self.flips, tuple) else self.task.mirroring
             predict = flip_averaged(predict, range(len(self.task.patch)) if known is None else known)
+        if self.temperature != 1:
+            predict = tempered(predict, self.temperature)
         if image.ndim - 2 > len(self.task.patch):
             predict = predict_slices(predict)
         return predict(image)

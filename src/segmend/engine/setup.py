@@ -26,6 +26,7 @@ from segmend.engine.initial_labels import write_initial_labels
 from segmend.engine.options import TrainingOptions
 from segmend.engine.planner import TrainingPlan
 from segmend.engine.run import Run, Task, configuration_of
+from segmend.engine.warm_start import WarmStart
 from segmend.methods import Method
 from segmend.networks import Network
 from segmend.networks.fitting import choose_patch
@@ -39,7 +40,7 @@ class TrainingSetup:
         folder: the data.
         options: settings, with all decided that depends on the number of classes.
         method: with its network, untrained.
-        make_network: gives a fresh network of the same kind.
+        make_network: gives a fresh network of the same kind, with the same weights of an earlier run.
         run: where the training will be.
         labelled_cases: training cases as they were given.
         training_cases: the same, with the labels that unlabelled ones get first if the method wants them.
@@ -48,6 +49,7 @@ class TrainingSetup:
         dimensions: of the network, 2 or 3.
         slices: the network sees 2D slices of volumes.
         plan: what was chosen from the data, with reasons, where the network was not named.
+        start: the earlier run that the network starts from.
     """
 
     folder: DataFolder
@@ -62,6 +64,7 @@ class TrainingSetup:
     dimensions: int
     slices: bool
     plan: TrainingPlan | None = None
+    start: WarmStart | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ class TrainingSetup:
             "out": str(self.run.path.resolve()),
             **configuration_of(self.method, self.method.network),
             **self.options.deciding(),
+            **(self.start.described() if self.start else {}),
             "compile": self.options.compile,
             "cases": str(table.resolve()) if table else None,
         }
@@ -169,6 +173,8 @@ class TrainingSetup:
         if self.plan:
             for line in self.plan.lines():
                 say(line)
+        if self.start:
+            say(f"the network starts from the weights in {self.start.given}")
         say(f"data: {self.folder.name}, {cases}, {self.folder.classes - 1} classes")
         say(
             f"{type(self.method).__name__} with {type(network).__name__} ({millions:.3g} M parameters) on {place}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -24,6 +25,7 @@ from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.headers import check_grids
 from segmend.data.image import Grid, read_image
+from segmend.engine.quality import QualitySums, view_axes
 from segmend.engine.segmenter import Segmenter
 from segmend.engine.task import Task
 from segmend.inference import Weighting
@@ -41,10 +43,11 @@ class Windows(TypedDict, total=False):
     overlap: float
     stride: tuple[int, ...] | None
     weighting: Weighting
-    flips: bool
+    flips: bool | tuple[int, ...]
     largest: bool
     precision: Precision
     batch: int | None
+    temperature: float
 
 
 class Trained(ABC):
@@ -120,6 +123,38 @@ class Trained(ABC):
         values = np.array(list(self.task.labels.values()))
         label = values.astype(np.min_scalar_type(values.max()))[segmenter.classes(image, grid)]
         return (label, np.stack(list(segmenter.probabilities(image, grid)))) if probabilities else label
+
+    def quality(
+        self,
+        scan: Scan,
+        *,
+        spacing: Sequence[float] | None = None,
+        affine: ArrayLike | None = None,
+        checkpoint: Literal["last", "best"] = "last",
+        **windows: Unpack[Windows],
+    ) -> tuple[NDArray[np.float32], pd.DataFrame]:
+        """Find out how certain a prediction is and the Dice to expect of it, as 'segmend predict --uncertainty true'.
+
+        Args:
+            scan: as ``predict`` takes it, with ``spacing`` or ``affine``.
+            spacing: of an array.
+            affine: of an array, instead.
+            checkpoint: the last one, or the best on the validation split.
+            windows: of the prediction. Probabilities are averaged over flips whether or not it is.
+
+        Returns:
+            Normalised entropy ``[*spatial]`` on the grid of the scan, 0..1, and a row for each foreground class with
+            the columns of quality.csv.
+
+        Raises:
+            InputError: as ``predict``.
+        """
+        image, grid = self._read(scan, spacing, affine)
+        segmenter = self._segmenter(checkpoint, windows)
+        sums = QualitySums(segmenter.classes(image, grid), list(self.task.labels), grid.spacing)
+        for of_class in replace(segmenter, flips=view_axes(self.task)).probabilities(image, grid):
+            sums.add(of_class)
+        return sums.entropy(), pd.DataFrame(map(asdict, sums.rows("scan"))).drop(columns="case")
 
     def evaluate(
         self,

@@ -6,6 +6,7 @@ from segmend.functional.resampling import resample_map as resample_map
 from segmend.inference.predictors import Predictor as Predictor
 from segmend.inference.predictors import flip_averaged as flip_averaged
 from segmend.inference.predictors import predict_slices as predict_slices
+from segmend.inference.predictors import tempered as tempered
 from segmend.inference.slabs import Slab as Slab
 from segmend.inference.sliding_window import predict_classes as predict_classes
 from segmend.inference.sliding_window import predict_probabilities as predict_probabilities

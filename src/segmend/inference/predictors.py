@@ -9,9 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segmend.core.errors import InputError
+from segmend.functional.soft_labels import sharpen
 
 Predictor = Callable[[Tensor], Tensor]
 """Maps images ``[B, channels, *spatial]`` to class probabilities ``[B, C, *spatial]``, each image on its own."""
+
+_SMALLEST = 1e-12
+"""Probability whose logarithm stands for that of 0."""
 
 
 def flip_averaged(predict: Predictor, axes: Sequence[int]) -> Predictor:
@@ -38,6 +42,16 @@ def flip_averaged(predict: Predictor, axes: Sequence[int]) -> Predictor:
         return total / len(flips)
 
     return averaged
+
+
+def tempered(predict: Predictor, temperature: float) -> Predictor:
+    """Calibrate a predictor by one temperature (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
+
+    Args:
+        predict: any.
+        temperature: T, above 0; the probabilities become p^(1/T), relative to their sum over the classes.
+    """
+    return lambda image: sharpen(predict(image).float().clamp(min=_SMALLEST), temperature)
 
 
 def predict_slices(predict: Predictor) -> Predictor:
