@@ -42,7 +42,7 @@ class Optimisation:
     optimiser: Literal["sgd", "adamw"] = "adamw"
     learning_rate: float | None = None
     momentum: float = 0.9
-    nesterov: bool = False
+    nesterov: bool | None = None
     weight_decay: float = 1e-4
     schedule: Literal["poly", "step", "constant"] = "poly"
     clip: float | None = None
@@ -82,7 +82,11 @@ class Optimisation:
         if self.optimiser == "sgd":
             rate = 0.01 if self.learning_rate is None else self.learning_rate
             return SGD(
-                parameters, lr=rate, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov
+                parameters,
+                lr=rate,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                nesterov=bool(self.nesterov),
             )
         rate = 1e-3 if self.learning_rate is None else self.learning_rate
         return AdamW(parameters, lr=rate, weight_decay=self.weight_decay)
