@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from segmend.core.errors import InputError
+from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import Fingerprint
+from segmend.engine.batches import ForegroundBy
 from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import training_bytes
 
@@ -30,6 +32,12 @@ _SMALLEST_SIDE = 4
 
 _OVERHEAD = 1.6
 """Memory of a step relative to the outputs of all layers: gradients on their way back, workspaces."""
+
+PLANNED_AUGMENTATION: Augmentation | None = PLANNED
+"""What samples are augmented by where nothing is given; None for the defaults of ``Augmentation``."""
+
+PLANNED_FOREGROUND: ForegroundBy = "class"
+"""How foreground voxels are drawn where nothing is given."""
 
 _STATES = 16
 """Bytes a parameter: weight, gradient and two moments of the optimiser, in 32 bits."""
@@ -177,6 +185,25 @@ def plan_mirroring(fingerprint: Fingerprint, class_names: Sequence[str], dimensi
     return Choice(axes, f"not along the others: {pairs}")
 
 
+def plan_augmentation(spacing: Sequence[float]) -> Choice:
+    """Choose how strongly samples are augmented; where they are mirrored is another entry.
+
+    Args:
+        spacing: millimetres between voxels along the axes of the network.
+
+    Returns:
+        Arguments of ``Augmentation``.
+    """
+    if PLANNED_AUGMENTATION is None:
+        return Choice({}, "the defaults")
+    thick = len(spacing) == 3 and max(spacing) > _ANISOTROPIC * min(spacing)
+    chosen = asdict(replace(PLANNED_AUGMENTATION, across_slices=not thick))
+    left_out = {"flips", "quarter_turns", "mirror"} | ({"tilt", "across_slices"} if len(spacing) == 2 else set())
+    value = {name: value for name, value in chosen.items() if name not in left_out and value is not None}
+    across = f"; not across slices, which are {max(spacing) / min(spacing):.3g} times as thick as voxels are wide"
+    return Choice(value, f"the changes that nnU-Net makes, about as strong and as often{across if thick else ''}")
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a training may take.
@@ -201,7 +228,7 @@ class TrainingPlan:
     """All that was chosen for a training, each entry with its reason.
 
     Attributes:
-        entries: by name: machine, spacing, patch, network, mirroring, memory.
+        entries: by name: machine, spacing, patch, network, mirroring, augmentation, foreground, memory.
     """
 
     entries: Mapping[str, Choice]
@@ -239,6 +266,16 @@ class TrainingPlan:
     def mirroring(self) -> tuple[int, ...]:
         """Prepared axes along which samples may be mirrored."""
         return tuple(self.entries["mirroring"].value)
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """Arguments of ``Augmentation``, without those of mirroring; none in plans that were written without."""
+        return dict(self.entries["augmentation"].value) if "augmentation" in self.entries else {}
+
+    @property
+    def foreground_by(self) -> ForegroundBy:
+        """How foreground voxels are drawn."""
+        return "class" if "foreground" in self.entries and self.entries["foreground"].value == "class" else "voxel"
 
 
 def plan_training(
@@ -304,6 +341,8 @@ def plan_training(
     )
     entries["batch"] = Choice(batch, "as the method composes it")
     entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
+    entries["augmentation"] = plan_augmentation(distances)
+    entries["foreground"] = Choice(PLANNED_FOREGROUND, "so that crops are centred on each class of a label as often")
     needed = memory(chosen)
     entries["memory"] = Choice(f"{needed / 2**30:.2g} GiB", "for a training step, estimated")
     return TrainingPlan(entries)

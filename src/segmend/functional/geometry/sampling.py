@@ -16,6 +16,7 @@ Mode = Literal["linear", "nearest"]
 def resample(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
     """The image seen through a linear map.
 
+    Where the map only mirrors axes, or changes nothing, voxels are moved and not interpolated.
     The field of view includes the outer half of the border voxels, where the border value is
     continued. Both modes fill the same voxels, and filling never mixes with the image.
 
@@ -34,6 +35,24 @@ def resample(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
     """
     if mode == "linear" and not x.is_floating_point():
         raise ValueError(f'labels of type {x.dtype} cannot be interpolated; use mode="nearest"')
+    dimensions = matrix.shape[-1]
+    mirrors = (matrix.abs() == torch.eye(dimensions).to(matrix)).flatten(1).all(1).tolist()
+    if not any(mirrors):
+        return _resampled(x, matrix, mode, fill)
+    # Augmentation leaves most samples where they are, so these cost nothing.
+    others = [row for row, exact in enumerate(mirrors) if not exact]
+    moved = dict(zip(others, _resampled(x[others], matrix[others], mode, fill) if others else x[:0], strict=True))
+    return torch.stack([_mirrored(x[row], matrix[row]) if mirrors[row] else moved[row] for row in range(len(x))])
+
+
+def _mirrored(item: Tensor, matrix: Tensor) -> Tensor:
+    """One sample under a diagonal matrix of 1 and -1."""
+    signs = matrix.diagonal().tolist()
+    return item.flip([axis - len(signs) for axis, sign in enumerate(signs) if sign < 0])
+
+
+def _resampled(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
+    """The same, by interpolation for every sample."""
     shape = x.shape[x.ndim - matrix.shape[-1] :]
     maps = x.reshape(x.shape[0], -1, *shape)
     points = _source_points(matrix.float().to(x.device), shape)
