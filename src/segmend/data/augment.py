@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +88,12 @@ class Augmentation:
                 raise InputError(
                     f"augmentation.{name}", f"{value} is not usable", f"give a number {limits}", code="invalid-value"
                 )
+
+    @property
+    def strengths(self) -> dict[str, Any]:
+        """All arguments that are stated, but for those of mirroring and quarter turns, which depend on the classes."""
+        left_out = {"quarter_turns", "flips", "mirror"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out and value is not None}
 
     def for_classes(self, classes: int) -> Augmentation:
         """The same, with mirroring and quarter turns decided where they are left open.

@@ -108,6 +108,12 @@ class TrainingOptions:
         return Hardware(self.precision, self.devices, self.nodes, self.workers, self.compile)
 
     @property
+    def given_augmentation(self) -> dict[str, Any] | None:
+        """How strongly samples are augmented, if any of that is given; where they are mirrored does not count."""
+        strengths = self.augmentation.strengths
+        return None if strengths == Augmentation().strengths else strengths
+
+    @property
     def counts(self) -> dict[str, int]:
         """The samples of each quality in a batch that are asked for; empty if the method decides."""
         given = {name: getattr(self, name) for name in _COUNTS}
@@ -127,9 +133,8 @@ class TrainingOptions:
 
     def planned(self, plan: TrainingPlan) -> Self:
         """The same, with what a plan chooses in the place of what was not given."""
-        augmentation, default = self.augmentation, Augmentation()
-        mirroring = {"flips": None, "quarter_turns": None, "mirror": None}
-        if replace(augmentation, **mirroring) == default:  # no other argument of it is given
+        augmentation = self.augmentation
+        if self.given_augmentation is None:
             augmentation = replace(augmentation, **plan.augmentation)
         if augmentation.flips is None and augmentation.quarter_turns is None and augmentation.mirror is None:
             augmentation = replace(augmentation, flips=False, quarter_turns=False, mirror=plan.mirroring)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -195,13 +195,14 @@ def plan_augmentation(spacing: Sequence[float]) -> Choice:
         Arguments of ``Augmentation``.
     """
     if PLANNED_AUGMENTATION is None:
-        return Choice({}, "the defaults")
-    thick = len(spacing) == 3 and max(spacing) > _ANISOTROPIC * min(spacing)
-    chosen = asdict(replace(PLANNED_AUGMENTATION, across_slices=not thick))
-    left_out = {"flips", "quarter_turns", "mirror"} | ({"tilt", "across_slices"} if len(spacing) == 2 else set())
-    value = {name: value for name, value in chosen.items() if name not in left_out and value is not None}
-    across = f"; not across slices, which are {max(spacing) / min(spacing):.3g} times as thick as voxels are wide"
-    return Choice(value, f"the changes that nnU-Net makes, about as strong and as often{across if thick else ''}")
+        return Choice(Augmentation().strengths, "the defaults")
+    reason = "the changes that nnU-Net makes, about as strong and as often"
+    if len(spacing) == 2:
+        return Choice(replace(PLANNED_AUGMENTATION, tilt=None).strengths, reason)
+    ratio = max(spacing) / min(spacing)
+    if ratio > _ANISOTROPIC:
+        reason += f"; not across slices, which are {ratio:.3g} times as thick as voxels are wide"
+    return Choice(replace(PLANNED_AUGMENTATION, across_slices=ratio <= _ANISOTROPIC).strengths, reason)
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,8 @@ def plan_training(
     machine: Machine,
     spacing: Sequence[float | None] | None = None,
     patch: Sequence[int] | None = None,
+    augmentation: Mapping[str, Any] | None = None,
+    foreground_by: ForegroundBy | None = None,
 ) -> TrainingPlan:
     """Plan network, patch and augmentation of a training.
 
@@ -302,6 +305,8 @@ def plan_training(
         machine: what there is.
         spacing: millimetres between voxels, slices last, where they are given.
         patch: sides of the crops, where they are given.
+        augmentation: arguments of ``Augmentation``, where some are given; those of mirroring do not count.
+        foreground_by: how foreground voxels are drawn, where that is given.
 
     Raises:
         InputError: no patch fits into the memory.
@@ -341,8 +346,10 @@ def plan_training(
     )
     entries["batch"] = Choice(batch, "as the method composes it")
     entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
-    entries["augmentation"] = plan_augmentation(distances)
-    entries["foreground"] = Choice(PLANNED_FOREGROUND, "so that crops are centred on each class of a label as often")
+    entries["augmentation"] = Choice(dict(augmentation), "as given") if augmentation else plan_augmentation(distances)
+    entries["foreground"] = Choice(PLANNED_FOREGROUND, "crops are centred on all classes of a label equally often")
+    if foreground_by:
+        entries["foreground"] = Choice(foreground_by, "as given")
     needed = memory(chosen)
     entries["memory"] = Choice(f"{needed / 2**30:.2g} GiB", "for a training step, estimated")
     return TrainingPlan(entries)

@@ -35,9 +35,8 @@ def change_gamma(image: Tensor, exponents: Tensor, inverted: Tensor) -> Tensor:
         if low == high:
             continue
         raised = ((sign * given - low) / (high - low)).pow(float(exponents[item, channel]))
-        deviation, mean = torch.std_mean(raised, correction=0)
-        wanted, middle = torch.std_mean(given, correction=0)
-        result[item, channel] = sign * (raised - mean) * (wanted / deviation) + middle
+        scale = (given.var(correction=0) / raised.var(correction=0)).sqrt()
+        result[item, channel] = sign * (raised - raised.mean()) * scale + given.mean()
     return result
 
 
@@ -85,8 +84,7 @@ def lower_resolution(image: Tensor, factors: Tensor, axes: Sequence[int]) -> Ten
 
 def _where(chosen: Tensor) -> Iterator[tuple[int, int]]:
     """Sample and channel of each true entry."""
-    for item, channel in chosen.nonzero().tolist():
-        yield item, channel
+    yield from chosen.nonzero().tolist()
 
 
 def _along(array: Tensor, matrices: Iterable[tuple[int, Tensor]]) -> Tensor:

@@ -56,9 +56,19 @@ def _resampled(x: Tensor, matrix: Tensor, mode: Mode, fill: float) -> Tensor:
     shape = x.shape[x.ndim - matrix.shape[-1] :]
     maps = x.reshape(x.shape[0], -1, *shape)
     points = _source_points(matrix.float().to(x.device), shape)
-    seen = torch.stack([p.abs() <= side / 2 for p, side in zip(points, shape, strict=True)]).all(0)
+    seen = _seen(points, shape)
     sampled = _nearest(maps, points) if mode == "nearest" else _linear(maps, points)
     return sampled.masked_fill(~seen.unsqueeze(1), fill).view(x.shape)
+
+
+def is_inside(matrix: Tensor, shape: Sequence[int], device: torch.device | str) -> Tensor:
+    """Which voxels of an image of this shape would not be filled: boolean ``[B, *spatial]``."""
+    return _seen(_source_points(matrix.float().to(device), shape), shape)
+
+
+def _seen(points: list[Tensor], shape: Sequence[int]) -> Tensor:
+    """Whether points lie in the field of view."""
+    return reduce(torch.logical_and, [p.abs() <= side / 2 for p, side in zip(points, shape, strict=True)])
 
 
 def _source_points(matrix: Tensor, shape: Sequence[int]) -> list[Tensor]:

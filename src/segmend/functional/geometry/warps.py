@@ -10,7 +10,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from segmend.functional.geometry.sampling import Mode, resample
+from segmend.functional.geometry.sampling import Mode, is_inside, resample
 
 
 class Warp(ABC):
@@ -59,8 +59,10 @@ class Warp(ABC):
         Returns:
             Boolean ``[B, *spatial]``.
         """
-        whole = torch.ones(len(self.matrix()), *shape, dtype=torch.bool, device=device)
-        return self(whole, mode="nearest", fill=False)
+        matrix = self.matrix()
+        if self.exact:
+            return torch.ones(len(matrix), *shape, dtype=torch.bool, device=device)
+        return is_inside(matrix, shape, device)
 
     def check(self, shape: Sequence[int]) -> None:
         """Raise ValueError unless a batch of this shape can be warped."""
