@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from segmend.core.errors import InputError
-from segmend.data.fingerprint import ClassOrder, Fingerprint
 from segmend.data.augment import PLANNED, Augmentation
+from segmend.data.fingerprint import ClassOrder, Fingerprint
 from segmend.engine import planner
 from segmend.engine.planner import (
     TrainingPlan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -253,6 +253,10 @@ class Compose(Warp):
 
     def matrix(self) -> Tensor:
         """The product, which takes an output voxel back through the last warp first."""
+        return self._product
+
+    @cached_property
+    def _product(self) -> Tensor:
         return reduce(torch.matmul, (warp.matrix() for warp in self.warps))
 
     def check(self, shape: Sequence[int]) -> None:
