@@ -128,7 +128,7 @@ class Augmentation:
             axes[:, list(self.mirror)] ^= rng.integers(2, size=(count, len(self.mirror))).astype(bool)
         warps.append(Flip(torch.from_numpy(axes)))
         tilt = self.tilt if self.tilt and dimensions == 3 and self._reaches_across(shape) else 0.0
-        turned = self._chosen(rng, "rotation", (count,)) if self.rotation or tilt else None
+        turned = self._chosen(rng, "rotation", (count,)) if self.rotation or tilt else np.zeros(count, dtype=bool)
         for plane, limit in (((0, 1), self.rotation), ((0, 2), tilt), ((1, 2), tilt)):
             if limit:
                 degrees = np.where(turned, rng.uniform(-limit, limit, count), 0)
