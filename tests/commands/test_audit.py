@@ -345,6 +345,7 @@ class TestArguments:
             "initial_iterations": 5,
             "memory": 2.0,
             "width": 8,
+            "foreground_by": "class",
         }
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
         given = knowing[0]

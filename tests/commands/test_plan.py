@@ -31,7 +31,8 @@ class TestPlan:
     def test_says_what_and_why_and_writes_it(self, root, tmp_path, capsys):
         assert main(["plan", "--data", str(root), "--out", str(tmp_path / "plan.json"), *NARROW]) == 0
         said = capsys.readouterr().err
-        for entry in ("machine", "spacing", "patch", "network", "batch", "mirroring", "memory", "time"):
+        sampled = ("patch", "batch", "mirroring", "augmentation", "foreground")
+        for entry in ("machine", "spacing", "network", *sampled, "memory", "time"):
             assert f"\n{entry}" in f"\n{said}"
         written = json.loads((tmp_path / "plan.json").read_text())
         assert all(entry["reason"] for entry in written.values())
@@ -78,6 +79,34 @@ class TestTrainByIt:
         assert main(words) == 0
         assert main([*words, "--patch", "8", "8", "4"]) == 1
         assert "holds a run of another configuration" in capsys.readouterr().err
+
+    def test_samples_are_drawn_and_varied_by_the_plan_unless_arguments_say_otherwise(self, root, tmp_path):
+        words = ["train", "--data", str(root), "--iterations", "2", *NARROW, "--memory", "1"]
+        assert main([*words, "--out", str(tmp_path / "planned")]) == 0
+        planned = Run(tmp_path / "planned")
+        assert planned.config["augmentation"]["occasional"] is True
+        assert planned.config["augmentation"]["across_slices"] is True
+        assert planned.config["foreground_by"] == "class"
+        own = ["--augmentation.occasional", "false", "--augmentation.gamma", "0.2", "--foreground_by", "voxel"]
+        assert main([*words, *own, "--out", str(tmp_path / "own")]) == 0
+        given = Run(tmp_path / "own")
+        assert given.config["augmentation"]["rotation"] == 15.0
+        assert given.config["augmentation"]["gamma"] == 0.2
+        assert given.config["foreground_by"] == "voxel"
+        assert given.plan.entries["augmentation"].reason == given.plan.entries["foreground"].reason == "as given"
+        assert given.plan.entries["augmentation"].value["gamma"] == 0.2
+        assert main([*words, *own, "--out", str(tmp_path / "own")]) == 0  # it is that of the run
+
+    def test_a_run_of_an_older_version_is_still_of_its_configuration(self, root, tmp_path, capsys):
+        words = ["train", "--data", str(root), "--out", str(tmp_path / "run"), "--iterations", "2", *NARROW]
+        words += ["--augmentation.noise", "0.2", "--foreground_by", "voxel"]
+        assert main(words) == 0
+        file = tmp_path / "run" / "config.yaml"
+        new = {"gamma", "blur", "low_resolution", "tilt", "across_slices", "occasional"}
+        lines = [line for line in file.read_text().splitlines() if line.strip().partition(":")[0] not in new]
+        file.write_text("\n".join(lines))
+        assert main(words) == 0
+        assert "finished already" in capsys.readouterr().err
 
     def test_slices_of_volumes(self, root, tmp_path):
         run = segmend.train(

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION, Augmentation
+from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION, PLANNED, PROBABILITIES, Augmentation
 from segmend.functional.geometry import Compose, Flip, QuarterTurn, Rotation, Zoom
 
 EVERYTHING = replace(LEFT_ATRIUM_PROTOCOL, rotation=30, zoom=0.2, contrast=0.3, brightness=0.4, noise=0.2)
+RICH = replace(EVERYTHING, gamma=0.3, blur=1.5, low_resolution=2.0, tilt=25)
 
 
 def rng(*seed: int) -> np.random.Generator:
@@ -114,24 +115,26 @@ def test_angles_and_factors_stay_in_their_range_and_fill_it() -> None:
     assert zoom.factors.log().mean().item() == pytest.approx(middle, abs=0.01)
 
 
+@pytest.mark.parametrize("augmentation", [EVERYTHING, RICH])
 @pytest.mark.parametrize("shape", [(12, 12), (12, 12, 8)])
-def test_what_comes_from_outside_is_zero_and_ignored(shape: tuple[int, ...]) -> None:
+def test_what_comes_from_outside_is_zero_and_ignored(shape: tuple[int, ...], augmentation: Augmentation) -> None:
     image, label = sample(4, *shape)
-    warp = EVERYTHING.draw(rng(), 4, shape)
-    new_image, new_label = EVERYTHING.apply(image + 10, label, warp, rng())
+    warp = augmentation.draw(rng(), 4, shape)
+    new_image, new_label = augmentation.apply(image + 10, label, warp, rng())
     outside = ~warp.inside(shape)
-    assert 0.01 < outside.float().mean() < 0.5
+    assert 0.01 < outside.float().mean() < 0.6
     assert torch.equal(new_label == IGNORE, outside)
     assert torch.equal(new_image == 0, outside.unsqueeze(1).expand_as(new_image))
     assert set(new_label.unique().tolist()) == {0, 1, 2, IGNORE}
 
 
-def test_a_batch_is_a_function_of_the_generators_seed() -> None:
-    image, label = sample(3, 10, 10, 6)
+@pytest.mark.parametrize("augmentation", [EVERYTHING, RICH, replace(RICH, occasional=True)])
+def test_a_batch_is_a_function_of_the_generators_seed(augmentation: Augmentation) -> None:
+    image, label = sample(12, 10, 10, 6)
 
     def batch(*seed: int) -> tuple[Tensor, Tensor]:
         one = rng(*seed)
-        return EVERYTHING.apply(image, label, EVERYTHING.draw(one, 3, (10, 10, 6)), one)
+        return augmentation.apply(image, label, augmentation.draw(one, 12, (10, 10, 6)), one)
 
     before = torch.random.get_rng_state()
     first, again, other = batch(5, 1), batch(5, 1), batch(5, 2)
@@ -192,22 +195,130 @@ def test_noise_is_gaussian_of_a_strength_drawn_for_each_sample() -> None:
 def test_the_given_tensors_stay_as_they_were() -> None:
     image, label = sample(2, 8, 8)
     copies = image.clone(), label.clone()
-    new_image, new_label = EVERYTHING.apply(image, label, EVERYTHING.draw(rng(), 2, (8, 8)), rng())
+    new_image, new_label = RICH.apply(image, label, RICH.draw(rng(), 2, (8, 8)), rng())
     assert torch.equal(image, copies[0])
     assert torch.equal(label, copies[1])
     assert new_image.dtype == image.dtype
     assert new_label.dtype == label.dtype
 
 
-@pytest.mark.parametrize("field", ["rotation", "zoom", "contrast", "brightness", "noise"])
+@pytest.mark.parametrize("field", list(PLANNED.strengths.keys() - {"occasional"}))
 @pytest.mark.parametrize("value", [-0.1, float("nan")])
 def test_strengths_are_not_negative(field: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"^augmentation.{field}: {value} is not usable\. Give a number "):
         Augmentation(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["zoom", "contrast"])
+@pytest.mark.parametrize("field", ["zoom", "contrast", "gamma"])
 def test_relative_changes_stay_below_one(field: str) -> None:
     with pytest.raises(InputError, match=r"1\.0 is not usable\. Give a number from 0 to below 1"):
         Augmentation(**{field: 1.0})
     assert Augmentation(rotation=180, brightness=2, noise=1).rotation == 180
+
+
+def test_a_factor_of_resolution_is_0_or_at_least_1() -> None:
+    for value in (None, 0, 1, 2.5):
+        assert Augmentation(low_resolution=value).low_resolution == value
+    with pytest.raises(InputError, match=r"low_resolution: 0\.5 is not usable\. Give a number that is 0 or at least 1"):
+        Augmentation(low_resolution=0.5)
+
+
+@pytest.mark.parametrize("change", ["gamma", "blur", "low_resolution"])
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 16), (40, 40, 8)])
+def test_intensity_leaves_labels_as_they_are(change: str, shape: tuple[int, ...]) -> None:
+    augmentation = replace(NO_AUGMENTATION, **{change: {"gamma": 0.4, "blur": 2.0, "low_resolution": 3.0}[change]})
+    image, label = sample(3, *shape)
+    label[0, 0] = IGNORE
+    changed, new_label = augmentation.apply(image, label, augmentation.draw(rng(), 3, shape), rng())
+    assert torch.equal(new_label, label)
+    assert (changed != image).flatten(2).any(2).double().mean() > 0.5  # a small sigma does nothing
+    assert torch.isfinite(changed).all()
+
+
+@pytest.mark.parametrize("change", ["blur", "low_resolution"])
+@pytest.mark.parametrize(("sides", "across"), [((40, 40, 8), None), ((12, 12, 12), False)])
+def test_resolution_does_not_mix_thick_slices(change: str, sides: tuple[int, ...], across: bool | None) -> None:
+    augmentation = replace(NO_AUGMENTATION, across_slices=across, **{change: 2.0})
+    image = torch.zeros(8, 1, *sides)
+    image[..., 4] = torch.randn(8, 1, *sides[:2], generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(8, *sides, dtype=torch.long)
+    changed, _ = augmentation.apply(image, label, augmentation.draw(rng(), 8, sides), rng())
+    assert not changed[..., [0, 1, 2, 3, 5, 6, 7]].any()
+    through = replace(augmentation, across_slices=True)
+    changed, _ = through.apply(image, label, through.draw(rng(), 8, sides), rng())
+    assert changed[..., [3, 5]].any()
+
+
+def test_tilt_turns_about_the_other_axes_of_volumes() -> None:
+    turns = drawn(replace(NO_AUGMENTATION, rotation=10, tilt=20), 3000, (9, 9, 9), Rotation)
+    assert [turn.plane for turn in turns] == [(0, 1), (0, 2), (1, 2)]
+    for turn, limit in zip(turns, (10, 20, 20), strict=True):
+        assert 0.98 * limit < turn.degrees.abs().max() <= limit
+    assert not torch.equal(turns[1].degrees, turns[2].degrees)
+
+
+@pytest.mark.parametrize(
+    ("shape", "across", "tilted"),
+    [
+        ((9, 9), None, False),
+        ((9, 9), True, False),
+        ((9, 9, 3), None, True),
+        ((10, 9, 3), None, False),
+        ((10, 9, 3), True, True),
+        ((9, 9, 9), False, False),
+    ],
+)
+def test_thick_slices_are_not_tilted(shape: tuple[int, ...], across: bool | None, tilted: bool) -> None:
+    turns = drawn(replace(NO_AUGMENTATION, tilt=20, across_slices=across), 4, shape, Rotation)
+    assert bool(turns) is tilted
+
+
+def test_occasional_changes_are_as_frequent_as_stated() -> None:
+    often, count = replace(RICH, occasional=True), 4000
+    turns = drawn(often, count, (3, 3, 3), Rotation)
+    (zoom,) = drawn(often, count, (3, 3, 3), Zoom)
+    turned = [turn.degrees != 0 for turn in turns]
+    assert all(torch.equal(turned[0], other) for other in turned[1:])
+    found = {"rotation": turned[0].double().mean(), "zoom": (zoom.factors != 1).double().mean()}
+    image, label = sample(count, 6, 6)
+    for name in ("gamma", "blur", "low_resolution", "contrast", "brightness", "noise"):
+        only = replace(NO_AUGMENTATION, occasional=True, **{name: getattr(RICH, name)})
+        changed, _ = only.apply(image, label, only.draw(rng(1), count, (6, 6)), rng(1))
+        touched = (changed != image).flatten(2).any(2).double()
+        found[name] = touched.mean()
+        by_channel = name in ("blur", "low_resolution")
+        assert torch.equal(touched[:, 0], touched[:, 1]) is not by_channel
+    for name, share in found.items():
+        # A blur or factor near its neutral value changes no voxel of so small a patch.
+        low = 0.55 if name in ("blur", "low_resolution") else 0.85
+        assert low * PROBABILITIES[name] < share < 1.15 * PROBABILITIES[name], name
+
+
+def test_samples_left_out_of_occasional_changes_keep_their_bits() -> None:
+    often = replace(PLANNED, mirror=(0, 1, 2))
+    image, label = sample(200, 8, 8, 8)
+    warp = often.draw(rng(2), 200, (8, 8, 8))
+    _, new_label = often.apply(image, label, warp, rng(3))
+    still = (warp.matrix().abs() == torch.eye(3)).flatten(1).all(1)
+    assert 100 < still.sum() < 150  # 0.8 * 0.8 of them are neither turned nor scaled
+    mirrored = torch.stack(
+        [x.flip([a for a in range(3) if m[a, a] < 0]) for x, m in zip(label, warp.matrix(), strict=True)]
+    )
+    assert torch.equal(new_label[still], mirrored[still])
+
+
+@pytest.mark.parametrize("name", ["gamma", "blur", "low_resolution", "tilt", "across_slices", "occasional"])
+def test_what_is_new_draws_no_random_number_where_it_is_off(name: str) -> None:
+    image, label = sample(3, 8, 8, 8)
+    used = []
+    for value in (None, 0):
+        one = rng(7)
+        off = replace(EVERYTHING, **{name: value})
+        used.append((*off.apply(image, label, off.draw(one, 3, (8, 8, 8)), one), one.random()))
+    assert all(torch.equal(a, b) for a, b in zip(used[0][:2], used[1][:2], strict=True))
+    assert used[0][2] == used[1][2]
+
+
+def test_strengths_leave_mirroring_out() -> None:
+    assert Augmentation(flips=True, mirror=[0]).strengths == Augmentation().strengths
+    assert Augmentation(blur=1.0).strengths == {**Augmentation().strengths, "blur": 1.0}

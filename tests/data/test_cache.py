@@ -140,11 +140,17 @@ class TestPrepare:
         assert np.bincount(values).tolist() == [0, 2048, 2048]
         assert len(np.unique(case.foreground, axis=0)) == 4096
         assert set(case.foreground[values == 1][:, 0]) == set(range(2, 22))
+        by_class = case.foreground_by_class
+        assert [len(voxels) for voxels in by_class] == [2048, 2048]
+        for voxels, value in zip(by_class, (1, 2), strict=True):
+            assert (case.label[tuple(voxels.T)] == value).all()
+        np.testing.assert_array_equal(np.concatenate(by_class), case.foreground)
 
     def test_an_empty_label_has_no_foreground(self, make_folder, prepared, write_scan):
         root = make_folder(cases=("a",))
         write_scan(root / "labelsTr" / "a.nii.gz", np.zeros((20, 18, 16), np.uint8), np.diag([1, 1, 1.5, 1]))
         assert prepared(root)[0].foreground.shape == (0, 3)
+        assert prepared(root)[0].foreground_by_class == ()
 
     def test_a_file_that_cannot_be_used_is_named(self, make_folder, prepared, tmp_path):
         root = make_folder(cases=("a", "b"))

@@ -174,6 +174,37 @@ class TestForeground:
         assert 70 < centres.count(1) < 130
         assert 70 < centres.count(2) < 130
 
+    @pytest.mark.parametrize(("by", "expected"), [("voxel", (360, 40)), ("class", (200, 200))])
+    def test_classes_may_be_drawn_before_voxels(self, by, expected):
+        label = np.zeros((12, 12, 12), dtype=np.uint8)
+        label[1, 1, 1:10], label[9, 9, 9] = 1, 4
+        batches = batches_of([make_case("a", label.shape, label=label)], (2, 2, 2), foreground=1.0, foreground_by=by)
+        centres = [int(batches[step].label[0, 1, 1, 1]) for step in range(400)]
+        for value, wanted in zip((1, 4), expected, strict=True):
+            assert abs(centres.count(value) - wanted) < 45  # standard deviation at most 10
+        places = {int(batches[step].image[0, 0, 1, 1, 1]) for step in range(400) if centres[step] == 1}
+        assert len(places) == 9
+
+    def test_by_class_the_fraction_is_the_same(self):
+        label = np.zeros((40, 40), dtype=np.uint8)
+        label[20, 20] = 1
+        batches = batches_of([make_case("a", label.shape, label=label)], (4, 4), foreground=0.25, foreground_by="class")
+        assert 70 < sum(int(batches[step].label[0, 2, 2] == 1) for step in range(400)) < 130
+
+    @pytest.mark.parametrize("quality", [Quality.NONE, Quality.NOISY])
+    def test_no_label_influences_other_crops(self, quality):
+        empty = make_case("a", (9, 9), quality, np.zeros((9, 9), dtype=np.uint8))
+        full = make_case("a", (9, 9))
+        other = make_case("b", (9, 9), Quality.EXPERT)
+        one, two = (
+            batches_of([first, other], (4, 4), composition, foreground=0.7, foreground_by="class")
+            for first, composition in (
+                (full, Composition(expert=1, noisy=1)),
+                (empty, Composition(expert=1, **{"unlabelled" if quality is Quality.NONE else "noisy": 1})),
+            )
+        )
+        assert all(torch.equal(one[step].image[0], two[step].image[0]) for step in range(20))
+
     def test_an_empty_label_is_cropped_anywhere(self):
         case = make_case("a", (9, 9), label=np.zeros((9, 9), dtype=np.uint8))
         options = {"seed": 3}

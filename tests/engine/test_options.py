@@ -7,6 +7,7 @@ from segmend.core.errors import InputError
 from segmend.data.augment import Augmentation
 from segmend.engine.hardware import Hardware
 from segmend.engine.options import TrainingOptions, check_patch_axes
+from segmend.engine.planner import Choice, TrainingPlan, plan_augmentation
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,29 @@ def test_hardware_is_what_was_asked_for():
 def test_a_patch_of_other_axes(patch):
     with pytest.raises(InputError, match="patch: must have 2 positive values, got 8"):
         check_patch_axes(patch, 2)
+
+
+class TestPlanned:
+    @pytest.fixture
+    def plan(self):
+        entries = {"patch": [8, 8], "spacing": [1.0, 1.0], "mirroring": [1], "foreground": "class"}
+        chosen = {name: Choice(value, "") for name, value in entries.items()}
+        return TrainingPlan({**chosen, "augmentation": plan_augmentation((1.0, 1.0))})
+
+    @pytest.mark.parametrize("given", [Augmentation(), Augmentation(mirror=[1]), Augmentation(flips=True)])
+    def test_what_is_not_given_is_planned(self, plan, given):
+        planned = TrainingOptions(augmentation=given).planned(plan)
+        assert planned.augmentation.strengths == plan.augmentation
+        assert planned.augmentation.mirror == (None if given.flips else given.mirror or (1,))
+        assert planned.foreground_by == "class"
+
+    @pytest.mark.parametrize("given", [{"noise": 0.2}, {"occasional": False}, {"blur": 0.0}])
+    def test_what_is_given_is_kept(self, plan, given):
+        planned = TrainingOptions(augmentation=Augmentation(**given), foreground_by="voxel").planned(plan)
+        assert planned.augmentation.strengths == Augmentation(**given).strengths
+        assert planned.augmentation.mirror == (1,)
+        assert planned.foreground_by == "voxel"
+
+    def test_is_planned_once(self, plan):
+        once = TrainingOptions().planned(plan)
+        assert once.planned(plan) == once

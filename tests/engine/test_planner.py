@@ -6,8 +6,18 @@ from dataclasses import replace
 import pytest
 
 from segmend.core.errors import InputError
+from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import ClassOrder, Fingerprint
-from segmend.engine.planner import plan_architecture, plan_mirroring, plan_patch, plan_spacing, step_bytes
+from segmend.engine import planner
+from segmend.engine.planner import (
+    TrainingPlan,
+    plan_architecture,
+    plan_augmentation,
+    plan_mirroring,
+    plan_patch,
+    plan_spacing,
+    step_bytes,
+)
 from segmend.networks import PlannedUNet
 
 CT = (0.0, 1.0, 0.5, 0.1)
@@ -108,3 +118,25 @@ class TestMirroring:
     def test_prepared_axes_are_meant(self):
         ordered = replace(THICK, spacing=(10.0, 1.0, 1.0), order=(ClassOrder(0, 1, 2, 1.0, 9),))
         assert plan_mirroring(ordered, ["background", "left", "right"]).value == [0, 1]
+
+
+class TestAugmentation:
+    def test_of_isotropic_volumes(self):
+        choice = plan_augmentation((1, 1, 3))
+        assert Augmentation(**choice.value) == replace(PLANNED, quarter_turns=None, flips=None, across_slices=True)
+
+    def test_nothing_reaches_across_thick_slices(self):
+        choice = plan_augmentation((1, 1, 5))
+        assert choice.value["across_slices"] is False
+        assert "slices, which are 5 times as thick" in choice.reason
+
+    def test_pictures_have_no_slices(self):
+        assert not {"tilt", "across_slices"} & plan_augmentation((1, 9)).value.keys()
+
+    def test_is_switched_in_one_place(self, monkeypatch):
+        monkeypatch.setattr(planner, "PLANNED_AUGMENTATION", None)
+        assert Augmentation(**plan_augmentation((1, 1, 1)).value) == Augmentation()
+
+    def test_plans_without_it_keep_the_defaults(self):
+        assert TrainingPlan({}).augmentation == {}
+        assert TrainingPlan({}).foreground_by == "voxel"

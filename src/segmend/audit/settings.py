@@ -10,6 +10,7 @@ from typing import Any
 
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Split
+from segmend.core.config import stated
 from segmend.core.errors import InputError
 from segmend.core.folders import require_empty
 from segmend.core.tables import write_json
@@ -86,7 +87,9 @@ def claim(place: AuditFolder, settings: Mapping[str, Any]) -> None:
         return
     before = place.read_settings()
     differing = [
-        _difference(name, before.get(name), value) for name, value in settings.items() if before.get(name) != value
+        _difference(name, before.get(name), value)
+        for name, value in settings.items()
+        if stated(before.get(name)) != stated(value)
     ]
     if differing:
         problem = f"holds an audit of other {' and '.join(differing)}"
@@ -97,6 +100,6 @@ def _difference(name: str, before: Any, now: Any) -> str:
     """What differs, with the first of the cases or arguments that it differs in."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return name
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    changed = sorted(key for key in before.keys() | now.keys() if stated(before.get(key)) != stated(now.get(key)))
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return f"{name} ({', '.join(changed[:3])}{more})"

@@ -188,6 +188,13 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def stated(value: Any) -> Any:
+    """Plain data without what is None, so that files of versions that lack an argument agree with its default."""
+    if isinstance(value, Mapping):
+        return {key: stated(item) for key, item in value.items() if item is not None}
+    return [stated(item) for item in value] if isinstance(value, list) else value
+
+
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

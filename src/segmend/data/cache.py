@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ class PreparedCase:
     foreground: NDArray[np.int32] | None
     digest: str
     spacing: tuple[float, ...]
+
+    @cached_property
+    def foreground_by_class(self) -> tuple[NDArray[np.int32], ...]:
+        """The voxels of ``foreground``, class by class; empty without a label, or if it has no foreground."""
+        if self.label is None or self.foreground is None:
+            return ()
+        classes = self.label[tuple(self.foreground.T)]
+        return tuple(self.foreground[classes == value] for value in np.unique(classes))
 
     @property
     def given(self) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
 from segmend.engine.label_store import LabelStore
+
+ForegroundBy = Literal["voxel", "class"]
+"""Whether a crop is centred on any foreground voxel of a label, or on one of a class that is drawn first."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class CropBatches(Dataset[Batch]):
         rank: number of this process.
         processes: how many processes share the batches.
         labels: of methods that revise labels; batches then carry all layers, maps and values as the step sees them.
+        foreground_by: how the foreground voxel is drawn: any that is known of the label, or first a class that the
+            label holds, so that all its classes are equally frequent, and then a voxel of it.
     """
 
     cases: Sequence[PreparedCase]
@@ -44,6 +49,7 @@ class CropBatches(Dataset[Batch]):
     rank: int = 0
     processes: int = 1
     labels: LabelStore | None = None
+    foreground_by: ForegroundBy = "voxel"
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
@@ -111,9 +117,15 @@ class CropBatches(Dataset[Batch]):
         room = [max(side - wanted, 0) for side, wanted in zip(sides, patch, strict=True)]
         anywhere = [int(rng.integers(0, free + 1)) for free in room]
         centred, voxel = rng.random() < self.foreground, rng.random()
+        # Drawn whether or not it is used, so that no label influences the crops of other cases.
+        chosen = rng.random() if self.foreground_by == "class" else 0.0
         if not centred or case.foreground is None or not len(case.foreground):
             return anywhere
-        centre = case.foreground[int(voxel * len(case.foreground))]
+        voxels = case.foreground
+        if self.foreground_by == "class":
+            classes = case.foreground_by_class
+            voxels = classes[int(chosen * len(classes))]
+        centre = voxels[int(voxel * len(voxels))]
         return [int(np.clip(at - wanted // 2, 0, free)) for at, wanted, free in zip(centre, patch, room, strict=True)]
 
 

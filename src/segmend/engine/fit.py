@@ -30,7 +30,7 @@ from segmend.core.precision import best_device, resolved
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
-from segmend.engine.batches import CropBatches, StepSampler
+from segmend.engine.batches import CropBatches, ForegroundBy, StepSampler
 from segmend.engine.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
 from segmend.engine.checkpoints import check_continuable, check_origin, read_checkpoint
 from segmend.engine.curves import draw_curves
@@ -67,6 +67,7 @@ class Training:
         seed: decides every random choice.
         checkpoint_every: steps between checkpoints.
         truth: true labels by case, where they are known: for the log alone, of methods that rewrite labels.
+        foreground_by: how the foreground voxels are drawn.
     """
 
     cases: Sequence[PreparedCase]
@@ -80,6 +81,7 @@ class Training:
     seed: int
     checkpoint_every: int
     truth: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    foreground_by: ForegroundBy = "voxel"
 
 
 def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> None:
@@ -184,6 +186,7 @@ def _loader(
         rank,
         processes,
         labels,
+        training.foreground_by,
     )
     on_gpu = best_device().type == "cuda"
     workers = hardware.workers if hardware.workers is not None else 4 if on_gpu else 0

@@ -12,6 +12,7 @@ from segmend.core.config import plain
 from segmend.core.errors import InputError
 from segmend.core.precision import Precision
 from segmend.data.augment import Augmentation
+from segmend.engine.batches import ForegroundBy
 from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
 from segmend.engine.planner import TrainingPlan
@@ -42,8 +43,10 @@ class TrainingOptions:
         unlabelled: samples without labels in a batch.
         any_labelled: samples in a batch that are drawn uniformly from all labelled cases.
         foreground: fraction of labelled samples that are centred on a labelled object, 0..1.
+        foreground_by: how the voxel is drawn that such a sample is centred on: 'voxel' takes any of the label's
+            foreground, 'class' draws one of the label's classes first. By default 'class' with a planned network.
         augmentation: random changes of the samples; mirroring and quarter turns only if there is a single foreground
-            class, or if asked for.
+            class, or if asked for. If none is given, a planned network is trained with those of its plan.
         optimisation: optimiser settings.
         seed: decides every random choice.
         precision: bf16 where the hardware has it (auto), or one of the two.
@@ -70,6 +73,7 @@ class TrainingOptions:
     unlabelled: int | None = None
     any_labelled: int | None = None
     foreground: float = 0.33
+    foreground_by: ForegroundBy | None = None
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     seed: int = 0
@@ -109,6 +113,12 @@ class TrainingOptions:
         return Hardware(self.precision, self.devices, self.nodes, self.workers, self.compile)
 
     @property
+    def given_augmentation(self) -> dict[str, Any] | None:
+        """How strongly samples are augmented, if any of that is given; where they are mirrored does not count."""
+        strengths = self.augmentation.strengths
+        return None if strengths == Augmentation().strengths else strengths
+
+    @property
     def counts(self) -> dict[str, int]:
         """The samples of each quality in a batch that are asked for; empty if the method decides."""
         given = {name: getattr(self, name) for name in _COUNTS}
@@ -129,6 +139,8 @@ class TrainingOptions:
     def planned(self, plan: TrainingPlan) -> Self:
         """The same, with what a plan chooses in the place of what was not given."""
         augmentation = self.augmentation
+        if self.given_augmentation is None:
+            augmentation = replace(augmentation, **plan.augmentation)
         if augmentation.flips is None and augmentation.quarter_turns is None and augmentation.mirror is None:
             augmentation = replace(augmentation, flips=False, quarter_turns=False, mirror=plan.mirroring)
         patch, spacing = self.patch, self.spacing
@@ -136,7 +148,8 @@ class TrainingOptions:
             patch = plan.patch
         if spacing == "auto":
             spacing = [side for side in plan.spacing if side is not None]
-        return replace(self, patch=patch, spacing=spacing, augmentation=augmentation)
+        foreground_by = self.foreground_by or plan.foreground_by
+        return replace(self, patch=patch, spacing=spacing, augmentation=augmentation, foreground_by=foreground_by)
 
     def deciding(self) -> dict[str, Any]:
         """Those that decide what a run computes, as YAML and JSON can hold them."""

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from segmend.core.errors import InputError
+from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import Fingerprint
+from segmend.engine.batches import ForegroundBy
 from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import training_bytes
 
@@ -30,6 +32,12 @@ _SMALLEST_SIDE = 4
 
 _OVERHEAD = 1.6
 """Memory of a step relative to the outputs of all layers: gradients on their way back, workspaces."""
+
+PLANNED_AUGMENTATION: Augmentation | None = PLANNED
+"""What samples are augmented by where nothing is given; None for the defaults of ``Augmentation``."""
+
+PLANNED_FOREGROUND: ForegroundBy = "class"
+"""How foreground voxels are drawn where nothing is given."""
 
 _STATES = 16
 """Bytes a parameter: weight, gradient and two moments of the optimiser, in 32 bits."""
@@ -177,6 +185,26 @@ def plan_mirroring(fingerprint: Fingerprint, class_names: Sequence[str], dimensi
     return Choice(axes, f"not along the others: {pairs}")
 
 
+def plan_augmentation(spacing: Sequence[float]) -> Choice:
+    """Choose how strongly samples are augmented; where they are mirrored is another entry.
+
+    Args:
+        spacing: millimetres between voxels along the axes of the network.
+
+    Returns:
+        Arguments of ``Augmentation``.
+    """
+    if PLANNED_AUGMENTATION is None:
+        return Choice(Augmentation().strengths, "the defaults")
+    reason = "the changes that nnU-Net makes, about as strong and as often"
+    if len(spacing) == 2:
+        return Choice(replace(PLANNED_AUGMENTATION, tilt=None).strengths, reason)
+    ratio = max(spacing) / min(spacing)
+    if ratio > _ANISOTROPIC:
+        reason += f"; not across slices, which are {ratio:.3g} times as thick as voxels are wide"
+    return Choice(replace(PLANNED_AUGMENTATION, across_slices=ratio <= _ANISOTROPIC).strengths, reason)
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a training may take.
@@ -201,7 +229,7 @@ class TrainingPlan:
     """All that was chosen for a training, each entry with its reason.
 
     Attributes:
-        entries: by name: machine, spacing, patch, network, mirroring, memory.
+        entries: by name: machine, spacing, patch, network, mirroring, augmentation, foreground, memory.
     """
 
     entries: Mapping[str, Choice]
@@ -240,6 +268,16 @@ class TrainingPlan:
         """Prepared axes along which samples may be mirrored."""
         return tuple(self.entries["mirroring"].value)
 
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """Arguments of ``Augmentation``, without those of mirroring; none in plans that were written without."""
+        return dict(self.entries["augmentation"].value) if "augmentation" in self.entries else {}
+
+    @property
+    def foreground_by(self) -> ForegroundBy:
+        """How foreground voxels are drawn."""
+        return "class" if "foreground" in self.entries and self.entries["foreground"].value == "class" else "voxel"
+
 
 def plan_training(
     fingerprint: Fingerprint,
@@ -252,6 +290,8 @@ def plan_training(
     machine: Machine,
     spacing: Sequence[float | None] | None = None,
     patch: Sequence[int] | None = None,
+    augmentation: Mapping[str, Any] | None = None,
+    foreground_by: ForegroundBy | None = None,
 ) -> TrainingPlan:
     """Plan network, patch and augmentation of a training.
 
@@ -265,6 +305,8 @@ def plan_training(
         machine: what there is.
         spacing: millimetres between voxels, slices last, where they are given.
         patch: sides of the crops, where they are given.
+        augmentation: arguments of ``Augmentation``, where some are given; those of mirroring do not count.
+        foreground_by: how foreground voxels are drawn, where that is given.
 
     Raises:
         InputError: no patch fits into the memory.
@@ -304,6 +346,10 @@ def plan_training(
     )
     entries["batch"] = Choice(batch, "as the method composes it")
     entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
+    entries["augmentation"] = Choice(dict(augmentation), "as given") if augmentation else plan_augmentation(distances)
+    entries["foreground"] = Choice(PLANNED_FOREGROUND, "crops are centred on all classes of a label equally often")
+    if foreground_by:
+        entries["foreground"] = Choice(foreground_by, "as given")
     needed = memory(chosen)
     entries["memory"] = Choice(f"{needed / 2**30:.2g} GiB", "for a training step, estimated")
     return TrainingPlan(entries)

@@ -101,6 +101,8 @@ def prepare_training(
             machine=machine_of(options.hardware, options.memory, options.width),
             spacing=_wanted_spacing(options, of_scans),
             patch=options.patch,
+            augmentation=options.given_augmentation,
+            foreground_by=options.foreground_by,
         )
         network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
     options = options.for_classes(folder.classes)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from segmend.core.config import described, described_class, rebuilt
+from segmend.core.config import described, described_class, rebuilt, stated
 from segmend.core.documents import DamagedError, read_yaml
 from segmend.core.errors import InputError
 from segmend.core.folders import locked_folder, refuse_if_written
@@ -198,7 +198,7 @@ class Run(Trained):
             changed = sorted(
                 name
                 for name in set(config) | set(self.config)
-                if name not in _MAY_DIFFER and config.get(name) != self.config.get(name)
+                if name not in _MAY_DIFFER and stated(config.get(name)) != stated(self.config.get(name))
             )
             if changed:
                 was, now = ({name: side.get(name) for name in changed} for side in (self.config, config))

@@ -127,6 +127,7 @@ class TrainingSetup:
             ),
             augmentation=options.augmentation,
             foreground=options.foreground,
+            foreground_by=options.foreground_by or "voxel",
             optimisation=options.optimisation,
             iterations=options.iterations,
             seed=options.seed,

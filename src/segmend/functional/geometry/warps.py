@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
 
-from segmend.functional.geometry.sampling import Mode, resample
+from segmend.functional.geometry.sampling import Mode, is_inside, resample
 
 
 class Warp(ABC):
@@ -59,8 +59,10 @@ class Warp(ABC):
         Returns:
             Boolean ``[B, *spatial]``.
         """
-        whole = torch.ones(len(self.matrix()), *shape, dtype=torch.bool, device=device)
-        return self(whole, mode="nearest", fill=False)
+        matrix = self.matrix()
+        if self.exact:
+            return torch.ones(len(matrix), *shape, dtype=torch.bool, device=device)
+        return is_inside(matrix, shape, device)
 
     def check(self, shape: Sequence[int]) -> None:
         """Raise ValueError unless a batch of this shape can be warped."""
@@ -251,6 +253,10 @@ class Compose(Warp):
 
     def matrix(self) -> Tensor:
         """The product, which takes an output voxel back through the last warp first."""
+        return self._product
+
+    @cached_property
+    def _product(self) -> Tensor:
         return reduce(torch.matmul, (warp.matrix() for warp in self.warps))
 
     def check(self, shape: Sequence[int]) -> None:
