@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from written_networks import Logistic
 
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Quality, Split
@@ -23,20 +24,8 @@ from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
 from segmend.methods import Method
-from segmend.networks import Network
 
 CONSTANT = Optimisation(optimiser="sgd", learning_rate=0.1, weight_decay=0.0, schedule="constant")
-
-
-class Slope(Network):
-    """One weight, with which the image is multiplied."""
-
-    def __init__(self, in_channels, classes, dimensions=3):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, image):
-        return torch.cat([torch.zeros_like(image), self.weight * image], 1)
 
 
 class Pull(Method):
@@ -53,7 +42,7 @@ class Pull(Method):
     def loss(self, batch, step):
         self.told.append(("loss", step.index, step.total, self.network.training, batch.cases))
         force = self.event() if step.index == self.at else 1.0
-        return {"force": force * self.network.weight.sum()}
+        return {"force": force * self.network.theta.sum()}
 
     def after_step(self, step):
         self.told.append(("after", step.index))
@@ -98,7 +87,7 @@ def trained(tmp_path):
 
     def train(method=None, hardware=None, **changes):
         hardware = hardware or Hardware(precision="32")
-        method = method or Pull(Slope(1, 2))
+        method = method or Pull(Logistic(1, 2, theta=1.0))
         run = Run(tmp_path / "run")
         fit(run, method, training_of(**changes), hardware)
         return run, method
@@ -116,12 +105,12 @@ class TestFit:
         optimisation = replace(CONSTANT, schedule="poly")
         _, method = trained(optimisation=optimisation, iterations=3)
         expected = 1 - 0.1 * (1 * 1.0 + (2 / 3) ** 0.9 * 1.9 + (1 / 3) ** 0.9 * 2.71)
-        assert method.network.weight.item() == pytest.approx(expected, abs=1e-6)
+        assert method.network.theta.item() == pytest.approx(expected, abs=1e-6)
 
     def test_the_gradient_is_clipped(self, trained):
         optimisation = replace(CONSTANT, learning_rate=1.0, momentum=0.0, clip=0.25)
         _, method = trained(optimisation=optimisation, iterations=2)
-        assert method.network.weight.item() == pytest.approx(0.5, abs=1e-5)
+        assert method.network.theta.item() == pytest.approx(0.5, abs=1e-5)
 
     def test_the_method_is_told_every_step_once(self, trained):
         _, method = trained()
@@ -135,7 +124,7 @@ class TestFit:
         for file in (run.best, run.last):
             state = torch.load(file, weights_only=True)["state_dict"]
             assert state["method.followed"] == 2
-            assert state["method.network.weight"] == method.network.weight
+            assert state["method.network.theta"] == method.network.theta
 
     def test_what_is_left_behind(self, trained):
         run, _ = trained()
@@ -164,10 +153,10 @@ class TestFit:
         assert all(entry[3] for entry in method.told[::2])
 
     def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(self, trained, tmp_path):
-        method = Pull(Slope(1, 2), at=3, event=lambda: float("nan"))
+        method = Pull(Logistic(1, 2, theta=1.0), at=3, event=lambda: float("nan"))
         with pytest.raises(InputError, match="training step 3: the loss term force is not finite"):
             trained(method)
-        assert method.network.weight.isfinite().all()
+        assert method.network.theta.isfinite().all()
         run = Run(tmp_path / "run")
         assert step_of(run.last) == 2
         assert not run.finished
@@ -180,7 +169,7 @@ class TestFit:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
-                trained(Pull(Slope(1, 2), at=3, event=press))
+                trained(Pull(Logistic(1, 2, theta=1.0), at=3, event=press))
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         finally:
             signal.signal(signal.SIGINT, before)
@@ -194,15 +183,15 @@ class TestResume:
 
         hardware = Hardware(precision="32", workers=workers)
         with pytest.raises(RuntimeError):
-            trained(Pull(Slope(1, 2), at=3, event=crash), hardware)
+            trained(Pull(Logistic(1, 2, theta=1.0), at=3, event=crash), hardware)
         run, method = trained(hardware=hardware)
         assert [entry[1] for entry in method.told[::2]] == [2, 3, 4]
         resumed = [entry[4] for entry in method.told[::2]]
-        weight, log = method.network.weight.item(), run.log.read_bytes()
+        weight, log = method.network.theta.item(), run.log.read_bytes()
 
         run.path.rename(tmp_path / "resumed")
         whole_run, whole = trained(hardware=hardware)
-        assert whole.network.weight.item() == weight
+        assert whole.network.theta.item() == weight
         assert [entry[4] for entry in whole.told[::2]][2:] == resumed
         assert whole_run.log.read_bytes() == log
 
@@ -211,7 +200,7 @@ class TestResume:
     def test_a_signal_ends_it_after_the_running_step_which_is_saved(self, trained, tmp_path, number, workers):
         hardware = Hardware(precision="32", workers=workers)
         before = signal.getsignal(number)
-        method = Pull(Slope(1, 2), at=2, event=lambda: signal.raise_signal(number) or 1.0)
+        method = Pull(Logistic(1, 2, theta=1.0), at=2, event=lambda: signal.raise_signal(number) or 1.0)
         with pytest.raises(Stopped) as stopped:
             trained(method, hardware, checkpoint_every=9)
         assert stopped.value.number == number

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
+from written_networks import Pointwise
 
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Quality
@@ -29,20 +30,8 @@ from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import LabelledCase, Method, Revision
-from segmend.networks import Network
 
 TOTAL = 8
-
-
-class Pixelwise(Network):
-    """A linear classifier of single voxels."""
-
-    def __init__(self, in_channels, classes, dimensions=2):
-        super().__init__()
-        self.head = torch.nn.Conv2d(in_channels, classes, 1)
-
-    def forward(self, image):
-        return self.head(image)
 
 
 class Chancy(Method):
@@ -125,7 +114,7 @@ def trained(tmp_path):
 
     def train(out="run", events=None, workers=0, steps=(0, 3, 6), **changes):
         torch.manual_seed(0)
-        method = Chancy(Pixelwise(1, 2), events, steps)
+        method = Chancy(Pointwise(1, 2), events, steps)
         run = Run(tmp_path / out)
         fit(run, method, training_of(**changes), Hardware(precision="32", workers=workers))
         return run, method
@@ -354,7 +343,7 @@ class TestCases:
         """A case as the method sees it, after one revision."""
 
         def make(prepared, patch=(6, 6)):
-            method = Chancy(Pixelwise(1, 2)).eval()
+            method = Chancy(Pointwise(1, 2)).eval()
             name = prepared.case.name
             labels = label_store(tmp_path / "labels", method, [prepared], TOTAL)
             if name == "a":
@@ -414,6 +403,6 @@ class TestCases:
             assert case.map("regions").eq(-1).all()
 
     def test_the_schedule_is_the_methods(self, tmp_path):
-        store = label_store(tmp_path, Chancy(Pixelwise(1, 2), steps=(1, 2, 50)), CASES, TOTAL)
+        store = label_store(tmp_path, Chancy(Pointwise(1, 2), steps=(1, 2, 50)), CASES, TOTAL)
         assert store.steps == (1, 2)
         assert (store.layers, store.maps, store.values) == (("mended",), ("regions",), ("chance",))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
+from written_networks import Logistic
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -17,23 +18,12 @@ from segmend.functional.views import Views
 from segmend.methods import MLBSeg, Step
 from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import mlb_seg
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 MIDDLE = Step(50, 100)
 PLAIN: dict[str, Any] = {"zoomed_in": 0, "zoomed_out": 0, "flipped": 0, "mean_teacher": False}
 """MLB alone: neither pseudo label enhancement nor mean teacher."""
-
-
-class Logistic(Network):
-    """One parameter: the logit of the object is theta times the image."""
-
-    def __init__(self, in_channels: int = 1, classes: int = 2, dimensions: int = 1, *, theta: float = 0.0) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.tensor(theta))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(image), self.theta * image], 1)
 
 
 def batch(quality: tuple[Quality, ...], image: Tensor, label: Tensor) -> Batch:

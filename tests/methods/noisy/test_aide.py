@@ -5,15 +5,16 @@ from itertools import product
 import pytest
 import torch
 from labelled_case import CaseInMemory
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import dice_cross_entropy_by_sample
 from segmend.methods import AIDE, Step
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, LAST = Step(0, 100), Step(99, 100)
@@ -22,21 +23,9 @@ P = (0.9, 0.2, 0.8, 0.3)  # by the first network, whose losses are small for the
 Q = (0.4, 0.7, 0.1, 0.6)  # by the second, whose losses are small for 1 and 3
 
 
-class Readout(Network):
-    """Reads its logits off the image: the first network the first half of the channels, its peer the second."""
-
-    def __init__(self, in_channels: int = 4, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.half = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.chunk(2, dim=1)[self.half]
-
-
 def aide(**arguments) -> AIDE:
-    method = AIDE(Readout(), **arguments)
-    method.peer.half = 1
+    method = AIDE(ChannelsAsLogits(), **arguments)
+    method.peer.group = 1
     return method
 
 
@@ -166,7 +155,7 @@ class TestPseudoLabels:
     def test_copies_are_turned(self):
         torch.manual_seed(0)
         image = torch.randn(1, 4, 9, 9)
-        turned = aide(augmentations=1, largest_angle=60.0).pseudo_label(Readout(), image)
+        turned = aide(augmentations=1, largest_angle=60.0).pseudo_label(ChannelsAsLogits(), image)
         assert not torch.allclose(turned, image[:, :2].softmax(1), atol=0.05)
         assert_close(turned.sum(1), torch.ones(1, 9, 9))
 
@@ -182,7 +171,7 @@ class TestPseudoLabels:
     @pytest.mark.parametrize("dimensions", [2, 3])
     def test_are_made_in_two_and_three_dimensions(self, dimensions):
         image = torch.randn(3, 4, *[7] * dimensions)
-        pseudo = aide().pseudo_label(Readout(), image)
+        pseudo = aide().pseudo_label(ChannelsAsLogits(), image)
         assert pseudo.shape == (3, 2, *[7] * dimensions)
         assert_close(pseudo.sum(1), torch.ones(3, *[7] * dimensions))
 

@@ -4,28 +4,17 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy
 from segmend.methods import Bootstrapping, Step
-from segmend.networks import Network
 
 LAST = Step(9, 10)
-
-
-class Readout(Network):
-    """The image is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
 
 
 def of_object(*probabilities: float) -> Tensor:
@@ -37,7 +26,7 @@ def of(image: Tensor, label: list[int], step: Step = LAST, **arguments) -> tuple
     """The loss and its gradient by the logits."""
     image = image.clone().requires_grad_()
     given = Batch(image, torch.tensor([label]), (Quality.NOISY,), ("only",))
-    loss = Bootstrapping(Readout(), **arguments).loss(given, step)["bootstrapped"]
+    loss = Bootstrapping(ImageAsLogits(), **arguments).loss(given, step)["bootstrapped"]
     return loss.item(), torch.autograd.grad(loss, image)[0]
 
 
@@ -89,7 +78,7 @@ class TestBoth:
         assert loss == pytest.approx(of(of_object(0.2), [1], variant=variant)[0])
         assert gradient.any(1).tolist() == [[True, False]]
         without = Batch(of_object(0.2), torch.tensor([[IGNORE]]), (Quality.NONE,), ("only",))
-        assert Bootstrapping(Readout(), variant=variant).loss(without, LAST) == {}
+        assert Bootstrapping(ImageAsLogits(), variant=variant).loss(without, LAST) == {}
 
 
 def test_wrong_labels_are_not_learned_by_heart(right_after_training):

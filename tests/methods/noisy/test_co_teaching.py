@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from paired_readout import paired, scans
+from paired_networks import paired, scans
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -66,7 +66,7 @@ class TestExchange:
     def test_the_networks_have_equal_parts(self):
         of = random_batch()
         method, swapped = co_teaching(), co_teaching()
-        swapped.network.half, swapped.peer.half = 1, 0
+        swapped.network.group, swapped.peer.group = 1, 0
         assert_close(method.loss(of, LAST), swapped.loss(of, LAST))
         assert_close(pulled(swapped, of), pulled(method, of))
 
@@ -149,7 +149,7 @@ class TestDisagreement:
     def test_equal_networks_choose_among_everything(self):
         of = random_batch()
         equal, usual = co_teaching(disagreement=True), co_teaching()
-        equal.peer.half = usual.peer.half = 0
+        equal.peer.group = usual.peer.group = 0
         assert_close(equal.loss(of, LAST), usual.loss(of, LAST))
 
     def test_no_class_is_lost(self):

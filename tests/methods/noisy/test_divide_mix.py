@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from labelled_case import CaseInMemory
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -15,28 +16,14 @@ from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.soft_labels import one_hot, sharpen
 from segmend.methods import DivideMix, Step
 from segmend.methods.noisy import divide_mix
-from segmend.networks import Network
 
 EARLY, LAST = Step(9, 100), Step(99, 100)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, SECOND = DivideMix.values
 
 
-class Readout(Network):
-    """The logits are the image times a gain; remembers the images that it saw."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.seen: list[Tensor] = []
-
-    def forward(self, image: Tensor) -> Tensor:
-        self.seen.append(image)
-        return self.gain * image
-
-
 def divide_mix_of(first: float = 1.0, second: float = -0.5, **arguments) -> DivideMix:
-    method = DivideMix(Readout(), **arguments)
+    method = DivideMix(ImageAsLogits(), **arguments)
     with torch.no_grad():
         method.network.gain.fill_(first)
         method.peer.gain.fill_(second)
@@ -137,12 +124,12 @@ class TestViews:
         method, given = divide_mix_of(noise=0.01), batch([90, 10], [90, 10])
         torch.manual_seed(0)
         method.loss(given, LAST)
-        views, blended = method.network.seen
+        views, blended = method.network.inputs
         assert views.shape == (4, 2, 4, 4)
         assert not torch.equal(views[:2], views[2:])
         assert_close(views, given.image.repeat(2, 1, 1, 1), atol=0.021, rtol=0)
         assert_close(blended, 0.75 * views + 0.25 * views.roll(1, 0))
-        assert torch.equal(method.peer.seen[0], views)
+        assert torch.equal(method.peer.inputs[0], views)
 
     def test_are_mixed_by_alpha(self, monkeypatch):
         asked = []

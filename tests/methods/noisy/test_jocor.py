@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from paired_readout import paired, scans
+from paired_networks import paired, scans
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -70,7 +70,7 @@ def test_agreement_pulls_both_networks():
 
 def test_equal_networks_only_pay_for_the_label():
     of, method = random_batch(), jocor(noise_rate=0.0, co_lambda=0.4)
-    method.peer.half = 0
+    method.peer.group = 0
     terms = method.loss(of, LAST)
     assert_close(terms["supervised"], 0.6 * 2 * cross_entropy(of.image[:, :2], of.label).mean())
     assert terms["agreement"].item() == pytest.approx(0, abs=1e-6)
@@ -78,7 +78,7 @@ def test_equal_networks_only_pay_for_the_label():
 
 def test_the_networks_have_equal_parts():
     of, method, swapped = random_batch(), jocor(), jocor()
-    swapped.network.half, swapped.peer.half = 1, 0
+    swapped.network.group, swapped.peer.group = 1, 0
     assert_close(method.loss(of, LAST), swapped.loss(of, LAST))
 
 

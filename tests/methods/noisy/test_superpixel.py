@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from labelled_case import CaseInMemory, take
-from paired_readout import Readout, paired
+from paired_networks import paired
 from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -70,8 +71,8 @@ class TestLoss:
         torch.manual_seed(0)
         image, label = 2 * torch.randn(4, 60), torch.randint(0, 2, (60,)).tolist()
         of = batch(image, label, list(range(60)))
-        jocor = JoCoR(Readout(), scope="class", noise_rate=[0.1, 0.3], ramp_length=0.0)
-        jocor.peer.half = 1
+        jocor = JoCoR(ChannelsAsLogits(), scope="class", noise_rate=[0.1, 0.3], ramp_length=0.0)
+        jocor.peer.group = 1
         expected = jocor.loss(replace(of, label=of.layers["refined"]), FIRST)
         assert_close(superpixel(noise_rate=[0.1, 0.3]).loss(of, FIRST), expected)
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.methods import Step, TriNet
-from segmend.networks import Network, VNet
+from segmend.networks import VNet
 
 FIRST, LAST = Step(0, 10), Step(10, 10)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
@@ -23,20 +24,9 @@ LOSSES = [[0.1, 0.2, 0.3, 0.4], [0.45, 0.3, 0.2, 0.1], [0.1, 0.4, 0.2, 0.35]]
 """Of three networks at four voxels."""
 
 
-class Reader(Network):
-    """Finds its logits among the channels of the image, so that a test can say what each network loses where."""
-
-    def __init__(self, in_channels: int = 6, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.position = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image[:, 2 * self.position : 2 * self.position + 2]
-
-
 def method(**arguments: Any) -> TriNet:
-    made = TriNet(Reader(), **arguments)
-    made.second.position, made.third.position = 1, 2
+    made = TriNet(ChannelsAsLogits(6), **arguments)
+    made.second.group, made.third.group = 1, 2
     return made
 
 

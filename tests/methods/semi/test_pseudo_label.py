@@ -5,29 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import PseudoLabel, Step
-from segmend.networks import Network
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 LAST = Step(10, 10)
-
-
-class Readout(Network):
-    """The image is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
 
 
 def seen(*of_object: float) -> Batch:
@@ -45,7 +33,7 @@ def batch(*quality: Quality) -> Batch:
 
 
 def method(**arguments) -> PseudoLabel:
-    return PseudoLabel(Readout(), **arguments)
+    return PseudoLabel(ImageAsLogits(), **arguments)
 
 
 class TestPseudoTerm:

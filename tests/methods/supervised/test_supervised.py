@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
@@ -14,7 +14,7 @@ from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Step, Supervised
 from segmend.methods.supervised.supervised import LossName
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 STEP = Step(3, 10)
 
@@ -66,17 +66,6 @@ def test_the_loss_does_not_change_over_the_run():
     assert_close(method().loss(mixed, Step(0, 10)), method().loss(mixed, Step(9, 10)))
 
 
-class Readout(Network):
-    """The image is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
-
-
 class TestCriteria:
     OF_LABEL = torch.tensor([0.9, 0.5, 0.1])
     IMAGE = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # of three voxels, all labelled 0
@@ -86,7 +75,7 @@ class TestCriteria:
         """The loss, and which voxels it pulls."""
         image = self.IMAGE.clone().requires_grad_()
         given = Batch(image, torch.tensor([label]), (Quality.NOISY,), ("only",))
-        loss = Supervised(Readout(), **arguments).loss(given, step)["supervised"]
+        loss = Supervised(ImageAsLogits(), **arguments).loss(given, step)["supervised"]
         (gradient,) = torch.autograd.grad(loss, image)
         return loss.item(), gradient.any(1)[0].tolist()
 
@@ -135,7 +124,7 @@ class TestCriteria:
         image = torch.randn(2, 3, *shape, generator=random).requires_grad_()
         label = torch.randint(0, 3, (2, *shape), generator=random)
         label[torch.rand(label.shape, generator=random) < 0.3] = IGNORE
-        made = Supervised(Readout(3, 3), loss=loss, warm_up=0.0, k=1e-6)
+        made = Supervised(ImageAsLogits(3, 3), loss=loss, warm_up=0.0, k=1e-6)
         given = Batch(image, label, (Quality.NOISY, Quality.EXPERT), ("a", "b"))
         with torch.autocast("cpu", torch.bfloat16):
             loss = made.loss(given, STEP)["supervised"]
@@ -152,4 +141,4 @@ class TestCriteria:
     @pytest.mark.parametrize("q", [0.0, -1.0, 1.5])
     def test_q_without_a_meaning_is_refused(self, q):
         with pytest.raises(InputError, match="not usable"):
-            Supervised(Readout(), q=q)
+            Supervised(ImageAsLogits(), q=q)
