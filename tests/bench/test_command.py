@@ -27,9 +27,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def in_process(monkeypatch, tmp_path):
+def in_process(monkeypatch, own_cache):
     """Runs units here, in order, and counts them; those named in ``broken`` fail."""
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
     class Here(executors.Executor):
         ran: ClassVar[list[str]] = []

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from segmend.audit import cross_validation as module
@@ -29,17 +28,13 @@ from segmend.functional.morphology import dilate
 from segmend.methods import Supervised
 from segmend.networks import UNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only", "own_cache")
+
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
 NETWORK = partial(UNet, width=2, stages=2)
 TRAINING = {"method": Supervised, "network": NETWORK, "iterations": 1, "patch": (16, 16, 16), "any_labelled": 1}
 SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

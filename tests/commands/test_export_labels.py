@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 import segmend
 from segmend.cli import main
@@ -14,6 +13,8 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.methods import Revision, Supervised
 from segmend.networks import UNet
+
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 AFFINE = np.array([[0, -1.2, 0, 5], [1.0, 0, 0, -3], [0, 0, 2.0, 7], [0, 0, 0, 1]])
 """The first axis runs to the front, the second to the left."""
@@ -38,12 +39,6 @@ class Cubes(Supervised):
             if step.index == 1:
                 label[:4, :4, :4] = 2
             yield Revision(case.name, {"cubes": label})
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 @pytest.fixture

@@ -12,14 +12,10 @@ from segmend.engine.planner import TrainingPlan
 from segmend.engine.run import Run
 from segmend.networks import PlannedUNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only", "own_cache")
+
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
 NARROW = ("--width", "2", "--precision", "32")
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

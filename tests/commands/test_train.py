@@ -26,6 +26,8 @@ from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 SHAPE = (24, 24, 20)
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
 WITH_VALIDATION = QUALITIES.replace("quality", "quality,split") + "case_4,expert,val\n"
@@ -34,12 +36,9 @@ TINY_UNET = ("--network", "UNet", "--network.width", "2", "--network.stages", "2
 
 
 @pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    """Only CPUs promise the same bits."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+def _as_many_threads_elsewhere(monkeypatch):
+    """Processes that a test starts sum in the same order as this one."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 @pytest.fixture

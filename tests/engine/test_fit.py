@@ -25,6 +25,8 @@ from segmend.engine.learner import Optimisation
 from segmend.engine.run import Run, Task
 from segmend.methods import Method
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 CONSTANT = Optimisation(optimiser="sgd", learning_rate=0.1, weight_decay=0.0, schedule="constant")
 
 
@@ -47,12 +49,6 @@ class Pull(Method):
     def after_step(self, step):
         self.told.append(("after", step.index))
         self.followed += 1
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 def make_case(name, split=Split.TRAIN):

@@ -13,11 +13,7 @@ from segmend.engine.hardware import Hardware, check_memory, unused_gpu
 from segmend.networks import VNet
 from segmend.networks.fitting import training_bytes
 
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 
 class TestHardware:

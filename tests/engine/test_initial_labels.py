@@ -19,6 +19,8 @@ from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.learner import Learner
 from segmend.engine.run import Run
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 TOY = """
 import os
 from pathlib import Path
@@ -66,11 +68,8 @@ TINY += ("2", "2", "--iterations", "6", "--initial_iterations", "4", "--checkpoi
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch, tmp_path):
-    """Only CPUs promise the same bits; the toy is importable here and in other processes."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+def _toy(monkeypatch, tmp_path):
+    """The toy is importable here and in other processes."""
     (tmp_path / "toys").mkdir()
     (tmp_path / "toys" / "toy.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path / "toys")

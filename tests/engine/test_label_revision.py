@@ -31,6 +31,8 @@ from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import LabelledCase, Method, Revision
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 TOTAL = 8
 
 
@@ -74,10 +76,8 @@ class Chancy(Method):
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(training, "draw_curves", lambda *_: None)  # takes longer than all else
+def _no_curves(monkeypatch):
+    monkeypatch.setattr(training, "draw_curves", lambda *_: None)  # drawing them takes longer than all else
 
 
 def make_case(name, quality=Quality.NOISY, shape=(10, 9)):

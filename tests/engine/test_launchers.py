@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 
 import pytest
-import torch
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from segmend.core.errors import InputError
 from segmend.engine.hardware import Hardware
 from segmend.engine.launchers import launcher_of
+
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 JOB = {
     "SLURM_JOB_ID": "4711",
@@ -37,12 +38,6 @@ TORCHRUN = {
 MPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3", "PMI_RANK": "3", "PMI_SIZE": "4"}
 LSF = {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_RANK": "2", "JSM_NAMESPACE_SIZE": "4"}
 KUBERNETES = {"KUBERNETES_PORT": "tcp://10.0.0.1:443", "RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "worker-0"}
-
-
-@pytest.fixture(autouse=True)
-def _no_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 @pytest.fixture
