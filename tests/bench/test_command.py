@@ -172,7 +172,7 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     noise = {"recipe": "CubeMorphology", "arguments": {"side_min": 3, "side_max": 7}}
     network = {"name": "UNet", "width": 2, "stages": 2}
     training = {"folds": 2, "iterations": 2, "patch": [16, 16, 16], "network": network, "any_labelled": 1}
-    small["labels"] = {"given": noise, "mended": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
+    small["labels"] = {"given": noise, "corrected": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
     small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}}}
     out = tmp_path / "out"
     bench(plan=str(write_plan(small)), data=data, out=out)
@@ -180,13 +180,17 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     assert (audited / "report.html").is_file()
     runs = {run["labels"]: run["what"] for run in json.loads((out / "runs.json").read_text())}
     assert "audit" not in runs["given"]["versions"]
-    assert runs["mended"]["versions"]["audit"] == protocol.AUDIT_VERSION
-    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0, "correct_offsets": False, "change_expert": False}
-    (mended,) = [
-        path for path in (out / "labels").iterdir() if path.name.startswith("mended") and "given" not in path.name
+    assert runs["corrected"]["versions"]["audit"] == protocol.AUDIT_VERSION
+    assert runs["corrected"]["labels"]["correct"] == {
+        "minimum_score": 0,
+        "correct_offsets": False,
+        "change_expert": False,
+    }
+    (corrected,) = [
+        path for path in (out / "labels").iterdir() if path.name.startswith("corrected") and "given" not in path.name
     ]
-    assert (mended / "corrections.csv").is_file()
-    assert (mended / "labelsTr_clean").is_dir()
+    assert (corrected / "corrections.csv").is_file()
+    assert (corrected / "labelsTr_clean").is_dir()
     before = contents(out / "audits")
     bench(plan=str(write_plan(small)), data=data, out=out)
     assert contents(out / "audits") == before

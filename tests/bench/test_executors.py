@@ -52,9 +52,9 @@ def starts(unit: Unit) -> int:
 
 
 def run(executor, *units, seconds=math.inf):
-    told: list[dict] = []
-    states = executor.run(units, lambda now: told.append(dict(now)), time.monotonic() + seconds)
-    return [states[unit.folder.name] for unit in units], told
+    reports: list[dict] = []
+    states = executor.run(units, lambda now: reports.append(dict(now)), time.monotonic() + seconds)
+    return [states[unit.folder.name] for unit in units], reports
 
 
 def test_the_command_is_the_module_of_units(tmp_path):
@@ -86,8 +86,8 @@ def test_one_that_another_process_is_at_is_tried_again(unit):
 def test_so_many_at_a_time(unit, monkeypatch, jobs):
     units = [unit(str(number), "endless") for number in range(4)]  # a quick one may end before the next has begun
     monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
-    _, told = run(LocalExecutor(jobs), *units, seconds=0.5)
-    assert max(list(now.values()).count("running") for now in told) == jobs
+    _, reports = run(LocalExecutor(jobs), *units, seconds=0.5)
+    assert max(list(now.values()).count("running") for now in reports) == jobs
 
 
 @pytest.mark.parametrize(("cores", "gibibytes", "jobs"), [(2, 64, 2), (16, 64, 3), (4, 9, 2), (None, 1, 1)])
@@ -97,8 +97,8 @@ def test_by_default_one_for_each_core_that_memory_reaches_for(unit, monkeypatch,
     memory = SimpleNamespace(available=gibibytes * 2**30)
     monkeypatch.setattr(executors.psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
-    _, told = run(LocalExecutor(), *[unit(str(number), "endless") for number in range(3)], seconds=0.5)
-    assert max(list(now.values()).count("running") for now in told) == jobs
+    _, reports = run(LocalExecutor(), *[unit(str(number), "endless") for number in range(3)], seconds=0.5)
+    assert max(list(now.values()).count("running") for now in reports) == jobs
 
 
 def test_stops_at_the_deadline_and_continues_later(unit, monkeypatch):

@@ -39,7 +39,7 @@ SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
 
 @pytest.fixture
 def data(make_folder, write_scan):
-    """Six labelled training cases, of which c is drawn too wide; a is expert, v validation, u without a label."""
+    """Six labelled training cases, of which c is over-segmented; a is expert, v validation, u without a label."""
     root = make_folder(cases=(*CASES, "u", "v"), test_cases=("t",), unlabelled=("u",), table=TABLE)
     path = root / "labelsTr" / "c.nii.gz"
     values, grid = read_label(path)
@@ -48,7 +48,7 @@ def data(make_folder, write_scan):
 
 
 @pytest.fixture
-def knowing(monkeypatch, data):
+def perfect(monkeypatch, data):
     """Evidence of a model that knows the ellipsoids; no training. Gives the runs that were made."""
     runs = []
 
@@ -144,15 +144,15 @@ def stored_evidence(out, case):
 
 
 class TestFindings:
-    def test_the_bad_label_is_first_and_explained(self, data, knowing, tmp_path, capsys):
+    def test_the_bad_label_is_first_and_explained(self, data, perfect, tmp_path, capsys):
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
         first = table.iloc[0]
         assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
-        assert len(knowing) == 2
+        assert len(perfect) == 2
         assert "1 of 6 labels flagged" in capsys.readouterr().err
 
-    def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
+    def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, perfect, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "--correct_offsets" not in capsys.readouterr().err
         for case in "bcdef":
@@ -166,7 +166,7 @@ class TestFindings:
         )
         assert "'segmend correct --correct_offsets true' shifts the boundary of each" in said
 
-    def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
+    def test_a_model_that_knows_little_says_so(self, data, perfect, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "Low model confidence" not in capsys.readouterr().err
         monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
@@ -175,7 +175,7 @@ class TestFindings:
         assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
         assert "Boundary offsets need less, and are reported" in said
 
-    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, knowing, tmp_path, monkeypatch, capsys):
+    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, perfect, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         monkeypatch.setattr("segmend.functional.offsets.correction._MIN_CONTRAST", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -183,14 +183,14 @@ class TestFindings:
         assert "Low model confidence" in said
         assert "Boundary offsets" not in said
 
-    def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
+    def test_without_any_expert_and_without_a_table(self, data, perfect, tmp_path):
         (data / "cases.csv").unlink()
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
         assert not table["in_training_set"].any()
         assert set(table["case"]) == {*CASES, "v"}
         assert "warning" not in json.loads((tmp_path / "audit" / "audit.json").read_text())
 
-    def test_cheap_checks(self, data, knowing, tmp_path, write_scan):
+    def test_cheap_checks(self, data, perfect, tmp_path, write_scan):
         path = data / "labelsTr" / "d.nii.gz"
         values, grid = read_label(path)
         write_scan(path, np.zeros_like(values), grid.affine)
@@ -201,14 +201,14 @@ class TestFindings:
         table = pd.read_csv(tmp_path / "audit" / "audit.csv").set_index("case")
         assert table.loc["e", "fold"] == table.loc["f", "fold"]
 
-    def test_of_corrected_labels_the_rounds_are_told(self, data, knowing, tmp_path):
+    def test_of_corrected_labels_the_rounds_are_reported(self, data, perfect, tmp_path):
         write_corrections(data / "corrections.csv", [Correction(1, "c", "organ", "x", "y", "", "", "", 1, 1, "")])
         table = audit(data=data, out=tmp_path / "audit", **SMALL).set_index("case")
         assert table["corrected"].to_dict() == {case: int(case == "c") for case in CASES}
 
 
 class TestResuming:
-    def test_what_is_there_is_not_made_again(self, data, knowing, tmp_path):
+    def test_what_is_there_is_not_made_again(self, data, perfect, tmp_path):
         first = audit(data=data, out=tmp_path / "audit", **SMALL)
         kept = tmp_path / "audit" / "evidence" / "b.npz"
         time = kept.stat().st_mtime_ns
@@ -217,14 +217,14 @@ class TestResuming:
         assert kept.stat().st_mtime_ns == time
         pd.testing.assert_frame_equal(first, again)
 
-    def test_runs_of_folds_may_be_deleted_afterwards(self, data, knowing, tmp_path):
+    def test_runs_of_folds_may_be_deleted_afterwards(self, data, perfect, tmp_path):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        knowing.clear()
+        perfect.clear()
         shutil.rmtree(tmp_path / "audit" / "folds")
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert knowing == []
+        assert perfect == []
 
-    def test_a_crash_in_the_middle(self, data, knowing, tmp_path, monkeypatch):
+    def test_a_crash_in_the_middle(self, data, perfect, tmp_path, monkeypatch):
         fake = module.predict_evidence
         done = []
 
@@ -242,7 +242,7 @@ class TestResuming:
         monkeypatch.setattr(module, "predict_evidence", fake)
         assert len(audit(data=data, out=tmp_path / "audit", **SMALL)) == 6
 
-    def test_another_audit_in_the_folder_is_refused(self, data, knowing, tmp_path, write_scan):
+    def test_another_audit_in_the_folder_is_refused(self, data, perfect, tmp_path, write_scan):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         with pytest.raises(InputError, match="holds an audit of other evidence"):
             audit(data=data, out=tmp_path / "audit", **SMALL | {"folds": 3})
@@ -260,7 +260,7 @@ class TestResuming:
             ({"seed": 1}, r"other evidence \(seed\) and training \(seed\)"),
         ],
     )
-    def test_models_of_other_arguments_are_another_audit(self, data, knowing, tmp_path, change, message):
+    def test_models_of_other_arguments_are_another_audit(self, data, perfect, tmp_path, change, message):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
         with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another `out`"):
@@ -268,7 +268,7 @@ class TestResuming:
         audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
 
     @pytest.mark.parametrize("changed", ["cases.csv", "imagesTr/u_0000.nii.gz"])
-    def test_models_of_other_training_data_are_another_audit(self, data, knowing, tmp_path, write_scan, changed):
+    def test_models_of_other_training_data_are_another_audit(self, data, perfect, tmp_path, write_scan, changed):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         if changed == "cases.csv":
             (data / changed).write_text(TABLE + "d,train,expert,\n")
@@ -278,14 +278,14 @@ class TestResuming:
         with pytest.raises(InputError, match=r"holds an audit of other training \(data\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
-    def test_classes_of_other_values_are_another_audit(self, data, knowing, tmp_path):
+    def test_classes_of_other_values_are_another_audit(self, data, perfect, tmp_path):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         text = (data / "dataset.json").read_text()
         (data / "dataset.json").write_text(text.replace('"organ": 1', '"organ": 1, "vessel": 2'))
         with pytest.raises(InputError, match=r"holds an audit of other classes \(vessel\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
-    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, knowing, tmp_path, monkeypatch):
+    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, perfect, tmp_path, monkeypatch):
         audit(data=data, out=tmp_path / "audit", **SMALL)
 
         def interrupted(auditor):
@@ -319,7 +319,7 @@ class TestArguments:
         differing = {name for name in of_train if of_train[name].default != of_audit[name].default}
         assert differing == {"method", "iterations"}
 
-    def test_all_of_them_reach_it(self, data, knowing, tmp_path):
+    def test_all_of_them_reach_it(self, data, perfect, tmp_path):
         values = {
             "iterations": 7,
             "patch": (16, 16, 16),
@@ -342,7 +342,7 @@ class TestArguments:
             "width": 8,
         }
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
-        given = knowing[0]
+        given = perfect[0]
         assert given["options"] == TrainingOptions(**values)
         assert set(values) == {field.name for field in fields(TrainingOptions)} - {"augmentation", "optimisation"}
         assert (given["cache"], given["network"]) == (tmp_path, NETWORK)
@@ -394,7 +394,7 @@ class TestArguments:
         assert not (data / "audit").exists()
 
 
-def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
+def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, perfect, tmp_path, monkeypatch):
     run = train(data=data, out=tmp_path / "run", **TRAINING)
     assert module.trained_on(run) == set(CASES)
     # What it has learned from counts, not what the folder holds by now.

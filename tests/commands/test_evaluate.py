@@ -267,9 +267,9 @@ class TestDescriptionOfAnotherKind:
     )
     def test_gives_what_names_it_has(self, data, capsys, content, names, said):
         assert self.scored(data, content) == names
-        told = [line for line in capsys.readouterr().err.splitlines() if "dataset.json" in line]
-        assert len(told) == bool(said)
-        assert said in "".join(told)
+        remarks = [line for line in capsys.readouterr().err.splitlines() if "dataset.json" in line]
+        assert len(remarks) == bool(said)
+        assert said in "".join(remarks)
 
 
 def test_prints_means_and_what_was_left_out(data, capsys, write_scan):

@@ -109,9 +109,9 @@ class TestExport:
             found = export(run, f"labels{revision}", revision=revision)
             for case in ("case_1", "case_2"):
                 np.testing.assert_array_equal(found[f"{case}.nii.gz"], given(root, case))
-        mended = export(run, "mended", revision=1)["case_1.nii.gz"]
-        rewritten = mended != given(root)
-        assert (mended[rewritten] == 7).all()
+        revised = export(run, "revised", revision=1)["case_1.nii.gz"]
+        rewritten = revised != given(root)
+        assert (revised[rewritten] == 7).all()
         cube = 4 * np.array(spacing) / (1.2, 1.0, 2.0)
         assert rewritten.sum() == pytest.approx(np.prod(np.round(cube)), rel=0.5)
         assert rewritten[BORDER:, -3:, :2].any()
@@ -135,7 +135,7 @@ class TestExport:
         write_scan(root / "labelsTr" / "case_1.nii.gz", label, AFFINE)
         run = train()
         np.testing.assert_array_equal(export(run)["case_1.nii.gz"], label)
-        assert (export(run, "mended", revision=1)["case_1.nii.gz"] == 9).sum() == (label == 9).sum()
+        assert (export(run, "revised", revision=1)["case_1.nii.gz"] == 9).sum() == (label == 9).sum()
 
     def test_nothing_given_is_touched(self, root, train, export, contents):
         run = train()

@@ -45,11 +45,11 @@ def _as_many_threads_elsewhere(monkeypatch):
 def words(tmp_path):
     """What stands behind ``segmend`` to train a run."""
 
-    def of(root, *arguments, method="Supervised", out="run"):
+    def make(root, *arguments, method="Supervised", out="run"):
         places = ["--data", str(root), "--out", str(tmp_path / out), "--cache", str(tmp_path / "cache")]
         return ["train", "--method", method, *places, *map(str, arguments)]
 
-    return of
+    return make
 
 
 @pytest.fixture

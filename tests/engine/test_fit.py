@@ -38,16 +38,16 @@ class Pull(Method):
 
     def __init__(self, network, at=-1, event=None):
         super().__init__(network)
-        self.at, self.event, self.told = at, event, []
+        self.at, self.event, self.calls = at, event, []
         self.register_buffer("followed", torch.zeros(()))
 
     def loss(self, batch, step):
-        self.told.append(("loss", step.index, step.total, self.network.training, batch.cases))
+        self.calls.append(("loss", step.index, step.total, self.network.training, batch.cases))
         force = self.event() if step.index == self.at else 1.0
         return {"force": force * self.network.theta.sum()}
 
     def after_step(self, step):
-        self.told.append(("after", step.index))
+        self.calls.append(("after", step.index))
         self.followed += 1
 
 
@@ -108,10 +108,12 @@ class TestFit:
         _, method = trained(optimisation=optimisation, iterations=2)
         assert method.network.theta.item() == pytest.approx(0.5, abs=1e-5)
 
-    def test_the_method_is_told_every_step_once(self, trained):
+    def test_the_method_is_called_once_a_step(self, trained):
         _, method = trained()
-        assert [entry[:2] for entry in method.told] == [(name, step) for step in range(5) for name in ("loss", "after")]
-        losses = method.told[::2]
+        assert [entry[:2] for entry in method.calls] == [
+            (name, step) for step in range(5) for name in ("loss", "after")
+        ]
+        losses = method.calls[::2]
         assert all(total == 5 and training for _, _, total, training, _ in losses)
         assert {cases[0] for *_, cases in losses} == {"a", "bb"}
 
@@ -146,7 +148,7 @@ class TestFit:
         assert rows[6] < 0.5
         assert step_of(run.best) == 2
         assert step_of(run.last) == 8
-        assert all(entry[3] for entry in method.told[::2])
+        assert all(entry[3] for entry in method.calls[::2])
 
     def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(self, trained, tmp_path):
         method = Pull(Logistic(1, 2, theta=1.0), at=3, event=lambda: float("nan"))
@@ -181,14 +183,14 @@ class TestResume:
         with pytest.raises(RuntimeError):
             trained(Pull(Logistic(1, 2, theta=1.0), at=3, event=crash), hardware)
         run, method = trained(hardware=hardware)
-        assert [entry[1] for entry in method.told[::2]] == [2, 3, 4]
-        resumed = [entry[4] for entry in method.told[::2]]
+        assert [entry[1] for entry in method.calls[::2]] == [2, 3, 4]
+        resumed = [entry[4] for entry in method.calls[::2]]
         weight, log = method.network.theta.item(), run.log.read_bytes()
 
         run.path.rename(tmp_path / "resumed")
         whole_run, whole = trained(hardware=hardware)
         assert whole.network.theta.item() == weight
-        assert [entry[4] for entry in whole.told[::2]][2:] == resumed
+        assert [entry[4] for entry in whole.calls[::2]][2:] == resumed
         assert whole_run.log.read_bytes() == log
 
     @pytest.mark.parametrize("workers", [0, 1])
@@ -205,7 +207,7 @@ class TestResume:
         assert step_of(run.last) == 3
         assert [path.name for path in run.last.parent.iterdir()] == ["last.ckpt"]
         run, method = trained(hardware=hardware, checkpoint_every=9)
-        assert [entry[1] for entry in method.told[::2]] == [3, 4]
+        assert [entry[1] for entry in method.calls[::2]] == [3, 4]
         state, log = torch.load(run.last, weights_only=True), run.log.read_bytes()
 
         run.path.rename(tmp_path / "resumed")
@@ -252,7 +254,7 @@ class TestResume:
         before = run.last.read_bytes()
         again, method = trained()
         assert again.finished
-        assert method.told == []
+        assert method.calls == []
         assert run.last.read_bytes() == before
         assert run.summary["seconds"] > 0
 

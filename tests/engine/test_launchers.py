@@ -44,11 +44,11 @@ KUBERNETES = {"KUBERNETES_PORT": "tcp://10.0.0.1:443", "RANK": "1", "WORLD_SIZE"
 def launcher(monkeypatch):
     """The launcher in an environment, of a training on some devices and nodes."""
 
-    def of(environment, devices="auto", nodes=1):
+    def decide(environment, devices="auto", nodes=1):
         monkeypatch.setattr(os, "environ", dict(environment))
         return launcher_of(Hardware(devices=devices, nodes=nodes))
 
-    return of
+    return decide
 
 
 @pytest.mark.parametrize("devices", ["auto", 2])

@@ -18,7 +18,7 @@ from segmend.networks import VNet
 
 
 class Dice(Method):
-    """Throws dice, and writes down what it is told."""
+    """Throws dice, and records its calls."""
 
     kind = "supervised"
     needs = Composition(any_labelled=1)
@@ -155,14 +155,14 @@ class TestLearner:
 
     def test_the_method_follows_when_the_weights_have_moved(self, learner_at):
         learner = learner_at(7)
-        told = learner.method.steps
+        calls = learner.method.steps
 
         class Optimiser(torch.optim.SGD):
             def step(self, closure=None):
-                told.append("moved")
+                calls.append("moved")
 
         learner.optimizer_step(0, 0, Optimiser(learner.method.parameters()), lambda: None)
-        assert told == ["moved", Step(7, 100)]
+        assert calls == ["moved", Step(7, 100)]
 
     def test_teachers_follow_before_the_method_hears_of_the_step(self, learner_at, monkeypatch):
         learner = learner_at(9)

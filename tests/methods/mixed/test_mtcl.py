@@ -145,10 +145,10 @@ def network() -> UNet:
 def on_samples(network) -> Callable[..., dict[str, float]]:
     """The loss terms of some samples."""
 
-    def terms(of: Batch, step: Step = MIDDLE, **arguments: Any) -> dict[str, float]:
+    def terms(data: Batch, step: Step = MIDDLE, **arguments: Any) -> dict[str, float]:
         method = MTCL(copy.deepcopy(network), **arguments)
         torch.manual_seed(1)
-        return {name: term.item() for name, term in method.loss(of, step).items()}
+        return {name: term.item() for name, term in method.loss(data, step).items()}
 
     return terms
 
@@ -209,16 +209,16 @@ class TestSamples:
     def test_each_enters_its_own_terms(self, on_samples, quality, names):
         assert on_samples(samples(*quality)).keys() == names
 
-    def test_mended_labels_cost_the_student_less_than_the_given_ones(self, on_samples):
+    def test_corrected_labels_cost_the_student_less_than_the_given_ones(self, on_samples):
         given = on_samples(samples(NOISY, NOISY), LAST, correction="fs", fixed_share=0.0)
-        mended = on_samples(samples(NOISY, NOISY), LAST, correction="hard")
-        assert mended["corrected"] < 0.6 * given["corrected"]
+        corrected = on_samples(samples(NOISY, NOISY), LAST, correction="hard")
+        assert corrected["corrected"] < 0.6 * given["corrected"]
 
     def test_where_nothing_is_doubtful_the_loss_is_the_supervised_one(self, network, monkeypatch):
         monkeypatch.setattr(mtcl, "label_issues", lambda p, label, rule: torch.zeros_like(label, dtype=torch.bool))
-        method, of = MTCL(copy.deepcopy(network), corrected=1.0), samples(NOISY, NOISY)
-        expected = cross_entropy_dice(method.network(of.image), of.label)
-        assert_close(method.loss(of, LAST)["corrected"], expected)
+        method, data = MTCL(copy.deepcopy(network), corrected=1.0), samples(NOISY, NOISY)
+        expected = cross_entropy_dice(method.network(data.image), data.label)
+        assert_close(method.loss(data, LAST)["corrected"], expected)
 
     def test_only_the_student_gets_a_gradient(self, network):
         method = MTCL(copy.deepcopy(network))

@@ -291,14 +291,14 @@ class TestTerms:
         assert 0 < terms["stable"].item() < 1
         terms["clean"].backward()
 
-    @pytest.mark.parametrize(("kind", "of"), [("softmax", lambda z: z.softmax(1)), ("logits", lambda z: z)])
-    def test_stability_is_the_mean_over_noisy_voxels(self, monkeypatch, image, kind, of):
+    @pytest.mark.parametrize(("kind", "compared"), [("softmax", lambda z: z.softmax(1)), ("logits", lambda z: z)])
+    def test_stability_is_the_mean_over_noisy_voxels(self, monkeypatch, image, kind, compared):
         monkeypatch.setattr(
             plil, "clipped_gaussian", lambda image: image + torch.tensor([1.0, 0, 0]).repeat(4)[:10, None]
         )
         terms = self.terms(monkeypatch, image, [0, 1, 1, 0], [1, 0, 0, 1], stability_loss=kind, beta=0.5)
         student, teacher = image[:, :2], image[:, :2] + torch.tensor([1.0, 0.0]).view(2, 1)
-        squares = (of(student) - of(teacher)).square().mean(1)
+        squares = (compared(student) - compared(teacher)).square().mean(1)
         assert_close(terms["stable"], 0.5 * squares[0, 1:3].mean())
 
     @pytest.mark.parametrize("kind", ["softmax", "logits"])
@@ -363,10 +363,10 @@ def network() -> VNet:
 def on_samples(network) -> Callable[..., dict[str, float]]:
     """The loss terms of some samples in the middle of a run."""
 
-    def terms(of: Batch, **arguments: Any) -> dict[str, float]:
+    def terms(data: Batch, **arguments: Any) -> dict[str, float]:
         method = PLIL(copy.deepcopy(network), **arguments)
         torch.manual_seed(1)
-        return {name: term.item() for name, term in method.loss(of, MIDDLE).items()}
+        return {name: term.item() for name, term in method.loss(data, MIDDLE).items()}
 
     return terms
 
@@ -465,7 +465,7 @@ class TestSamples:
 
     def test_the_teacher_builds_no_graph(self):
         method = PLIL(VNet(1, 2, 2, width=2))
-        of = samples(EXPERT, NOISY, EXPERT, NOISY)
-        sum(method.loss(of, MIDDLE).values()).backward()
+        data = samples(EXPERT, NOISY, EXPERT, NOISY)
+        sum(method.loss(data, MIDDLE).values()).backward()
         assert all(parameter.grad is None for parameter in method.teacher.parameters())
-        assert not method.isolate(of.image, of.label).requires_grad
+        assert not method.isolate(data.image, data.label).requires_grad

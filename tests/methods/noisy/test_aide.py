@@ -53,10 +53,10 @@ def loss_of(probabilities: list[float], label: int) -> list[float]:
     return dice_cross_entropy_by_sample(flat(*probabilities), label * objects(len(probabilities))).tolist()
 
 
-def pulled(method: AIDE, of: Batch, term: str, step: Step = LAST) -> list[list[int]]:
+def pulled(method: AIDE, data: Batch, term: str, step: Step = LAST) -> list[list[int]]:
     """The samples at which a term pulls at each network."""
-    image = of.image.clone().requires_grad_()
-    terms = method.loss(Batch(image, of.label, of.quality, of.cases, of.layers), step)
+    image = data.image.clone().requires_grad_()
+    terms = method.loss(Batch(image, data.label, data.quality, data.cases, data.layers), step)
     (gradient,) = torch.autograd.grad(terms[term], image)
     return [half.flatten(1).any(1).nonzero().flatten().tolist() for half in gradient.chunk(2, dim=1)]
 
@@ -81,11 +81,11 @@ class TestFiltering:
         assert aide().loss(FLAT, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
 
     def test_each_network_has_its_own_labels(self):
-        of = batch(FLAT.image, objects(), 0 * objects())
+        data = batch(FLAT.image, objects(), 0 * objects())
         # Samples by loss: 0 and 2 are easy for the first; for the second, whose labels are empty, 2 and 0.
         first, second = loss_of(P, 1), loss_of(Q, 0)
         expected = (first[0] + first[2]) / 2 + (second[0] + second[2]) / 2
-        assert aide().loss(of, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
+        assert aide().loss(data, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
 
     @pytest.mark.parametrize(
         ("epoch", "share"), [(0, 0.0), (5, 0.0625), (10, 0.25), (19, 0.9025), (20, 1.0), (99, 1.0)]
@@ -102,14 +102,14 @@ class TestFiltering:
         assert_close(now["supervised"], between)
 
     def test_alpha_weighs_the_cross_entropy(self):
-        of = batch(FLAT.image[:2], objects(2))
+        data = batch(FLAT.image[:2], objects(2))
         expected = dice_cross_entropy_by_sample(flat(*P[:2]), objects(2), 0.25).sum()
         expected += dice_cross_entropy_by_sample(flat(*Q[:2]), objects(2), 0.25).sum()
-        assert_close(aide(alpha=0.25).loss(of, FIRST)["supervised"], expected)
+        assert_close(aide(alpha=0.25).loss(data, FIRST)["supervised"], expected)
 
     def test_of_three_samples_one_is_trusted_and_one_alone_is(self):
-        of = batch(FLAT.image[:3], objects(3))
-        assert pulled(aide(), of, "supervised") == [[1], [0]]
+        data = batch(FLAT.image[:3], objects(3))
+        assert pulled(aide(), data, "supervised") == [[1], [0]]
         alone = batch(FLAT.image[:1], objects(1))
         assert pulled(aide(), alone, "supervised") == [[0], [0]]
         terms = aide().loss(alone, LAST)
@@ -161,9 +161,9 @@ class TestPseudoLabels:
 
     def test_have_no_gradient_and_leave_no_trace_in_batch_norm(self):
         method = AIDE(UNet(1, 2, 2, width=2, stages=2))
-        of = batch(torch.randn(4, 1, 8, 8), objects(side=8))
-        assert not method.pseudo_label(method.peer, of.image).requires_grad
-        method.loss(of, LAST)
+        data = batch(torch.randn(4, 1, 8, 8), objects(side=8))
+        assert not method.pseudo_label(method.peer, data.image).requires_grad
+        method.loss(data, LAST)
         counts = {int(value) for name, value in method.state_dict().items() if name.endswith("num_batches_tracked")}
         assert counts == {1}
         assert method.network.training
@@ -222,7 +222,7 @@ def revised(method: AIDE, cases: list[CaseInMemory]) -> dict[tuple[str, str], li
         revisions = list(method.eval().revise(cases, Step(10, 100)))
     found = {(layer, each.case): label for each in revisions for layer, label in each.labels.items()}
     assert all(label.dtype == torch.uint8 for label in found.values())
-    return {of: label.flatten().tolist() for of, label in found.items()}
+    return {key: label.flatten().tolist() for key, label in found.items()}
 
 
 class TestWhatToCorrect:

@@ -44,8 +44,10 @@ def ce(p: list[float], label: list[int]) -> float:
 class TestLoss:
     def test_teachers_learn_the_given_labels_of_their_halves(self):
         method = ConfidentLearning(ImageAsLogits())
-        of = batch([HALVES[0][0], HALVES[1][0], HALVES[0][1]], [[1, 0, 0], [0, 1, 0], [1, 1, IGNORE]], [[0, 0, 0]] * 3)
-        terms = method.loss(of, FIRST)
+        data = batch(
+            [HALVES[0][0], HALVES[1][0], HALVES[0][1]], [[1, 0, 0], [0, 1, 0], [1, 1, IGNORE]], [[0, 0, 0]] * 3
+        )
+        terms = method.loss(data, FIRST)
         assert terms.keys() == {"teacher_0", "teacher_1"}
         first = ce([0.9, 0.4, 0.2, 0.9, 0.4], [1, 0, 0, 1, 1])
         assert [term.item() for term in terms.values()] == pytest.approx([first, ce([0.9, 0.4, 0.2], [0, 1, 0])])

@@ -36,7 +36,7 @@ def draw(monkeypatch):
     return decide
 
 
-def test_images_and_labels_are_mixed_alike(draw):
+def test_images_and_labels_are_mixed_in_the_same_way(draw):
     draw([1, 2, 0], [0.75, 0.5, 1.0])
     given, method = batch(NOISY, EXPERT, NOISY), Mixup(ImageAsLogits())
     term = method.loss(given, STEP)["mixed"]

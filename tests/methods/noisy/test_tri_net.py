@@ -62,8 +62,10 @@ class TestSelection:
         expected = 0.0
         for own, one, other in [(0, 1, 2), (1, 2, 0), (2, 0, 1)]:
             small = [set(values.argsort()[:kept].tolist()) for values in (losses[one], losses[other])]
-            alike = set((losses[one] - losses[other]).abs().argsort()[:kept].tolist())
-            chosen = {"consensus": small[0] & small[1], "difference": alike, "both": small[0] & small[1] & alike}[rule]
+            similar = set((losses[one] - losses[other]).abs().argsort()[:kept].tolist())
+            chosen = {"consensus": small[0] & small[1], "difference": similar, "both": small[0] & small[1] & similar}[
+                rule
+            ]
             expected += sum(losses[own, voxel].item() for voxel in chosen) / max(len(chosen), 1)
         assert selected(method(rule=rule, noise_rate=noise_rate), batch(losses)) == pytest.approx(expected, rel=1e-5)
 
@@ -128,7 +130,7 @@ class TestSchedule:
             method(noise_rate=1.0)
 
 
-def test_expert_and_noisy_samples_are_alike_and_unlabelled_ones_left_out():
+def test_expert_and_noisy_samples_count_the_same_and_unlabelled_ones_are_left_out():
     losses = torch.rand(3, 3, 4, generator=torch.Generator().manual_seed(0))
     label = torch.ones(3, 4, dtype=torch.long)
     mixed = batch(losses, label, (EXPERT, NONE, NOISY))

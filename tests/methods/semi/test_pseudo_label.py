@@ -18,7 +18,7 @@ EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 LAST = Step(10, 10)
 
 
-def seen(*of_object: float) -> Batch:
+def unlabelled_scan(*of_object: float) -> Batch:
     """An unlabelled scan of voxels with these probabilities of the object."""
     p = torch.tensor(of_object)
     image = torch.stack([1 - p, p]).log().unsqueeze(0)
@@ -39,10 +39,10 @@ def method(**arguments) -> PseudoLabel:
 class TestPseudoTerm:
     def test_by_hand(self):
         expected = 3 * -(math.log(0.75) + math.log(0.9)) / 2
-        assert method(weight=3.0).loss(seen(0.75, 0.1), LAST)["pseudo"].item() == pytest.approx(expected)
+        assert method(weight=3.0).loss(unlabelled_scan(0.75, 0.1), LAST)["pseudo"].item() == pytest.approx(expected)
 
     def test_no_gradient_passes_through_the_labels(self):
-        given = seen(0.75, 0.1)
+        given = unlabelled_scan(0.75, 0.1)
         image = given.image.requires_grad_()
         (gradient,) = torch.autograd.grad(method().loss(given, LAST)["pseudo"], image)
         assert_close(gradient, torch.tensor([[[0.25, -0.1], [-0.25, 0.1]]]) / 2)
@@ -52,7 +52,7 @@ class TestPseudoTerm:
     )
     def test_is_the_mean_of_what_is_sure(self, threshold, kept):
         expected = sum(-math.log(p) for p in kept) / max(len(kept), 1)
-        term = method(threshold=threshold).loss(seen(0.75, 0.1, 0.6), LAST)["pseudo"]
+        term = method(threshold=threshold).loss(unlabelled_scan(0.75, 0.1, 0.6), LAST)["pseudo"]
         assert term.item() == pytest.approx(expected)
 
     @pytest.mark.parametrize(("index", "share"), [(0, 0), (2, 0), (4, 0.5), (6, 1), (9, 1)])

@@ -57,7 +57,7 @@ def test_unlabelled_samples_are_not_looked_at():
     assert_close(method().loss(both, STEP), method().loss(labelled, STEP))
 
 
-def test_draws_from_all_labels_alike():
+def test_samples_all_labels_uniformly():
     assert Supervised.needs == Composition(any_labelled=4)
 
 
@@ -71,8 +71,8 @@ class TestCriteria:
     IMAGE = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # of three voxels, all labelled 0
     CE = (0.105361 + 0.693147 + 2.302585) / 3
 
-    def of(self, label: list[int], step: Step = STEP, **arguments) -> tuple[float, list[bool]]:
-        """The loss, and which voxels it pulls."""
+    def evaluate(self, label: list[int], step: Step = STEP, **arguments) -> tuple[float, list[bool]]:
+        """The loss, and in which voxels it has a gradient."""
         image = self.IMAGE.clone().requires_grad_()
         given = Batch(image, torch.tensor([label]), (Quality.NOISY,), ("only",))
         loss = Supervised(ImageAsLogits(), **arguments).loss(given, step)["supervised"]
@@ -95,25 +95,25 @@ class TestCriteria:
         ids=str,
     )
     def test_by_hand(self, arguments, expected):
-        loss, pulled = self.of([0, 0, 0], **arguments)
+        loss, pulled = self.evaluate([0, 0, 0], **arguments)
         assert loss == pytest.approx(expected, abs=1e-4)
         assert all(pulled)
 
     def test_smoothing(self):
         # Cross-entropies with the label of the first voxel are 0.105361, with the other class 2.302585.
-        assert self.of([0, IGNORE, IGNORE], loss="label_smoothing", smoothing=0.5)[0] == pytest.approx(
+        assert self.evaluate([0, IGNORE, IGNORE], loss="label_smoothing", smoothing=0.5)[0] == pytest.approx(
             0.75 * 0.105361 + 0.25 * 2.302585, abs=1e-4
         )
         # In a row of voxels each of the two neighbours counts a quarter.
         own, half = (0.105361 + 0.105361) / 3, 0.693147 / 3
-        assert self.of([0, 0, 1], loss="svls")[0] == pytest.approx(
+        assert self.evaluate([0, 0, 1], loss="svls")[0] == pytest.approx(
             own + half + 0.25 * (2.302585 - 0.105361) / 3, abs=1e-4
         )
 
     def test_truncation_comes_after_a_warm_up(self):
         arguments = {"loss": "truncated_gce", "k": 0.4, "warm_up": 0.5}
-        early, late = (self.of([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
-        assert early == self.of([0, 0, 0], loss="gce")
+        early, late = (self.evaluate([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
+        assert early == self.evaluate([0, 0, 0], loss="gce")
         assert late[0] == pytest.approx((0.1016 + 0.5492 + (1 - 0.4**0.7) / 0.7) / 3, abs=1e-4)
         assert late[1] == [True, True, False]
 
@@ -134,7 +134,7 @@ class TestCriteria:
 
     @pytest.mark.parametrize("loss", get_args(LossName))
     def test_nothing_known_costs_nothing(self, loss):
-        loss, pulled = self.of([IGNORE] * 3, loss=loss, warm_up=0.0)
+        loss, pulled = self.evaluate([IGNORE] * 3, loss=loss, warm_up=0.0)
         assert loss == 0
         assert not any(pulled)
 
