@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from refusals import raises
 
 from segmend.bench import executors
 from segmend.bench.executors import LocalExecutor, command_of
 from segmend.bench.unit import BUSY, Unit
-from segmend.core.errors import InputError
 
 WORK = """
 import json, pathlib, sys, time
@@ -135,11 +135,11 @@ def test_takes_its_runs_along_when_it_is_terminated(unit):
 
 
 def test_needs_at_least_one_place():
-    with pytest.raises(InputError, match=r"^jobs"):
+    with raises("invalid-value", "jobs"):
         LocalExecutor(0)
 
 
 def test_without_ray_says_how_to_get_it(unit, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"segmend\[ray\]"):
+    with raises("environment", "executor", match=r"segmend\[ray\]"):
         run(executors.RayExecutor(), unit("a"))

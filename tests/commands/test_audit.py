@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from refusals import raises
 
 from segmend.audit import cross_validation as module
 from segmend.audit.corrections import Correction, write_corrections
@@ -19,7 +20,6 @@ from segmend.audit.evidence import Evidence, write_evidence
 from segmend.cli import main
 from segmend.commands.audit import audit
 from segmend.commands.train import train
-from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.engine.options import TrainingOptions
@@ -244,12 +244,12 @@ class TestResuming:
 
     def test_another_audit_in_the_folder_is_refused(self, data, perfect, tmp_path, write_scan):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        with pytest.raises(InputError, match="holds an audit of other evidence"):
+        with raises("already-exists", tmp_path / "audit", match="other evidence"):
             audit(data=data, out=tmp_path / "audit", **SMALL | {"folds": 3})
         path = data / "labelsTr" / "c.nii.gz"
         values, grid = read_label(path)
         write_scan(path, np.zeros_like(values), grid.affine)
-        with pytest.raises(InputError, match="holds an audit of other labels"):
+        with raises("already-exists", tmp_path / "audit", match="other labels"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
     @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ class TestResuming:
     def test_models_of_other_arguments_are_another_audit(self, data, perfect, tmp_path, change, message):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
-        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another `out`"):
+        with raises("already-exists", tmp_path / "audit", match=message):
             audit(data=data, out=tmp_path / "audit", **SMALL | change)
         audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
 
@@ -275,14 +275,14 @@ class TestResuming:
         else:
             image, grid = read_image(data / changed)
             write_scan(data / changed, image[0] + 1, grid.affine)
-        with pytest.raises(InputError, match=r"holds an audit of other training \(data\)"):
+        with raises("already-exists", tmp_path / "audit", match=r"other training \(data\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
     def test_classes_of_other_values_are_another_audit(self, data, perfect, tmp_path):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         text = (data / "dataset.json").read_text()
         (data / "dataset.json").write_text(text.replace('"organ": 1', '"organ": 1, "vessel": 2'))
-        with pytest.raises(InputError, match=r"holds an audit of other classes \(vessel\)"):
+        with raises("already-exists", tmp_path / "audit", match=r"other classes \(vessel\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
     def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, perfect, tmp_path, monkeypatch):
@@ -301,7 +301,7 @@ class TestResuming:
     def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
-        with pytest.raises(InputError, match="already holds something"):
+        with raises("already-exists", tmp_path / "audit"):
             audit(data=data, out=tmp_path / "full", **SMALL)
 
 
@@ -352,27 +352,27 @@ class TestArguments:
         assert left == set()
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "code", "where"),
         [
-            ({"folds": 1}, "folds: is 1"),
-            ({"data": "nowhere"}, "nowhere: is not a folder"),
-            ({"run": "nowhere"}, "nowhere: is not a run folder"),
+            ({"folds": 1}, "invalid-value", "folds"),
+            ({"data": "nowhere"}, "missing-file", "nowhere"),
+            ({"run": "nowhere"}, "missing-file", "nowhere"),
         ],
     )
-    def test_senseless_ones_are_refused(self, data, tmp_path, arguments, message):
+    def test_senseless_ones_are_refused(self, data, tmp_path, arguments, code, where):
         given = {"data": data, "out": tmp_path / "audit"} | {
             name: Path(value) if isinstance(value, str) else value for name, value in arguments.items()
         }
-        with pytest.raises(InputError, match=message):
+        with raises(code, where):
             audit(**given)
         assert not (tmp_path / "audit").exists()
 
     def test_nothing_to_audit(self, make_folder, tmp_path):
         bare = make_folder("bare", unlabelled=("case_1", "case_2", "case_3"))
-        with pytest.raises(InputError, match="has no training case with a label"):
+        with raises("no-data", bare):
             audit(data=bare, out=tmp_path / "audit")
         single = make_folder("single", cases=("one",))
-        with pytest.raises(InputError, match="has only one labelled training case"):
+        with raises("no-data", single):
             audit(data=single, out=tmp_path / "audit")
 
     @pytest.mark.parametrize(
@@ -385,11 +385,11 @@ class TestArguments:
     def test_a_run_of_other_data(self, data, make_folder, tmp_path, options, message):
         other = make_folder("other", **options)
         run = train(data=other, out=tmp_path / "run", **TRAINING)
-        with pytest.raises(InputError, match=message):
+        with raises("mismatch", match=message):
             audit(data=data, out=tmp_path / "audit", run=run.path)
 
     def test_the_data_folder_is_not_written_to(self, data):
-        with pytest.raises(InputError, match="lies in the data folder"):
+        with raises("invalid-value", data / "audit", match="lies in the data folder"):
             audit(data=data, out=data / "audit")
         assert not (data / "audit").exists()
 

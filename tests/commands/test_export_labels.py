@@ -4,11 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+from refusals import raises
 
 import segmend
 from segmend.cli import main
 from segmend.commands.export_labels import export_labels
-from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.methods import Revision, Supervised
@@ -146,40 +146,40 @@ class TestExport:
 
 class TestErrors:
     def test_a_run_of_a_method_that_rewrites_nothing(self, train, export):
-        with pytest.raises(InputError, match="run: holds no labels, as Supervised rewrites none"):
+        with raises("no-data", match="Supervised"):
             export(train(method=Supervised))
 
     def test_no_such_revision(self, train, export, tmp_path):
         run = train()
         for revision in (3, -1):
-            with pytest.raises(InputError, match=rf"^revision: there is no {revision}\. Give 0 \(as given\) to 2"):
+            with raises("unknown-name", "revision", match=rf"{revision}\. Give 0 \(as given\) to 2"):
                 export(run, revision=revision)
         assert not (tmp_path / "labels").exists()
 
     def test_no_such_layer(self, train, export):
-        with pytest.raises(InputError, match=r"^layer: there is no 'cubs'\. Did you mean cubes\?"):
+        with raises("unknown-name", "layer", match=r"'cubs'\. Did you mean cubes\?"):
             export(train(), layer="cubs")
 
     def test_maps_are_no_layers(self, train, export, monkeypatch):
         run = train()
         monkeypatch.setattr(Cubes, "layers", ("cubes",))
         monkeypatch.setattr(Cubes, "maps", ("second",))
-        with pytest.raises(InputError, match=r"^layer: there is no 'second'"):
+        with raises("unknown-name", "layer", match="'second'"):
             export(run, layer="second")
         monkeypatch.setattr(Cubes, "layers", ())
-        with pytest.raises(InputError, match="holds no labels, as Cubes rewrites none"):
+        with raises("no-data", match="Cubes"):
             export(run)
 
     def test_data_that_are_gone(self, root, train, export):
         run = train()
         root.rename(root.with_name("moved"))
-        with pytest.raises(InputError, match=f"{root}: is where the run found its data, but there is no such folder"):
+        with raises("missing-file", root):
             export(run)
 
     def test_data_that_have_changed(self, root, train, export, write_scan):
         run = train()
         write_scan(root / "labelsTr" / "case_2.nii.gz", given(root), AFFINE)
-        with pytest.raises(InputError, match=r"data: has changed since the run was begun\. Restore it"):
+        with raises("changed-data", root):
             export(run)
 
     def test_a_folder_that_holds_something(self, train, tmp_path, capsys):

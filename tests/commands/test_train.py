@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from refusals import raises
 
 import segmend
 from segmend.cli import main
-from segmend.core.errors import InputError
 from segmend.data import cache as cache_module
 from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
@@ -643,7 +643,7 @@ class TestErrors:
         assert "case_3_0001.nii.gz: does not exist" in refused(root, *TINY_UNET)
 
     def test_from_python_it_is_an_exception(self, make_folder, tmp_path):
-        with pytest.raises(InputError, match=r"^patch: must have 3 positive values, got 3 3"):
+        with raises("invalid-value", "patch", match="3 positive values, got 3 3"):
             segmend.train(data=make_folder(), method=PLIL, out=tmp_path / "run", expert=0, noisy=1, patch=[3, 3])
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from refusals import raises
 from written_networks import Logistic
 
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Quality, Split
-from segmend.core.errors import InputError
 from segmend.core.signals import Stopped
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL
 from segmend.data.cache import PreparedCase
@@ -152,7 +152,7 @@ class TestFit:
 
     def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(self, trained, tmp_path):
         method = Pull(Logistic(1, 2, theta=1.0), at=3, event=lambda: float("nan"))
-        with pytest.raises(InputError, match="training step 3: the loss term force is not finite"):
+        with raises("not-finite", "training step 3", match="force"):
             trained(method)
         assert method.network.theta.isfinite().all()
         run = Run(tmp_path / "run")
@@ -261,7 +261,7 @@ class TestResume:
     def test_a_damaged_checkpoint_is_named(self, trained):
         run, _ = trained()
         run.last.write_bytes(b"damaged")
-        with pytest.raises(InputError, match=r"last\.ckpt: is damaged\. Delete it to start again"):
+        with raises("damaged", "last.ckpt"):
             trained()
 
 

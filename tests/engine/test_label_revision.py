@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from refusals import raises
 from torch.nn import functional as F
 from written_networks import Pointwise
 
 from segmend.core.batch import Composition
 from segmend.core.case import Case, Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.core.signals import Stopped
 from segmend.data.augment import LEFT_ATRIUM_PROTOCOL, NO_AUGMENTATION
@@ -280,7 +280,7 @@ class TestResume:
         with pytest.raises(RuntimeError):
             trained("parts", events={("after", 6): crash})
         shutil.rmtree(trained.root / "parts" / "labels" / "0002")
-        with pytest.raises(InputError, match=r"labels/0002: is missing\. Restore it, or delete the checkpoints"):
+        with raises("missing-file", "labels/0002"):
             trained("parts")
 
 

@@ -5,8 +5,8 @@ import os
 import pytest
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.engine.hardware import Hardware
 from segmend.engine.launchers import launcher_of
 
@@ -116,7 +116,7 @@ def test_a_node_on_which_the_user_has_started_the_command_waits_for_the_others(l
 
 
 def test_several_nodes_that_nothing_has_started_are_refused(launcher):
-    with pytest.raises(InputError, match="nodes: are 2, but nothing has started a process on each machine"):
+    with raises("environment", "nodes", match="nothing has started a process on each machine"):
         launcher({}, devices=1, nodes=2)
-    with pytest.raises(InputError, match=r"need 4 processes.*the job has 2 tasks.*--nodes=2 --ntasks-per-node=2"):
+    with raises("environment", "nodes", match="4 processes.*2 tasks.*--nodes=2 --ntasks-per-node=2"):
         launcher(JOB, devices=2, nodes=2)

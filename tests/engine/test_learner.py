@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import raises
 from torch import nn
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.engine.learner import CHANNELS_LAST, Learner, Optimisation, channels_last, channels_last_batch
 from segmend.methods import MeanTeacher, Method, Step
 from segmend.methods.components.ema import EMATeacher
@@ -64,7 +64,7 @@ def batch():
 def test_a_batch_without_anything_to_learn_from_is_an_error(learner_at, batch):
     learner = learner_at(0)
     learner.method = Idle(VNet(1, 2, width=1))
-    with pytest.raises(InputError, match="Idle: has nothing to learn from in a batch of expert samples and noisy"):
+    with raises("mismatch", "method Idle", match="a batch of expert samples and noisy"):
         learner.training_step(batch, 0)
 
 
@@ -121,7 +121,7 @@ class TestOptimisation:
         ],
     )
     def test_numbers_that_cannot_work(self, name, value):
-        with pytest.raises(InputError, match=rf"optimisation\.{name}: {value} is not usable. Give"):
+        with raises("invalid-value", f"optimisation.{name}", match=str(value)):
             Optimisation(**{name: value})
 
 
@@ -178,7 +178,7 @@ class TestLearner:
         learner = learner_at(41)
         learner.last_terms = {"expert": torch.tensor(1.0), "clean": torch.tensor(value)}
         message = "training step 41: the loss term clean is not finite. Lower `optimisation.learning_rate`, set `opt"
-        with pytest.raises(InputError, match=message):
+        with raises("not-finite", match=message):
             learner.on_before_optimizer_step(None)
         learner.last_terms["clean"] = torch.tensor(2.0)
         learner.on_before_optimizer_step(None)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
@@ -438,7 +438,7 @@ class TestSwitches:
 
     def test_a_network_without_named_features_must_be_told_them(self):
         network = SegResNet(1, 2, 2, init_filters=8)
-        with pytest.raises(InputError, match="names no decoder features of its own"):
+        with raises("missing-value", "network SegResNet", match="decoder features"):
             PLIL(network)
         PLIL(network, features=("net.up_layers.1", "net.up_layers.2"))
 

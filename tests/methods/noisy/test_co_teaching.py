@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from paired_networks import paired, scans
+from refusals import raises
 from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy
 from segmend.methods import CoTeaching, Step
@@ -111,18 +111,18 @@ class TestScopes:
         assert first.any(1).tolist() == [False, True, True]
 
     @pytest.mark.parametrize(
-        "arguments",
+        ("arguments", "code"),
         [
-            {"noise_rate": 1.0},
-            {"noise_rate": -0.1},
-            {"noise_rate": (0.1, 0.2)},
-            {"noise_rate": (0.1, 0.2, 0.3), "scope": "class"},
-            {"noise_rate": (), "scope": "class"},
+            ({"noise_rate": 1.0}, "invalid-value"),
+            ({"noise_rate": -0.1}, "invalid-value"),
+            ({"noise_rate": (0.1, 0.2)}, "mismatch"),
+            ({"noise_rate": (0.1, 0.2, 0.3), "scope": "class"}, "mismatch"),
+            ({"noise_rate": (), "scope": "class"}, "mismatch"),
         ],
         ids=str,
     )
-    def test_rates_that_say_nothing_are_refused(self, arguments):
-        with pytest.raises(InputError, match="noise_rate"):
+    def test_rates_that_say_nothing_are_refused(self, arguments, code):
+        with raises(code, "method.noise_rate"):
             co_teaching(**arguments)
 
 

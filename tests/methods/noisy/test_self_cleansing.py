@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from labelled_case import CaseInMemory
+from refusals import raises
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.methods import SelfCleansing, Step
 from segmend.networks import Network, ResUNet, SegResNet
@@ -377,7 +377,7 @@ class TestCleansing:
 
     def test_needs_features(self):
         network = SegResNet(1, 2, 2, init_filters=8)
-        with pytest.raises(InputError, match="names no decoder features of its own"):
+        with raises("missing-value", "network SegResNet", match="decoder features"):
             SelfCleansing(network)
         SelfCleansing(network, features="net.up_layers.2")
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from labelled_case import CaseInMemory, take
 from paired_networks import paired
+from refusals import raises
 from torch import Tensor
 from torch.testing import assert_close
 from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import joint_loss
 from segmend.methods import JoCoR, Step, Superpixel
@@ -108,7 +108,7 @@ class TestLoss:
         assert counts == [20, 16, 12, 12]
 
     def test_rates_must_be_usable(self):
-        with pytest.raises(InputError, match="noise_rate"):
+        with raises("mismatch", "method.noise_rate"):
             superpixel(noise_rate=[0.1, 0.2, 0.3])
 
 

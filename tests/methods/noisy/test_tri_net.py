@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor
 from torch.testing import assert_close
 from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.methods import Step, TriNet
 from segmend.networks import VNet
@@ -126,7 +126,7 @@ class TestSchedule:
         assert selected(method(noise_rate=0.0), batch(LOSSES)) == pytest.approx(sum(map(sum, LOSSES)) / 4)
 
     def test_a_rate_of_1_is_refused(self):
-        with pytest.raises(InputError):
+        with raises("invalid-value", "method.noise_rate"):
             method(noise_rate=1.0)
 
 

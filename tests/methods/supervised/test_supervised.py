@@ -4,12 +4,12 @@ from typing import get_args
 
 import pytest
 import torch
+from refusals import raises
 from torch.testing import assert_close
 from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Step, Supervised
@@ -140,5 +140,5 @@ class TestCriteria:
 
     @pytest.mark.parametrize("q", [0.0, -1.0, 1.5])
     def test_q_without_a_meaning_is_refused(self, q):
-        with pytest.raises(InputError, match="not usable"):
+        with raises("invalid-value", "method.q"):
             Supervised(ImageAsLogits(), q=q)
