@@ -43,6 +43,20 @@ def _remarks_are_shown() -> Iterator[None]:
 
 
 @pytest.fixture
+def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides GPUs, here and from processes started from here: only CPUs compute the same bits every time."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepared scans go to a folder of the test."""
+    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def write_scan() -> Callable[..., Path]:
     """Writes ``[*spatial]`` (x, y, z) to a file of any format, by the libraries and not by segmend."""
     return _write_scan

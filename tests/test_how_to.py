@@ -10,18 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 import segmend
 from segmend.networks import UNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 PAGE = Path(__file__).parents[1] / "docs" / "how_to.md"
-
-
-@pytest.fixture(autouse=True)
-def _cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 @pytest.fixture

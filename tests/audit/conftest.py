@@ -19,7 +19,7 @@ from segmend.data.image import read_label
 from segmend.data.raters import find_raters
 
 SURE = 0.97
-WORLD_CASES = tuple(f"case_{number}" for number in range(6))
+CASES = tuple(f"case_{number}" for number in range(6))
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def ball_fixture() -> Callable[..., NDArray[np.bool_]]:
 
 
 @pytest.fixture
-def world(make_folder, write_scan, tmp_path):
+def make_data(make_folder, write_scan, tmp_path):
     """A data folder, evidence for its true labels, and means to corrupt what was given."""
 
-    class World:
+    class CorruptibleData:
         def __init__(self, shape=(30, 28, 24), **options):
-            self.root = make_folder(cases=WORLD_CASES, shape=shape, **options)
+            self.root = make_folder(cases=CASES, shape=shape, **options)
             self.place = AuditFolder(tmp_path / "audit")
             self.place.root.mkdir()
             self.place.settings.write_text('{"evidence": {"folds": 3}}')
@@ -109,4 +109,4 @@ def world(make_folder, write_scan, tmp_path):
         def evidence(self, case):
             return Evidence(self.place.evidence(case.name))
 
-    return World
+    return CorruptibleData

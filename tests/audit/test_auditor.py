@@ -19,10 +19,10 @@ def rows_by_case(found, label="organ"):
 
 
 class TestWholeAudit:
-    def test_the_corrupted_label_comes_first(self, world):
-        it = world()
-        it.corrupt("case_2", lambda values: dilate(values == 1, 7))
-        found = it.audit()
+    def test_the_corrupted_label_comes_first(self, make_data):
+        data = make_data()
+        data.corrupt("case_2", lambda values: dilate(values == 1, 7))
+        found = data.audit()
         assert [row.rank for row in found.labels] == list(range(1, 7))
         first = found.labels[0]
         assert (first.case, first.kind) == ("case_2", ErrorKind.OVER_SEGMENTED)
@@ -30,106 +30,107 @@ class TestWholeAudit:
         assert first.offset_mm > 2
         assert {row.case for row in found.regions} <= {"case_2"}
 
-    def test_what_all_labels_of_an_annotator_have_in_common_can_be_corrected(self, world):
+    def test_what_all_labels_of_an_annotator_have_in_common_can_be_corrected(self, make_data):
         expert, others = CASES[0], CASES[1:]
         rows = f"{expert},expert,chief\n" + "".join(f"{case},noisy,amateur\n" for case in others)
-        it = world(table=f"case,quality,annotator\n{rows}")
+        data = make_data(table=f"case,quality,annotator\n{rows}")
         for case in others:
-            it.corrupt(case, lambda values: dilate(values == 1, 5))  # by a cube: 2 mm, 3.5 at corners; none stands out
-        found = rows_by_case(it.audit())
+            # By a cube: 2 mm, 3.5 at corners; no label is worse than the others.
+            data.corrupt(case, lambda values: dilate(values == 1, 5))
+        found = rows_by_case(data.audit())
         assert [found[case].correction_mm for case in others] == [pytest.approx(-2.5, abs=0.8)] * 5
         assert all(0 < found[case].correction_se_mm < 1 for case in others)
 
-    def test_without_expert_labels_it_is_taken_to_be_the_models(self, world):
-        it = world()
+    def test_without_expert_labels_it_is_taken_to_be_the_models(self, make_data):
+        data = make_data()
         for case in CASES:
-            it.corrupt(case, lambda values: dilate(values == 1, 5))
-        assert [row.correction_mm for row in it.audit().labels] == [pytest.approx(0, abs=0.5)] * 6
+            data.corrupt(case, lambda values: dilate(values == 1, 5))
+        assert [row.correction_mm for row in data.audit().labels] == [pytest.approx(0, abs=0.5)] * 6
 
-    def test_expert_labels_tell_the_models_own_bias(self, world):
+    def test_expert_labels_show_the_models_own_bias(self, make_data):
         qualities = ["expert"] * 3 + ["noisy"] * 3
-        it = world(table="case,quality\n" + "".join(f"{c},{q}\n" for c, q in zip(CASES, qualities, strict=True)))
+        data = make_data(table="case,quality\n" + "".join(f"{c},{q}\n" for c, q in zip(CASES, qualities, strict=True)))
         # The evidence is of the true labels, so to say that these are two voxels larger is to say that it is too tight.
         for case in CASES:
-            it.corrupt(case, lambda values: dilate(values == 1, 5))
-        rows = rows_by_case(it.audit())
+            data.corrupt(case, lambda values: dilate(values == 1, 5))
+        rows = rows_by_case(data.audit())
         assert all(np.isnan(rows[case].correction_mm) for case in CASES[:3])
         assert all(rows[case].correction_mm == pytest.approx(0, abs=0.5) for case in CASES[3:])
 
-    def test_proposals_and_issues_lie_over_the_label(self, world):
-        it = world()
-        path = it.corrupt("case_2", lambda values: np.where(np.arange(30)[:, None, None] < 15, 0, values))
-        truth = it.read(it.root / "labelsTr" / "case_1.nii.gz")[0]
-        found = it.audit()
+    def test_proposals_and_issues_lie_over_the_label(self, make_data):
+        data = make_data()
+        path = data.corrupt("case_2", lambda values: np.where(np.arange(30)[:, None, None] < 15, 0, values))
+        truth = data.read(data.root / "labelsTr" / "case_1.nii.gz")[0]
+        found = data.audit()
         for case in CASES:
-            for file in (it.place.proposal(case, it.ending), it.place.issues(case, it.ending)):
+            for file in (data.place.proposal(case, data.ending), data.place.issues(case, data.ending)):
                 assert read_grid(file).matches(read_grid(path))
-        given = it.read(it.root / "labelsTr" / "case_1.nii.gz")[0]
-        np.testing.assert_array_equal(it.read(it.place.proposal("case_1", it.ending))[0], given)
+        given = data.read(data.root / "labelsTr" / "case_1.nii.gz")[0]
+        np.testing.assert_array_equal(data.read(data.place.proposal("case_1", data.ending))[0], given)
         assert truth.shape == given.shape
         row = rows_by_case(found)["case_2"]
-        before = it.read(path)[0]
-        after = it.read(it.place.proposal("case_2", it.ending))[0]
+        before = data.read(path)[0]
+        after = data.read(data.place.proposal("case_2", data.ending))[0]
         assert (before != after).sum() == row.changed_voxels > 50
-        issues, _ = read_label(it.place.issues("case_2", it.ending))
+        issues, _ = read_label(data.place.issues("case_2", data.ending))
         sizes = {row.region: row.voxels for row in found.regions if row.case == "case_2"}
         assert {value: int((issues == value).sum()) for value in np.unique(issues) if value > 1} == sizes
 
-    def test_several_classes_and_what_is_not_annotated(self, world):
+    def test_several_classes_and_what_is_not_annotated(self, make_data):
         labels = {"background": 0, "wall": 3, "cavity": 7, "ignore": 9}
-        it = world(labels=labels)
+        data = make_data(labels=labels)
         corner = np.zeros((30, 28, 24), dtype=bool)
         corner[:8] = True
-        path = it.corrupt("case_3", lambda values: np.where(corner, 9, np.where(values == 7, 3, values)))
-        found = it.audit()
+        path = data.corrupt("case_3", lambda values: np.where(corner, 9, np.where(values == 7, 3, values)))
+        found = data.audit()
         both = [row for row in found.labels if row.case == "case_3"]
         assert {row.label for row in both} == {"wall", "cavity"}
         assert {row.kind for row in both} == {ErrorKind.SWAP}
         assert {row.rank for row in both} == {1, 2}
-        values, _ = read_label(it.place.proposal("case_3", it.ending))
+        values, _ = read_label(data.place.proposal("case_3", data.ending))
         assert (values[corner] == 9).all()
         assert set(np.unique(values)) == {0, 3, 7, 9}
-        assert (it.read(path)[0] == IGNORE)[corner].all()
+        assert (data.read(path)[0] == IGNORE)[corner].all()
 
     @pytest.mark.parametrize("ending", [".png", ".tif"])
-    def test_pictures(self, world, ending):
-        it = world(shape=(60, 50), ending=ending)
-        it.corrupt("case_4", lambda values: erode(values == 1, 9))
-        found = it.audit()
+    def test_pictures(self, make_data, ending):
+        data = make_data(shape=(60, 50), ending=ending)
+        data.corrupt("case_4", lambda values: erode(values == 1, 9))
+        found = data.audit()
         assert (found.labels[0].case, found.labels[0].kind) == ("case_4", ErrorKind.UNDER_SEGMENTED)
-        assert it.place.proposal("case_4", ending).is_file()
+        assert data.place.proposal("case_4", ending).is_file()
 
-    def test_an_empty_label_in_which_something_is_seen(self, world):
-        it = world()
-        it.corrupt("case_0", np.zeros_like)
-        row = it.audit().labels[0]
+    def test_an_empty_label_in_which_something_is_seen(self, make_data):
+        data = make_data()
+        data.corrupt("case_0", np.zeros_like)
+        row = data.audit().labels[0]
         assert (row.case, row.kind, row.dice_to_prediction) == ("case_0", ErrorKind.OBJECT_MISSING, 0)
 
-    def test_a_mirrored_label(self, world):
-        it = world()
+    def test_a_mirrored_label(self, make_data):
+        data = make_data()
         label = np.zeros((30, 28, 24), np.uint8)
         label[3:11, 10:20, 8:18] = 1
-        it.corrupt("case_5", lambda values: label[::-1])
-        write_evidence(it.place.evidence("case_5"), (np.where(label == index, 0.95, 0.05) for index in (0, 1)))
-        (finding,) = it.audit().findings
+        data.corrupt("case_5", lambda values: label[::-1])
+        write_evidence(data.place.evidence("case_5"), (np.where(label == index, 0.95, 0.05) for index in (0, 1)))
+        (finding,) = data.audit().findings
         assert (finding.case, finding.check) == ("case_5", "mirrored")
         assert "along axis 0" in finding.detail
 
-    def test_what_was_learned_by_heart_sets_no_standard(self, world):
-        it = world()
+    def test_what_was_memorised_sets_no_standard(self, make_data):
+        data = make_data()
         for case in CASES[:2]:
-            it.corrupt(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
+            data.corrupt(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
         seen = dict.fromkeys(CASES[2:])
-        usual, of_all = it.audit(**seen).references[1], it.audit().references[1]
+        usual, of_all = data.audit(**seen).references[1], data.audit().references[1]
         assert usual.excess > of_all.excess
-        assert {row.case for row in it.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
+        assert {row.case for row in data.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
 
 
 class TestKeptExaminations:
     @pytest.mark.parametrize(("room", "examined"), [(2**27, 6), (0, 12)])
-    def test_a_label_is_examined_once_where_there_is_room(self, world, monkeypatch, room, examined):
-        it, calls, examine = world(), [], Examination.of
-        expected = it.audit()
+    def test_a_label_is_examined_once_where_there_is_room(self, make_data, monkeypatch, room, examined):
+        data, calls, examine = make_data(), [], Examination.of
+        expected = data.audit()
 
         def count(*arguments):
             calls.append(arguments)
@@ -137,18 +138,18 @@ class TestKeptExaminations:
 
         monkeypatch.setattr(module, "_KEPT_BYTES", room)
         monkeypatch.setattr(Examination, "of", count)
-        found = it.audit()
+        found = data.audit()
         assert len(calls) == examined
         assert repr((found.labels, found.regions)) == repr((expected.labels, expected.regions))
 
 
 class TestAnnotators:
-    def test_by_the_table(self, world):
+    def test_by_the_table(self, make_data):
         table = "case,annotator\n" + "".join(f"{case},{'wide' if i % 2 else 'true'}\n" for i, case in enumerate(CASES))
-        it = world(table=table)
+        data = make_data(table=table)
         for case in CASES[1::2]:
-            it.corrupt(case, lambda values: dilate(values == 1, 5))
-        rows = {row.annotator: row for row in it.audit().annotators}
+            data.corrupt(case, lambda values: dilate(values == 1, 5))
+        rows = {row.annotator: row for row in data.audit().annotators}
         assert set(rows) == {"true", "wide"}
         assert rows["wide"].offset_mm > 1.5
         assert rows["wide"].volume_ratio > 1.3
@@ -156,14 +157,14 @@ class TestAnnotators:
         assert rows["true"].verdict == "no clear bias"
         assert rows["wide"].shared_cases == 0
 
-    def test_by_raters_of_the_same_cases(self, world):
-        it = world(raters=("ann", "ben"))
+    def test_by_raters_of_the_same_cases(self, make_data):
+        data = make_data(raters=("ann", "ben"))
         for case in CASES:
             for rater in ("ann", "ben"):
-                true, _ = read_label(it.root / "labelsTr" / f"{case}.nii.gz")
+                true, _ = read_label(data.root / "labelsTr" / f"{case}.nii.gz")
                 change = erode(true == 1, 5) if rater == "ben" else true == 1
-                it.corrupt(case, lambda values, change=change: change, f"labelsTr_{rater}")
-        rows = {row.annotator: row for row in it.audit().annotators}
+                data.corrupt(case, lambda values, change=change: change, f"labelsTr_{rater}")
+        rows = {row.annotator: row for row in data.audit().annotators}
         assert set(rows) == {"labelsTr", "ann", "ben"}
         assert {row.shared_cases for row in rows.values()} == {6}
         assert rows["ben"].sensitivity < 0.7 < 0.95 < rows["ann"].sensitivity

@@ -98,9 +98,9 @@ class TestLowConfidenceEvidence:
         mask = ball(self.shape, self.middle, 14.5)
         evidence, annotated = self.low_confidence(mask), np.ones(self.shape, dtype=bool)
         evidence[30:] = self.low_confidence(ball(self.shape, self.middle, 18.0))[30:]
-        spoilt = low_confidence_offset(mask, evidence, annotated, (1.0,) * 3)
+        disturbed = low_confidence_offset(mask, evidence, annotated, (1.0,) * 3)
         annotated[30:] = False
-        assert abs(low_confidence_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(spoilt.offset)
+        assert abs(low_confidence_offset(mask, evidence, annotated, (1.0,) * 3).offset) < 0.75 < abs(disturbed.offset)
 
 
 def sphere(shape, centre, radius):

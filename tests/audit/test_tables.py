@@ -4,7 +4,7 @@ from math import nan
 
 import pandas as pd
 import pytest
-from audit_rows import made_up_row
+from audit_rows import example_row
 
 from segmend.audit.expected_dice import CohortStatistics
 from segmend.audit.folder import AuditFolder
@@ -18,7 +18,7 @@ UNSEEN = (0.0, nan)
 
 
 def rows(*corrections, label="organ"):
-    return [made_up_row(label=label, correction_mm=offset, correction_se_mm=error) for offset, error in corrections]
+    return [example_row(label=label, correction_mm=offset, correction_se_mm=error) for offset, error in corrections]
 
 
 def reference(best_dice):
@@ -59,26 +59,26 @@ def test_classes_with_low_model_confidence_are_reported():
 
 
 class TestFiles:
-    def test_columns_and_what_is_undefined(self, world):
-        it = world()
-        it.corrupt("case_2", lambda values: dilate(values == 1, 7))
-        found = it.audit()
-        table = write_audit(it.place, DataFolder.open(it.root), found, found.findings)
-        read = pd.read_csv(it.place.labels)
+    def test_columns_and_what_is_undefined(self, make_data):
+        data = make_data()
+        data.corrupt("case_2", lambda values: dilate(values == 1, 7))
+        found = data.audit()
+        table = write_audit(data.place, DataFolder.open(data.root), found, found.findings)
+        read = pd.read_csv(data.place.labels)
         assert list(read) == list(table)
         assert {"case", "label", "score", "dice_to_prediction", "flagged_voxels", "kind", "rank"} <= set(read)
         assert read["score"].is_monotonic_increasing
         assert read["proposal_score"].isna().tolist() == (read["proposal"] == "none").tolist()
-        regions = pd.read_csv(it.place.regions)
+        regions = pd.read_csv(data.place.regions)
         assert {"case", "label", "kind", "voxels", "mm3", "box", "centre_x_mm", "score"} <= set(regions)
         assert (regions["mm3"] / regions["voxels"]).to_numpy() == pytest.approx(1.5)
-        assert it.place.read_labels()["case"].tolist() == table["case"].tolist()
+        assert data.place.read_labels()["case"].tolist() == table["case"].tolist()
 
-    def test_names_are_not_mistaken_for_numbers_or_nothing(self, world, tmp_path):
-        it = world(labels={"background": 0, "NA": 1})
-        found = it.audit()
-        write_audit(it.place, DataFolder.open(it.root), found, [])
-        assert set(it.place.read_labels()["label"]) == {"NA"}
+    def test_names_are_not_mistaken_for_numbers_or_nothing(self, make_data, tmp_path):
+        data = make_data(labels={"background": 0, "NA": 1})
+        found = data.audit()
+        write_audit(data.place, DataFolder.open(data.root), found, [])
+        assert set(data.place.read_labels()["label"]) == {"NA"}
 
     def test_an_unfinished_audit(self, tmp_path):
         place = AuditFolder(tmp_path)

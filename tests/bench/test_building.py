@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from refusals import raises
 
 from segmend.bench.building import (
     audit_arguments,
@@ -75,5 +76,5 @@ def test_an_audit(labels):
     assert arguments["method"] is auditing_method(state) is MeanTeacher
     assert arguments["network"].func is UNet
     assert auditing_method(labels(audit=None)) is Supervised
-    with pytest.raises(InputError, match=r"labels some noisy, audit.*Superviced.*Supervised"):
+    with raises("unknown-name", match="labels some noisy, audit.*Superviced.*Supervised"):
         audit_arguments(labels(audit={"method": "Superviced"}))

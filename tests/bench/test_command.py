@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
+from refusals import raises
 
 from segmend.bench import command, executors, protocol
 from segmend.bench.command import bench
@@ -27,9 +28,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def in_process(monkeypatch, tmp_path):
+def in_process(monkeypatch, own_cache):
     """Runs units here, in order, and counts them; those named in ``broken`` fail."""
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
     class Here(executors.Executor):
         ran: ClassVar[list[str]] = []
@@ -138,7 +138,7 @@ def test_a_run_that_fails_is_shown_and_leaves_the_others_alone(small, write_plan
     small["rows"]["Bad"] = {"method": "MeanTeacher", "labels": ["some noisy"], "batch": {"expert": 1, "noisy": 1}}
     small["rows"]["Mixed"]["labels"] = ["some noisy"]
     in_process.broken = ("Bad",)
-    with pytest.raises(InputError, match=r"Bad.*failed"):
+    with raises("unfinished", match="Bad.*failed"):
         bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out")
     assert "ValueError: the last line" in capsys.readouterr().err
     text = (tmp_path / "out" / "table.md").read_text()
@@ -165,7 +165,7 @@ def test_unlabelled_cases_count_as_noisy_for_methods_that_label_them(small, writ
     small["train"]["network"]["stages"] = 3
     Preparation(Plan.read(write_plan(small)), data, tmp_path / "out").check()
     small["rows"] = {"Mixed": {"method": "PLIL", **both}}
-    with pytest.raises(InputError, match="no noisy training case"):
+    with raises("no-data", match="no noisy training case"):
         Preparation(Plan.read(write_plan(small)), data, tmp_path / "out").check()
 
 
@@ -173,7 +173,7 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     noise = {"recipe": "CubeMorphology", "arguments": {"side_min": 3, "side_max": 7}}
     network = {"name": "UNet", "width": 2, "stages": 2}
     training = {"folds": 2, "iterations": 2, "patch": [16, 16, 16], "network": network, "any_labelled": 1}
-    small["labels"] = {"given": noise, "mended": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
+    small["labels"] = {"given": noise, "corrected": {**noise, "audit": training, "correct": {"minimum_score": 0.0}}}
     small["rows"] = {"Mixed": {"method": "Supervised", "batch": {"any_labelled": 2}}}
     out = tmp_path / "out"
     bench(plan=str(write_plan(small)), data=data, out=out)
@@ -181,13 +181,17 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
     assert (audited / "report.html").is_file()
     runs = {run["labels"]: run["what"] for run in json.loads((out / "runs.json").read_text())}
     assert "audit" not in runs["given"]["versions"]
-    assert runs["mended"]["versions"]["audit"] == protocol.AUDIT_VERSION
-    assert runs["mended"]["labels"]["correct"] == {"minimum_score": 0, "correct_offsets": False, "change_expert": False}
-    (mended,) = [
-        path for path in (out / "labels").iterdir() if path.name.startswith("mended") and "given" not in path.name
+    assert runs["corrected"]["versions"]["audit"] == protocol.AUDIT_VERSION
+    assert runs["corrected"]["labels"]["correct"] == {
+        "minimum_score": 0,
+        "correct_offsets": False,
+        "change_expert": False,
+    }
+    (corrected,) = [
+        path for path in (out / "labels").iterdir() if path.name.startswith("corrected") and "given" not in path.name
     ]
-    assert (mended / "corrections.csv").is_file()
-    assert (mended / "labelsTr_clean").is_dir()
+    assert (corrected / "corrections.csv").is_file()
+    assert (corrected / "labelsTr_clean").is_dir()
     before = contents(out / "audits")
     bench(plan=str(write_plan(small)), data=data, out=out)
     assert contents(out / "audits") == before
@@ -214,5 +218,5 @@ def test_what_cannot_work_is_said_before_anything_is_written(small, write_plan, 
 
 @pytest.mark.parametrize(("option", "value"), [("only", ["Mixd"]), ("labels", ["as givn"])])
 def test_rows_and_labels_must_be_of_the_plan(small, write_plan, data, tmp_path, option, value):
-    with pytest.raises(InputError, match=f"^{option}.*{value[0]}"):
+    with raises("unknown-name", option, match=value[0]):
         bench(plan=str(write_plan(small)), data=data, out=tmp_path / "out", **{option: value})

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from refusals import raises
 
 from segmend.bench import executors
 from segmend.bench.executors import LocalExecutor, command_of
 from segmend.bench.unit import BUSY, Unit
-from segmend.core.errors import InputError
 
 WORK = """
 import json, pathlib, sys, time
@@ -52,9 +52,9 @@ def starts(unit: Unit) -> int:
 
 
 def run(executor, *units, seconds=math.inf):
-    told: list[dict] = []
-    states = executor.run(units, lambda now: told.append(dict(now)), time.monotonic() + seconds)
-    return [states[unit.folder.name] for unit in units], told
+    reports: list[dict] = []
+    states = executor.run(units, lambda now: reports.append(dict(now)), time.monotonic() + seconds)
+    return [states[unit.folder.name] for unit in units], reports
 
 
 def test_the_command_is_the_module_of_units(tmp_path):
@@ -86,8 +86,8 @@ def test_one_that_another_process_is_at_is_tried_again(unit):
 def test_so_many_at_a_time(unit, monkeypatch, jobs):
     units = [unit(str(number), "endless") for number in range(4)]  # a quick one may end before the next has begun
     monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
-    _, told = run(LocalExecutor(jobs), *units, seconds=0.5)
-    assert max(list(now.values()).count("running") for now in told) == jobs
+    _, reports = run(LocalExecutor(jobs), *units, seconds=0.5)
+    assert max(list(now.values()).count("running") for now in reports) == jobs
 
 
 @pytest.mark.parametrize(("cores", "gibibytes", "jobs"), [(2, 64, 2), (16, 64, 3), (4, 9, 2), (None, 1, 1)])
@@ -97,8 +97,8 @@ def test_by_default_one_for_each_core_that_memory_reaches_for(unit, monkeypatch,
     memory = SimpleNamespace(available=gibibytes * 2**30)
     monkeypatch.setattr(executors.psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(executors, "_STOP_SECONDS", 0.2)
-    _, told = run(LocalExecutor(), *[unit(str(number), "endless") for number in range(3)], seconds=0.5)
-    assert max(list(now.values()).count("running") for now in told) == jobs
+    _, reports = run(LocalExecutor(), *[unit(str(number), "endless") for number in range(3)], seconds=0.5)
+    assert max(list(now.values()).count("running") for now in reports) == jobs
 
 
 def test_stops_at_the_deadline_and_continues_later(unit, monkeypatch):
@@ -135,11 +135,11 @@ def test_takes_its_runs_along_when_it_is_terminated(unit):
 
 
 def test_needs_at_least_one_place():
-    with pytest.raises(InputError, match=r"^jobs"):
+    with raises("invalid-value", "jobs"):
         LocalExecutor(0)
 
 
 def test_without_ray_says_how_to_get_it(unit, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"segmend\[ray\]"):
+    with raises("environment", "executor", match=r"segmend\[ray\]"):
         run(executors.RayExecutor(), unit("a"))

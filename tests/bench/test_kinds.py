@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from refusals import raises
 
 from segmend.bench.known import RESULTS, RUNS, Known
 from segmend.bench.plan import Plan
@@ -58,7 +59,7 @@ def test_numbers_may_be_given_without_a_point(small, write_plan):
 
 
 def test_a_name_too_long_for_a_file_is_an_unknown_plan():
-    with pytest.raises(InputError, match="is neither a file nor a plan"):
+    with raises("unknown-name", match="is neither a file nor a plan"):
         Plan.read("x" * 5000)
 
 

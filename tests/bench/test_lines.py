@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from refusals import raises
 
 from segmend.bench.lines import Document
 from segmend.core.errors import InputError
@@ -50,7 +51,7 @@ def test_refuses_what_is_no_plan(write_plan, text, problem):
 
 def test_names_line_and_likely_key(write_plan):
     document = Document.read(write_plan("train:\n  iteratons: 5\n"))
-    with pytest.raises(InputError, match=r"line 2: 'iteratons' is not an argument.*iterations"):
+    with raises("unknown-name", match=r"line 2: 'iteratons'.*iterations"):
         document.check_keys(("train",), {"iterations", "patch"}, "an argument")
 
 

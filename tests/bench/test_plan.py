@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from refusals import raises
 
 from segmend.bench.plan import PLANS, Plan
 from segmend.bench.published import published_value
@@ -88,7 +89,7 @@ def test_what_is_not_known_is_named_with_its_line(small, write_plan, place, valu
 
 
 def test_an_unknown_plan_is_an_error():
-    with pytest.raises(InputError, match="plil_table1"):
+    with raises("unknown-name", match="plil_table1"):
         Plan.read("plil_tabel1")
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+from refusals import raises
 
 from segmend.bench import protocol
 from segmend.bench.protocol import effective, resolved, versions_of
-from segmend.core.errors import InputError
 from segmend.methods import AIDE, PLIL, MeanTeacher, OffsetCorrection, Supervised
 from segmend.networks import SegResNet, UNet, VNet
 from segmend.noise import CubeMorphology, MixedNoise
@@ -104,7 +104,7 @@ class TestClassesOfUsers:
     def test_without_a_source_are_refused(self):
         scope = {"__name__": "typed_in"}
         exec(OWN, scope)
-        with pytest.raises(InputError, match=r"Mine.*no source file.*state its protocol_version"):
+        with raises("environment", match=r"Mine.*state its protocol_version"):
             versions_of(scope["Mine"])
 
 

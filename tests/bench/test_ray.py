@@ -19,10 +19,9 @@ TRAIN = {
 
 
 @pytest.mark.slow
-def test_no_run_is_lost_or_repeated_when_a_machine_goes_down(tmp_path, monkeypatch):
+def test_no_run_is_lost_or_repeated_when_a_machine_goes_down(tmp_path, own_cache, monkeypatch):
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     data = tmp_path / "data"
     write_phantoms(data, train=3, test=1, shape=(24, 24, 16))

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
+from refusals import raises
 
 from segmend.audit import cross_validation as module
 from segmend.audit.corrections import Correction, write_corrections
@@ -20,7 +20,6 @@ from segmend.audit.evidence import Evidence, write_evidence
 from segmend.cli import main
 from segmend.commands.audit import audit
 from segmend.commands.train import train
-from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.engine.options import TrainingOptions
@@ -29,6 +28,8 @@ from segmend.functional.morphology import dilate
 from segmend.methods import Supervised
 from segmend.networks import UNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only", "own_cache")
+
 CASES = tuple("abcdef")
 TABLE = "case,split,quality,annotator\na,train,expert,\nv,val,noisy,\nb,train,noisy,ann\n"
 NETWORK = partial(UNet, width=2, stages=2)
@@ -36,15 +37,9 @@ TRAINING = {"method": Supervised, "network": NETWORK, "iterations": 1, "patch": 
 SMALL = {"network": NETWORK, "iterations": 2, "patch": (16, 16, 16), "folds": 2}
 
 
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def data(make_folder, write_scan):
-    """Six labelled training cases, of which c is drawn too wide; a is expert, v validation, u without a label."""
+    """Six labelled training cases, of which c is over-segmented; a is expert, v validation, u without a label."""
     root = make_folder(cases=(*CASES, "u", "v"), test_cases=("t",), unlabelled=("u",), table=TABLE)
     path = root / "labelsTr" / "c.nii.gz"
     values, grid = read_label(path)
@@ -53,7 +48,7 @@ def data(make_folder, write_scan):
 
 
 @pytest.fixture
-def knowing(monkeypatch, data):
+def perfect(monkeypatch, data):
     """Evidence of a model that knows the ellipsoids; no training. Gives the runs that were made."""
     runs = []
 
@@ -149,15 +144,15 @@ def stored_evidence(out, case):
 
 
 class TestFindings:
-    def test_the_bad_label_is_first_and_explained(self, data, knowing, tmp_path, capsys):
+    def test_the_bad_label_is_first_and_explained(self, data, perfect, tmp_path, capsys):
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
         first = table.iloc[0]
         assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
-        assert len(knowing) == 2
+        assert len(perfect) == 2
         assert "1 of 6 labels flagged" in capsys.readouterr().err
 
-    def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, knowing, tmp_path, write_scan, capsys):
+    def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, perfect, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "--correct_offsets" not in capsys.readouterr().err
         for case in "bcdef":
@@ -171,7 +166,7 @@ class TestFindings:
         )
         assert "'segmend correct --correct_offsets true' shifts the boundary of each" in said
 
-    def test_a_model_that_knows_little_says_so(self, data, knowing, tmp_path, monkeypatch, capsys):
+    def test_a_model_that_knows_little_says_so(self, data, perfect, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         assert "Low model confidence" not in capsys.readouterr().err
         monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
@@ -180,7 +175,7 @@ class TestFindings:
         assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
         assert "Boundary offsets need less, and are reported" in said
 
-    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, knowing, tmp_path, monkeypatch, capsys):
+    def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, perfect, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
         monkeypatch.setattr("segmend.functional.offsets.correction._MIN_CONTRAST", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -188,14 +183,14 @@ class TestFindings:
         assert "Low model confidence" in said
         assert "Boundary offsets" not in said
 
-    def test_without_any_expert_and_without_a_table(self, data, knowing, tmp_path):
+    def test_without_any_expert_and_without_a_table(self, data, perfect, tmp_path):
         (data / "cases.csv").unlink()
         table = audit(data=data, out=tmp_path / "audit", **SMALL)
         assert not table["in_training_set"].any()
         assert set(table["case"]) == {*CASES, "v"}
         assert "warning" not in json.loads((tmp_path / "audit" / "audit.json").read_text())
 
-    def test_cheap_checks(self, data, knowing, tmp_path, write_scan):
+    def test_cheap_checks(self, data, perfect, tmp_path, write_scan):
         path = data / "labelsTr" / "d.nii.gz"
         values, grid = read_label(path)
         write_scan(path, np.zeros_like(values), grid.affine)
@@ -206,14 +201,14 @@ class TestFindings:
         table = pd.read_csv(tmp_path / "audit" / "audit.csv").set_index("case")
         assert table.loc["e", "fold"] == table.loc["f", "fold"]
 
-    def test_of_corrected_labels_the_rounds_are_told(self, data, knowing, tmp_path):
+    def test_of_corrected_labels_the_rounds_are_reported(self, data, perfect, tmp_path):
         write_corrections(data / "corrections.csv", [Correction(1, "c", "organ", "x", "y", "", "", "", 1, 1, "")])
         table = audit(data=data, out=tmp_path / "audit", **SMALL).set_index("case")
         assert table["corrected"].to_dict() == {case: int(case == "c") for case in CASES}
 
 
 class TestResuming:
-    def test_what_is_there_is_not_made_again(self, data, knowing, tmp_path):
+    def test_what_is_there_is_not_made_again(self, data, perfect, tmp_path):
         first = audit(data=data, out=tmp_path / "audit", **SMALL)
         kept = tmp_path / "audit" / "evidence" / "b.npz"
         time = kept.stat().st_mtime_ns
@@ -222,14 +217,14 @@ class TestResuming:
         assert kept.stat().st_mtime_ns == time
         pd.testing.assert_frame_equal(first, again)
 
-    def test_runs_of_folds_may_be_deleted_afterwards(self, data, knowing, tmp_path):
+    def test_runs_of_folds_may_be_deleted_afterwards(self, data, perfect, tmp_path):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        knowing.clear()
+        perfect.clear()
         shutil.rmtree(tmp_path / "audit" / "folds")
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert knowing == []
+        assert perfect == []
 
-    def test_a_crash_in_the_middle(self, data, knowing, tmp_path, monkeypatch):
+    def test_a_crash_in_the_middle(self, data, perfect, tmp_path, monkeypatch):
         fake = module.predict_evidence
         done = []
 
@@ -247,14 +242,14 @@ class TestResuming:
         monkeypatch.setattr(module, "predict_evidence", fake)
         assert len(audit(data=data, out=tmp_path / "audit", **SMALL)) == 6
 
-    def test_another_audit_in_the_folder_is_refused(self, data, knowing, tmp_path, write_scan):
+    def test_another_audit_in_the_folder_is_refused(self, data, perfect, tmp_path, write_scan):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        with pytest.raises(InputError, match="holds an audit of other evidence"):
+        with raises("already-exists", tmp_path / "audit", match="other evidence"):
             audit(data=data, out=tmp_path / "audit", **SMALL | {"folds": 3})
         path = data / "labelsTr" / "c.nii.gz"
         values, grid = read_label(path)
         write_scan(path, np.zeros_like(values), grid.affine)
-        with pytest.raises(InputError, match="holds an audit of other labels"):
+        with raises("already-exists", tmp_path / "audit", match="other labels"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
     @pytest.mark.parametrize(
@@ -265,32 +260,32 @@ class TestResuming:
             ({"seed": 1}, r"other evidence \(seed\) and training \(seed\)"),
         ],
     )
-    def test_models_of_other_arguments_are_another_audit(self, data, knowing, tmp_path, change, message):
+    def test_models_of_other_arguments_are_another_audit(self, data, perfect, tmp_path, change, message):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         shutil.rmtree(tmp_path / "audit" / "folds")  # which a user may do
-        with pytest.raises(InputError, match=rf"holds an audit of {message}\. Choose another `out`"):
+        with raises("already-exists", tmp_path / "audit", match=message):
             audit(data=data, out=tmp_path / "audit", **SMALL | change)
         audit(data=data, out=tmp_path / "audit", **SMALL | {"workers": 0, "checkpoint_every": 7})
 
     @pytest.mark.parametrize("changed", ["cases.csv", "imagesTr/u_0000.nii.gz"])
-    def test_models_of_other_training_data_are_another_audit(self, data, knowing, tmp_path, write_scan, changed):
+    def test_models_of_other_training_data_are_another_audit(self, data, perfect, tmp_path, write_scan, changed):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         if changed == "cases.csv":
             (data / changed).write_text(TABLE + "d,train,expert,\n")
         else:
             image, grid = read_image(data / changed)
             write_scan(data / changed, image[0] + 1, grid.affine)
-        with pytest.raises(InputError, match=r"holds an audit of other training \(data\)"):
+        with raises("already-exists", tmp_path / "audit", match=r"other training \(data\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
-    def test_classes_of_other_values_are_another_audit(self, data, knowing, tmp_path):
+    def test_classes_of_other_values_are_another_audit(self, data, perfect, tmp_path):
         audit(data=data, out=tmp_path / "audit", **SMALL)
         text = (data / "dataset.json").read_text()
         (data / "dataset.json").write_text(text.replace('"organ": 1', '"organ": 1, "vessel": 2'))
-        with pytest.raises(InputError, match=r"holds an audit of other classes \(vessel\)"):
+        with raises("already-exists", tmp_path / "audit", match=r"other classes \(vessel\)"):
             audit(data=data, out=tmp_path / "audit", **SMALL)
 
-    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, knowing, tmp_path, monkeypatch):
+    def test_an_audit_that_is_interrupted_the_second_time_is_none(self, data, perfect, tmp_path, monkeypatch):
         audit(data=data, out=tmp_path / "audit", **SMALL)
 
         def interrupted(auditor):
@@ -306,7 +301,7 @@ class TestResuming:
     def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
-        with pytest.raises(InputError, match="already holds something"):
+        with raises("already-exists", tmp_path / "audit"):
             audit(data=data, out=tmp_path / "full", **SMALL)
 
 
@@ -324,7 +319,7 @@ class TestArguments:
         differing = {name for name in of_train if of_train[name].default != of_audit[name].default}
         assert differing == {"method", "iterations"}
 
-    def test_all_of_them_reach_it(self, data, knowing, tmp_path):
+    def test_all_of_them_reach_it(self, data, perfect, tmp_path):
         values = {
             "iterations": 7,
             "patch": (16, 16, 16),
@@ -348,7 +343,7 @@ class TestArguments:
             "foreground_by": "class",
         }
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
-        given = knowing[0]
+        given = perfect[0]
         assert given["options"] == TrainingOptions(**values)
         assert set(values) == {field.name for field in fields(TrainingOptions)} - {"augmentation", "optimisation"}
         assert (given["cache"], given["network"]) == (tmp_path, NETWORK)
@@ -358,27 +353,27 @@ class TestArguments:
         assert left == set()
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "code", "where"),
         [
-            ({"folds": 1}, "folds: is 1"),
-            ({"data": "nowhere"}, "nowhere: is not a folder"),
-            ({"run": "nowhere"}, "nowhere: is not a run folder"),
+            ({"folds": 1}, "invalid-value", "folds"),
+            ({"data": "nowhere"}, "missing-file", "nowhere"),
+            ({"run": "nowhere"}, "missing-file", "nowhere"),
         ],
     )
-    def test_senseless_ones_are_refused(self, data, tmp_path, arguments, message):
+    def test_senseless_ones_are_refused(self, data, tmp_path, arguments, code, where):
         given = {"data": data, "out": tmp_path / "audit"} | {
             name: Path(value) if isinstance(value, str) else value for name, value in arguments.items()
         }
-        with pytest.raises(InputError, match=message):
+        with raises(code, where):
             audit(**given)
         assert not (tmp_path / "audit").exists()
 
     def test_nothing_to_audit(self, make_folder, tmp_path):
         bare = make_folder("bare", unlabelled=("case_1", "case_2", "case_3"))
-        with pytest.raises(InputError, match="has no training case with a label"):
+        with raises("no-data", bare):
             audit(data=bare, out=tmp_path / "audit")
         single = make_folder("single", cases=("one",))
-        with pytest.raises(InputError, match="has only one labelled training case"):
+        with raises("no-data", single):
             audit(data=single, out=tmp_path / "audit")
 
     @pytest.mark.parametrize(
@@ -391,16 +386,16 @@ class TestArguments:
     def test_a_run_of_other_data(self, data, make_folder, tmp_path, options, message):
         other = make_folder("other", **options)
         run = train(data=other, out=tmp_path / "run", **TRAINING)
-        with pytest.raises(InputError, match=message):
+        with raises("mismatch", match=message):
             audit(data=data, out=tmp_path / "audit", run=run.path)
 
     def test_the_data_folder_is_not_written_to(self, data):
-        with pytest.raises(InputError, match="lies in the data folder"):
+        with raises("invalid-value", data / "audit", match="lies in the data folder"):
             audit(data=data, out=data / "audit")
         assert not (data / "audit").exists()
 
 
-def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, knowing, tmp_path, monkeypatch):
+def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, perfect, tmp_path, monkeypatch):
     run = train(data=data, out=tmp_path / "run", **TRAINING)
     assert module.trained_on(run) == set(CASES)
     # What it has learned from counts, not what the folder holds by now.

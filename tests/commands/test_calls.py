@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from refusals import raises
 
 import segmend
 from segmend.commands import calls
-from segmend.core.errors import InputError
 from segmend.methods import PLIL
 from segmend.networks import UNet
 from segmend.noise import CubeMorphology
@@ -82,10 +82,10 @@ def test_classes_and_partials_stay_as_they_are(received):
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest_ones():
-    with pytest.raises(InputError, match=r"^method: there is no 'PLLI'\. Did you mean PLIL"):
+    with raises("unknown-name", "method", match="Did you mean PLIL"):
         segmend.train(data="d", out="o", method="PLLI")
 
 
 def test_packages_of_the_name_of_a_command_are_callable():
-    with pytest.raises(InputError, match="nowhere: is not a folder"):
+    with raises("missing-file", "nowhere"):
         segmend.audit(data="nowhere", out="a")

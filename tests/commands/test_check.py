@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from refusals import raises
 
 from segmend.commands.check import check
-from segmend.core.errors import InputError
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class TestText:
         assert contents(root) == before
 
     def test_errors_come_before_remarks_and_end_in_an_error(self, bad_folder, capsys):
-        with pytest.raises(InputError, match=r"data: 3 problems found\. Solve those listed as 'error'"):
+        with raises("damaged", bad_folder, match="3 problems found"):
             check(data=bad_folder)
         lines = [line.replace(f"{bad_folder}/", "") for line in capsys.readouterr().out.splitlines()]
         assert [line[:45] for line in lines] == [
@@ -61,7 +61,7 @@ class TestText:
         assert capsys.readouterr().out.startswith(f"remark: {remark}\n4 cases")
 
     def test_one_problem_is_not_called_problems(self, tmp_path, capsys):
-        with pytest.raises(InputError, match="1 problem found"):
+        with raises("damaged", tmp_path, match="1 problem found"):
             check(data=tmp_path)
         assert capsys.readouterr().out == (
             f"error: {tmp_path}/dataset.json: does not exist. Write one with channel_names, labels and file_ending.\n"
@@ -70,19 +70,19 @@ class TestText:
     def test_a_folder_without_a_usable_case_has_no_shape(self, make_folder, capsys):
         root = make_folder(cases=("a",))
         (root / "imagesTr" / "a_0000.nii.gz").write_bytes(b"broken")
-        with pytest.raises(InputError, match="1 problem found"):
+        with raises("damaged", root, match="1 problem found"):
             check(data=root)
         assert capsys.readouterr().out.endswith("1 cases (train: 1 noisy) | classes background, organ | channels MR\n")
 
     def test_a_table_elsewhere(self, bad_folder, tmp_path, capsys):
         (tmp_path / "mine.csv").write_text("case,quality\ncase_3,none\n")
-        with pytest.raises(InputError, match="2 problems found"):
+        with raises("damaged", bad_folder, match="2 problems found"):
             check(data=bad_folder, cases=tmp_path / "mine.csv")
 
 
 class TestJson:
     def test_everything_is_in_it(self, bad_folder, capsys):
-        with pytest.raises(InputError, match="3 problems found"):
+        with raises("damaged", bad_folder, match="3 problems found"):
             check(data=bad_folder, json=True)
         content = json.loads(capsys.readouterr().out)
         assert [problem["severity"] for problem in content["problems"]] == ["error", "error", "error", "remark"]
@@ -110,14 +110,14 @@ class TestJson:
         root = make_folder()
         write_scan(root / "imagesTr" / "case_2_0000.nii.gz", np.random.default_rng(0).normal(size=(9, 9)))
         write_scan(root / "labelsTr" / "case_2.nii.gz", np.eye(9, dtype=np.uint8))
-        with pytest.raises(InputError, match="1 problem found"):
+        with raises("damaged", root, match="1 problem found"):
             check(data=root, json=True)
         summary = json.loads(capsys.readouterr().out)["summary"]
         assert summary["dimensions"] == [2, 3]
         assert "shape" not in summary
 
     def test_a_folder_that_cannot_be_read_at_all(self, tmp_path, capsys):
-        with pytest.raises(InputError, match="1 problem found"):
+        with raises("damaged", tmp_path, match="1 problem found"):
             check(data=tmp_path, json=True)
         content = json.loads(capsys.readouterr().out)
         assert content["summary"] is None

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import raises
 
 import segmend
 from segmend.audit.corrections import apply_changes, read_corrections
@@ -14,7 +15,6 @@ from segmend.audit.offsets import shift_boundaries
 from segmend.cli import main
 from segmend.commands.correct import correct
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label, write_label
@@ -252,7 +252,7 @@ class TestByDecisions:
         assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
 
     def test_an_empty_decision_is_none(self, data, audit, tmp_path, decide):
-        with pytest.raises(InputError, match=r"line 3: decision is ''\. Write accept or reject or unsure"):
+        with raises("invalid-value", match=r"line 3: decision is ''\. Write accept or reject or unsure"):
             correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide("b,vessel,accept\nc,organ,\n"))
 
     @pytest.mark.parametrize("mark", ["0123456789abcdef", None, ""])
@@ -261,7 +261,7 @@ class TestByDecisions:
         table.write_text(f"case,label,decision,audit\nc,organ,accept,{mark}\n")
         arguments = {"data": data, "audit": audit.root, "out": tmp_path / "out", "decisions": table}
         if mark.startswith("0123"):
-            with pytest.raises(InputError, match=r"line 2: is of the audit 0123456789abcdef, not of "):
+            with raises("mismatch", match="line 2: is of the audit 0123456789abcdef, not of "):
                 correct(**arguments)
             assert not (tmp_path / "out").exists()
         else:
@@ -270,7 +270,7 @@ class TestByDecisions:
     def test_what_is_not_proposed_cannot_be_accepted(self, data, audit, tmp_path, decide):
         rows = pd.read_csv(audit.labels, keep_default_na=False)
         case, label = rows.loc[rows["proposal"] == "none", ["case", "label"]].iloc[0]
-        with pytest.raises(InputError, match=r"line 2: accepts a change of .*, but the audit proposes none"):
+        with raises("mismatch", match=r"line 2: .*, but the audit proposes none"):
             correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=decide(f"{case},{label},accept\n"))
 
     def test_tables_of_another_kind(self, data, audit, tmp_path, capsys):
@@ -386,12 +386,12 @@ def test_an_audit_of_other_classes_or_scans_is_not_followed(data, audit, tmp_pat
     settings = json.loads(audit.settings.read_text())
     folder = DataFolder.open(data)
     images = {case.name: digest_of(*case.images) for case in folder.cases}
-    for key, value, message in (
-        ("classes", {"background": 0, "organ": 2, "ignore": None}, r"dataset\.json: names the classes"),
-        ("images", dict.fromkeys(images, "other"), "is not the scan that was audited"),
+    for key, value, code, where in (
+        ("classes", {"background": 0, "organ": 2, "ignore": None}, "mismatch", "dataset.json"),
+        ("images", dict.fromkeys(images, "other"), "changed-data", "imagesTr"),
     ):
         audit.settings.write_text(json.dumps(settings | {key: value}))
-        with pytest.raises(InputError, match=message):
+        with raises(code, where):
             correct(data=data, audit=audit.root, out=tmp_path / "out", minimum_score=0.0)
         assert not (tmp_path / "out").exists()
     same = {"classes": {**folder.labels, "ignore": folder.ignore}, "images": images}

@@ -10,11 +10,12 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import raises
 
 from segmend.commands import corrupt as module
 from segmend.commands.corrupt import corrupt
 from segmend.core.case import Quality, Split
-from segmend.core.errors import InputError
+from segmend.core.errors import Code
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
 from segmend.noise import ClassSwap, CubeMorphology, Decision, InPlaneRotation, MissingLabel, RadiusMorphology
@@ -201,34 +202,35 @@ def test_a_crash_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "where", "message"),
     [
-        ({"dice": 1.2}, r"dice: is 1\.2"),
-        ({"dice": -0.1}, r"dice: is -0\.1"),
-        ({"share": 0.0}, r"share: is 0\.0"),
-        ({"share": 0.1}, "expert, share: leave no label to corrupt"),
-        ({"expert": 6}, "expert, share: leave no label to corrupt"),
-        ({"expert": -1}, "expert: is -1"),
-        ({"expert": Path("missing.txt")}, "missing.txt: cannot be read"),
-        ({"seed": -1}, "seed: is -1"),
-        ({"data": Path("nowhere")}, "nowhere: is not a folder"),
-        ({"dice": 0.2, "recipe": MissingLabel(probability=0.0)}, r"dice: .*cannot be reached.*1\.000 to 1"),
+        ({"dice": 1.2}, "invalid-value", "dice", "1.2"),
+        ({"dice": -0.1}, "invalid-value", "dice", "-0.1"),
+        ({"share": 0.0}, "invalid-value", "share", "0.0"),
+        ({"share": 0.1}, "no-data", "expert, share", None),
+        ({"expert": 6}, "no-data", "expert, share", None),
+        ({"expert": -1}, "invalid-value", "expert", "-1"),
+        ({"expert": Path("missing.txt")}, "missing-file", "missing.txt", None),
+        ({"seed": -1}, "invalid-value", "seed", "-1"),
+        ({"data": Path("nowhere")}, "missing-file", "nowhere", None),
+        ({"dice": 0.2, "recipe": MissingLabel(probability=0.0)}, "invalid-value", "dice", r"1\.000 to 1"),
     ],
 )
-def test_senseless_arguments_are_refused(data: Path, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_senseless_arguments_are_refused(
+    data: Path, tmp_path: Path, arguments: dict[str, Any], code: Code, where: str, message: str | None
+) -> None:
+    with raises(code, where, match=message):
         corrupt(**{"data": data, "out": tmp_path / "noisy"} | arguments)
     assert not (tmp_path / "noisy").exists()
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [("bb", "there is no case 'bb'"), ("g", "'g' is not a training case"), ("t", "'t' is not"), ("e", "'e' is not")],
+    ("line", "code"), [("bb", "unknown-name"), ("g", "invalid-value"), ("t", "invalid-value"), ("e", "invalid-value")]
 )
-def test_experts_must_be_labelled_training_cases(data: Path, tmp_path: Path, line: str, message: str) -> None:
+def test_experts_must_be_labelled_training_cases(data: Path, tmp_path: Path, line: str, code: Code) -> None:
     listed = tmp_path / "experts.txt"
     listed.write_text(f"a\n{line}\n")
-    with pytest.raises(InputError, match=f"experts.txt: {message}"):
+    with raises(code, listed, match=f"'{line}'"):
         corrupt(data=data, out=tmp_path / "noisy", expert=listed)
 
 
@@ -248,7 +250,7 @@ def test_a_table_never_leads_out_of_the_data_folder(data: Path, tmp_path: Path, 
     (data / "labelsTr_a").mkdir()
     (data / "cases.csv").write_text("case,annotator\na,a/../../victim\n")
     before = contents(victim)
-    with pytest.raises(InputError, match=r"annotator 'a/\.\./\.\./victim' cannot be the name of a folder"):
+    with raises("invalid-name", match=r"annotator 'a/\.\./\.\./victim'"):
         corrupt(data=data, out=tmp_path / "noisy")
     assert contents(victim) == before
     assert not (tmp_path / "noisy").exists()
@@ -273,27 +275,27 @@ def test_the_description_may_vanish_meanwhile(data: Path, tmp_path: Path, monkey
 def test_a_misspelt_expert_gets_a_hint(make_folder: Make, tmp_path: Path) -> None:
     listed = tmp_path / "experts.txt"
     listed.write_text("csae_1")
-    with pytest.raises(InputError, match="Did you mean case_1"):
+    with raises("unknown-name", listed, match="Did you mean case_1"):
         corrupt(data=make_folder(), out=tmp_path / "noisy", expert=listed)
 
 
 def test_binary_data_have_no_classes_to_swap(make_folder: Make, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="recipe ClassSwap"):
+    with raises("mismatch", "recipe ClassSwap"):
         corrupt(data=make_folder(), out=tmp_path / "noisy", recipe=ClassSwap())
 
 
 def test_the_output_must_be_free_and_elsewhere(data: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("unsaved")
-    with pytest.raises(InputError, match="full: already holds something"):
+    with raises("already-exists", "full"):
         corrupt(data=data, out=tmp_path / "full")
-    with pytest.raises(InputError, match="lies in the data folder"):
+    with raises("invalid-value", data / "noisy", match="lies in the data folder"):
         corrupt(data=data, out=data / "noisy")
 
 
 def test_a_corrupted_folder_is_not_corrupted_again(data: Path, tmp_path: Path) -> None:
     corrupt(data=data, out=tmp_path / "noisy")
-    with pytest.raises(InputError, match="labelsTr_clean: exists"):
+    with raises("already-exists", "labelsTr_clean"):
         corrupt(data=tmp_path / "noisy", out=tmp_path / "noisier")
 
 

@@ -4,11 +4,11 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import raises
 
 import segmend
 from segmend.cli import main
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_image, read_label
 from segmend.data.maps import MapNames
@@ -146,6 +146,6 @@ def test_soft_maps_that_would_share_a_file_have_files_of_their_own(make_folder, 
 
 def test_soft_maps_of_cases_that_differ_in_capitals_are_refused(make_folder, tmp_path):
     root = make_folder("capitals", cases=("a", "A"), raters=("ann",))
-    with pytest.raises(InputError, match=r"differ in capitals|need maps of one file name"):
+    with raises("duplicate", match=r"differ in capitals|need maps of one file name"):
         segmend.fuse(data=root, out=tmp_path / "fused", soft=True)
     assert not (tmp_path / "fused").exists()

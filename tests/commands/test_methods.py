@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from refusals import raises
 
 from segmend.cli import main
 from segmend.commands.methods import methods
-from segmend.core.errors import InputError
 from segmend.methods import all_methods
 from segmend.networks import all_networks
 
@@ -85,5 +85,5 @@ class TestPage:
         assert "must be known: nothing." in capsys.readouterr().out
 
     def test_of_a_misspelt_method(self):
-        with pytest.raises(InputError, match=r"there is no 'PLLI'\. Did you mean PLIL"):
+        with raises("unknown-name", match="Did you mean PLIL"):
             methods(name="PLLI")

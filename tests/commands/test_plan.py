@@ -4,22 +4,18 @@ import json
 
 import pytest
 import torch
+from refusals import raises
 
 import segmend
 from segmend.cli import main
-from segmend.core.errors import InputError
 from segmend.engine.planner import TrainingPlan
 from segmend.engine.run import Run
 from segmend.networks import PlannedUNet
 
+pytestmark = pytest.mark.usefixtures("cpu_only", "own_cache")
+
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
 NARROW = ("--width", "2", "--precision", "32")
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("SEGMEND_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -49,12 +45,11 @@ class TestPlan:
         assert torch.tensor(small.patch).prod() < torch.tensor(large.patch).prod()
 
     def test_a_memory_that_is_too_small(self, root):
-        with pytest.raises(InputError, match="memory: is too small for a patch") as caught:
+        with raises("too-large", "memory"):
             segmend.plan(data=root, memory=1e-4)
-        assert caught.value.code == "too-large"
 
     def test_a_patch_that_the_strides_do_not_divide(self, root):
-        with pytest.raises(InputError, match=r"The next that does is `patch 24 24 12`"):
+        with raises("mismatch", "patch", match="`patch 24 24 12`"):
             segmend.plan(data=root, patch=(24, 21, 12), width=2)
 
 

@@ -25,6 +25,8 @@ from segmend.engine.run import Run, Task, configuration_of
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import Supervised
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 predict_module = importlib.import_module("segmend.commands.predict")
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, -20], [0.3, 1.1, 0.2, 35], [-0.1, -0.2, 2.4, 7], [0, 0, 0, 1.0]])
@@ -52,11 +54,6 @@ class Threshold(Network):
 """A network in a package of the user's own."""
 
 AS_IT_IS = Normalisation(mean=0, sd=1)
-
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture

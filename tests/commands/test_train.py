@@ -17,14 +17,16 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from refusals import raises
 
 import segmend
 from segmend.cli import main
-from segmend.core.errors import InputError
 from segmend.data import cache as cache_module
 from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
 from segmend.networks import SegResNet, UNet
+
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 SHAPE = (24, 24, 20)
 QUALITIES = "case,quality\ncase_1,expert\ncase_2,expert\n"
@@ -34,23 +36,20 @@ TINY_UNET = ("--network", "UNet", "--network.width", "2", "--network.stages", "2
 
 
 @pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    """Only CPUs promise the same bits."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+def _as_many_threads_elsewhere(monkeypatch):
+    """Processes that a test starts sum in the same order as this one."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 @pytest.fixture
 def words(tmp_path):
     """What stands behind ``segmend`` to train a run."""
 
-    def of(root, *arguments, method="Supervised", out="run"):
+    def make(root, *arguments, method="Supervised", out="run"):
         places = ["--data", str(root), "--out", str(tmp_path / out), "--cache", str(tmp_path / "cache")]
         return ["train", "--method", method, *places, *map(str, arguments)]
 
-    return of
+    return make
 
 
 @pytest.fixture
@@ -644,7 +643,7 @@ class TestErrors:
         assert "case_3_0001.nii.gz: does not exist" in refused(root, *TINY_UNET)
 
     def test_from_python_it_is_an_exception(self, make_folder, tmp_path):
-        with pytest.raises(InputError, match=r"^patch: must have 3 positive values, got 3 3"):
+        with raises("invalid-value", "patch", match="3 positive values, got 3 3"):
             segmend.train(data=make_folder(), method=PLIL, out=tmp_path / "run", expert=0, noisy=1, patch=[3, 3])
 
 

@@ -140,7 +140,7 @@ def batch(needs: Composition, dimensions: int, classes: int = 2, further: tuple[
     return labelled(Batch(image, label, tuple(quality), tuple(f"case_{row}" for row in range(len(quality)))), label)
 
 
-def labelled(of: Batch, label: Tensor) -> Batch:
+def labelled(data: Batch, label: Tensor) -> Batch:
     """The batch with other labels, also in every layer, as before any label is revised.
 
     Maps divide an image into halves; values are 0 and 1 in turn.
@@ -149,16 +149,16 @@ def labelled(of: Batch, label: Tensor) -> Batch:
     layers = {layer: label.clone() for layer in LAYERS}
     maps = dict.fromkeys(MAPS, halves.expand_as(label))
     return replace(
-        of, label=label, layers=layers, maps=maps, values=dict.fromkeys(VALUES, torch.arange(len(label)) % 2.0)
+        data, label=label, layers=layers, maps=maps, values=dict.fromkeys(VALUES, torch.arange(len(label)) % 2.0)
     )
 
 
-def with_label(of: Batch, label: Tensor) -> Batch:
+def with_label(data: Batch, label: Tensor) -> Batch:
     """The batch with other labels in its labelled samples."""
-    rows = of.rows(Quality.EXPERT, Quality.NOISY)
-    changed = of.label.clone()
+    rows = data.rows(Quality.EXPERT, Quality.NOISY)
+    changed = data.label.clone()
     changed[rows] = label.expand_as(changed)[rows]
-    return labelled(of, changed)
+    return labelled(data, changed)
 
 
 @functools.cache
@@ -176,13 +176,13 @@ def _schooled(cls: type[Network], dimensions: int, classes: int) -> Network:
 
 
 def build(name: str, dimensions: int, classes: int = 2, network: type[Network] = Small) -> Method:
-    """The method around a network that already tells the classes apart, as in the middle of a run."""
+    """The method around a network that already distinguishes the classes, as in the middle of a run."""
     return METHODS[name](copy.deepcopy(_schooled(network, dimensions, classes)))
 
 
-def total(method: Method, of: Batch, step: Step = MIDDLE) -> Tensor:
+def total(method: Method, data: Batch, step: Step = MIDDLE) -> Tensor:
     torch.manual_seed(1)
-    return torch.stack(list(method.loss(of, step).values())).sum()
+    return torch.stack(list(method.loss(data, step).values())).sum()
 
 
 def gradients(module: nn.Module) -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ PLAIN = NO_AUGMENTATION
 
 
 def make_case(name, shape, quality=Quality.NOISY, label=None):
-    """A case whose voxels count through the scan, so that every crop tells where it lies."""
+    """A case whose voxels count through the scan, so that every crop shows where it lies."""
     image = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(1, *shape)
     if quality is Quality.NONE:
         return PreparedCase(Case(name, (), None, quality=quality), image, None, None, "", (1.0,) * (image.ndim - 1))

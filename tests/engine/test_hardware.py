@@ -6,18 +6,14 @@ from collections import namedtuple
 import psutil
 import pytest
 import torch
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.engine import hardware
 from segmend.engine.hardware import Hardware, check_memory, unused_gpu
 from segmend.networks import VNet
 from segmend.networks.fitting import training_bytes
 
-
-@pytest.fixture(autouse=True)
-def cpu_only(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 
 class TestHardware:
@@ -25,13 +21,13 @@ class TestHardware:
         ("name", "value", "least"), [("devices", 0, 1), ("nodes", 0, 1), ("nodes", -1, 1), ("workers", -1, 0)]
     )
     def test_counts(self, name, value, least):
-        with pytest.raises(InputError, match=rf"^{name}: is {value}\. Give {least} or more"):
+        with raises("invalid-value", name, match=f"{value}. Give {least} or more"):
             Hardware(**{name: value})
 
     def test_more_gpus_than_there_are(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         Hardware(devices=2)
-        with pytest.raises(InputError, match="devices: is 3, but there are 2"):
+        with raises("environment", "devices", match="3, but there are 2"):
             Hardware(devices=3)
 
 
@@ -43,7 +39,7 @@ class TestMemory:
         check_memory(network, 1, (160, 160, 160), 4, settings)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(2**30))
         message = r"patch: 160 160 160 with 4 samples a batch needs about \d+ GiB, but 1 GiB are free\. Take a smaller"
-        with pytest.raises(InputError, match=message):
+        with raises("too-large", "patch", match=message):
             check_memory(network, 1, (160, 160, 160), 4, settings)
 
     def test_bf16_needs_half_of_it(self, monkeypatch):
@@ -52,7 +48,7 @@ class TestMemory:
         available = 3 * training_bytes(network, 1, patch, 2, bytes_per_value=1)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory(available))
         check_memory(network, 1, patch, 2, Hardware(precision="bf16"))
-        with pytest.raises(InputError, match="patch: 32 32 32"):
+        with raises("too-large", "patch"):
             check_memory(network, 1, patch, 2, Hardware(precision="32"))
 
 

@@ -19,6 +19,8 @@ from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.learner import Learner
 from segmend.engine.run import Run
 
+pytestmark = pytest.mark.usefixtures("cpu_only")
+
 TOY = """
 import os
 from pathlib import Path
@@ -30,14 +32,14 @@ from segmend.methods import Method, Revision
 class Toy(Method):
     '''Starts from labels of all cases; of every scan, calls object what is the likeliest: 80 %, later 60 %.'''
 
-    kind, needs, layers, needs_initial_labels = "noisy", Composition(noisy=2), ("mended",), True
+    kind, needs, layers, needs_initial_labels = "noisy", Composition(noisy=2), ("revised",), True
 
     def loss(self, batch, step):
         if "WITNESS" in os.environ:
             with Path(os.environ["WITNESS"], os.environ.get("LOCAL_RANK", "0")).open("a") as file:
-                for case, label in zip(batch.cases, batch.layers["mended"]):
+                for case, label in zip(batch.cases, batch.layers["revised"]):
                     print(step.index, case, int(label.sum()), file=file)
-        return {"mended": F.cross_entropy(self.network(batch.image), batch.layers["mended"], ignore_index=IGNORE)}
+        return {"revised": F.cross_entropy(self.network(batch.image), batch.layers["revised"], ignore_index=IGNORE)}
 
     def revises(self, step):
         return step.index in (2, 4)
@@ -45,7 +47,7 @@ class Toy(Method):
     def revise(self, cases, step):
         for case in cases:
             probability = case.predict_map(self.predict)[1]
-            yield Revision(case.name, {"mended": (probability > probability.quantile(step.index / 10)).byte()})
+            yield Revision(case.name, {"revised": (probability > probability.quantile(step.index / 10)).byte()})
 """
 TABLE = "case,quality,domain\ncase_1,expert,A\ncase_2,none,B\ncase_3,none,B\n"
 TINY = (
@@ -66,11 +68,8 @@ TINY += ("2", "2", "--iterations", "6", "--initial_iterations", "4", "--checkpoi
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch, tmp_path):
-    """Only CPUs promise the same bits; the toy is importable here and in other processes."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+def _toy(monkeypatch, tmp_path):
+    """The toy is importable here and in other processes."""
     (tmp_path / "toys").mkdir()
     (tmp_path / "toys" / "toy.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path / "toys")
@@ -85,11 +84,11 @@ def root(make_folder):
 
 @pytest.fixture
 def words(root, tmp_path):
-    def of(out, *arguments, method="toy.Toy"):
+    def make(out, *arguments, method="toy.Toy"):
         places = ["--data", str(root), "--out", str(tmp_path / out), "--cache", str(tmp_path / "cache")]
         return ["train", "--method", method, *places, *TINY, *map(str, arguments)]
 
-    return of
+    return make
 
 
 @pytest.fixture
@@ -166,11 +165,11 @@ class TestStages:
         torch.testing.assert_close(state_of(Run(tmp_path / "again")), state_of(run.initial), rtol=0, atol=0)
 
     def test_a_quarter_of_the_iterations_by_default(self, train, monkeypatch):
-        told = []
-        monkeypatch.setattr(module, "fit", lambda *given: told.append(given[2].iterations) or 1 / 0)
+        iterations = []
+        monkeypatch.setattr(module, "fit", lambda *given: iterations.append(given[2].iterations) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train("run", "--iterations", 9, "--initial_iterations", "null")
-        assert told == [2]
+        assert iterations == [2]
 
     def test_where_all_are_labelled_there_is_none(self, make_folder, words, tmp_path):
         root = make_folder("labelled")
@@ -244,7 +243,7 @@ class TestResume:
         assert sorted(int(step) for step, *_ in seen) == sorted(4 * list(range(6)))
         for step, case, voxels in seen:
             if int(step) >= 2:
-                label = np.load(run.labels / ("0001" if int(step) < 4 else "0002") / "mended" / f"{case}.npy")
+                label = np.load(run.labels / ("0001" if int(step) < 4 else "0002") / "revised" / f"{case}.npy")
                 assert int(voxels) == label.sum() > 0
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 
 import pytest
-import torch
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.engine.hardware import Hardware
 from segmend.engine.launchers import launcher_of
+
+pytestmark = pytest.mark.usefixtures("cpu_only")
 
 JOB = {
     "SLURM_JOB_ID": "4711",
@@ -39,21 +40,15 @@ LSF = {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_RANK": 
 KUBERNETES = {"KUBERNETES_PORT": "tcp://10.0.0.1:443", "RANK": "1", "WORLD_SIZE": "3", "MASTER_ADDR": "worker-0"}
 
 
-@pytest.fixture(autouse=True)
-def _no_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-
-
 @pytest.fixture
 def launcher(monkeypatch):
     """The launcher in an environment, of a training on some devices and nodes."""
 
-    def of(environment, devices="auto", nodes=1):
+    def decide(environment, devices="auto", nodes=1):
         monkeypatch.setattr(os, "environ", dict(environment))
         return launcher_of(Hardware(devices=devices, nodes=nodes))
 
-    return of
+    return decide
 
 
 @pytest.mark.parametrize("devices", ["auto", 2])
@@ -121,7 +116,7 @@ def test_a_node_on_which_the_user_has_started_the_command_waits_for_the_others(l
 
 
 def test_several_nodes_that_nothing_has_started_are_refused(launcher):
-    with pytest.raises(InputError, match="nodes: are 2, but nothing has started a process on each machine"):
+    with raises("environment", "nodes", match="nothing has started a process on each machine"):
         launcher({}, devices=1, nodes=2)
-    with pytest.raises(InputError, match=r"need 4 processes.*the job has 2 tasks.*--nodes=2 --ntasks-per-node=2"):
+    with raises("environment", "nodes", match="4 processes.*2 tasks.*--nodes=2 --ntasks-per-node=2"):
         launcher(JOB, devices=2, nodes=2)

@@ -11,7 +11,6 @@ from torch import nn
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.engine.learner import CHANNELS_LAST, Learner, Optimisation, channels_last, channels_last_batch
 from segmend.methods import MeanTeacher, Method, Step
 from segmend.methods.components.ema import EMATeacher
@@ -19,7 +18,7 @@ from segmend.networks import VNet
 
 
 class Dice(Method):
-    """Throws dice, and writes down what it is told."""
+    """Throws dice, and records its calls."""
 
     kind = "supervised"
     needs = Composition(any_labelled=1)
@@ -65,7 +64,7 @@ def batch():
 def test_a_batch_without_anything_to_learn_from_is_an_error(learner_at, batch):
     learner = learner_at(0)
     learner.method = Idle(VNet(1, 2, width=1))
-    with pytest.raises(InputError, match="Idle: has nothing to learn from in a batch of expert samples and noisy"):
+    with raises("mismatch", "method Idle", match="a batch of expert samples and noisy"):
         learner.training_step(batch, 0)
 
 
@@ -137,7 +136,7 @@ class TestOptimisation:
         ],
     )
     def test_numbers_that_cannot_work(self, name, value):
-        with pytest.raises(InputError, match=rf"optimisation\.{name}: {value} is not usable. Give"):
+        with raises("invalid-value", f"optimisation.{name}", match=str(value)):
             Optimisation(**{name: value})
 
 
@@ -171,14 +170,14 @@ class TestLearner:
 
     def test_the_method_follows_when_the_weights_have_moved(self, learner_at):
         learner = learner_at(7)
-        told = learner.method.steps
+        calls = learner.method.steps
 
         class Optimiser(torch.optim.SGD):
             def step(self, closure=None):
-                told.append("moved")
+                calls.append("moved")
 
         learner.optimizer_step(0, 0, Optimiser(learner.method.parameters()), lambda: None)
-        assert told == ["moved", Step(7, 100)]
+        assert calls == ["moved", Step(7, 100)]
 
     def test_teachers_follow_before_the_method_hears_of_the_step(self, learner_at, monkeypatch):
         learner = learner_at(9)
@@ -194,7 +193,7 @@ class TestLearner:
         learner = learner_at(41)
         learner.last_terms = {"expert": torch.tensor(1.0), "clean": torch.tensor(value)}
         message = "training step 41: the loss term clean is not finite. Lower `optimisation.learning_rate`, set `opt"
-        with pytest.raises(InputError, match=message):
+        with raises("not-finite", match=message):
             learner.on_before_optimizer_step(None)
         learner.last_terms["clean"] = torch.tensor(2.0)
         learner.on_before_optimizer_step(None)

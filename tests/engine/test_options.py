@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from refusals import raises
 
 from segmend.core.batch import Composition
-from segmend.core.errors import InputError
 from segmend.data.augment import Augmentation
 from segmend.engine.hardware import Hardware
 from segmend.engine.options import TrainingOptions, check_patch_axes
@@ -15,13 +15,13 @@ from segmend.engine.planner import Choice, TrainingPlan, plan_augmentation
     [("iterations", 0, 1), ("initial_iterations", 0, 1), ("checkpoint_every", 0, 1), ("seed", -1, 0)],
 )
 def test_numbers_out_of_range(name, value, least):
-    with pytest.raises(InputError, match=f"{name}: must be {least} or more, got {value}"):
+    with raises("invalid-value", name, match=f"{least} or more, got {value}"):
         TrainingOptions(**{name: value})
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_out_of_range(share):
-    with pytest.raises(InputError, match="foreground: must be a share from 0 to 1, got"):
+    with raises("invalid-value", "foreground"):
         TrainingOptions(foreground=share)
 
 
@@ -51,7 +51,7 @@ def test_hardware_is_what_was_asked_for():
 
 @pytest.mark.parametrize("patch", [(8,), (8, 8, 8), (8, 0)])
 def test_a_patch_of_other_axes(patch):
-    with pytest.raises(InputError, match="patch: must have 2 positive values, got 8"):
+    with raises("invalid-value", "patch", match="2 positive values, got 8"):
         check_patch_axes(patch, 2)
 
 

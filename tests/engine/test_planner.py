@@ -3,9 +3,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import pytest
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import ClassOrder, Fingerprint
 from segmend.engine import planner
@@ -101,7 +100,7 @@ class TestPatch:
         assert "as much as fits into memory" in choice.reason
 
     def test_no_patch_fits(self):
-        with pytest.raises(InputError, match="memory: is too small for a patch"):
+        with raises("too-large", "memory"):
             plan_patch((36, 50, 37), (1, 1, 1), lambda _: False)
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.data import cache as cache_module
 from segmend.data.folder import DataFolder
 from segmend.engine.options import TrainingOptions
@@ -51,16 +51,16 @@ class TestChecks:
 
     def test_a_batch_that_the_cases_cannot_fill(self, prepared):
         table = "case,split,quality\ncase_1,train,noisy\ncase_2,train,noisy\ncase_3,train,noisy\n"
-        with pytest.raises(InputError, match="there is no expert training case"):
+        with raises("no-data", "method PLIL", match="expert"):
             prepared(method=PLIL, table=table)
 
     def test_no_training_case(self, prepared):
         table = "case,split\ncase_1,test\ncase_2,test\ncase_3,test\n"
-        with pytest.raises(InputError, match="has no training case"):
+        with raises("no-data", match="has no training case"):
             prepared(table=table)
 
     def test_three_dimensions_of_pictures(self, prepared):
-        with pytest.raises(InputError, match=r"^dimensions: must be 2, since .* two-dimensional, got 3"):
+        with raises("mismatch", "dimensions", match="2.*got 3"):
             prepared(TrainingOptions(dimensions=3), shape=(20, 20), ending=".png")
 
 

@@ -10,9 +10,9 @@ import shutil
 import pytest
 import torch
 import yaml
+from refusals import raises
 
 from segmend.cli import main
-from segmend.core.errors import InputError
 from segmend.demo.phantom import write_phantoms
 from segmend.engine.run import Run
 
@@ -271,7 +271,7 @@ class TestFile:
     def test_that_is_none(self, run, not_continued, make):
         run.last.unlink()
         make(run.last)
-        with pytest.raises(InputError, match=r"last\.ckpt: is damaged .*it is not a file"):
+        with raises("damaged", "last.ckpt", match="it is not a file"):
             run.method()
         not_continued("it is not a file")
 

@@ -31,7 +31,7 @@ class TestCleanLabels:
     def test_a_cleansed_label_must_be_there_and_overlap(self):
         made = torch.tensor([True, False, True])
         clean = clean_labels(self.losses(0.1, 0.1, 0.1), self.losses(0.1, 0.1, 1.0), made)
-        assert clean[0].all(), "too few to be told apart"
+        assert clean[0].all(), "too few to be distinguished"
         assert clean[1, :, 0].tolist() == [True, False, False]
 
 

@@ -81,8 +81,8 @@ class TestTheExampleWorkedByHand:
         # Scores: the probability of the label; and 1 plus the margin, 0.5 to the second and 0.5 to the third class.
         assert_close(cuts[0], torch.tensor([0.1, 0.5, 0.5]))
         assert cuts[1:].eq(-1).all()
-        doubted = [pruned_issues(p, label, cuts, rule).nonzero()[:, 1].tolist() for rule in PRUNING_RULES]
-        assert doubted == [[0], [0, 2], [0]]
+        issues = [pruned_issues(p, label, cuts, rule).nonzero()[:, 1].tolist() for rule in PRUNING_RULES]
+        assert issues == [[0], [0, 2], [0]]
 
 
 class TestAgainstCleanlab:

@@ -11,7 +11,7 @@ def test_turns_in_the_first_plane_and_mirrors_along_the_first_axis(dimensions):
     torch.manual_seed(0)
     matrices = random_turn(400, dimensions, 60.0).matrix()
     assert matrices.shape == (400, dimensions, dimensions)
-    # R(-angle) F: the sign of the determinant tells mirrored ones, the second column is that of the turn.
+    # R(-angle) F: the sign of the determinant is negative if mirrored, the second column is that of the turn.
     mirrored = torch.linalg.det(matrices) < 0
     assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.1)
     degrees = torch.atan2(matrices[:, 0, 1], matrices[:, 1, 1]).rad2deg()

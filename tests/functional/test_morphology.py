@@ -244,9 +244,9 @@ def test_what_the_edge_cuts_off_is_no_hole():
 
 
 def test_small_regions_alone_leave_nothing():
-    crumbs = torch.zeros(11, 11, dtype=torch.bool)
-    crumbs[::2, ::2] = True
-    assert not without_small_regions(crumbs, 0.1).any()
+    specks = torch.zeros(11, 11, dtype=torch.bool)
+    specks[::2, ::2] = True
+    assert not without_small_regions(specks, 0.1).any()
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 4, 3)])

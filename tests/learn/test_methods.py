@@ -26,28 +26,24 @@ STEPS, LEARNING_RATE = 120, 0.1
 SIDE, CASES, EXPERTS, TEST_CASES = 32, 24, 4, 32
 MARGIN = 0.1
 
+# Nearly half of the object's labels are wrong, hardly any of the background's; the default is one rate for all.
+ASYMMETRIC: dict[str, Any] = {"scope": "class", "noise_rate": [0.0, 0.4]}
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "AIDE": {"epochs": 10, "warm_up": 5, "correct_every": 1, "augmentations": 1},
-    "ALC": {"passes": 2, "beta": 0.5},  # the given labels all err in one direction, so they may count for less
-    # Nearly half of the object's labels are wrong, hardly any of the background's.
-    "CoTeaching": {"scope": "class", "noise_rate": [0.0, 0.4]},
-    "DivideMix": {"interval": 0.2},
-    "JoCoR": {"scope": "class", "noise_rate": [0.0, 0.4]},
-    "KDEM": {"weak": 0.01, "distillation": 2.0, "confidence": 0.1},  # a tenth: the learning rate is ten times the usual
-    "MeanTeacher": {"consistency": 1.0, "ramp_length": 0.5},
-    "MLBSeg": {"zoomed_out": 0, "warm_up": 0.3},  # fewer views take less time
-    # As in ALC's, the given labels may count for less; consistency as in the mean teacher's.
-    "MTCL": {"passes": 2, "corrected": 0.1, "consistency": 1.0, "ramp_length": 0.5},
-    "OffsetCorrection": {"revise_at": (0.3,)},
-    "PLIL": {"passes": 1, "ramp_length": 0.5},  # the network has no dropout, and the run is short
-    "Reweighting": {"clean_weight": 1.0},  # there are too few steps for expert labels to do no more than steer
-    "SelfCleansing": {"warm_up": 0.25, "interval": 0.05},  # 12 steps would be no warm-up
-    "Superpixel": {"size": 16, "noise_rate": [0.0, 0.4]},  # scans are tiny
-    # Nearly half of the object's labels are wrong, hardly any of the background's.
-    "TriNet": {"scope": "class", "noise_rate": [0.0, 0.4], "ramp_length": 0.3},
-    "UAMT": {"passes": 2, "consistency": 1.0, "ramp_length": 0.5},
+    # All noisy labels err in one direction, so they may count for less. With the default of 2, it is 0.03 below
+    # training on the expert labels alone.
+    "ALC": {"beta": 0.5},
+    "CoTeaching": ASYMMETRIC,
+    "JoCoR": ASYMMETRIC,
+    # With the default of 20, it is only 0.007 above training on the expert labels alone, which rounding may decide.
+    "KDEM": {"distillation": 2.0},
+    # As for ALC. With the default of 0.5 for the first it is 0.07, and with that of 0.1 for the second 0.03 below
+    # training on the expert labels alone.
+    "MTCL": {"corrected": 0.1, "consistency": 1.0},
+    "Superpixel": {"size": 16, "noise_rate": [0.0, 0.4]},  # scans are tiny; for the rates see above
+    "TriNet": ASYMMETRIC,
 }
-"""What suits a run of this length; the rest are the defaults."""
+"""What a method has to be given for this task; all else are the defaults. Each entry was tried without."""
 
 CLIP = {
     # Weights that sum to 1 may all lie on a few voxels; MLB-Seg's public code clips its gradients at this norm.
@@ -57,35 +53,38 @@ CLIP = {
 """Largest norm of the gradient."""
 
 BATCHES = {
-    "ALC": Composition(expert=1, noisy=5),  # a quarter of its batch, in the same proportion
-    "DivideMix": Composition(any_labelled=2),
-    "MLBSeg": Composition(expert=4, noisy=2),  # as many expert samples as the baseline sees that has no others
+    # A quarter of its own batch, in the same proportion; with all of it, it is 0.02 below the expert labels alone.
+    "ALC": Composition(expert=1, noisy=5),
+    # As many expert samples as the baseline sees that has no others; with half as many, it is 0.01 below that one.
+    "MLBSeg": Composition(expert=4, noisy=2),
+    # With 2 and 2 samples, one of six seeds ends without any object.
     "Reweighting": Composition(expert=4, noisy=4),
-    "SelfCleansing": Composition(any_labelled=8),
 }
-"""Other batches than a method asks for, mostly smaller ones, where these would take too long."""
+"""Other batches than a method asks for."""
 
-_MEMORY = "Keeps wrong labels from being learned by heart; in so short a run none is, and here most err, and all alike."
+_MEMORISATION = "Keeps wrong labels from being memorised; in so short a run none is, and here most err in the same way."
 
 EXCUSED: dict[str, str] = {
-    "Bootstrapping": _MEMORY,
+    "Bootstrapping": _MEMORISATION,
     "ConfidentLearning": (
-        "Its teachers learn what most labels say, and here most err alike; where two in five miss the object, what "
-        "60 steps teach them hangs on the seed. Its own tests show that it mends labels."
+        "Its teachers learn what most labels say, and here most err in the same way; where two in five miss the "
+        "object, what 60 steps teach them depends on the seed. Its own tests show that it corrects labels."
     ),
-    "ELR": _MEMORY,
-    "Mixup": _MEMORY,
-    "PickAndLearn": "Weighs samples by how well their labels fit the others', and here most labels err, and all alike.",
+    "ELR": _MEMORISATION,
+    "Mixup": _MEMORISATION,
+    "PickAndLearn": (
+        "Weighs samples by how well their labels fit the others', and here most labels err in the same way."
+    ),
     "Supervised": "It is what the others are compared with.",
-    "TBraTS": "Says where it is not sure, and does not look for wrong labels.",
+    "TBraTS": "Says where it is uncertain, and does not look for wrong labels.",
 }
 """Methods that need not beat the baseline, with the reason."""
 
 CLOSE = 0.1
 LEVEL: dict[str, str] = {
     "Reweighting": (
-        "Over six seeds it is 0.02 better than training on the expert labels alone, but single seeds lie from 0.07 "
-        "below to 0.12 above: all that it learns of noisy labels is what helps on the same four expert scans."
+        "Over six seeds it is 0.02 better than training on the expert labels alone, but single seeds lie from 0.05 "
+        "below to 0.13 above: all that it learns of noisy labels is what helps on the same four expert scans."
     ),
 }
 """Methods that need only come close to training on the expert labels alone, with the reason."""
@@ -107,24 +106,23 @@ def scans(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(image), torch.from_numpy(label).long()
 
 
-def too_large(label: Tensor) -> Tensor:
-    """What a careless annotator draws: every border two voxels too far out."""
+def over_segmented(label: Tensor) -> Tensor:
+    """Over-segmented objects: every boundary lies two voxels outside the true one."""
     return F.max_pool2d(label.float(), 5, stride=1, padding=2).long()
 
 
-def forgotten(label: Tensor) -> Tensor:
-    """What a hasty annotator leaves: every second scan without its object."""
+def missing(label: Tensor) -> Tensor:
+    """Missing objects: every second label is empty."""
     done = torch.arange(len(label)) % 2 == 1
     return label * done.view(-1, 1, 1)
 
 
 NOISE: dict[str, Callable[[Tensor], Tensor]] = {
-    "AIDE": forgotten,
-    "DivideMix": forgotten,
-    "SelfCleansing": forgotten,
+    "AIDE": missing,
+    "SelfCleansing": missing,
 }
-"""What is wrong with the labels of methods that compare labels with each other; of all others they are too large,
-which most labels are alike, so that there comparing them would tell nothing."""
+"""What is wrong with the labels of methods that compare labels with each other; those of all others are
+over-segmented, which most labels are in the same way, so that comparing them would find nothing."""
 
 
 def dice(method: Method, image: Tensor, label: Tensor) -> float:
@@ -194,7 +192,7 @@ def result(name: str, seed: int, kind: str, noise: Callable[[Tensor], Tensor]) -
     return dice(method, *scans(TEST_CASES, 1000))
 
 
-def mean_result(name: str, kind: str = "imperfect", noise: Callable[[Tensor], Tensor] = too_large) -> float:
+def mean_result(name: str, kind: str = "imperfect", noise: Callable[[Tensor], Tensor] = over_segmented) -> float:
     return float(np.mean([result(name, seed, kind, noise) for seed in SEEDS]))
 
 
@@ -214,13 +212,13 @@ def test_the_baseline_learns_from_clean_labels_what_no_threshold_finds():
     assert mean_result("Supervised", "clean") > best + 0.15
 
 
-def test_imperfect_labels_spoil_the_baseline():
+def test_imperfect_labels_harm_the_baseline():
     assert mean_result("Supervised") < mean_result("Supervised", "clean") - 0.15
 
 
 @pytest.mark.parametrize("name", [name for name in all_methods() if name not in EXCUSED])
 def test_beats_plain_training_on_the_same_labels(name):
-    noise = NOISE.get(name, too_large)
+    noise = NOISE.get(name, over_segmented)
     assert mean_result(name, noise=noise) > mean_result("Supervised", noise=noise) + MARGIN
 
 

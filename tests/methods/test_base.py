@@ -4,19 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.methods import Method, Step, all_methods
-from segmend.networks import Network, VNet
-
-
-class Doubled(Network):
-    """Logits are twice the channels of the image."""
-
-    def __init__(self, in_channels: int = 3, classes: int = 3, dimensions: int = 2) -> None:
-        super().__init__()
-
-    def forward(self, image):
-        return 2 * image
+from segmend.networks import VNet
 
 
 class Nothing(Method):
@@ -32,8 +23,8 @@ def test_progress_is_the_share_of_the_run_that_is_done():
 
 def test_predicts_the_softmax_of_its_network_in_float32():
     image = torch.randn(2, 3, 4, 5)
-    assert_close(Nothing(Doubled()).predict(image), (2 * image).softmax(1))
-    assert Nothing(Doubled()).predict(image.bfloat16()).dtype == torch.float32
+    assert_close(Nothing(ImageAsLogits(3, 3, gain=2.0)).predict(image), (2 * image).softmax(1))
+    assert Nothing(ImageAsLogits(3, 3, gain=2.0)).predict(image.bfloat16()).dtype == torch.float32
 
 
 def test_owns_its_network():

@@ -2,23 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 from torch.testing import assert_close
+from written_networks import Pointwise
 
 from segmend.networks import Network, all_networks
 
 
-class Pointwise(Network):
-    def __init__(self, in_channels: int, classes: int, dimensions: int = 2, *, rate: float = 0.5) -> None:
-        super().__init__()
-        self.dropout, self.head = nn.Dropout(rate), nn.Conv2d(in_channels, classes, 1)
-
-    def forward(self, image):
-        return self.head(self.dropout(image))
-
-
 def test_pass_k_of_item_b_is_row_k_times_b_plus_b():
-    network = Pointwise(1, 2).eval()
+    network = Pointwise(1, 2, dropout_rate=0.5).eval()
     image = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     passes = network.stochastic_passes(image, 4).view(4, 3, 2, 2, 2)
     assert_close(passes, network(image).expand(4, 3, 2, 2, 2))
@@ -26,7 +17,7 @@ def test_pass_k_of_item_b_is_row_k_times_b_plus_b():
 
 def test_passes_differ_by_dropout():
     torch.manual_seed(0)
-    passes = Pointwise(8, 2).stochastic_passes(torch.ones(1, 8, 4, 4), 5)
+    passes = Pointwise(8, 2, dropout_rate=0.5).stochastic_passes(torch.ones(1, 8, 4, 4), 5)
     assert len({tuple(each.flatten().tolist()) for each in passes}) == 5
 
 
@@ -35,7 +26,12 @@ def test_names_no_features_of_its_own():
 
 
 def test_records_its_arguments():
-    assert Pointwise(1, 2, rate=0.1).arguments == {"in_channels": 1, "classes": 2, "dimensions": 2, "rate": 0.1}
+    assert Pointwise(1, 2, dropout_rate=0.1).arguments == {
+        "in_channels": 1,
+        "classes": 2,
+        "dimensions": 2,
+        "dropout_rate": 0.1,
+    }
 
 
 def test_must_say_how_it_maps():

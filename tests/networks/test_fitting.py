@@ -7,23 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from written_networks import Pointwise
 
 from segmend.core.errors import InputError
 from segmend.networks import Network, UNet, VNet
 from segmend.networks.fitting import check_patch, choose_patch, nearest_patch, training_bytes
 
 TYPICAL = {2: 256 * 256, 3: 112 * 112 * 80}
-
-
-class Pointwise(Network):
-    """Takes any patch."""
-
-    def __init__(self, in_channels: int, classes: int, dimensions: int = 3) -> None:
-        super().__init__()
-        self.head = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(in_channels, classes, 1)
-
-    def forward(self, image):
-        return self.head(image)
 
 
 class Picky(Pointwise):
@@ -103,7 +93,7 @@ class TestChoosePatch:
         assert patch == (112, 112, 80)
 
     def test_keeps_all_slices_of_a_thin_stack(self):
-        patch = choose_patch(Pointwise(1, 2), 1, (512, 448, 12))
+        patch = choose_patch(Pointwise(1, 2, 3), 1, (512, 448, 12))
         assert patch[2] == 12
         assert patch[0] == pytest.approx(math.sqrt(TYPICAL[3] / 12), rel=0.05)
         assert patch[0] == patch[1]

@@ -8,7 +8,7 @@ from segmend.audit.regions import ErrorKind
 from segmend.audit.rows import LabelRow
 
 
-def made_up_row(rank: int = 1, case: str = "a", label: str = "organ", score: float = 0.9, **more: object) -> LabelRow:
+def example_row(rank: int = 1, case: str = "a", label: str = "organ", score: float = 0.9, **more: object) -> LabelRow:
     """A label that lacks slices if it is suspect."""
     suspect = score < 0.5
     usual: dict[str, object] = {

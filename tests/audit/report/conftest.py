@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from audit_rows import made_up_row
+from audit_rows import example_row
 
 from segmend.audit.annotators import AnnotatorRow
 from segmend.audit.checks import Finding
@@ -112,7 +112,7 @@ def make_audit(tmp_path: Path) -> Callable[..., MadeUpAudit]:
         scores = np.linspace(0.1, 0.9, len(pairs))
         made.write_tables(
             [
-                made_up_row(rank, case, label, float(score))
+                example_row(rank, case, label, float(score))
                 for rank, ((case, label), score) in enumerate(zip(pairs, scores, strict=True), 1)
             ],
             [made.region(case, label) for case, label in pairs],

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 import pytest
-from audit_rows import made_up_row
+from audit_rows import example_row
 from PIL import Image
 
 from segmend.audit.folder import AuditFolder
@@ -194,7 +194,7 @@ def test_hostile_names_are_only_text(opened):
 def test_what_is_known_of_a_label_is_told(browser, make_audit):
     made = make_audit(["a"])
     unclear = {"correction_mm": -0.4, "correction_se_mm": 0.6}
-    made.write_tables([made_up_row(1, "a", "organ", 0.6), made_up_row(2, "a", "organ", 0.7, **unclear)])
+    made.write_tables([example_row(1, "a", "organ", 0.6), example_row(2, "a", "organ", 0.7, **unclear)])
     browser.open(write_audit_report(made.audit, made.folder, pictures=0))
     assert "moved 0.4 ± 0.2 mm inward" in browser.text("#facts")
     browser.press("j")
@@ -318,7 +318,7 @@ def test_the_window_changes_what_is_grey(opened):
 
 def test_pages_of_many_labels(browser, make_audit):
     made = make_audit(["a"])
-    made.write_tables([made_up_row(rank, f"case_{rank}", "organ", rank / 120) for rank in range(1, 121)])
+    made.write_tables([example_row(rank, f"case_{rank}", "organ", rank / 120) for rank in range(1, 121)])
     browser.open(write_audit_report(made.audit, made.folder, pictures=0))
     assert browser.text("#range") == "1 to 50 of 120"
     browser.click("#later")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit_rows import made_up_row
+from audit_rows import example_row
 from PIL import Image
 
 from segmend.audit.annotators import AnnotatorRow
@@ -130,7 +130,7 @@ def test_pictures_keep_to_their_budget(make_audit):
 def test_names_are_escaped_wherever_they_come_from(make_audit):
     made = make_audit([HOSTILE], [BREAKING], name=BREAKING)
     bias = AnnotatorRow(BREAKING, HOSTILE, 3, 1.1, 0.5, 0.1, 0.3, 0.9, math.nan, math.nan, 0, HOSTILE)
-    row = made_up_row(1, HOSTILE, BREAKING, 0.2, annotator=BREAKING)
+    row = example_row(1, HOSTILE, BREAKING, 0.2, annotator=BREAKING)
     made.write_tables(
         [row], [made.region(HOSTILE, BREAKING)], [bias], [Finding(HOSTILE, BREAKING, "hole", 3, BREAKING)]
     )
@@ -167,7 +167,7 @@ def test_nothing_is_fetched_and_only_our_script_runs(make_audit):
 
 def test_thousands_of_labels_are_one_small_page(make_audit):
     made = make_audit(["a"])
-    made.write_tables([made_up_row(rank, f"case_{rank:05d}", "organ", rank / 5000) for rank in range(1, 5001)])
+    made.write_tables([example_row(rank, f"case_{rank:05d}", "organ", rank / 5000) for rank in range(1, 5001)])
     page = report(made, pictures=0)
     assert len(page.data("audit")["rows"]) == 5000
     assert len(page.source) < 2_000_000
@@ -177,7 +177,7 @@ def test_thousands_of_labels_are_one_small_page(make_audit):
 def test_the_histogram_counts_every_score(make_audit):
     made = make_audit(["a"])
     scores = [0.0, 0.04, 0.06, 0.51, 1.0]
-    made.write_tables([made_up_row(rank, "a", "organ", score) for rank, score in enumerate(scores, start=1)])
+    made.write_tables([example_row(rank, "a", "organ", score) for rank, score in enumerate(scores, start=1)])
     page = report(made, pictures=0)
     bars = page.all("rect")
     assert len(bars) == 20
@@ -195,7 +195,7 @@ def test_what_is_wrong_is_counted(make_audit):
 def test_annotators_have_a_table_if_there_are_any(make_audit):
     made = make_audit(["a"])
     assert "Annotators" not in report(made).text
-    row = made_up_row(1, "a", "organ", 0.2)
+    row = example_row(1, "a", "organ", 0.2)
     made.write_tables(
         [row],
         biases=[
@@ -204,7 +204,7 @@ def test_annotators_have_a_table_if_there_are_any(make_audit):
     )
     text = report(made).text
     assert "Annotators" in text
-    assert "sensitivity" not in text  # nobody has one
+    assert "sensitivity" not in text  # no label has one
     start = text.index("Dr. 007")
     assert text[start : start + 9] == ["Dr. 007", "organ", "12", "1.23", "0.988", "1.5e-05", "0.5", "0.9", "wide"]
 
@@ -218,16 +218,16 @@ def test_another_audit_has_another_key(make_audit):
     made = make_audit(["a"])
     key = report(made).data("audit")["key"]
     assert report(made).data("audit")["key"] == key
-    made.write_tables([made_up_row(1, "a", "organ", 0.3)])
+    made.write_tables([example_row(1, "a", "organ", 0.3)])
     assert report(made).data("audit")["key"] != key
 
 
 def test_remarks_stand_above_all(make_audit):
     made = make_audit(["a"])
-    told = ["Of <b> & 'c' it knows little.", "Most are off."]
-    made.write_tables([made_up_row(1, "a", "organ", 0.6)], remarks=told)
+    remarks = ["Of <b> & 'c' it knows little.", "Most are off."]
+    made.write_tables([example_row(1, "a", "organ", 0.6)], remarks=remarks)
     page = report(made, pictures=0)
-    assert [text for text in page.text if text in told] == told
+    assert [text for text in page.text if text in remarks] == remarks
     assert page.all("b") == []
 
 
@@ -250,7 +250,7 @@ def test_pictures_of_microscopes_have_no_millimetres(make_audit, tmp_path):
 def test_an_audit_of_something_else_or_half_an_audit_is_told(make_audit):
     made = make_audit(["a"])
     before = report(made).source
-    made.write_tables([made_up_row(1, "a", "orgen", 0.2)])
+    made.write_tables([example_row(1, "a", "orgen", 0.2)])
     with pytest.raises(InputError, match=r"'orgen'. Did you mean organ"):
         report(made)
     made.place.regions.unlink()

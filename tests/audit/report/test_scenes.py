@@ -11,7 +11,7 @@ from segmend.data.image import Grid
 
 @pytest.fixture
 def scan() -> AuditedScan:
-    """A row of voxels: two classes, some not annotated, the first mended at its end."""
+    """A row of voxels: two classes, some not annotated, the first corrected at its end."""
     return AuditedScan(
         image=np.arange(8, dtype=np.float32).reshape(8, 1),
         given=np.array([0, 1, 1, 0, 2, 2, IGNORE, 0], np.uint8).reshape(8, 1),
@@ -30,7 +30,7 @@ def test_masks_are_of_the_class_but_for_issues_and_others(scan):
     assert where(given) == [1, 2]
     assert where(proposal) == [1, 2, 3]
     assert where(issue) == [0, 3, 7]
-    assert where(others) == [4, 5]  # and not what nobody has annotated
+    assert where(others) == [4, 5]  # and not what is not annotated
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from refusals import raises
 from torch import nn
 
-from segmend.core.errors import InputError
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.networks import SegResNet, VNet
 
@@ -97,14 +97,14 @@ class TestRecording:
 
 class TestNames:
     def test_a_wrong_one_brings_the_nearest(self):
-        with pytest.raises(InputError, match="feature 'heads': is not a sub-module of VNet") as error:
+        with raises("unknown-name", "decoder feature 'heads'") as error:
             FeatureTaps(VNet(1, 2, 2, width=2), ["x7", "heads"])
         assert error.value.remedy == "did you mean head?"
 
     def test_none_brings_the_sub_modules(self):
         network = SegResNet(1, 2, 2, init_filters=8)
         assert network.decoder_scales == ()
-        with pytest.raises(InputError, match="network SegResNet: names no decoder features of its own") as error:
+        with raises("missing-value", "network SegResNet") as error:
             FeatureTaps(network, network.decoder_scales)
         assert "'features' argument" in error.value.remedy
         assert "net.up_layers" in error.value.remedy

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+from refusals import raises
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from segmend.core.errors import InputError
 from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.methods.components.side_heads import SideHeads
 from segmend.networks import SegResNet, UNet, VNet
@@ -57,7 +57,7 @@ def test_takes_any_network_whose_features_are_named():
     assert heads.heads[0].in_channels == 32
 
 
-@pytest.mark.parametrize("names", [(), ("x11",)])
-def test_wrong_names_are_refused(names):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(("names", "code"), [((), "missing-value"), (("x11",), "unknown-name")])
+def test_wrong_names_are_refused(names, code):
+    with raises(code):
         SideHeads(VNet(1, 2, 2, width=2), names)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.methods.components.small_loss import SmallLossSelection
 from segmend.networks import UNet
 
@@ -34,15 +34,15 @@ def test_classes_may_have_rates_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        ({"noise_rate": 1.0}, "1.0 is not usable"),
-        ({"noise_rate": [0.1, -0.1], "scope": "class"}, "not usable"),
-        ({"noise_rate": [0.1, 0.2]}, "2 values, for 2 classes and scope pixel"),
-        ({"noise_rate": [0.1, 0.2, 0.3], "scope": "class"}, "3 values, for 2 classes"),
-        ({"noise_rate": [], "scope": "class"}, "0 values"),
+        ({"noise_rate": 1.0}, "invalid-value", "1.0"),
+        ({"noise_rate": [0.1, -0.1], "scope": "class"}, "invalid-value", "-0.1"),
+        ({"noise_rate": [0.1, 0.2]}, "mismatch", "2 values, for 2 classes and scope pixel"),
+        ({"noise_rate": [0.1, 0.2, 0.3], "scope": "class"}, "mismatch", "3 values, for 2 classes"),
+        ({"noise_rate": [], "scope": "class"}, "mismatch", "0 values"),
     ],
 )
-def test_refuses_rates_that_say_nothing(arguments, message):
-    with pytest.raises(InputError, match=message):
+def test_refuses_rates_that_say_nothing(arguments, code, message):
+    with raises(code, "method.noise_rate", match=message):
         selection(**arguments)

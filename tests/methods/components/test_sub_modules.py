@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import pytest
+from refusals import raises
 
-from segmend.core.errors import InputError
 from segmend.methods.components.sub_modules import sub_modules
 from segmend.networks import VNet
 
@@ -14,12 +13,12 @@ def test_come_in_the_order_of_their_names():
 
 
 def test_a_wrong_name_brings_the_nearest():
-    with pytest.raises(InputError, match=r"part 'heads': is not a sub-module of VNet\. Did you mean head\?"):
+    with raises("unknown-name", "part 'heads'", match=r"Did you mean head\?"):
         sub_modules(NETWORK, ["x1", "heads"], "part", "parts")
 
 
 def test_no_name_brings_those_that_there_are():
-    with pytest.raises(InputError) as error:
+    with raises("missing-value", "network VNet") as error:
         sub_modules(NETWORK, [], "part", "pieces")
     assert str(error.value).startswith("network VNet: names no parts of its own. Name them by the method's 'pieces'")
     assert "x9, x9.0, x9.1" in error.value.remedy

@@ -131,12 +131,12 @@ CERTAIN, OTHERS = [2, 4, 6, 1], [3, 5, 7, 8]  # rows of the batch, whose order d
 def terms(monkeypatch):
     """Values of the loss terms, with what the teacher says written down above."""
 
-    def of(step: Step = LAST, **arguments: Any) -> dict[str, float]:
+    def compute(step: Step = LAST, **arguments: Any) -> dict[str, float]:
         monkeypatch.setattr(ALC, "refine", lambda *_: TEACHER)
         batch = Batch(IMAGE, LABEL, (EXPERT, *[NOISY] * COUNT), tuple(map(str, range(COUNT + 1))))
         return {name: term.item() for name, term in ALC(Scripted(), **arguments).loss(batch, step).items()}
 
-    return of
+    return compute
 
 
 def supervised(rows: list[int], label: Tensor) -> float:
@@ -275,10 +275,10 @@ class TestSamples:
         assert_close(method.loss(turned, LAST), method.loss(given, LAST))
 
     def test_the_teacher_builds_no_graph(self, method):
-        of = samples(EXPERT, NOISY, NOISY)
-        sum(method.loss(of, LAST).values()).backward()
+        data = samples(EXPERT, NOISY, NOISY)
+        sum(method.loss(data, LAST).values()).backward()
         assert all(parameter.grad is None for parameter in method.teacher.parameters())
-        assert not any(each.requires_grad for each in method.refine(of.image.requires_grad_()))
+        assert not any(each.requires_grad for each in method.refine(data.image.requires_grad_()))
 
     def test_a_label_of_nothing_teaches_nothing(self, method):
         given = samples(NOISY, NOISY)

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
+from refusals import raises
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Decoupled, Step
 from segmend.networks import SegResNet, UNet
@@ -101,5 +101,5 @@ class TestShared:
         assert method.weak_branch.net.up_layers is not method.network.net.up_layers
 
     def test_must_be_named_if_the_network_does_not(self):
-        with pytest.raises(InputError, match="encoder"):
+        with raises("missing-value", match="encoder"):
             Decoupled(SegResNet(1, 2, 2, init_filters=8))

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import KDEM, Step
@@ -164,7 +164,7 @@ class TestBranches:
 
     def test_a_network_without_named_stages_must_be_told_them(self):
         network = SegResNet(1, 2, 2, init_filters=8)
-        with pytest.raises(InputError, match="names no encoder stages of its own"):
+        with raises("missing-value", "network SegResNet", match="encoder stages"):
             KDEM(network)
         KDEM(network, shared=("net.down_layers",))
 

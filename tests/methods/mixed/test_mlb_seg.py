@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
+from written_networks import Logistic
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -17,23 +18,12 @@ from segmend.functional.views import Views
 from segmend.methods import MLBSeg, Step
 from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import mlb_seg
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 MIDDLE = Step(50, 100)
 PLAIN: dict[str, Any] = {"zoomed_in": 0, "zoomed_out": 0, "flipped": 0, "mean_teacher": False}
 """MLB alone: neither pseudo label enhancement nor mean teacher."""
-
-
-class Logistic(Network):
-    """One parameter: the logit of the object is theta times the image."""
-
-    def __init__(self, in_channels: int = 1, classes: int = 2, dimensions: int = 1, *, theta: float = 0.0) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.tensor(theta))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(image), self.theta * image], 1)
 
 
 def batch(quality: tuple[Quality, ...], image: Tensor, label: Tensor) -> Batch:
@@ -61,8 +51,8 @@ def method(dimensions: int = 2, classes: int = 2, **arguments: Any) -> MLBSeg:
     return MLBSeg(UNet(1, classes, dimensions, width=2, stages=2), **arguments)
 
 
-def maps(weighted: MLBSeg, of: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    found = weighted.weight_maps(of, MIDDLE)
+def maps(weighted: MLBSeg, data: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    found = weighted.weight_maps(data, MIDDLE)
     assert found is not None
     return found
 
@@ -96,8 +86,8 @@ class TestWeights:
         raw_pseudo = ((p - own) * x * clean).clamp(min=0)
         total = raw_given.sum() + raw_pseudo.sum()
         sums = (total, total) if weighting == "joint" else (raw_given.sum(), raw_pseudo.sum().clamp(min=1e-30))
-        of = rows_of_voxels(x.tolist(), y.tolist(), clean_x.tolist(), clean_y.tolist())
-        given, pseudo, label = maps(MLBSeg(Logistic(theta=0.4), weighting=weighting, **PLAIN), of)
+        data = rows_of_voxels(x.tolist(), y.tolist(), clean_x.tolist(), clean_y.tolist())
+        given, pseudo, label = maps(MLBSeg(Logistic(theta=0.4), weighting=weighting, **PLAIN), data)
         assert (raw_given > 0).any()
         assert_close(given[0], raw_given / sums[0])
         assert_close(pseudo[0], raw_pseudo / sums[1])
@@ -105,9 +95,9 @@ class TestWeights:
 
     def test_of_both_labels_compete_or_do_not(self):
         # The clean loss grows with theta, and so do the losses of given background and of pseudo background.
-        of = rows_of_voxels([1.0, -1.0, 2.0, -2.0], [0, 0, 0, 0], [1.0, -2.0], [0, 1])
-        joint = maps(MLBSeg(Logistic(theta=-0.3), **PLAIN), of)
-        separate = maps(MLBSeg(Logistic(theta=-0.3), weighting="separate", **PLAIN), of)
+        data = rows_of_voxels([1.0, -1.0, 2.0, -2.0], [0, 0, 0, 0], [1.0, -2.0], [0, 1])
+        joint = maps(MLBSeg(Logistic(theta=-0.3), **PLAIN), data)
+        separate = maps(MLBSeg(Logistic(theta=-0.3), weighting="separate", **PLAIN), data)
         assert_close((joint.given.sum() + joint.pseudo.sum()).item(), 1.0)
         assert 0 < joint.given.sum() < 1
         assert_close(separate.given.sum().item(), 1.0)
@@ -116,8 +106,8 @@ class TestWeights:
             assert_close(one / one.sum(), other)
 
     def test_fixed_ones_are_a_share_for_each_label(self):
-        of = rows_of_voxels([1.0, 2.0, -1.0, -2.0], [1, 0, 0, IGNORE], [1.0], [1])
-        given, pseudo, label = maps(MLBSeg(Logistic(theta=1.0), weighting="fixed", given_share=0.6, **PLAIN), of)
+        data = rows_of_voxels([1.0, 2.0, -1.0, -2.0], [1, 0, 0, IGNORE], [1.0], [1])
+        given, pseudo, label = maps(MLBSeg(Logistic(theta=1.0), weighting="fixed", given_share=0.6, **PLAIN), data)
         assert_close(given, torch.tensor([[0.2, 0.2, 0.2, 0.0]]))
         assert_close(pseudo, torch.full((1, 4), 0.1))
         assert label.tolist() == [[1, 1, 0, 0]]
@@ -137,10 +127,10 @@ class TestWeights:
     @pytest.mark.parametrize("weighting", ["joint", "separate", "fixed"])
     def test_are_shared_by_all_views_and_shown_for_the_first(self, dimensions, weighting, monkeypatch):
         shape = (8, 8, 4)[:dimensions]
-        weighted, of = method(dimensions, classes=3, weighting=weighting), scans(NOISY, EXPERT, NOISY, shape=shape)
-        labels, weights = spied(weighted, of, monkeypatch)
+        weighted, data = method(dimensions, classes=3, weighting=weighting), scans(NOISY, EXPERT, NOISY, shape=shape)
+        labels, weights = spied(weighted, data, monkeypatch)
         torch.manual_seed(3)
-        given, pseudo, pseudo_label = maps(weighted, of)
+        given, pseudo, pseudo_label = maps(weighted, data)
         assert given.shape == pseudo.shape == pseudo_label.shape == (2, *shape)
         for shown, everywhere in zip((given, pseudo), weights, strict=True):
             assert everywhere.shape == (10, *shape)
@@ -159,7 +149,7 @@ class TestWeights:
         assert all(parameter.grad is None for parameter in weighted.parameters())
 
 
-def spied(weighted: MLBSeg, of: Batch, monkeypatch) -> tuple[list[Tensor], list[Tensor]]:
+def spied(weighted: MLBSeg, data: Batch, monkeypatch) -> tuple[list[Tensor], list[Tensor]]:
     """Labels of all views of noisy samples and their weights, given then pseudo, as the loss of seed 3 uses them."""
     labels: list[Tensor] = []
 
@@ -179,7 +169,7 @@ def spied(weighted: MLBSeg, of: Batch, monkeypatch) -> tuple[list[Tensor], list[
         patch.setattr(mlb_seg, "cross_entropy", cross_entropy)
         patch.setattr(weighted, "_weigh", remembered)
         torch.manual_seed(3)
-        weighted.loss(of, MIDDLE)
+        weighted.loss(data, MIDDLE)
     return labels[:2], weights
 
 
@@ -194,12 +184,12 @@ class TestViews:
         return Views((Flip(still), Flip(~still), Zoom(torch.full((count, 1), 0.5), dimensions)))
 
     def test_are_given_their_labels_but_none_in_an_empty_margin(self, monkeypatch):
-        of = scans(NOISY, EXPERT)
-        of.label[0, 0, 0] = IGNORE
-        labels, _ = spied(method(), of, monkeypatch)
+        data = scans(NOISY, EXPERT)
+        data.label[0, 0, 0] = IGNORE
+        labels, _ = spied(method(), data, monkeypatch)
         given, pseudo = labels
-        assert torch.equal(given[0], of.label[0])
-        assert torch.equal(given[1], of.label[0].flip(0, 1))
+        assert torch.equal(given[0], data.label[0])
+        assert torch.equal(given[1], data.label[0].flip(0, 1))
         inside = torch.zeros(8, 8, dtype=torch.bool)
         inside[2:6, 2:6] = True
         for label in (given, pseudo):
@@ -209,10 +199,10 @@ class TestViews:
         assert (pseudo[:2] != IGNORE).all()
 
     def test_pseudo_labels_are_those_of_the_mean_prediction(self):
-        bootstrapped, of, views = method(), scans(NOISY, EXPERT), self.views(1, 2)
-        logits = copy.deepcopy(bootstrapped.network)(views.of(of.image[:1]))
+        bootstrapped, data, views = method(), scans(NOISY, EXPERT), self.views(1, 2)
+        logits = copy.deepcopy(bootstrapped.network)(views.of(data.image[:1]))
         expected = views.mean(logits.softmax(1)).argmax(1)
-        assert torch.equal(maps(bootstrapped, of).pseudo_label, expected)
+        assert torch.equal(maps(bootstrapped, data).pseudo_label, expected)
         assert not torch.equal(expected, logits[:1].argmax(1))
 
 
@@ -226,10 +216,10 @@ class TestSamples:
 
     def test_order_of_samples_does_not_matter_without_them(self):
         alone = method(**PLAIN)
-        of = scans(EXPERT, NOISY, NOISY, EXPERT)
-        turned = batch(of.quality, of.image.flip(0), of.label.flip(0))
-        turned = batch(of.quality[::-1], turned.image, turned.label)
-        assert_close(copy.deepcopy(alone).loss(turned, MIDDLE), alone.loss(of, MIDDLE), atol=1e-5, rtol=1e-4)
+        data = scans(EXPERT, NOISY, NOISY, EXPERT)
+        turned = batch(data.quality, data.image.flip(0), data.label.flip(0))
+        turned = batch(data.quality[::-1], turned.image, turned.label)
+        assert_close(copy.deepcopy(alone).loss(turned, MIDDLE), alone.loss(data, MIDDLE), atol=1e-5, rtol=1e-4)
 
 
 class TestTerms:
@@ -251,13 +241,13 @@ class TestTerms:
         assert all(term.isfinite() for term in terms.values())
 
     def test_are_the_weighted_sums_of_both_labels_losses(self):
-        alone, of = method(**PLAIN), scans(NOISY, EXPERT)
-        of.label[0, 0, 0] = IGNORE
-        given, pseudo, pseudo_label = maps(alone, of)
-        terms = alone.loss(of, MIDDLE)
-        logits = alone.network(of.image[:1])
+        alone, data = method(**PLAIN), scans(NOISY, EXPERT)
+        data.label[0, 0, 0] = IGNORE
+        given, pseudo, pseudo_label = maps(alone, data)
+        terms = alone.loss(data, MIDDLE)
+        logits = alone.network(data.image[:1])
         expected = {
-            "given": (given * F.cross_entropy(logits, of.label[:1], ignore_index=IGNORE, reduction="none")).sum(),
+            "given": (given * F.cross_entropy(logits, data.label[:1], ignore_index=IGNORE, reduction="none")).sum(),
             "pseudo": (pseudo * F.cross_entropy(logits, pseudo_label, reduction="none")).sum(),
         }
         for name, value in expected.items():
@@ -268,12 +258,12 @@ class TestTerms:
             assert_close(actual, wanted)
 
     def test_of_expert_samples_by_hand(self):
-        of = scans(EXPERT, EXPERT)
-        of.label[1] = IGNORE
+        data = scans(EXPERT, EXPERT)
+        data.label[1] = IGNORE
         alone = method(**PLAIN, clean_weight=0.5)
-        terms = alone.loss(of, MIDDLE)
+        terms = alone.loss(data, MIDDLE)
         assert set(terms) == {"expert"}
-        assert_close(terms["expert"], 0.5 * F.cross_entropy(alone.network(of.image)[:1], of.label[:1]))
+        assert_close(terms["expert"], 0.5 * F.cross_entropy(alone.network(data.image)[:1], data.label[:1]))
 
     def test_agreement_is_asked_of_both_groups(self):
         noisy, both = scans(NOISY, NOISY), scans(EXPERT, NOISY)
@@ -289,7 +279,7 @@ class TestTerms:
         assert whole["expert"] == 2 * half["expert"]
 
     def test_teacher_sees_all_views_with_noise_and_gets_no_gradient(self, monkeypatch):
-        taught, of = method(noise=0.3), scans(EXPERT, NOISY)
+        taught, data = method(noise=0.3), scans(EXPERT, NOISY)
         with torch.no_grad():
             for parameter in taught.teacher.network.parameters():
                 parameter.add_(torch.randn_like(parameter))
@@ -298,20 +288,20 @@ class TestTerms:
         monkeypatch.setattr(
             mlb_seg, "clipped_gaussian", lambda image, sd: (seen.append((len(image), sd)), noised(image, sd))[1]
         )
-        terms = taught.loss(of, MIDDLE)
+        terms = taught.loss(data, MIDDLE)
         assert seen == [(5, 0.3), (5, 0.3)]
         terms["teacher"].backward()
         assert any(parameter.grad.any() for parameter in taught.network.parameters())
         assert all(parameter.grad is None for parameter in taught.teacher.parameters())
 
     def test_teachers_difference_by_hand(self):
-        student, of = MLBSeg(Logistic(theta=1.0), **(PLAIN | {"mean_teacher": True}), noise=0.0), rows_of_voxels(
+        student, data = MLBSeg(Logistic(theta=1.0), **(PLAIN | {"mean_teacher": True}), noise=0.0), rows_of_voxels(
             [1.0, -2.0], [1, 0], [], []
         )  # fmt: skip
-        of = batch((NOISY,), of.image[:1], of.label[:1])
+        data = batch((NOISY,), data.image[:1], data.label[:1])
         student.teacher.network.theta.data.fill_(0.5)
         x = torch.tensor([1.0, -2.0])
-        assert_close(student.loss(of, MIDDLE)["teacher"], (x.sigmoid() - (x / 2).sigmoid()).square().mean())
+        assert_close(student.loss(data, MIDDLE)["teacher"], (x.sigmoid() - (x / 2).sigmoid()).square().mean())
 
     def test_partners_are_detached_if_asked(self):
         gradients = []
@@ -336,15 +326,15 @@ class TestTerms:
 class TestRun:
     @pytest.mark.parametrize("clean_weight", [0.0, 2.0])
     def test_starts_with_expert_samples_alone(self, clean_weight):
-        bootstrapped, of = method(warm_up=0.3, clean_weight=clean_weight, mean_teacher=False), scans(EXPERT, NOISY)
-        started = bootstrapped.loss(of, Step(29, 100))
+        bootstrapped, data = method(warm_up=0.3, clean_weight=clean_weight, mean_teacher=False), scans(EXPERT, NOISY)
+        started = bootstrapped.loss(data, Step(29, 100))
         assert set(started) == {"expert", "views"}
-        assert "given" in bootstrapped.loss(of, Step(30, 100))
+        assert "given" in bootstrapped.loss(data, Step(30, 100))
 
     def test_warm_up_counts_expert_samples_fully(self):
-        bootstrapped, of = method(warm_up=0.3, clean_weight=0.0, **PLAIN), scans(EXPERT, NOISY)
-        expected = F.cross_entropy(copy.deepcopy(bootstrapped.network)(of.image[:1]), of.label[:1])
-        assert_close(bootstrapped.loss(of, Step(0, 100))["expert"], expected)
+        bootstrapped, data = method(warm_up=0.3, clean_weight=0.0, **PLAIN), scans(EXPERT, NOISY)
+        expected = F.cross_entropy(copy.deepcopy(bootstrapped.network)(data.image[:1]), data.label[:1])
+        assert_close(bootstrapped.loss(data, Step(0, 100))["expert"], expected)
 
     def test_has_no_warm_up_without_expert_samples(self):
         assert "given" in method(warm_up=0.3).loss(scans(NOISY), Step(0, 100))

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -19,21 +20,10 @@ from segmend.functional.soft_labels import one_hot
 from segmend.methods import MTCL, Step
 from segmend.methods.components.ema import follow_students
 from segmend.methods.mixed import mtcl
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 LAST, MIDDLE = Step(100, 100), Step(50, 100)
-
-
-class ImageIsLogits(Network):
-    """Its output is the image, so that a test can write down the teacher's probabilities."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
 
 
 def image_of(p: list[float]) -> Tensor:
@@ -76,7 +66,7 @@ class TestCorrection:
     def test_moves_doubtful_labels_and_no_others(self, arguments, doubtful_background, doubtful_object):
         expected = LABEL[0].float()
         expected[DOUBTFUL] = torch.tensor([doubtful_background, doubtful_object])
-        assert_close(object_share(MTCL(ImageIsLogits(), **arguments)), expected)
+        assert_close(object_share(MTCL(ImageAsLogits(), **arguments)), expected)
 
     def test_goes_as_far_as_the_teacher_is_certain(self, without_noise):
         def certainty(p: float) -> float:
@@ -84,11 +74,11 @@ class TestCorrection:
 
         expected = LABEL[0].float()
         expected[DOUBTFUL] = torch.tensor([certainty(0.9), 1 - certainty(0.8)])
-        assert_close(object_share(MTCL(ImageIsLogits())), expected, atol=1e-5, rtol=0)
-        assert object_share(MTCL(ImageIsLogits(), truncate=True))[DOUBTFUL].tolist() == [0, 0]
+        assert_close(object_share(MTCL(ImageAsLogits())), expected, atol=1e-5, rtol=0)
+        assert object_share(MTCL(ImageAsLogits(), truncate=True))[DOUBTFUL].tolist() == [0, 0]
 
     def test_certainty_is_that_of_the_mean_over_the_noisy_passes(self, monkeypatch):
-        method = MTCL(ImageIsLogits(), passes=2)
+        method = MTCL(ImageAsLogits(), passes=2)
         opposite = torch.stack([IMAGE, IMAGE.flip(1)])
         monkeypatch.setattr(method.teacher, "perturbed_passes", lambda image, passes, noise: opposite)
         # The mean of p and 1 - p is 0.5 everywhere: no certainty, so labels stay.
@@ -98,29 +88,29 @@ class TestCorrection:
         rows = {0: [0.8, 0.1, 0.1], 1: [0.1, 0.8, 0.1], 2: [0.1, 0.1, 0.8]}
         image = torch.tensor([rows[cls] for cls in (0, 0, 0, 1, 1, 1, 2, 2, 2, 2)]).log().T.unsqueeze(0)
         label = torch.tensor([[0, 0, 0, 1, 1, 1, 2, 2, 2, 1]])
-        target = MTCL(ImageIsLogits(), correction="fs").correct(image, label)
+        target = MTCL(ImageAsLogits(), correction="fs").correct(image, label)
         assert_close(target[..., :9], one_hot(label, 3)[..., :9])
         assert_close(target[0, :, 9], torch.tensor([0.0, 0.2, 0.8]))
-        truncated = MTCL(ImageIsLogits(), correction="fs", truncate=True).correct(image, label)
+        truncated = MTCL(ImageAsLogits(), correction="fs", truncate=True).correct(image, label)
         assert truncated[0, :, 9].tolist() == [1, 0, 0]
 
     def test_unknown_voxels_stay_unknown(self):
         label = LABEL.clone()
         label[:, [0, 4]] = IGNORE
         for truncate in (False, True):
-            target = MTCL(ImageIsLogits(), correction="hard", truncate=truncate).correct(IMAGE, label)
+            target = MTCL(ImageAsLogits(), correction="hard", truncate=truncate).correct(IMAGE, label)
             assert not target[:, :, [0, 4]].any()
             assert target[0, :, 9].tolist() == [1, 0]
 
     def test_is_the_teachers(self):
-        method = MTCL(ImageIsLogits(), correction="hard")
+        method = MTCL(ImageAsLogits(), correction="hard")
         with torch.no_grad():
             method.network.gain.zero_()
         assert object_share(method)[DOUBTFUL].tolist() == [1, 0]
 
     def test_certain_agreement_leaves_labels_alone(self):
         image = (20 * one_hot(LABEL, 2) - 10).float()
-        assert_close(MTCL(ImageIsLogits(), correction="hard").correct(image, LABEL), one_hot(LABEL, 2))
+        assert_close(MTCL(ImageAsLogits(), correction="hard").correct(image, LABEL), one_hot(LABEL, 2))
 
 
 def samples(*quality: Quality) -> Batch:
@@ -155,10 +145,10 @@ def network() -> UNet:
 def on_samples(network) -> Callable[..., dict[str, float]]:
     """The loss terms of some samples."""
 
-    def terms(of: Batch, step: Step = MIDDLE, **arguments: Any) -> dict[str, float]:
+    def terms(data: Batch, step: Step = MIDDLE, **arguments: Any) -> dict[str, float]:
         method = MTCL(copy.deepcopy(network), **arguments)
         torch.manual_seed(1)
-        return {name: term.item() for name, term in method.loss(of, step).items()}
+        return {name: term.item() for name, term in method.loss(data, step).items()}
 
     return terms
 
@@ -199,7 +189,7 @@ class TestSwitches:
         )
 
     def test_decay_is_the_teachers(self):
-        method = MTCL(ImageIsLogits(), decay=0.75)
+        method = MTCL(ImageAsLogits(), decay=0.75)
         with torch.no_grad():
             method.network.gain.fill_(5.0)
         follow_students(method, MIDDLE.index)
@@ -219,16 +209,16 @@ class TestSamples:
     def test_each_enters_its_own_terms(self, on_samples, quality, names):
         assert on_samples(samples(*quality)).keys() == names
 
-    def test_mended_labels_cost_the_student_less_than_the_given_ones(self, on_samples):
+    def test_corrected_labels_cost_the_student_less_than_the_given_ones(self, on_samples):
         given = on_samples(samples(NOISY, NOISY), LAST, correction="fs", fixed_share=0.0)
-        mended = on_samples(samples(NOISY, NOISY), LAST, correction="hard")
-        assert mended["corrected"] < 0.6 * given["corrected"]
+        corrected = on_samples(samples(NOISY, NOISY), LAST, correction="hard")
+        assert corrected["corrected"] < 0.6 * given["corrected"]
 
     def test_where_nothing_is_doubtful_the_loss_is_the_supervised_one(self, network, monkeypatch):
         monkeypatch.setattr(mtcl, "label_issues", lambda p, label, rule: torch.zeros_like(label, dtype=torch.bool))
-        method, of = MTCL(copy.deepcopy(network), corrected=1.0), samples(NOISY, NOISY)
-        expected = cross_entropy_dice(method.network(of.image), of.label)
-        assert_close(method.loss(of, LAST)["corrected"], expected)
+        method, data = MTCL(copy.deepcopy(network), corrected=1.0), samples(NOISY, NOISY)
+        expected = cross_entropy_dice(method.network(data.image), data.label)
+        assert_close(method.loss(data, LAST)["corrected"], expected)
 
     def test_only_the_student_gets_a_gradient(self, network):
         method = MTCL(copy.deepcopy(network))

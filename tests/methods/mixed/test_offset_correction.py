@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import ALC, PLIL, OffsetCorrection, Step
@@ -269,7 +269,7 @@ class TestRevision:
 
 class TestTraining:
     def test_a_reach_that_cannot_be_used(self):
-        with pytest.raises(InputError, match=r"method\.reach: 0\.0 is not usable\. Give a number above 0"):
+        with raises("invalid-value", "method.reach"):
             method(reach=0.0)
 
     def test_revises_at_the_given_fractions_of_the_run(self):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import sigmoid_ramp
@@ -291,14 +291,14 @@ class TestTerms:
         assert 0 < terms["stable"].item() < 1
         terms["clean"].backward()
 
-    @pytest.mark.parametrize(("kind", "of"), [("softmax", lambda z: z.softmax(1)), ("logits", lambda z: z)])
-    def test_stability_is_the_mean_over_noisy_voxels(self, monkeypatch, image, kind, of):
+    @pytest.mark.parametrize(("kind", "compared"), [("softmax", lambda z: z.softmax(1)), ("logits", lambda z: z)])
+    def test_stability_is_the_mean_over_noisy_voxels(self, monkeypatch, image, kind, compared):
         monkeypatch.setattr(
             plil, "clipped_gaussian", lambda image: image + torch.tensor([1.0, 0, 0]).repeat(4)[:10, None]
         )
         terms = self.terms(monkeypatch, image, [0, 1, 1, 0], [1, 0, 0, 1], stability_loss=kind, beta=0.5)
         student, teacher = image[:, :2], image[:, :2] + torch.tensor([1.0, 0.0]).view(2, 1)
-        squares = (of(student) - of(teacher)).square().mean(1)
+        squares = (compared(student) - compared(teacher)).square().mean(1)
         assert_close(terms["stable"], 0.5 * squares[0, 1:3].mean())
 
     @pytest.mark.parametrize("kind", ["softmax", "logits"])
@@ -363,10 +363,10 @@ def network() -> VNet:
 def on_samples(network) -> Callable[..., dict[str, float]]:
     """The loss terms of some samples in the middle of a run."""
 
-    def terms(of: Batch, **arguments: Any) -> dict[str, float]:
+    def terms(data: Batch, **arguments: Any) -> dict[str, float]:
         method = PLIL(copy.deepcopy(network), **arguments)
         torch.manual_seed(1)
-        return {name: term.item() for name, term in method.loss(of, MIDDLE).items()}
+        return {name: term.item() for name, term in method.loss(data, MIDDLE).items()}
 
     return terms
 
@@ -438,7 +438,7 @@ class TestSwitches:
 
     def test_a_network_without_named_features_must_be_told_them(self):
         network = SegResNet(1, 2, 2, init_filters=8)
-        with pytest.raises(InputError, match="names no decoder features of its own"):
+        with raises("missing-value", "network SegResNet", match="decoder features"):
             PLIL(network)
         PLIL(network, features=("net.up_layers.1", "net.up_layers.2"))
 
@@ -465,7 +465,7 @@ class TestSamples:
 
     def test_the_teacher_builds_no_graph(self):
         method = PLIL(VNet(1, 2, 2, width=2))
-        of = samples(EXPERT, NOISY, EXPERT, NOISY)
-        sum(method.loss(of, MIDDLE).values()).backward()
+        data = samples(EXPERT, NOISY, EXPERT, NOISY)
+        sum(method.loss(data, MIDDLE).values()).backward()
         assert all(parameter.grad is None for parameter in method.teacher.parameters())
-        assert not method.isolate(of.image, of.label).requires_grad
+        assert not method.isolate(data.image, data.label).requires_grad

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
+from written_networks import Logistic
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -14,17 +15,6 @@ from segmend.networks import Network, UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 MIDDLE = Step(50, 100)
-
-
-class Logistic(Network):
-    """One parameter: the logit of the object is theta times the image."""
-
-    def __init__(self, in_channels: int = 1, classes: int = 2, dimensions: int = 1, *, theta: float = 0.0) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(torch.tensor(theta))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(image), self.theta * image], 1)
 
 
 class Biases(Network):

@@ -15,8 +15,8 @@ from segmend.networks import Network
 VOXELS, STEPS = 2000, 400
 
 
-class Memory(Network):
-    """Can learn each voxel by heart, but sooner finds what most of them have in common."""
+class Memorising(Network):
+    """Can memorise each voxel, but sooner finds what most of them have in common."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,14 +29,14 @@ class Memory(Network):
 
 @pytest.fixture
 def right_after_training() -> Callable[..., float]:
-    """The share of voxels that a method gets right in the end, if a quarter of the labels is wrong."""
+    """The fraction of voxels that a method gets right in the end, if a quarter of the labels is wrong."""
     random = torch.Generator().manual_seed(0)
     truth = torch.rand(1, VOXELS, generator=random) < 0.5
     label = (truth ^ (torch.rand(1, VOXELS, generator=random) < 0.25)).long()
     given = Batch(2 * truth[None].float() - 1, label, (Quality.NOISY,), ("only",))
 
     def trained(cls: type[Method], **arguments: object) -> float:
-        method = cls(Memory(), **arguments)
+        method = cls(Memorising(), **arguments)
         parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
         optimiser = torch.optim.SGD(parameters, lr=8.0)
         for index in range(STEPS):

@@ -5,15 +5,16 @@ from itertools import product
 import pytest
 import torch
 from labelled_case import CaseInMemory
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import dice_cross_entropy_by_sample
 from segmend.methods import AIDE, Step
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, LAST = Step(0, 100), Step(99, 100)
@@ -22,21 +23,9 @@ P = (0.9, 0.2, 0.8, 0.3)  # by the first network, whose losses are small for the
 Q = (0.4, 0.7, 0.1, 0.6)  # by the second, whose losses are small for 1 and 3
 
 
-class Readout(Network):
-    """Reads its logits off the image: the first network the first half of the channels, its peer the second."""
-
-    def __init__(self, in_channels: int = 4, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.half = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.chunk(2, dim=1)[self.half]
-
-
 def aide(**arguments) -> AIDE:
-    method = AIDE(Readout(), **arguments)
-    method.peer.half = 1
+    method = AIDE(ChannelsAsLogits(), **arguments)
+    method.peer.group = 1
     return method
 
 
@@ -64,10 +53,10 @@ def loss_of(probabilities: list[float], label: int) -> list[float]:
     return dice_cross_entropy_by_sample(flat(*probabilities), label * objects(len(probabilities))).tolist()
 
 
-def pulled(method: AIDE, of: Batch, term: str, step: Step = LAST) -> list[list[int]]:
+def pulled(method: AIDE, data: Batch, term: str, step: Step = LAST) -> list[list[int]]:
     """The samples at which a term pulls at each network."""
-    image = of.image.clone().requires_grad_()
-    terms = method.loss(Batch(image, of.label, of.quality, of.cases, of.layers), step)
+    image = data.image.clone().requires_grad_()
+    terms = method.loss(Batch(image, data.label, data.quality, data.cases, data.layers), step)
     (gradient,) = torch.autograd.grad(terms[term], image)
     return [half.flatten(1).any(1).nonzero().flatten().tolist() for half in gradient.chunk(2, dim=1)]
 
@@ -92,11 +81,11 @@ class TestFiltering:
         assert aide().loss(FLAT, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
 
     def test_each_network_has_its_own_labels(self):
-        of = batch(FLAT.image, objects(), 0 * objects())
+        data = batch(FLAT.image, objects(), 0 * objects())
         # Samples by loss: 0 and 2 are easy for the first; for the second, whose labels are empty, 2 and 0.
         first, second = loss_of(P, 1), loss_of(Q, 0)
         expected = (first[0] + first[2]) / 2 + (second[0] + second[2]) / 2
-        assert aide().loss(of, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
+        assert aide().loss(data, LAST)["supervised"].item() == pytest.approx(expected, rel=1e-5)
 
     @pytest.mark.parametrize(
         ("epoch", "share"), [(0, 0.0), (5, 0.0625), (10, 0.25), (19, 0.9025), (20, 1.0), (99, 1.0)]
@@ -113,14 +102,14 @@ class TestFiltering:
         assert_close(now["supervised"], between)
 
     def test_alpha_weighs_the_cross_entropy(self):
-        of = batch(FLAT.image[:2], objects(2))
+        data = batch(FLAT.image[:2], objects(2))
         expected = dice_cross_entropy_by_sample(flat(*P[:2]), objects(2), 0.25).sum()
         expected += dice_cross_entropy_by_sample(flat(*Q[:2]), objects(2), 0.25).sum()
-        assert_close(aide(alpha=0.25).loss(of, FIRST)["supervised"], expected)
+        assert_close(aide(alpha=0.25).loss(data, FIRST)["supervised"], expected)
 
     def test_of_three_samples_one_is_trusted_and_one_alone_is(self):
-        of = batch(FLAT.image[:3], objects(3))
-        assert pulled(aide(), of, "supervised") == [[1], [0]]
+        data = batch(FLAT.image[:3], objects(3))
+        assert pulled(aide(), data, "supervised") == [[1], [0]]
         alone = batch(FLAT.image[:1], objects(1))
         assert pulled(aide(), alone, "supervised") == [[0], [0]]
         terms = aide().loss(alone, LAST)
@@ -166,15 +155,15 @@ class TestPseudoLabels:
     def test_copies_are_turned(self):
         torch.manual_seed(0)
         image = torch.randn(1, 4, 9, 9)
-        turned = aide(augmentations=1, largest_angle=60.0).pseudo_label(Readout(), image)
+        turned = aide(augmentations=1, largest_angle=60.0).pseudo_label(ChannelsAsLogits(), image)
         assert not torch.allclose(turned, image[:, :2].softmax(1), atol=0.05)
         assert_close(turned.sum(1), torch.ones(1, 9, 9))
 
     def test_have_no_gradient_and_leave_no_trace_in_batch_norm(self):
         method = AIDE(UNet(1, 2, 2, width=2, stages=2))
-        of = batch(torch.randn(4, 1, 8, 8), objects(side=8))
-        assert not method.pseudo_label(method.peer, of.image).requires_grad
-        method.loss(of, LAST)
+        data = batch(torch.randn(4, 1, 8, 8), objects(side=8))
+        assert not method.pseudo_label(method.peer, data.image).requires_grad
+        method.loss(data, LAST)
         counts = {int(value) for name, value in method.state_dict().items() if name.endswith("num_batches_tracked")}
         assert counts == {1}
         assert method.network.training
@@ -182,7 +171,7 @@ class TestPseudoLabels:
     @pytest.mark.parametrize("dimensions", [2, 3])
     def test_are_made_in_two_and_three_dimensions(self, dimensions):
         image = torch.randn(3, 4, *[7] * dimensions)
-        pseudo = aide().pseudo_label(Readout(), image)
+        pseudo = aide().pseudo_label(ChannelsAsLogits(), image)
         assert pseudo.shape == (3, 2, *[7] * dimensions)
         assert_close(pseudo.sum(1), torch.ones(3, *[7] * dimensions))
 
@@ -233,7 +222,7 @@ def revised(method: AIDE, cases: list[CaseInMemory]) -> dict[tuple[str, str], li
         revisions = list(method.eval().revise(cases, Step(10, 100)))
     found = {(layer, each.case): label for each in revisions for layer, label in each.labels.items()}
     assert all(label.dtype == torch.uint8 for label in found.values())
-    return {of: label.flatten().tolist() for of, label in found.items()}
+    return {key: label.flatten().tolist() for key, label in found.items()}
 
 
 class TestWhatToCorrect:

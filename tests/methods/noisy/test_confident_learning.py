@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from labelled_case import CaseInMemory
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -12,24 +13,13 @@ from segmend.core.masks import IGNORE
 from segmend.functional.confident_learning import label_issues
 from segmend.functional.losses import cross_entropy
 from segmend.methods import ConfidentLearning, Step
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, SWITCH, LAST = Step(0, 100), Step(50, 100), Step(99, 100)
 
 # By the checksums of their names, two cases of each half.
 HALVES = [["case_1", "case_3"], ["case_0", "case_2"]]
-
-
-class ImageIsLogits(Network):
-    """Its output is a multiple of the image, which is what it learns."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
 
 
 def logits(p: list[float]) -> Tensor:
@@ -53,9 +43,11 @@ def ce(p: list[float], label: list[int]) -> float:
 
 class TestLoss:
     def test_teachers_learn_the_given_labels_of_their_halves(self):
-        method = ConfidentLearning(ImageIsLogits())
-        of = batch([HALVES[0][0], HALVES[1][0], HALVES[0][1]], [[1, 0, 0], [0, 1, 0], [1, 1, IGNORE]], [[0, 0, 0]] * 3)
-        terms = method.loss(of, FIRST)
+        method = ConfidentLearning(ImageAsLogits())
+        data = batch(
+            [HALVES[0][0], HALVES[1][0], HALVES[0][1]], [[1, 0, 0], [0, 1, 0], [1, 1, IGNORE]], [[0, 0, 0]] * 3
+        )
+        terms = method.loss(data, FIRST)
         assert terms.keys() == {"teacher_0", "teacher_1"}
         first = ce([0.9, 0.4, 0.2, 0.9, 0.4], [1, 0, 0, 1, 1])
         assert [term.item() for term in terms.values()] == pytest.approx([first, ce([0.9, 0.4, 0.2], [0, 1, 0])])
@@ -66,12 +58,12 @@ class TestLoss:
             assert [teacher.gain.grad is not None for teacher in method.teachers] == [own == 0, own == 1]
 
     def test_a_half_that_is_not_in_the_batch_has_no_term(self):
-        assert ConfidentLearning(ImageIsLogits()).loss(batch([HALVES[1][0]], [[0, 1, 0]]), FIRST).keys() == {
+        assert ConfidentLearning(ImageAsLogits()).loss(batch([HALVES[1][0]], [[0, 1, 0]]), FIRST).keys() == {
             "teacher_1"
         }
 
     def test_one_teacher_learns_from_all(self):
-        terms = ConfidentLearning(ImageIsLogits(), halves=False).loss(
+        terms = ConfidentLearning(ImageAsLogits(), halves=False).loss(
             batch([HALVES[0][0], HALVES[1][0]], [[1, 0, 0], [0, 1, 0]]), FIRST
         )
         assert terms.keys() == {"teacher_0"}
@@ -79,7 +71,7 @@ class TestLoss:
 
     @pytest.mark.parametrize("epsilon", [0.0, 0.25, 1.0])
     def test_the_student_learns_smoothed_labels_where_they_were_corrected(self, epsilon):
-        method = ConfidentLearning(ImageIsLogits(), epsilon=epsilon)
+        method = ConfidentLearning(ImageAsLogits(), epsilon=epsilon)
         terms = method.loss(batch(["case"], [[1, 1, IGNORE]], [[1, 0, IGNORE]]), SWITCH)
         expected = ce([0.9], [1]) + (1 - epsilon) * ce([0.4], [1]) + epsilon * ce([0.4], [0])
         assert terms["student"].item() == pytest.approx(expected / 2)
@@ -88,7 +80,7 @@ class TestLoss:
         assert all(teacher.gain.grad is None for teacher in method.teachers)
 
     def test_samples_without_a_label_are_left_out(self):
-        method = ConfidentLearning(ImageIsLogits())
+        method = ConfidentLearning(ImageAsLogits())
         unlabelled = batch(["case_0"], [[IGNORE] * 3], None, NONE)
         assert method.loss(unlabelled, FIRST) == method.loss(unlabelled, LAST) == {}
         both = batch(["case_0", "case_1"], [[IGNORE] * 3, [1, 0, 0]], None, NONE, EXPERT)
@@ -106,7 +98,7 @@ class TestWhen:
         ("share", "total", "expected"), [(0.5, 100, [50]), (0.3, 120, [36]), (0.1, 3, [1]), (0, 9, [0])]
     )
     def test_labels_are_corrected_once_between_the_shares(self, share, total, expected):
-        method = ConfidentLearning(ImageIsLogits(), teacher_share=share)
+        method = ConfidentLearning(ImageAsLogits(), teacher_share=share)
         assert [index for index in range(total) if method.revises(Step(index, total))] == expected
         before = [
             index
@@ -132,14 +124,14 @@ def revised(method: ConfidentLearning, cases: list[CaseInMemory]) -> dict[str, l
 class TestRevision:
     def test_by_hand_over_the_cases_of_a_half(self):
         cases = [case(HALVES[0][0], P[:4], GIVEN[:4]), case(HALVES[0][1], P[4:], GIVEN[4:])]
-        assert revised(ConfidentLearning(ImageIsLogits()), cases) == {
+        assert revised(ConfidentLearning(ImageAsLogits()), cases) == {
             HALVES[0][0]: CORRECTED[:4],
             HALVES[0][1]: CORRECTED[4:],
         }
         assert [len(each.asked) for each in cases] == [3, 3]
 
     def test_each_half_is_judged_by_the_teacher_that_has_not_seen_it(self):
-        method = ConfidentLearning(ImageIsLogits())
+        method = ConfidentLearning(ImageAsLogits())
         with torch.no_grad():
             method.network.gain.zero_()
             method.teachers[0].gain.zero_()  # knows nothing
@@ -147,7 +139,7 @@ class TestRevision:
         assert revised(method, cases) == {HALVES[0][0]: CORRECTED, HALVES[1][0]: GIVEN}
 
     def test_or_if_there_is_no_other_half_by_its_own(self):
-        method = ConfidentLearning(ImageIsLogits())
+        method = ConfidentLearning(ImageAsLogits())
         with torch.no_grad():
             method.teachers[0].gain.zero_()
         assert revised(method, [case(HALVES[1][0], P, GIVEN)]) == {HALVES[1][0]: CORRECTED}
@@ -156,14 +148,14 @@ class TestRevision:
     def test_halves_do_not_mix(self):
         # Alone, the second half gives no reason to doubt anything.
         cases = [case(HALVES[0][0], P, GIVEN), case(HALVES[1][0], [0.4, 0.4, 0.6], [0, 0, 1])]
-        assert revised(ConfidentLearning(ImageIsLogits()), cases)[HALVES[1][0]] == [0, 0, 1]
+        assert revised(ConfidentLearning(ImageAsLogits()), cases)[HALVES[1][0]] == [0, 0, 1]
 
     def test_cases_without_a_label_are_left_out_and_unknown_voxels_stay(self):
         cases = [
             case("case_1", [*P, 0.9], [*GIVEN, IGNORE], EXPERT),
             case("case_2", [0.9] * 9, [IGNORE] * 9, NONE),
         ]
-        assert revised(ConfidentLearning(ImageIsLogits(), halves=False), cases) == {"case_1": [*CORRECTED, IGNORE]}
+        assert revised(ConfidentLearning(ImageAsLogits(), halves=False), cases) == {"case_1": [*CORRECTED, IGNORE]}
         assert not cases[1].asked
 
     @pytest.mark.parametrize("rule", ["prune_by_class", "prune_by_noise_rate", "both"])
@@ -172,7 +164,7 @@ class TestRevision:
         torch.manual_seed(0)
         image = 2 * torch.randn(3, *shape)
         given = (image + torch.randn(3, *shape)).argmax(0)
-        method = ConfidentLearning(ImageIsLogits(3, 3), halves=False, rule=rule)
+        method = ConfidentLearning(ImageAsLogits(3, 3), halves=False, rule=rule)
         parts = zip(image.chunk(2, 1), given.to(torch.uint8).chunk(2), strict=True)
         cases = [CaseInMemory(str(number), *part) for number, part in enumerate(parts)]
         with torch.no_grad():
@@ -186,7 +178,7 @@ class TestRevision:
 
 
 def test_halves_are_about_equal():
-    method = ConfidentLearning(ImageIsLogits())
+    method = ConfidentLearning(ImageAsLogits())
     halves = [method.half_of(f"case_{number:04d}") for number in range(200)]
     assert 80 < sum(halves) < 120
     assert [[method.half_of(name) for name in half] for half in HALVES] == [[0, 0], [1, 1]]

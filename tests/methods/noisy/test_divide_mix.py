@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from labelled_case import CaseInMemory
-from torch import Tensor, nn
+from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -15,28 +16,14 @@ from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.soft_labels import one_hot, sharpen
 from segmend.methods import DivideMix, Step
 from segmend.methods.noisy import divide_mix
-from segmend.networks import Network
 
 EARLY, LAST = Step(9, 100), Step(99, 100)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 FIRST, SECOND = DivideMix.values
 
 
-class Readout(Network):
-    """The logits are the image times a gain; remembers the images that it saw."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.seen: list[Tensor] = []
-
-    def forward(self, image: Tensor) -> Tensor:
-        self.seen.append(image)
-        return self.gain * image
-
-
 def divide_mix_of(first: float = 1.0, second: float = -0.5, **arguments) -> DivideMix:
-    method = DivideMix(Readout(), **arguments)
+    method = DivideMix(ImageAsLogits(), **arguments)
     with torch.no_grad():
         method.network.gain.fill_(first)
         method.peer.gain.fill_(second)
@@ -44,7 +31,7 @@ def divide_mix_of(first: float = 1.0, second: float = -0.5, **arguments) -> Divi
 
 
 def batch(of_first: list[int], of_second: list[int], *quality: Quality) -> Batch:
-    """Samples whose labels the networks trust by so many percent."""
+    """Samples whose labels the networks call clean with these probabilities, in percent."""
     random, count = torch.Generator().manual_seed(0), len(of_first)
     image = torch.randn(count, 2, 4, 4, generator=random)
     label = torch.randint(0, 2, (count, 4, 4), generator=random)
@@ -61,18 +48,18 @@ def plainly(monkeypatch):
 
 @pytest.mark.usefixtures("plainly")
 class TestTargets:
-    def expected(self, given: Batch, network: int, trust: float) -> Tensor:
+    def expected(self, given: Batch, network: int, probability: float) -> Tensor:
         own, other = (given.image * gain for gain in ((1.0, -0.5), (-0.5, 1.0))[network])
         p, q = own.softmax(1), other.softmax(1)
-        target = trust * one_hot(given.label, 2) + (1 - trust) * p if trust > 0.5 else (p + q) / 2
+        target = probability * one_hot(given.label, 2) + (1 - probability) * p if probability > 0.5 else (p + q) / 2
         return sharpen(target, 0.5)
 
     def test_of_clean_samples_are_label_and_own_guess(self):
         given = batch([60], [80])
         # Each network goes by what the other one trusts.
         losses = [
-            soft_cross_entropy_dice(gain * given.image, self.expected(given, network, trust))
-            for network, gain, trust in ((0, 1.0, 0.8), (1, -0.5, 0.6))
+            soft_cross_entropy_dice(gain * given.image, self.expected(given, network, probability))
+            for network, gain, probability in ((0, 1.0, 0.8), (1, -0.5, 0.6))
         ]
         terms = divide_mix_of().loss(given, LAST)
         assert set(terms) == {"clean"}
@@ -137,12 +124,12 @@ class TestViews:
         method, given = divide_mix_of(noise=0.01), batch([90, 10], [90, 10])
         torch.manual_seed(0)
         method.loss(given, LAST)
-        views, blended = method.network.seen
+        views, blended = method.network.inputs
         assert views.shape == (4, 2, 4, 4)
         assert not torch.equal(views[:2], views[2:])
         assert_close(views, given.image.repeat(2, 1, 1, 1), atol=0.021, rtol=0)
         assert_close(blended, 0.75 * views + 0.25 * views.roll(1, 0))
-        assert torch.equal(method.peer.seen[0], views)
+        assert torch.equal(method.peer.inputs[0], views)
 
     def test_are_mixed_by_alpha(self, monkeypatch):
         asked = []
@@ -175,37 +162,37 @@ class TestSchedule:
         assert [index for index in range(200) if method.revises(Step(index, 200))] == [40, 100, 160]
 
 
-def case(name: str, size: int, seen: int, **further) -> CaseInMemory:
+def case(name: str, size: int, predicted: int, **further) -> CaseInMemory:
     """A square label of one size, where the image shows another to the first network, and its inverse to the second."""
     label, shown = (torch.zeros(12, 12, dtype=torch.uint8) for _ in range(2))
-    label[:size, :size], shown[:size, :seen] = 1, 1
+    label[:size, :size], shown[:size, :predicted] = 1, 1
     image = torch.stack([0.5 - shown.float(), shown - 0.5])
     return CaseInMemory(name, image, label, **further)
 
 
 class TestDivision:
     GOOD, BAD = (9, 10, 11, 9, 10, 11, 10), (1, 2, 1, 2, 1, 2, 1)
-    CASES = tuple(case(f"case_{number}", 10, seen) for number, seen in enumerate((*GOOD, *BAD)))
+    CASES = tuple(case(f"case_{number}", 10, predicted) for number, predicted in enumerate((*GOOD, *BAD)))
 
-    def trust(self, revisions, name: str) -> dict[str, list[float]]:
+    def probabilities(self, revisions, name: str) -> dict[str, list[float]]:
         return {each.case: each.values[name] for each in revisions if name in each.values}
 
     def test_labels_that_fit_are_trusted(self):
         revisions = list(divide_mix_of(1.0, 1.0).revise(self.CASES, LAST))
         for name in (FIRST, SECOND):
-            trust = self.trust(revisions, name)
-            assert all(trust[f"case_{number}"] == [1.0] for number in range(7))
-            assert all(trust[f"case_{number}"] == [0.0] for number in range(7, 14))
+            found = self.probabilities(revisions, name)
+            assert all(found[f"case_{number}"] == [1.0] for number in range(7))
+            assert all(found[f"case_{number}"] == [0.0] for number in range(7, 14))
         assert not any(each.labels or each.maps for each in revisions)
 
     def test_each_network_judges_by_itself(self):
         revisions = list(divide_mix_of(1.0, -1.0).revise(self.CASES, LAST))
-        assert self.trust(revisions, FIRST)["case_0"] == [1.0]
-        assert self.trust(revisions, SECOND)["case_0"] != self.trust(revisions, FIRST)["case_0"]
+        assert self.probabilities(revisions, FIRST)["case_0"] == [1.0]
+        assert self.probabilities(revisions, SECOND)["case_0"] != self.probabilities(revisions, FIRST)["case_0"]
 
     def test_probabilities_are_whole_percentages(self, monkeypatch):
         monkeypatch.setattr(divide_mix, "low_loss_chances", lambda losses: torch.linspace(0, 1, len(losses)))
-        found = self.trust(divide_mix_of().revise(self.CASES[:4], LAST), FIRST)
+        found = self.probabilities(divide_mix_of().revise(self.CASES[:4], LAST), FIRST)
         assert [value for (value,) in found.values()] == pytest.approx([0, 0.33, 0.67, 1], abs=1e-6)
 
     def test_unlabelled_cases_are_left_alone(self):
@@ -222,7 +209,7 @@ class TestDivision:
 
     def test_a_few_cases_are_all_trusted(self):
         revisions = list(divide_mix_of(1.0, 1.0).revise(self.CASES[5:9], LAST))
-        assert set(map(tuple, self.trust(revisions, FIRST).values())) == {(1.0,)}
+        assert set(map(tuple, self.probabilities(revisions, FIRST).values())) == {(1.0,)}
 
 
 def test_both_networks_predict_unless_one_is_asked_for():

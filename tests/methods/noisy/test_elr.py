@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -13,25 +13,13 @@ from segmend.core.masks import IGNORE
 from segmend.functional.losses import cross_entropy, early_learning
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.methods import ELR, Step
-from segmend.networks import Network
 
 LAST = Step(10, 10)
 
 
-class Readout(Network):
-    """The image times a gain is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
-
-
 def elr(gain: float = 1.0, **arguments) -> ELR:
     """A student whose logits are the image, and a teacher with those times a gain."""
-    method = ELR(Readout(), **arguments)
+    method = ELR(ImageAsLogits(), **arguments)
     method.teacher.network.gain.fill_(gain)
     return method
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from paired_readout import paired, scans
+from paired_networks import paired, scans
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -31,10 +31,10 @@ def random_batch() -> Batch:
     return batch(2 * torch.randn(4, 4, 50, generator=random), label)
 
 
-def pulled(method: JoCoR, of: Batch, term: str, step: Step = LAST) -> list[Tensor]:
+def pulled(method: JoCoR, data: Batch, term: str, step: Step = LAST) -> list[Tensor]:
     """The voxels at which a term pulls at each network."""
-    image = of.image.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(method.loss(batch(image, of.label), step)[term], image)
+    image = data.image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(method.loss(batch(image, data.label), step)[term], image)
     return [half.abs().sum(1) > 0 for half in gradient.chunk(2, dim=1)]
 
 
@@ -55,11 +55,11 @@ def test_by_hand():
 )
 def test_the_joint_loss_decides_for_both(co_lambda, chosen, agreement):
     # Both find the first voxel easier than the second, but they agree on the second.
-    of = batch(scans([[0.95, 0.5]], [[0.6, 0.5]]), torch.tensor([[1, 1]]))
+    data = batch(scans([[0.95, 0.5]], [[0.6, 0.5]]), torch.tensor([[1, 1]]))
     method = jocor(noise_rate=0.5, co_lambda=co_lambda)
-    first, second = pulled(method, of, "supervised")
+    first, second = pulled(method, data, "supervised")
     assert first.tolist() == second.tolist() == [chosen]
-    assert method.loss(of, LAST)["agreement"].item() == pytest.approx(agreement, abs=1e-6)
+    assert method.loss(data, LAST)["agreement"].item() == pytest.approx(agreement, abs=1e-6)
 
 
 def test_agreement_pulls_both_networks():
@@ -69,56 +69,56 @@ def test_agreement_pulls_both_networks():
 
 
 def test_equal_networks_only_pay_for_the_label():
-    of, method = random_batch(), jocor(noise_rate=0.0, co_lambda=0.4)
-    method.peer.half = 0
-    terms = method.loss(of, LAST)
-    assert_close(terms["supervised"], 0.6 * 2 * cross_entropy(of.image[:, :2], of.label).mean())
+    data, method = random_batch(), jocor(noise_rate=0.0, co_lambda=0.4)
+    method.peer.group = 0
+    terms = method.loss(data, LAST)
+    assert_close(terms["supervised"], 0.6 * 2 * cross_entropy(data.image[:, :2], data.label).mean())
     assert terms["agreement"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_networks_have_equal_parts():
-    of, method, swapped = random_batch(), jocor(), jocor()
-    swapped.network.half, swapped.peer.half = 1, 0
-    assert_close(method.loss(of, LAST), swapped.loss(of, LAST))
+    data, method, swapped = random_batch(), jocor(), jocor()
+    swapped.network.group, swapped.peer.group = 1, 0
+    assert_close(method.loss(data, LAST), swapped.loss(data, LAST))
 
 
 @pytest.mark.parametrize("scope", ["pixel", "class", "image"])
 def test_scope_and_share_are_those_of_co_teaching(scope):
-    of, method = random_batch(), jocor(noise_rate=0.25, scope=scope, ramp_length=0.5)
-    assert pulled(method, of, "supervised", Step(0, 100))[0].all()
-    (first, _), counts = pulled(method, of, "supervised"), {}
+    data, method = random_batch(), jocor(noise_rate=0.25, scope=scope, ramp_length=0.5)
+    assert pulled(method, data, "supervised", Step(0, 100))[0].all()
+    (first, _), counts = pulled(method, data, "supervised"), {}
     for index in (0, 1):
-        counts[index] = first[of.label == index].float().mean().item()
+        counts[index] = first[data.label == index].float().mean().item()
     assert first.sum().item() == pytest.approx(150, abs=1)
     assert (counts[0] == pytest.approx(counts[1], abs=0.02)) is (scope == "class")
     assert bool((first.all(1) | ~first.any(1)).all()) is (scope == "image")
 
 
 def test_exponent_slows_the_start():
-    of = random_batch()
+    data = random_batch()
     counts = [
-        pulled(jocor(noise_rate=0.4, ramp_length=0.5, exponent=exponent), of, "supervised", Step(25, 100))[0].sum()
+        pulled(jocor(noise_rate=0.4, ramp_length=0.5, exponent=exponent), data, "supervised", Step(25, 100))[0].sum()
         for exponent in (1.0, 2.0)
     ]
     assert counts == [160, 180]
 
 
 def test_without_agreement_it_is_a_joint_choice_of_small_losses():
-    of = random_batch()
-    terms = jocor(co_lambda=0.0, noise_rate=0.5).loss(of, LAST)
-    losses = sum(cross_entropy(half, of.label) for half in of.image.chunk(2, dim=1)).flatten()
+    data = random_batch()
+    terms = jocor(co_lambda=0.0, noise_rate=0.5).loss(data, LAST)
+    losses = sum(cross_entropy(half, data.label) for half in data.image.chunk(2, dim=1)).flatten()
     assert_close(terms["supervised"], losses.sort().values[:100].mean())
     assert terms["agreement"] == 0
 
 
 def test_what_has_no_label_takes_no_part():
-    of, label = random_batch(), random_batch().label
+    data, label = random_batch(), random_batch().label
     label[0], label[1, :25] = IGNORE, IGNORE
     for term in ("supervised", "agreement"):
-        first, second = pulled(jocor(noise_rate=0.2), batch(of.image, label), term)
+        first, second = pulled(jocor(noise_rate=0.2), batch(data.image, label), term)
         assert first.sum() == second.sum() == 0.8 * 125
         assert not (first | second)[label == IGNORE].any()
-    assert jocor().loss(batch(of.image, label, Quality.NONE), LAST) == {}
+    assert jocor().loss(batch(data.image, label, Quality.NONE), LAST) == {}
 
 
 @pytest.mark.parametrize(("prediction", "expected"), [("first", 0.9), ("second", 0.3), ("mean", 0.6)])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
@@ -12,23 +12,9 @@ from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.soft_labels import one_hot
 from segmend.methods import Mixup, Step
 from segmend.methods.noisy import mixup
-from segmend.networks import Network
 
 STEP = Step(3, 10)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
-
-
-class Readout(Network):
-    """The image is the logits; remembers the images that it saw."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-        self.seen = torch.empty(0)
-
-    def forward(self, image: Tensor) -> Tensor:
-        self.seen = image
-        return self.gain * image
 
 
 def batch(*quality: Quality) -> Batch:
@@ -50,33 +36,33 @@ def draw(monkeypatch):
     return decide
 
 
-def test_images_and_labels_are_mixed_alike(draw):
+def test_images_and_labels_are_mixed_in_the_same_way(draw):
     draw([1, 2, 0], [0.75, 0.5, 1.0])
-    given, method = batch(NOISY, EXPERT, NOISY), Mixup(Readout())
+    given, method = batch(NOISY, EXPERT, NOISY), Mixup(ImageAsLogits())
     term = method.loss(given, STEP)["mixed"]
     (a, b, c), soft = given.image, one_hot(given.label, 2)
-    assert_close(method.network.seen, torch.stack([0.75 * a + 0.25 * b, 0.5 * b + 0.5 * c, c]))
+    assert_close(method.network.inputs[0], torch.stack([0.75 * a + 0.25 * b, 0.5 * b + 0.5 * c, c]))
     (p, q, r), known = soft, (given.label[0] != IGNORE) * 1.0
     # The last is all of the third sample, but what is unknown of its partner is unknown still.
     target = torch.stack([(0.75 * p + 0.25 * q) * known, 0.5 * q + 0.5 * r, r * known])
-    assert_close(term, soft_cross_entropy_dice(method.network.seen, target))
+    assert_close(term, soft_cross_entropy_dice(method.network.inputs[0], target))
 
 
 def test_without_mixing_it_is_plain_training(draw):
     draw([0, 1], [0.3, 0.9])
     given = batch(NOISY, EXPERT)
-    assert_close(Mixup(Readout()).loss(given, STEP)["mixed"], cross_entropy_dice(given.image, given.label))
+    assert_close(Mixup(ImageAsLogits()).loss(given, STEP)["mixed"], cross_entropy_dice(given.image, given.label))
 
 
 def test_shares_are_drawn_from_alpha(monkeypatch):
     asked = []
     monkeypatch.setattr(mixup, "beta_shares", lambda image, alpha: asked.append(alpha) or torch.ones(len(image)))
-    Mixup(Readout(), alpha=0.3).loss(batch(NOISY), STEP)
+    Mixup(ImageAsLogits(), alpha=0.3).loss(batch(NOISY), STEP)
     assert asked == [0.3]
 
 
 def test_unlabelled_samples_are_not_mixed_in():
-    given, method = batch(NOISY, NONE, EXPERT), Mixup(Readout())
+    given, method = batch(NOISY, NONE, EXPERT), Mixup(ImageAsLogits())
     torch.manual_seed(0)
     with_them = method.loss(given, STEP)
     rows = [0, 2]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from labelled_case import CaseInMemory
+from refusals import raises
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.methods import SelfCleansing, Step
 from segmend.networks import Network, ResUNet, SegResNet
@@ -103,8 +103,8 @@ class TestSchedule:
     )
     def test_weights_are_the_papers(self, epoch, weight):
         given, pseudo = torch.zeros(1, SIDE, SIDE, dtype=torch.long), SEEN[None].long()
-        of = Batch(looking(SEEN, SEEN)[None], given, (NOISY,), ("a",), {"pseudo": pseudo})
-        terms = SelfCleansing(Readable()).loss(of, Step(epoch, 500))
+        data = Batch(looking(SEEN, SEEN)[None], given, (NOISY,), ("a",), {"pseudo": pseudo})
+        terms = SelfCleansing(Readable()).loss(data, Step(epoch, 500))
         # Probabilities of 0.9933 and 0.0067 over 50 voxels each.
         to_given, to_pseudo = 1.0, 1 - 2 * 0.9933 * 50 / (50 + 50)
         expected = {"given": weight * to_given, "pseudo": (1 - weight) * to_pseudo}
@@ -126,10 +126,10 @@ class TestSchedule:
     def test_arguments_are_shares_of_the_run(self):
         method = SelfCleansing(Readable(), warm_up=0.0, hand_over=0.25, interval=0.3)
         assert [index for index in range(100) if method.revises(Step(index, 100))] == [0, 30, 60, 90]
-        of = Batch(looking(SEEN, SEEN)[None], SEEN[None].long(), (NOISY,), ("a",), {"pseudo": SEEN[None].long()})
-        assert set(method.loss(of, Step(24, 100))) == {"given", "pseudo"}
-        assert set(method.loss(of, Step(25, 100))) == {"pseudo"}
-        assert set(method.loss(of, Step(0, 100))) == {"given"}
+        data = Batch(looking(SEEN, SEEN)[None], SEEN[None].long(), (NOISY,), ("a",), {"pseudo": SEEN[None].long()})
+        assert set(method.loss(data, Step(24, 100))) == {"given", "pseudo"}
+        assert set(method.loss(data, Step(25, 100))) == {"pseudo"}
+        assert set(method.loss(data, Step(0, 100))) == {"given"}
 
     def test_a_run_shorter_than_the_intervals_is_cleansed_before_every_step(self):
         assert [SelfCleansing(Readable()).revises(Step(index, 20)) for index in range(5)] == [False] * 2 + [True] * 3
@@ -156,8 +156,8 @@ class TestLoss:
     def test_an_image_without_the_object_pulls_too(self):
         image = looking(SEEN, SEEN)[None].repeat(2, 1, 1, 1).requires_grad_()
         label = torch.stack([SEEN.long(), torch.zeros(SIDE, SIDE, dtype=torch.long)])
-        of = Batch(image, label, (NOISY, NOISY), ("a", "b"), {"pseudo": label})
-        (term,) = SelfCleansing(Readable()).loss(of, Step(0, 100)).values()
+        data = Batch(image, label, (NOISY, NOISY), ("a", "b"), {"pseudo": label})
+        (term,) = SelfCleansing(Readable()).loss(data, Step(0, 100)).values()
         assert term.item() == pytest.approx(1 - 2 * 49.67 / (50 + 2 * 50), abs=1e-3)
         (gradient,) = torch.autograd.grad(term, image)
         # 2 * 49.67 / 150^2 for each voxel, times p (1 - p); image by image it would be ten thousand times less.
@@ -166,8 +166,8 @@ class TestLoss:
     def test_is_the_mean_of_the_foreground_classes(self):
         label = torch.stack([rows(0, 5), 2 * rows(5, 10)]).sum(0).long()
         image = torch.stack([SURE * 2 * (label == 1), torch.zeros(SIDE, SIDE), *torch.zeros(2, SIDE, SIDE)])[None]
-        of = Batch(image, label[None], (NOISY,), ("a",), {"pseudo": label[None]})
-        (term,) = SelfCleansing(Readable(4, 3)).loss(of, Step(0, 100)).values()
+        data = Batch(image, label[None], (NOISY,), ("a",), {"pseudo": label[None]})
+        (term,) = SelfCleansing(Readable(4, 3)).loss(data, Step(0, 100)).values()
         p = [1 / (2 + torch.e**10) * torch.e**10, 1 / 3, 1 / (2 + torch.e**10)]
         first = 1 - 2 * 50 * p[0] / (50 + 50 * p[0] + 50 * p[1])
         second = 1 - 2 * 50 * p[1] / (50 + 50 * p[1] + 50 * p[2])
@@ -318,10 +318,10 @@ class TestCleansing:
     def test_without_prototypes_the_label_is_what_is_seen(self):
         found = revised(scans(self.GIVEN), prototypes=False)
         assert all(map(torch.equal, found, self.GIVEN[:8] + [SEEN] * 8))
-        crumb = SEEN.clone()
-        crumb[9, 9] = 1
-        (label, *_) = revised([Scan(looking(crumb, LIKE_IT), good(0))], prototypes=False, filtering=False)
-        assert label.equal(crumb)
+        with_speck = SEEN.clone()
+        with_speck[9, 9] = 1
+        (label, *_) = revised([Scan(looking(with_speck, LIKE_IT), good(0))], prototypes=False, filtering=False)
+        assert label.equal(with_speck)
 
     @pytest.mark.parametrize(("cells", "redrawn"), [(10, rows(0, 8)), (1, rows(0, 10))])
     def test_one_cell_is_the_mean_feature(self, cells, redrawn):
@@ -377,7 +377,7 @@ class TestCleansing:
 
     def test_needs_features(self):
         network = SegResNet(1, 2, 2, init_filters=8)
-        with pytest.raises(InputError, match="names no decoder features of its own"):
+        with raises("missing-value", "network SegResNet", match="decoder features"):
             SelfCleansing(network)
         SelfCleansing(network, features="net.up_layers.2")
 
@@ -428,6 +428,6 @@ def test_runs_on_the_papers_network(dimensions):
         assert label.shape == shape
         assert label.max() <= 2
     label = torch.stack([case.given for case in cases]).long()
-    of = Batch(torch.stack([case.image for case in cases]), label, (NOISY,) * 12, ("a",) * 12, {"pseudo": label})
-    terms = SelfCleansing(network).loss(of, Step(30, 100))
+    data = Batch(torch.stack([case.image for case in cases]), label, (NOISY,) * 12, ("a",) * 12, {"pseudo": label})
+    terms = SelfCleansing(network).loss(data, Step(30, 100))
     assert_close(terms["given"], terms["pseudo"])

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from labelled_case import CaseInMemory, take
-from paired_readout import Readout, paired
+from paired_networks import paired
+from refusals import raises
 from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import joint_loss
 from segmend.methods import JoCoR, Step, Superpixel
@@ -35,10 +36,10 @@ def batch(image: Tensor, label: list[int], regions: list[int], quality: Quality 
     return Batch(image.unsqueeze(0), torch.zeros(1, len(label), dtype=torch.long), (quality,), ("case",), layers, maps)
 
 
-def pulled(method: Superpixel, of: Batch, step: Step = FIRST) -> list[int]:
+def pulled(method: Superpixel, data: Batch, step: Step = FIRST) -> list[int]:
     """The voxels at which the loss pulls."""
-    image = of.image.clone().requires_grad_()
-    terms = method.loss(replace(of, image=image), step)
+    image = data.image.clone().requires_grad_()
+    terms = method.loss(replace(data, image=image), step)
     (gradient,) = torch.autograd.grad(sum(terms.values()), image)
     return gradient.abs().sum((0, 1)).nonzero()[:, 0].tolist()
 
@@ -62,18 +63,18 @@ class TestLoss:
         assert pulled(method, batch(logits(P), label, list(range(8)))) == [0, 1, 2, 3, 5, 6, 7]
 
     def test_labels_are_the_refined_ones(self):
-        of = batch(logits(P), [1] * 8, REGIONS)
-        anything = replace(of, label=torch.full_like(of.label, 7))
-        assert_close(superpixel().loss(anything, FIRST), superpixel().loss(of, FIRST))
+        data = batch(logits(P), [1] * 8, REGIONS)
+        anything = replace(data, label=torch.full_like(data.label, 7))
+        assert_close(superpixel().loss(anything, FIRST), superpixel().loss(data, FIRST))
 
     def test_superpixels_of_single_voxels_make_it_jocor(self):
         torch.manual_seed(0)
         image, label = 2 * torch.randn(4, 60), torch.randint(0, 2, (60,)).tolist()
-        of = batch(image, label, list(range(60)))
-        jocor = JoCoR(Readout(), scope="class", noise_rate=[0.1, 0.3], ramp_length=0.0)
-        jocor.peer.half = 1
-        expected = jocor.loss(replace(of, label=of.layers["refined"]), FIRST)
-        assert_close(superpixel(noise_rate=[0.1, 0.3]).loss(of, FIRST), expected)
+        data = batch(image, label, list(range(60)))
+        jocor = JoCoR(ChannelsAsLogits(), scope="class", noise_rate=[0.1, 0.3], ramp_length=0.0)
+        jocor.peer.group = 1
+        expected = jocor.loss(replace(data, label=data.layers["refined"]), FIRST)
+        assert_close(superpixel(noise_rate=[0.1, 0.3]).loss(data, FIRST), expected)
 
     def test_what_lies_outside_a_warped_scan_is_a_region_of_its_own(self):
         method, label = superpixel(noise_rate=[0.0, 0.2]), [0, 0, 0, 1, 1, 1, 1, 1]
@@ -96,18 +97,18 @@ class TestLoss:
     )
     def test_more_labels_are_believed_once_they_are_refined(self, rate, cap, before, after):
         method = superpixel(noise_rate=rate, cap=cap)
-        of = batch(logits(torch.linspace(0.1, 0.9, 20).tolist()), [1] * 20, list(range(20)))
+        data = batch(logits(torch.linspace(0.1, 0.9, 20).tolist()), [1] * 20, list(range(20)))
         for step, count in [(FIRST, before), (Step(49, 100), before), (SWITCH, after), (LAST, after)]:
-            assert pulled(method, of, step) == list(range(20 - count, 20))
+            assert pulled(method, data, step) == list(range(20 - count, 20))
 
     def test_the_share_falls_over_the_ramp(self):
-        of = batch(logits(torch.linspace(0.1, 0.9, 20).tolist()), [1] * 20, list(range(20)))
+        data = batch(logits(torch.linspace(0.1, 0.9, 20).tolist()), [1] * 20, list(range(20)))
         method = superpixel(noise_rate=0.4, ramp_length=0.2)
-        counts = [len(pulled(method, of, Step(index, 100))) for index in (0, 10, 20, 40)]
+        counts = [len(pulled(method, data, Step(index, 100))) for index in (0, 10, 20, 40)]
         assert counts == [20, 16, 12, 12]
 
     def test_rates_must_be_usable(self):
-        with pytest.raises(InputError, match="noise_rate"):
+        with raises("mismatch", "method.noise_rate"):
             superpixel(noise_rate=[0.1, 0.2, 0.3])
 
 

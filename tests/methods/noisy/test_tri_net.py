@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor
 from torch.testing import assert_close
+from written_networks import ChannelsAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.methods import Step, TriNet
-from segmend.networks import Network, VNet
+from segmend.networks import VNet
 
 FIRST, LAST = Step(0, 10), Step(10, 10)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
@@ -23,20 +24,9 @@ LOSSES = [[0.1, 0.2, 0.3, 0.4], [0.45, 0.3, 0.2, 0.1], [0.1, 0.4, 0.2, 0.35]]
 """Of three networks at four voxels."""
 
 
-class Reader(Network):
-    """Finds its logits among the channels of the image, so that a test can say what each network loses where."""
-
-    def __init__(self, in_channels: int = 6, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.position = 0
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image[:, 2 * self.position : 2 * self.position + 2]
-
-
 def method(**arguments: Any) -> TriNet:
-    made = TriNet(Reader(), **arguments)
-    made.second.position, made.third.position = 1, 2
+    made = TriNet(ChannelsAsLogits(6), **arguments)
+    made.second.group, made.third.group = 1, 2
     return made
 
 
@@ -72,8 +62,10 @@ class TestSelection:
         expected = 0.0
         for own, one, other in [(0, 1, 2), (1, 2, 0), (2, 0, 1)]:
             small = [set(values.argsort()[:kept].tolist()) for values in (losses[one], losses[other])]
-            alike = set((losses[one] - losses[other]).abs().argsort()[:kept].tolist())
-            chosen = {"consensus": small[0] & small[1], "difference": alike, "both": small[0] & small[1] & alike}[rule]
+            similar = set((losses[one] - losses[other]).abs().argsort()[:kept].tolist())
+            chosen = {"consensus": small[0] & small[1], "difference": similar, "both": small[0] & small[1] & similar}[
+                rule
+            ]
             expected += sum(losses[own, voxel].item() for voxel in chosen) / max(len(chosen), 1)
         assert selected(method(rule=rule, noise_rate=noise_rate), batch(losses)) == pytest.approx(expected, rel=1e-5)
 
@@ -134,11 +126,11 @@ class TestSchedule:
         assert selected(method(noise_rate=0.0), batch(LOSSES)) == pytest.approx(sum(map(sum, LOSSES)) / 4)
 
     def test_a_rate_of_1_is_refused(self):
-        with pytest.raises(InputError):
+        with raises("invalid-value", "method.noise_rate"):
             method(noise_rate=1.0)
 
 
-def test_expert_and_noisy_samples_are_alike_and_unlabelled_ones_left_out():
+def test_expert_and_noisy_samples_count_the_same_and_unlabelled_ones_are_left_out():
     losses = torch.rand(3, 3, 4, generator=torch.Generator().manual_seed(0))
     label = torch.ones(3, 4, dtype=torch.long)
     mixed = batch(losses, label, (EXPERT, NONE, NOISY))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.prototypes import backward_loss, forward_loss
@@ -147,7 +147,7 @@ def test_the_teacher_follows():
 
 
 def test_a_network_that_names_no_scales_is_refused():
-    with pytest.raises(InputError, match="names no decoder features of its own"):
+    with raises("missing-value", "network SegResNet", match="decoder features"):
         CPCL(SegResNet(1, 2, 2, init_filters=8))
 
 

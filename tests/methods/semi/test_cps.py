@@ -6,34 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import CPS, Step
-from segmend.networks import Network, VNet
+from segmend.networks import VNet
 
 LAST = Step(10, 10)
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 
 
-class Echo(Network):
-    """Logits are the channels of the image times a gain."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 2) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
-
-
 def method(first: float = 1.0, second: float = -1.0, **arguments: Any) -> CPS:
     """Two networks whose logits are the image times these."""
-    made = CPS(Echo(), **arguments)
+    made = CPS(ImageAsLogits(), **arguments)
     with torch.no_grad():
         made.network.gain.fill_(first)
         made.peer.gain.fill_(second)

@@ -5,32 +5,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import PseudoLabel, Step
-from segmend.networks import Network
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
 LAST = Step(10, 10)
 
 
-class Readout(Network):
-    """The image is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
-
-
-def seen(*of_object: float) -> Batch:
+def unlabelled_scan(*of_object: float) -> Batch:
     """An unlabelled scan of voxels with these probabilities of the object."""
     p = torch.tensor(of_object)
     image = torch.stack([1 - p, p]).log().unsqueeze(0)
@@ -45,16 +33,16 @@ def batch(*quality: Quality) -> Batch:
 
 
 def method(**arguments) -> PseudoLabel:
-    return PseudoLabel(Readout(), **arguments)
+    return PseudoLabel(ImageAsLogits(), **arguments)
 
 
 class TestPseudoTerm:
     def test_by_hand(self):
         expected = 3 * -(math.log(0.75) + math.log(0.9)) / 2
-        assert method(weight=3.0).loss(seen(0.75, 0.1), LAST)["pseudo"].item() == pytest.approx(expected)
+        assert method(weight=3.0).loss(unlabelled_scan(0.75, 0.1), LAST)["pseudo"].item() == pytest.approx(expected)
 
     def test_no_gradient_passes_through_the_labels(self):
-        given = seen(0.75, 0.1)
+        given = unlabelled_scan(0.75, 0.1)
         image = given.image.requires_grad_()
         (gradient,) = torch.autograd.grad(method().loss(given, LAST)["pseudo"], image)
         assert_close(gradient, torch.tensor([[[0.25, -0.1], [-0.25, 0.1]]]) / 2)
@@ -64,7 +52,7 @@ class TestPseudoTerm:
     )
     def test_is_the_mean_of_what_is_sure(self, threshold, kept):
         expected = sum(-math.log(p) for p in kept) / max(len(kept), 1)
-        term = method(threshold=threshold).loss(seen(0.75, 0.1, 0.6), LAST)["pseudo"]
+        term = method(threshold=threshold).loss(unlabelled_scan(0.75, 0.1, 0.6), LAST)["pseudo"]
         assert term.item() == pytest.approx(expected)
 
     @pytest.mark.parametrize(("index", "share"), [(0, 0), (2, 0), (4, 0.5), (6, 1), (9, 1)])

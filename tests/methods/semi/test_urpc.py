@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import raises
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import rectified_discrepancy
 from segmend.functional.dice import cross_entropy_dice
@@ -112,7 +112,7 @@ class TestScales:
         assert_close(made.loss(mixed, LAST)["consistency"], 0.1 * rectified_discrepancy(scales))
 
     def test_a_network_that_names_none_is_refused(self):
-        with pytest.raises(InputError, match="names no decoder features of its own"):
+        with raises("missing-value", "network SegResNet", match="decoder features"):
             URPC(SegResNet(1, 2, 2, init_filters=8))
 
     def test_the_finest_prediction_counts(self):

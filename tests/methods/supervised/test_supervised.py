@@ -4,17 +4,17 @@ from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor, nn
+from refusals import raises
 from torch.testing import assert_close
+from written_networks import ImageAsLogits
 
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
-from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice
 from segmend.methods import Step, Supervised
 from segmend.methods.supervised.supervised import LossName
-from segmend.networks import Network, UNet
+from segmend.networks import UNet
 
 STEP = Step(3, 10)
 
@@ -57,7 +57,7 @@ def test_unlabelled_samples_are_not_looked_at():
     assert_close(method().loss(both, STEP), method().loss(labelled, STEP))
 
 
-def test_draws_from_all_labels_alike():
+def test_samples_all_labels_uniformly():
     assert Supervised.needs == Composition(any_labelled=4)
 
 
@@ -66,27 +66,16 @@ def test_the_loss_does_not_change_over_the_run():
     assert_close(method().loss(mixed, Step(0, 10)), method().loss(mixed, Step(9, 10)))
 
 
-class Readout(Network):
-    """The image is the logits."""
-
-    def __init__(self, in_channels: int = 2, classes: int = 2, dimensions: int = 1) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image
-
-
 class TestCriteria:
     OF_LABEL = torch.tensor([0.9, 0.5, 0.1])
     IMAGE = torch.stack([OF_LABEL, 1 - OF_LABEL]).log().unsqueeze(0)  # of three voxels, all labelled 0
     CE = (0.105361 + 0.693147 + 2.302585) / 3
 
-    def of(self, label: list[int], step: Step = STEP, **arguments) -> tuple[float, list[bool]]:
-        """The loss, and which voxels it pulls."""
+    def evaluate(self, label: list[int], step: Step = STEP, **arguments) -> tuple[float, list[bool]]:
+        """The loss, and in which voxels it has a gradient."""
         image = self.IMAGE.clone().requires_grad_()
         given = Batch(image, torch.tensor([label]), (Quality.NOISY,), ("only",))
-        loss = Supervised(Readout(), **arguments).loss(given, step)["supervised"]
+        loss = Supervised(ImageAsLogits(), **arguments).loss(given, step)["supervised"]
         (gradient,) = torch.autograd.grad(loss, image)
         return loss.item(), gradient.any(1)[0].tolist()
 
@@ -106,25 +95,25 @@ class TestCriteria:
         ids=str,
     )
     def test_by_hand(self, arguments, expected):
-        loss, pulled = self.of([0, 0, 0], **arguments)
+        loss, pulled = self.evaluate([0, 0, 0], **arguments)
         assert loss == pytest.approx(expected, abs=1e-4)
         assert all(pulled)
 
     def test_smoothing(self):
         # Cross-entropies with the label of the first voxel are 0.105361, with the other class 2.302585.
-        assert self.of([0, IGNORE, IGNORE], loss="label_smoothing", smoothing=0.5)[0] == pytest.approx(
+        assert self.evaluate([0, IGNORE, IGNORE], loss="label_smoothing", smoothing=0.5)[0] == pytest.approx(
             0.75 * 0.105361 + 0.25 * 2.302585, abs=1e-4
         )
         # In a row of voxels each of the two neighbours counts a quarter.
         own, half = (0.105361 + 0.105361) / 3, 0.693147 / 3
-        assert self.of([0, 0, 1], loss="svls")[0] == pytest.approx(
+        assert self.evaluate([0, 0, 1], loss="svls")[0] == pytest.approx(
             own + half + 0.25 * (2.302585 - 0.105361) / 3, abs=1e-4
         )
 
     def test_truncation_comes_after_a_warm_up(self):
         arguments = {"loss": "truncated_gce", "k": 0.4, "warm_up": 0.5}
-        early, late = (self.of([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
-        assert early == self.of([0, 0, 0], loss="gce")
+        early, late = (self.evaluate([0, 0, 0], Step(at, 10), **arguments) for at in (4, 5))
+        assert early == self.evaluate([0, 0, 0], loss="gce")
         assert late[0] == pytest.approx((0.1016 + 0.5492 + (1 - 0.4**0.7) / 0.7) / 3, abs=1e-4)
         assert late[1] == [True, True, False]
 
@@ -135,7 +124,7 @@ class TestCriteria:
         image = torch.randn(2, 3, *shape, generator=random).requires_grad_()
         label = torch.randint(0, 3, (2, *shape), generator=random)
         label[torch.rand(label.shape, generator=random) < 0.3] = IGNORE
-        made = Supervised(Readout(3, 3), loss=loss, warm_up=0.0, k=1e-6)
+        made = Supervised(ImageAsLogits(3, 3), loss=loss, warm_up=0.0, k=1e-6)
         given = Batch(image, label, (Quality.NOISY, Quality.EXPERT), ("a", "b"))
         with torch.autocast("cpu", torch.bfloat16):
             loss = made.loss(given, STEP)["supervised"]
@@ -145,11 +134,11 @@ class TestCriteria:
 
     @pytest.mark.parametrize("loss", get_args(LossName))
     def test_nothing_known_costs_nothing(self, loss):
-        loss, pulled = self.of([IGNORE] * 3, loss=loss, warm_up=0.0)
+        loss, pulled = self.evaluate([IGNORE] * 3, loss=loss, warm_up=0.0)
         assert loss == 0
         assert not any(pulled)
 
     @pytest.mark.parametrize("q", [0.0, -1.0, 1.5])
     def test_q_without_a_meaning_is_refused(self, q):
-        with pytest.raises(InputError, match="not usable"):
-            Supervised(Readout(), q=q)
+        with raises("invalid-value", "method.q"):
+            Supervised(ImageAsLogits(), q=q)
