@@ -8,7 +8,7 @@ from refusals import raises
 
 import segmend
 from segmend.cli import main
-from segmend.engine.planner import TrainingPlan
+from segmend.engine.plan import TrainingPlan
 from segmend.engine.run import Run
 from segmend.networks import PlannedUNet
 

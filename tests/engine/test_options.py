@@ -7,7 +7,8 @@ from segmend.core.batch import Composition
 from segmend.data.augment import Augmentation
 from segmend.engine.hardware import Hardware
 from segmend.engine.options import TrainingOptions, check_patch_axes
-from segmend.engine.planner import Choice, TrainingPlan, plan_augmentation
+from segmend.engine.plan import Choice, TrainingPlan
+from segmend.engine.planner import plan_augmentation
 
 
 @pytest.mark.parametrize(

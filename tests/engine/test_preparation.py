@@ -64,6 +64,16 @@ class TestChecks:
             prepared(TrainingOptions(dimensions=3), shape=(20, 20), ending=".png")
 
 
+class TestPlanned:
+    def test_a_class_that_hardly_any_label_holds_is_named(self, make_folder, tmp_path, capsys):
+        labels = {"background": 0, "organ": 1, "lesion": 2}
+        folder = DataFolder.open(make_folder(labels=labels))
+        prepare_training(folder, TrainingOptions(width=2), method=Supervised, run=Run(tmp_path / "run"))
+        said = capsys.readouterr().err
+        assert "warning: class 'lesion' occurs in 0 of 3 training cases" in said
+        assert "'organ' occurs" not in said
+
+
 class TestConfiguration:
     def test_holds_all_that_decides(self, prepared, tmp_path):
         config = prepared().config

@@ -14,7 +14,7 @@ from segmend.core.progress import say
 from segmend.core.tables import write_json
 from segmend.data.folder import DataFolder
 from segmend.engine.options import TrainingOptions
-from segmend.engine.planner import Choice, TrainingPlan
+from segmend.engine.plan import Choice, TrainingPlan
 from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup

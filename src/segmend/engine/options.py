@@ -15,7 +15,7 @@ from segmend.data.augment import Augmentation
 from segmend.engine.batches import ForegroundBy
 from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
-from segmend.engine.planner import TrainingPlan
+from segmend.engine.plan import TrainingPlan
 
 _COUNTS = ("expert", "noisy", "unlabelled", "any_labelled")
 _WITHOUT_EFFECT = {"width", "memory", "workers", "compile", "checkpoint_every"}

@@ -10,9 +10,9 @@ import torch
 
 from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
-from segmend.core.progress import say
+from segmend.core.progress import say, warn
 from segmend.data.cache import cached_fingerprint, default_cache
-from segmend.data.fingerprint import check_spacing
+from segmend.data.fingerprint import Fingerprint, check_spacing
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.remarks import unlabelled
@@ -29,6 +29,9 @@ from segmend.engine.warm_start import WarmStart, starting_from
 from segmend.methods import Method
 from segmend.networks import Network, PlannedUNet
 from segmend.networks.fitting import check_patch
+
+_FEW_LABELS = 2
+"""Labels that must hold a class for it to be learned, and not only memorised."""
 
 _STAND_IN = partial(PlannedUNet, widths=[2] * 5)
 """A small network in the place of one that is not known yet."""
@@ -91,8 +94,10 @@ def prepare_training(
     elif network is None:
         trial = _with_stand_in(method, channels, folder.classes, dimensions)
         _, batches = _batches(trial, training_cases, folder, options, run)
+        fingerprint = cached_fingerprint(folder, cache or default_cache())
+        _warn_of_rare_classes(fingerprint, list(folder.labels))
         plan = run.plan or plan_training(
-            cached_fingerprint(folder, cache or default_cache()),
+            fingerprint,
             channels=channels,
             class_names=list(folder.labels),
             slices=slices,
@@ -147,6 +152,13 @@ def _batches(
             "initial_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
         )
     return cases, BatchPlan.of(cases, options.composition(method.needs), options.seed, f"method {name}")
+
+
+def _warn_of_rare_classes(fingerprint: Fingerprint, class_names: Sequence[str]) -> None:
+    """Warn of classes that too few training labels hold to be learned."""
+    for name, count in zip(class_names[1:], fingerprint.annotated, strict=True):
+        if count < _FEW_LABELS:
+            warn(f"class '{name}' occurs in {count} of {fingerprint.cases} training cases: too few to learn it from")
 
 
 def _with_stand_in(

@@ -25,7 +25,7 @@ from segmend.core.paths import is_file, read_json
 from segmend.core.unallocated import build_unallocated
 from segmend.data.state import DataState
 from segmend.engine.checkpoints import check_origin, check_weights, read_checkpoint, weights_in
-from segmend.engine.planner import TrainingPlan
+from segmend.engine.plan import TrainingPlan
 from segmend.engine.task import Task as Task
 from segmend.engine.task import check_task
 from segmend.engine.trained import Trained

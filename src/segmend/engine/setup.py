@@ -24,7 +24,7 @@ from segmend.engine.fit import Training
 from segmend.engine.hardware import check_memory, unused_gpu
 from segmend.engine.initial_labels import write_initial_labels
 from segmend.engine.options import TrainingOptions
-from segmend.engine.planner import TrainingPlan
+from segmend.engine.plan import TrainingPlan
 from segmend.engine.run import Run, Task, configuration_of
 from segmend.engine.warm_start import WarmStart
 from segmend.methods import Method

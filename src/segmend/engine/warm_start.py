@@ -20,7 +20,8 @@ from segmend.data.cache import digest_of
 from segmend.data.fingerprint import Fingerprint
 from segmend.engine.checkpoints import check_origin, read_checkpoint, weights_in
 from segmend.engine.options import TrainingOptions
-from segmend.engine.planner import Choice, TrainingPlan, plan_mirroring
+from segmend.engine.plan import Choice, TrainingPlan
+from segmend.engine.planner import plan_mirroring
 from segmend.engine.run import Run
 from segmend.networks import Network, PlannedUNet
 
