@@ -301,7 +301,7 @@ class TestResuming:
     def test_something_else_in_the_folder_is_refused(self, data, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "thesis.txt").write_text("unsaved")
-        with raises("already-exists", tmp_path / "audit"):
+        with raises("already-exists", tmp_path / "full"):
             audit(data=data, out=tmp_path / "full", **SMALL)
 
 
@@ -373,7 +373,7 @@ class TestArguments:
         with raises("no-data", bare):
             audit(data=bare, out=tmp_path / "audit")
         single = make_folder("single", cases=("one",))
-        with raises("no-data", single):
+        with raises("no-data", single, match="only one"):
             audit(data=single, out=tmp_path / "audit")
 
     @pytest.mark.parametrize(
