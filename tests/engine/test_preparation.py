@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -66,8 +67,11 @@ class TestChecks:
 
 class TestPlanned:
     def test_a_class_that_hardly_any_label_holds_is_named(self, make_folder, tmp_path, capsys):
-        labels = {"background": 0, "organ": 1, "lesion": 2}
-        folder = DataFolder.open(make_folder(labels=labels))
+        root = make_folder()
+        description = json.loads((root / "dataset.json").read_text())
+        description["labels"]["lesion"] = 2
+        (root / "dataset.json").write_text(json.dumps(description))
+        folder = DataFolder.open(root)
         prepare_training(folder, TrainingOptions(width=2), method=Supervised, run=Run(tmp_path / "run"))
         said = capsys.readouterr().err
         assert "warning: class 'lesion' occurs in 0 of 3 training cases" in said
