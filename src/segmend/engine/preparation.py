@@ -22,7 +22,7 @@ from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions, check_patch_axes
-from segmend.engine.planner import plan_training
+from segmend.engine.planner import TrainingPlan, plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
 from segmend.methods import Method
@@ -37,6 +37,7 @@ def prepare_training(
     method: Callable[[Network], Method] | None = None,
     network: Callable[[int, int, int], Network] | None = None,
     run: Run,
+    plan: TrainingPlan | None = None,
     cache: Path | None = None,
 ) -> TrainingSetup:
     """Check all that a training needs, and plan what is not given. Nothing is written but into the cache.
@@ -49,6 +50,7 @@ def prepare_training(
         method: gives the method for a network; None takes the recommended one.
         network: gives the network for a number of channels, classes and dimensions; None plans one.
         run: where the training will be. Its plan is followed if it has one.
+        plan: what to follow otherwise, such as the plan that all folds of a cross-validation have in common.
         cache: where prepared scans are kept; the user's cache folder by default.
 
     Returns:
@@ -74,20 +76,26 @@ def prepare_training(
         check_patch_axes(options.patch, dimensions)
     launcher_of(options.hardware)
 
-    method, channels, plan = chosen_method(method, training_cases), len(folder.channel_names), None
-    if network is None:
+    method, channels = chosen_method(method, training_cases), len(folder.channel_names)
+    if network is not None:
+        plan = None
+    else:
         trial = _with_stand_in(method, channels, folder.classes, dimensions)
         _, batches = _batches(trial, training_cases, folder, options, run)
-        plan = run.plan or plan_training(
-            cached_fingerprint(folder, cache or default_cache()),
-            channels=channels,
-            class_names=list(folder.labels),
-            slices=slices,
-            batch=batches.size,
-            networks=_trained_networks(trial),
-            machine=machine_of(options.hardware, options.memory, options.width),
-            spacing=_wanted_spacing(options, of_scans),
-            patch=options.patch,
+        plan = (
+            run.plan
+            or plan
+            or plan_training(
+                cached_fingerprint(folder, cache or default_cache()),
+                channels=channels,
+                class_names=list(folder.labels),
+                slices=slices,
+                batch=batches.size,
+                networks=_trained_networks(trial),
+                machine=machine_of(options.hardware, options.memory, options.width),
+                spacing=_wanted_spacing(options, of_scans),
+                patch=options.patch,
+            )
         )
         network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
     options = options.for_classes(folder.classes)
