@@ -194,6 +194,7 @@ def _check_fold(
             network=given.network,
             run=place.run(fold),
             plan=plan,
+            quiet=True,
             cache=given.cache,
         )
     except InputError as error:

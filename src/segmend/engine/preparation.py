@@ -38,6 +38,7 @@ def prepare_training(
     network: Callable[[int, int, int], Network] | None = None,
     run: Run,
     plan: TrainingPlan | None = None,
+    quiet: bool = False,
     cache: Path | None = None,
 ) -> TrainingSetup:
     """Check all that a training needs, and plan what is not given. Nothing is written but into the cache.
@@ -51,6 +52,7 @@ def prepare_training(
         network: gives the network for a number of channels, classes and dimensions; None plans one.
         run: where the training will be. Its plan is followed if it has one.
         plan: what to follow otherwise, such as the plan that all folds of a cross-validation have in common.
+        quiet: leave out remarks on the data.
         cache: where prepared scans are kept; the user's cache folder by default.
 
     Returns:
@@ -62,7 +64,8 @@ def prepare_training(
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
-    report_unlabelled(training_cases)
+    if not quiet:
+        report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.training_label]
     of_scans = dimensions_of([*training_cases, *validation_cases])
     dimensions = options.dimensions or of_scans
