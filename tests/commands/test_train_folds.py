@@ -163,9 +163,7 @@ class TestOutOfFold:
         record = json.loads(whole.record(1).read_text())
         whole.record(1).write_text(json.dumps({**record, "weights": "of another run"}))
         asked = []
-        monkeypatch.setattr(
-            "segmend.engine.out_of_fold.write_evidence", lambda path, maps: asked.append(path.stem)
-        )
+        monkeypatch.setattr("segmend.engine.out_of_fold.write_evidence", lambda path, maps: asked.append(path.stem))
         with raises("damaged"):
             train()
         assert set(asked) == whole.assignment.held_out(1)

@@ -50,7 +50,7 @@ def train(
         out: the run folder to write.
         network: the network by name; its own arguments follow as --network.ARGUMENT. By default a U-Net that is planned
             for the data and the machine; 'segmend plan' shows the plan.
-        folds: train a cross-validation: as many runs, each of which holds out the labels of one fold. Then ``out`` is
+        folds: train a cross-validation: as many runs, each of them without the labels of one fold. Then ``out`` is
             a folder of runs, with which 'segmend predict' segments and 'segmend audit' judges the labels:
             docs/cross_validation.md.
         fold: train this fold only, from 1; the others may be trained at the same time, also on other machines.
@@ -59,7 +59,7 @@ def train(
         cache: where prepared scans are kept; $SEGMEND_CACHE or the user's cache folder by default.
 
     Returns:
-        The finished run; with ``folds`` the cross-validation, of which other folds may be unfinished.
+        The finished run; with ``folds`` the cross-validation, whose other folds may be unfinished.
 
     Raises:
         InputError: something given cannot be used; found before any work starts wherever possible.

@@ -60,9 +60,13 @@ class FoldSettings:
 
     def __post_init__(self) -> None:
         if self.folds < 2:
-            raise InputError("folds", f"must be 2 or more, got {self.folds}", "give a larger number")
+            raise InputError(
+                "folds", f"must be 2 or more, got {self.folds}", "give a larger number", code="invalid-value"
+            )
         if self.fold is not None and not 1 <= self.fold <= self.folds:
-            raise InputError("fold", f"must be from 1 to {self.folds}, got {self.fold}", "give one of the folds")
+            raise InputError(
+                "fold", f"must be from 1 to {self.folds}, got {self.fold}", "give one of them", code="invalid-value"
+            )
 
     @property
     def chosen(self) -> list[int]:
@@ -100,7 +104,7 @@ def train_folds(
         table: a table to use instead of cases.csv.
 
     Returns:
-        The cross-validation, of which folds may be unfinished that were not asked for.
+        The cross-validation. Folds that were not asked for may be unfinished.
 
     Raises:
         InputError: something given cannot be used, for any of the folds; found before any work starts.

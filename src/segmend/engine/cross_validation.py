@@ -154,7 +154,7 @@ class CrossValidation(Predicts):
 
     @property
     def largest(self) -> tuple[int, ...]:
-        """Indices of the classes of which the largest component is kept, as out-of-fold predictions decided."""
+        """Indices of the classes that keep their largest component only, as out-of-fold predictions decided."""
         names = list(self.task.labels)
         content = self._json(self.postprocessing)
         try:

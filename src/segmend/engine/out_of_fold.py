@@ -66,7 +66,7 @@ def summarise_folds(place: CrossValidation, folder: DataFolder) -> pd.DataFrame:
     """Write the summary of all folds, and choose the post-processing.
 
     Args:
-        place: the cross-validation, all folds of which are predicted.
+        place: the cross-validation; all its folds are predicted.
         folder: the data, with all labels.
 
     Returns:
