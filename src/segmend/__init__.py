@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
+    from segmend.engine.cross_validation import CrossValidation as CrossValidation
     from segmend.engine.run import Run as Run
 
 COMMANDS = {
@@ -51,7 +52,12 @@ COMMANDS = {
 PACKAGES = ("audit", "bench", "demo", "methods")
 """Commands whose name is that of a package: the package is callable, but for ``methods``, which holds the methods."""
 
-__all__ = ["COMMANDS", "Run", *sorted(name.replace("-", "_") for name in COMMANDS if name != "methods")]
+__all__ = [
+    "COMMANDS",
+    "CrossValidation",
+    "Run",
+    *sorted(name.replace("-", "_") for name in COMMANDS if name != "methods"),
+]
 
 
 def command(name: str) -> Callable[..., Any]:
@@ -67,6 +73,8 @@ def __getattr__(name: str) -> Any:
         return command(hyphenated)
     if name == "Run":
         return importlib.import_module("segmend.engine.run").Run
+    if name == "CrossValidation":
+        return importlib.import_module("segmend.engine.cross_validation").CrossValidation
     if name == "__version__":
         from importlib.metadata import version
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +18,7 @@ from segmend.core.progress import track
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
+from segmend.engine.folds import first_of_equal, scan_digest
 
 _SMALL_COMPONENT_FRACTION = 0.01
 """Fraction of the volume of its class below which a separate piece is a small component."""
@@ -195,8 +195,8 @@ class CaseSummary:
         present = [int(index) for index in np.unique(label) if index not in (0, IGNORE)]
         voxel = float(np.prod(grid.spacing))
         return cls(
-            image=_digest(image),
-            label=_digest(label) if present else b"",
+            image=scan_digest(image),
+            label=scan_digest(label) if present else b"",
             volumes={index: voxel * np.count_nonzero(label == index) for index in present},
             sideways={index: _lateral_position(label == index, grid) for index in present},
         )
@@ -221,9 +221,7 @@ def check_cohort(names: Sequence[str], summaries: Mapping[str, CaseSummary]) -> 
 
 def duplicate_scans(summaries: Mapping[str, CaseSummary]) -> dict[str, str]:
     """For each case whose scan also belongs to an earlier case, the first such case."""
-    first: dict[bytes, str] = {}
-    found = {case: first.setdefault(summary.image, case) for case, summary in summaries.items()}
-    return {case: other for case, other in found.items() if case != other}
+    return first_of_equal({case: summary.image for case, summary in summaries.items()})
 
 
 def _duplicates(
@@ -261,12 +259,6 @@ def _laterality(name: str, places: Mapping[str, float]) -> Iterator[Finding]:
     for case, place in places.items():
         if abs(place - middle) > 4 * spread and abs(-place - middle) < 2 * spread:
             yield Finding(case, name, "laterality", 0, "lies where its mirror image does in the other cases")
-
-
-def _digest(array: NDArray[np.float32] | NDArray[np.uint8]) -> bytes:
-    state = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
-    state.update(np.ascontiguousarray(array).data)
-    return state.digest()
 
 
 def _lateral_position(mask: NDArray[np.bool_], grid: Grid) -> float:

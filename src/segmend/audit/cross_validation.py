@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.evidence import is_evidence, write_evidence
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
@@ -21,7 +19,10 @@ from segmend.core.progress import say, track
 from segmend.data.cases_table import write_cases
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder, read_folder
-from segmend.data.image import read_grid
+from segmend.engine.cross_validation import CrossValidation
+from segmend.engine.evidence import without_evidence as cases_without_evidence
+from segmend.engine.evidence import write_evidence
+from segmend.engine.folds import hide_fold
 from segmend.engine.run import Run
 from segmend.engine.segmenter import Segmenter
 
@@ -30,46 +31,6 @@ def held_out_cases(cases: Sequence[Case]) -> list[Case]:
     """Training cases that are held out: those with noisy labels, or all labelled ones if none of these is noisy."""
     labelled = [case for case in cases if case.split is Split.TRAIN and case.training_label]
     return [case for case in labelled if case.quality is Quality.NOISY] or labelled
-
-
-def assign_folds(cases: Sequence[Case], folds: int, seed: int, duplicate_scans: Mapping[str, str]) -> dict[str, int]:
-    """Assign cases to folds at random, stratified by annotator and domain.
-
-    Args:
-        cases: cases to assign.
-        folds: number of folds; fewer if there are fewer cases.
-        seed: seed of the random assignment.
-        duplicate_scans: first case with the same scan, for every case that is not the first; both go into one fold,
-            or the label of the scan that a model judges would be in its training set.
-
-    Returns:
-        Fold of each case by name, from 1.
-    """
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(duplicate_scans.get(case.name, case.name), []).append(case)
-    order = sorted(
-        groups.values(), key=lambda group: (group[0].annotator, group[0].domain, _random_key(group[0].name, seed))
-    )
-    return {case.name: 1 + place % folds for place, group in enumerate(order) for case in group}
-
-
-def hide_fold(
-    cases: Sequence[Case], fold_of: Mapping[str, int], fold: int, duplicate_scans: Mapping[str, str]
-) -> list[Case]:
-    """Return all cases with the labels that the model of a fold may be trained on.
-
-    The labels of the fold are held out, and those of other cases with the same scan. So are validation labels,
-    since the last checkpoint is used and nothing is selected with them.
-    """
-    hidden = {name for name, number in fold_of.items() if number == fold}
-    scans = {duplicate_scans.get(name, name) for name in hidden}
-    return [
-        replace(case, quality=Quality.NONE)
-        if case.split is Split.VAL or case.name in hidden or duplicate_scans.get(case.name, case.name) in scans
-        else case
-        for case in cases
-    ]
 
 
 @dataclass(frozen=True)
@@ -87,7 +48,7 @@ class Folds:
     folder: DataFolder
     fold_of: Mapping[str, int]
     duplicate_scans: Mapping[str, str]
-    training: partial[Run]
+    training: partial[Run | CrossValidation]
     precision: Precision
 
     def collect(self, cases: Sequence[Case], out: AuditFolder) -> dict[str, int]:
@@ -119,7 +80,9 @@ class Folds:
         table = out.fold_cases(fold)
         with atomic_file(table) as temporary:
             write_cases(temporary, hide_fold(self.folder.cases, self.fold_of, fold, self.duplicate_scans))
-        return self.training(out=out.fold(fold), cases=table)
+        run = self.training(out=out.fold(fold), cases=table)
+        assert isinstance(run, Run)
+        return run
 
 
 def predict_evidence(
@@ -135,11 +98,7 @@ def predict_evidence(
 
 def without_evidence(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
     """The cases without evidence; a damaged file is none, and is made anew."""
-    return [
-        case
-        for case in cases
-        if not is_evidence(out.evidence(case.name), read_grid(case.images[0]).shape, folder.classes)
-    ]
+    return cases_without_evidence(cases, folder.classes, out.evidence)
 
 
 def check_runs(runs: Sequence[Run], folder: DataFolder) -> None:
@@ -171,10 +130,6 @@ def trained_on(run: Run) -> set[str] | None:
         cases = run.data_state.cases
         return {name for name, case in cases.items() if case["label"] and case["split"] == Split.TRAIN}
     return {case.name for case in folder.select(Split.TRAIN) if case.training_label}
-
-
-def _random_key(name: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
 
 
 def _means(maps: Sequence[Iterator[NDArray[np.float32]]]) -> Iterator[NDArray[np.float32]]:

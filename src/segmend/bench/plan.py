@@ -203,7 +203,7 @@ class Plan:
                 )
         for part, known in (
             ("data", {"name", "train", "test", "source"}),
-            ("train", _arguments(train)),
+            ("train", _arguments(train) - {"folds", "fold"}),  # a unit is one run
             ("predict", _arguments(predict)),
             ("evaluate", _arguments(evaluate)),
             ("published", {"paper", "table", "metrics"}),

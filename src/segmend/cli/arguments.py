@@ -53,7 +53,7 @@ def _kinds(command: Callable[..., Any], given: Sequence[str]) -> dict[str, Any]:
 def _value(words: list[str], kind: Any) -> list[str]:
     """The words of an option as one, where they fit it."""
     if not words:
-        return ["true"] if kind is bool else []
+        return ["true"] if kind in (bool, bool | None) else []
     try:
         return [canonical(words, kind)]
     except ValueError:

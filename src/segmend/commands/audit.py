@@ -13,7 +13,6 @@ from segmend.audit.checks import check_labels, duplicate_scans
 from segmend.audit.corrections import read_corrections, rounds_of
 from segmend.audit.cross_validation import (
     Folds,
-    assign_folds,
     check_runs,
     held_out_cases,
     predict_evidence,
@@ -23,6 +22,7 @@ from segmend.audit.cross_validation import (
 from segmend.audit.evidence import AuditedCase, Evidence
 from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
+from segmend.audit.out_of_fold import check_out_of_fold, copy_evidence, source_of
 from segmend.audit.report.page import write_audit_report
 from segmend.audit.rows import SUSPECT
 from segmend.audit.settings import audit_settings, claim, training_settings
@@ -37,6 +37,8 @@ from segmend.core.progress import say, warn
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.raters import find_raters
+from segmend.engine.cross_validation import CrossValidation, opened
+from segmend.engine.folds import assign_folds
 from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import report_unlabelled
 from segmend.engine.run import Run
@@ -75,7 +77,9 @@ def audit(
         data: the data folder.
         out: the folder to write.
         run: a run folder to take the probabilities from instead of training folds, or "[RUN1, RUN2]" to average
-            those of several. Labels that it was trained on look better than they are.
+            those of several. Labels that it was trained on look better than they are. Of a cross-validation
+            ('segmend train --folds') the out-of-fold probabilities are taken: every label is judged by the fold that
+            holds it out, and nothing is trained.
         probabilities: a folder of probabilities to judge by instead, from models that were not trained on the labels:
             of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         folds: number of models to train, 2 or more; at most one for each case.
@@ -98,15 +102,19 @@ def audit(
     folder = DataFolder.open(data, cases)
     report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
-    runs = [Run(path) for path in ([run] if isinstance(run, Path) else run or [])]
+    paths = [run] if isinstance(run, Path) else run or []
+    crossed, runs = _opened(paths)
     given = ExternalProbabilities(probabilities, folder) if probabilities else None
-    _check_arguments(folder, out, judged, runs, given, folds)
-    if options.weights and not runs and not given:
+    _check_arguments(folder, out, judged, paths, given, folds)
+    check_runs(runs, folder)
+    if crossed:
+        check_out_of_fold(crossed, folder, judged)
+    if options.weights and not paths and not given:
         _check_weights(options.weights, judged, Run(out))
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
     placement = given.examine(judged) if given else None
-    source = _source(runs, given, judged)
+    source = source_of(crossed, judged) if crossed else _source(runs, given, judged)
     settings = audit_settings(folder, judged, source or {"folds": folds, "seed": options.seed})
     if not source:
         settings["training"] = training_settings(folder, method, network, options)
@@ -119,6 +127,10 @@ def audit(
         if given and placement:
             given.write(missing, placement.layout, place)
             judged_by, seen = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, False)
+        elif crossed:
+            copy_evidence(missing, crossed, place)
+            fold_of = crossed.assignment.fold_of
+            judged_by, seen = {name: fold_of[name] for name in summaries}, dict.fromkeys(summaries, False)
         elif runs:
             predict_evidence(missing, folder, runs, options.precision, place)
             judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
@@ -152,7 +164,7 @@ def _check_arguments(
     folder: DataFolder,
     out: Path,
     judged: Sequence[Case],
-    runs: Sequence[Run],
+    runs: Sequence[Path],
     given: ExternalProbabilities | None,
     folds: int,
 ) -> None:
@@ -170,7 +182,6 @@ def _check_arguments(
         raise InputError(
             folder.root, "has only one labelled training case", "give a `run` that can judge it", code="no-data"
         )
-    check_runs(runs, folder)
     if given:
         given.check(judged)
 
@@ -187,6 +198,17 @@ def _check_weights(weights: Path, judged: Sequence[Case], out: Run) -> None:
         )
     if known is None:
         warn(f"{weights}: it is not known which scans these weights were trained on; labels they know look better")
+
+
+def _opened(paths: Sequence[Path]) -> tuple[CrossValidation | None, list[Run]]:
+    """The cross-validation, or the runs, in some folders."""
+    found = [opened(path) for path in paths]
+    runs = [each for each in found if isinstance(each, Run)]
+    crossed = next((each for each in found if isinstance(each, CrossValidation)), None)
+    if crossed and len(found) > 1:
+        problem = "is a cross-validation, whose probabilities are not averaged with those of other runs"
+        raise InputError(crossed.path, problem, "give it alone", code="mismatch")
+    return crossed, runs
 
 
 def _source(runs: Sequence[Run], given: ExternalProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:

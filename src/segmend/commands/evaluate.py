@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from segmend.data.image import read_label
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
-from segmend.metrics.results import read_table, summarise, to_table
+from segmend.metrics.results import in_words, read_table, summarise, to_table
 from segmend.metrics.statistics import compare
 
 Unit = Literal["mm", "voxel"]
@@ -102,24 +102,11 @@ def evaluate(
 
 def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) -> Iterator[str]:
     """The means of each label in columns, what was left out, and where the scores are."""
-    heads = ("label", "Dice", f"HD95 ({unit})", f"ASSD ({unit})", "NSD", "cases", "undefined")
-    rows = [heads]
-    for label, of_label in summarise(table)["labels"].items():
-        means = [_mean(of_label[metric]) for metric in ("dice", "hd95", "assd", "nsd")]
-        rows.append((label, *means, str(len(table[table["label"] == label])), str(of_label["hd95"]["undefined"])))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    for label, *cells in rows:
-        numbers = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([label.ljust(widths[0]), *numbers]).rstrip()
+    yield from in_words(table, unit)
     if extra:
         more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
         yield f"not scored, as they have no reference: {', '.join(extra[:3])}{more}"
     yield f"scores: {out}"
-
-
-def _mean(statistics: Mapping[str, float | None]) -> str:
-    mean, spread = statistics["mean"], statistics["std"]
-    return "-" if mean is None or spread is None else f"{mean:.3f} ± {spread:.3f}"
 
 
 def _score(

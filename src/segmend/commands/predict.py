@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from segmend.core.errors import InputError
 from segmend.core.folders import check_continuable, continued_folder, is_whole
 from segmend.core.io import atomic_file
 from segmend.core.paths import is_folder
-from segmend.core.precision import Precision, best_device
+from segmend.core.precision import Precision
 from segmend.core.progress import say, track
 from segmend.core.tables import write_rows
 from segmend.data import finding
@@ -24,11 +24,11 @@ from segmend.data.cache import digest_of
 from segmend.data.headers import check_scan, collected, raise_all
 from segmend.data.image import case_name, is_image_file
 from segmend.data.maps import MapNames
+from segmend.engine.cross_validation import opened
 from segmend.engine.prediction_files import PredictionFiles
 from segmend.engine.quality import Quality, view_axes
-from segmend.engine.run import Run, Task
-from segmend.engine.segmenter import Segmenter
-from segmend.engine.trained import read_scan
+from segmend.engine.task import Task
+from segmend.engine.trained import Windows, read_scan
 from segmend.inference import Weighting
 
 
@@ -44,11 +44,11 @@ def predict(
     stride: Sequence[int] | None = None,
     weighting: Weighting = "gaussian",
     flips: bool = False,
-    largest_component: bool = False,
+    largest_component: bool | None = None,
     precision: Precision = "auto",
     batch: int | None = None,
 ) -> list[Path]:
-    """Segment all scans of a folder with a trained run.
+    """Segment all scans of a folder with a trained run, or with all folds of a cross-validation.
 
     Every label is written over its scan: same grid, same header, values as in the training data. If the command is
     stopped, what it has predicted stays, with a file 'unfinished.txt', and the same command continues. A scan that
@@ -56,7 +56,8 @@ def predict(
     predicted first.
 
     Args:
-        run: a run folder.
+        run: a run folder; or that of a cross-validation ('segmend train --folds'), whose folds' probabilities are
+            averaged.
         images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
         probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; where
@@ -69,7 +70,8 @@ def predict(
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
         weighting: gaussian trusts the middle of a window more; uniform is that of the papers.
         flips: average over flips along all axes; slower, often a little better.
-        largest_component: keep only the largest component of each class.
+        largest_component: keep only the largest component of each class. By default no, but of a cross-validation
+            those classes for which that was better on out-of-fold predictions.
         precision: bf16 where the hardware has it (auto), or one of the two.
         batch: windows at a time; chosen by default.
 
@@ -84,32 +86,31 @@ def predict(
     """
     if out.is_dir() and not is_whole(out):
         stopping.promise("continue")
-    source = Run(run)
+    source = opened(run)
     if not 0 <= overlap < 1:
         raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
     scans = find_scans(images, len(source.task.channel_names))
     if stride is not None and len(stride) != len(source.task.patch):
         raise InputError("stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers", code="invalid-value")
-    weights = source.checkpoint(checkpoint)
-    method = source.method(weights).to(best_device())
-    segmenter = Segmenter(
-        method,
-        source.task,
-        overlap=overlap,
-        stride=tuple(stride) if stride is not None else None,
-        weighting=weighting,
-        flips=flips,
-        largest=largest_component,
-        precision=precision,
-        batch=batch,
-    )
-    views = replace(segmenter, flips=view_axes(source.task)) if uncertainty else None
+    windows: Windows = {
+        "overlap": overlap,
+        "stride": tuple(stride) if stride is not None else None,
+        "weighting": weighting,
+        "flips": flips,
+        "precision": precision,
+        "batch": batch,
+    }
+    if largest_component is not None:
+        windows["largest"] = largest_component
+    segmenter = source.segmenter(checkpoint, **windows)
+    in_views: Windows = {**windows, "flips": view_axes(source.task)}
+    views = source.segmenter(checkpoint, **in_views) if uncertainty else None
     identity = {
         "images": str(images.resolve()),
-        "weights": digest_of(weights, source.task),
+        "weights": digest_of(*source.weights(checkpoint), source.task),
         "probabilities": probabilities,
         "uncertainty": uncertainty,
-        "windows": [overlap, segmenter.stride, weighting, flips, largest_component, precision],
+        "windows": [overlap, segmenter.stride, weighting, flips, segmenter.largest, precision],
         "version": version("segmend"),
     }
     check_continuable(out, identity)

@@ -111,12 +111,16 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked_folder(path: Path) -> Iterator[None]:
+def locked_folder(path: Path, patience: float = 1.0) -> Iterator[None]:
     """Keeps a folder that grows in place for this process, makes it if it is missing, and tidies it up.
 
     Everything that killed processes left half-written in it is removed. If the block leaves the folder empty that
     was made for it, that is removed, too. Where a launcher started several processes for one command, the first
     keeps the folder for all.
+
+    Args:
+        path: the folder.
+        patience: seconds to wait for another process.
 
     Raises:
         InputError: another process writes to the folder, or nothing can be written there.
@@ -124,7 +128,7 @@ def locked_folder(path: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    with explain_os_errors(path), made_folder(path), locked(path / LOCK, path):
+    with explain_os_errors(path), made_folder(path), locked(path / LOCK, path, patience):
         remove_leftovers(path)
         yield
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from segmend.core.case import Case
 from segmend.core.errors import InputError
@@ -70,12 +70,21 @@ class DataState:
         """
         content = read_json(path)
         try:
-            cases = {str(name): {str(k): str(v) for k, v in of.items()} for name, of in content["cases"].items()}
-            return cls(dict(content["classes"]), tuple(content["channels"]), cases)
+            return cls.from_json(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 path, f"is damaged ({error!r})", "restore it, or choose another `out`", code="damaged"
             ) from error
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The state as ``dataclasses.asdict`` gives it.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: a part is missing or of another kind.
+        """
+        cases = {str(name): {str(k): str(v) for k, v in of.items()} for name, of in content["cases"].items()}
+        return cls(dict(content["classes"]), tuple(content["channels"]), cases)
 
     def write(self, path: Path) -> None:
         """Write the state into a file, atomically."""

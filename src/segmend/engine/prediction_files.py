@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segmend.data.image import Grid, case_name, write_label, write_map
 from segmend.data.maps import MapNames
+from segmend.engine.ensemble import Ensemble
 from segmend.engine.quality import Quality, QualitySums
 from segmend.engine.segmenter import Segmenter
 
@@ -26,9 +27,9 @@ class PredictionFiles:
     """
 
     folder: Path
-    segmenter: Segmenter
+    segmenter: Segmenter | Ensemble
     maps: MapNames | None = None
-    views: Segmenter | None = None
+    views: Segmenter | Ensemble | None = None
 
     def write(
         self, name: str, image: NDArray[np.float32], grid: Grid, *, like: Path

@@ -22,6 +22,7 @@ from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions, check_patch_axes
+from segmend.engine.plan import TrainingPlan
 from segmend.engine.planner import plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
@@ -44,6 +45,8 @@ def prepare_training(
     method: Callable[[Network], Method] | None = None,
     network: Callable[[int, int, int], Network] | None = None,
     run: Run,
+    plan: TrainingPlan | None = None,
+    quiet: bool = False,
     cache: Path | None = None,
 ) -> TrainingSetup:
     """Check all that a training needs, and plan what is not given. Nothing is written but into the cache.
@@ -56,6 +59,8 @@ def prepare_training(
         method: gives the method for a network; None takes the recommended one.
         network: gives the network for a number of channels, classes and dimensions; None plans one.
         run: where the training will be. Its plan is followed if it has one.
+        plan: what to follow otherwise, such as the plan that all folds of a cross-validation have in common.
+        quiet: leave out remarks on the data.
         cache: where prepared scans are kept; the user's cache folder by default.
 
     Returns:
@@ -67,7 +72,8 @@ def prepare_training(
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
-    report_unlabelled(training_cases)
+    if not quiet:
+        report_unlabelled(training_cases)
     validation_cases = [case for case in folder.select(Split.VAL) if case.training_label]
     of_scans = dimensions_of([*training_cases, *validation_cases])
     start = WarmStart.of(options.weights, run) if options.weights else None
@@ -84,32 +90,24 @@ def prepare_training(
         check_patch_axes(options.patch, dimensions)
     launcher_of(options.hardware)
 
-    method, channels, plan = chosen_method(method, training_cases), len(folder.channel_names), None
-    if network is None and start and start.network:
-        trial = _with_stand_in(method, channels, folder.classes, dimensions, start.network)
+    method, channels = chosen_method(method, training_cases), len(folder.channel_names)
+    if network is None:
+        stand_in = start.network if start and start.network else _STAND_IN
+        trial = _with_stand_in(method, channels, folder.classes, dimensions, stand_in)
         _, batches = _batches(trial, training_cases, folder, options, run)
-        fingerprint = cached_fingerprint(folder, cache or default_cache())
-        plan = run.plan or start.plan(fingerprint, list(folder.labels), batches.size)
-        network, options = start.network, options.planned(plan)
-    elif network is None:
-        trial = _with_stand_in(method, channels, folder.classes, dimensions)
-        _, batches = _batches(trial, training_cases, folder, options, run)
-        fingerprint = cached_fingerprint(folder, cache or default_cache())
-        _warn_of_rare_classes(fingerprint, list(folder.labels))
-        plan = run.plan or plan_training(
-            fingerprint,
-            channels=channels,
-            class_names=list(folder.labels),
-            slices=slices,
-            batch=batches.size,
-            networks=_trained_networks(trial),
-            machine=machine_of(options.hardware, options.memory, options.width),
-            spacing=_wanted_spacing(options, of_scans),
-            patch=options.patch,
-            augmentation=options.given_augmentation,
-            foreground_by=options.foreground_by,
-        )
-        network, options = partial(PlannedUNet, **plan.network), options.planned(plan)
+        plan = run.plan or plan
+        if plan is None:
+            fingerprint = cached_fingerprint(folder, cache or default_cache())
+            _warn_of_rare_classes(fingerprint, list(folder.labels))
+            plan = (
+                start.plan(fingerprint, list(folder.labels), batches.size)
+                if start and start.network
+                else _planned(fingerprint, folder, options, slices, batches.size, _trained_networks(trial))
+            )
+        network = start.network if start and start.network else partial(PlannedUNet, **plan.network)
+        options = options.planned(plan)
+    else:
+        plan = None
     options = options.for_classes(folder.classes)
     make_network = partial(build_network, network, channels, folder.classes, dimensions)
     torch.manual_seed(options.seed)
@@ -152,6 +150,30 @@ def _batches(
             "initial_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
         )
     return cases, BatchPlan.of(cases, options.composition(method.needs), options.seed, f"method {name}")
+
+
+def _planned(
+    fingerprint: Fingerprint,
+    folder: DataFolder,
+    options: TrainingOptions,
+    slices: bool,
+    batch: int,
+    networks: float,
+) -> TrainingPlan:
+    """Plan what the options leave open, for this machine."""
+    return plan_training(
+        fingerprint,
+        channels=len(folder.channel_names),
+        class_names=list(folder.labels),
+        slices=slices,
+        batch=batch,
+        networks=networks,
+        machine=machine_of(options.hardware, options.memory, options.width),
+        spacing=_wanted_spacing(options, len(fingerprint.spacing)),
+        patch=options.patch,
+        augmentation=options.given_augmentation,
+        foreground_by=options.foreground_by,
+    )
 
 
 def _warn_of_rare_classes(fingerprint: Fingerprint, class_names: Sequence[str]) -> None:

@@ -340,10 +340,13 @@ class Run(Trained):
     def _file(self, name: str) -> Path:
         file = self.path / name
         if not file.is_file():
+            of_folds = is_file(self.path / "folds.json")
             raise InputError(
                 self.path,
                 f"is not a run folder: it has no {name}",
-                "give the folder that 'segmend train' wrote",
+                "give the run of one fold, such as fold_1"
+                if of_folds
+                else "give the folder that 'segmend train' wrote",
                 code="missing-file",
             )
         return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +63,7 @@ class Segmenter:
             of a window.
         temperature: calibrates the probabilities of every window, ``p^(1/T)`` relative to its sum over the classes;
             above 1 makes them less certain. 1 leaves them as they are.
-        largest: keep the largest component of each class only.
+        largest: keep the largest component only: of each class (True), or of classes by index.
         precision: of the network.
         batch: windows predicted at once; by default one on a CPU in 3D, where more are no faster, and four elsewhere.
     """
@@ -74,7 +74,7 @@ class Segmenter:
     stride: tuple[int, ...] | None = None
     weighting: Weighting = "gaussian"
     flips: bool | tuple[int, ...] = False
-    largest: bool = False
+    largest: bool | Collection[int] = False
     precision: Precision = "auto"
     batch: int | None = None
     temperature: float = 1.0
@@ -90,15 +90,21 @@ class Segmenter:
         if prepared.shape[1:] == placement.box_shape:
             return placement.restore(self.prepared_classes(prepared))
         with self._prepared_probabilities(prepared) as probabilities:
-            return placement.restore(self._cleaned(resample_argmax(probabilities, placement.box_shape)))
+            return restored_classes(probabilities, placement, self.largest)
 
     def probabilities(self, image: NDArray[np.float32], grid: Grid) -> Iterator[NDArray[np.float32]]:
         """The probability map of each class in turn, on the scan's own grid; 1 for background outside."""
+        with self.prepared_probabilities(image, grid) as (probabilities, placement):
+            yield from restored_probabilities(probabilities, placement)
+
+    @contextmanager
+    def prepared_probabilities(
+        self, image: NDArray[np.float32], grid: Grid
+    ) -> Iterator[tuple[NDArray[np.float32], Placement]]:
+        """The probabilities ``[C, *prepared]`` of a scan on the grid of its prepared image, and where that lies."""
         placement = self.task.preprocessing.place(image, grid)
-        prepared = self.task.preprocessing.image(image, grid, placement)
-        with self._prepared_probabilities(prepared) as probabilities:
-            for index, of_class in enumerate(probabilities):
-                yield self._restored(of_class, placement, outside=float(index == 0))
+        with self._prepared_probabilities(self.task.preprocessing.image(image, grid, placement)) as probabilities:
+            yield probabilities, placement
 
     def maps(self, image: NDArray[np.float32], function: Predictor) -> NDArray[np.float32]:
         """What a function of windows ``[B, channels, *patch]`` makes of a prepared image, ``[K, *spatial]``.
@@ -108,9 +114,6 @@ class Segmenter:
         predict = partial(self._predict, function=function)
         return predict_probabilities(torch.tensor(image), predict, **self._windows(image.ndim - 1))
 
-    def _restored(self, of_class: NDArray[np.float32], placement: Placement, outside: float) -> NDArray[np.float32]:
-        return placement.restore(resample_map(np.array(of_class), placement.box_shape), outside)
-
     @contextmanager
     def _prepared_probabilities(self, image: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         shape = (len(self.task.labels), *image.shape[1:])
@@ -119,7 +122,7 @@ class Segmenter:
             yield predict_probabilities(torch.tensor(image), self._predict, out=out, **self._windows(image.ndim - 1))
 
     def _cleaned(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return largest_component(classes) if self.largest else classes
+        return cleaned(classes, self.largest)
 
     def _windows(self, axes: int) -> _Windows:
         patch = self.task.patch
@@ -148,6 +151,24 @@ class Segmenter:
     def _predict_patch(self, image: Tensor, function: Predictor) -> Tensor:
         with autocast(self.precision, image.device):
             return function(image.contiguous(memory_format=CHANNELS_LAST[image.ndim]))
+
+
+def cleaned(classes: NDArray[np.uint8], largest: bool | Collection[int]) -> NDArray[np.uint8]:
+    """Class indices ``[*spatial]`` after post-processing; ``largest`` as ``Segmenter`` takes it."""
+    return largest_component(classes, None if largest is True else largest) if largest else classes
+
+
+def restored_classes(
+    probabilities: NDArray[np.float32], placement: Placement, largest: bool | Collection[int]
+) -> NDArray[np.uint8]:
+    """The most probable class on the scan's own grid, of probabilities ``[C, *prepared]``."""
+    return placement.restore(cleaned(resample_argmax(probabilities, placement.box_shape), largest))
+
+
+def restored_probabilities(probabilities: NDArray[np.float32], placement: Placement) -> Iterator[NDArray[np.float32]]:
+    """The map of each class in turn on the scan's own grid, of probabilities ``[C, *prepared]``."""
+    for index, of_class in enumerate(probabilities):
+        yield placement.restore(resample_map(np.array(of_class), placement.box_shape), float(index == 0))
 
 
 @contextmanager

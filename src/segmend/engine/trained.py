@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -25,6 +25,7 @@ from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.headers import check_grids
 from segmend.data.image import Grid, read_image
+from segmend.engine.ensemble import Ensemble
 from segmend.engine.quality import QualitySums, view_axes
 from segmend.engine.segmenter import Segmenter
 from segmend.engine.task import Task
@@ -44,14 +45,14 @@ class Windows(TypedDict, total=False):
     stride: tuple[int, ...] | None
     weighting: Weighting
     flips: bool | tuple[int, ...]
-    largest: bool
+    largest: bool | Collection[int]
     precision: Precision
     batch: int | None
     temperature: float
 
 
-class Trained(ABC):
-    """A trained method with all that prediction needs; ``Run`` is one."""
+class Predicts(ABC):
+    """What scans can be segmented with: a run, or the runs of a cross-validation together."""
 
     @property
     @abstractmethod
@@ -59,12 +60,20 @@ class Trained(ABC):
         """What the network was made for."""
 
     @abstractmethod
-    def checkpoint(self, which: Literal["last", "best"]) -> Path:
-        """The file of a checkpoint."""
+    def weights(self, which: Literal["last", "best"]) -> tuple[Path, ...]:
+        """The files of a checkpoint of each run."""
 
     @abstractmethod
-    def method(self, checkpoint: Path | None = None) -> Method:
-        """The method with the weights of a checkpoint, in evaluation mode."""
+    def segmenter(self, which: Literal["last", "best"] = "last", **windows: Unpack[Windows]) -> Segmenter | Ensemble:
+        """Segments scans with a checkpoint, whose weights stay in memory until the file changes.
+
+        Args:
+            which: the last checkpoint, or the best on the validation split.
+            windows: as ``segmend.engine.segmenter.Segmenter`` takes them.
+
+        Raises:
+            InputError: there is no such checkpoint, or it is damaged.
+        """
 
     @overload
     def predict(
@@ -119,7 +128,7 @@ class Trained(ABC):
             InputError: the scan cannot be read, or is not like those of the training; or the run has no checkpoint.
         """
         image, grid = self._read(scan, spacing, affine)
-        segmenter = self._segmenter(checkpoint, windows)
+        segmenter = self.segmenter(checkpoint, **windows)
         values = np.array(list(self.task.labels.values()))
         label = values.astype(np.min_scalar_type(values.max()))[segmenter.classes(image, grid)]
         return (label, np.stack(list(segmenter.probabilities(image, grid)))) if probabilities else label
@@ -150,9 +159,10 @@ class Trained(ABC):
             InputError: as ``predict``.
         """
         image, grid = self._read(scan, spacing, affine)
-        segmenter = self._segmenter(checkpoint, windows)
+        segmenter = self.segmenter(checkpoint, **windows)
         sums = QualitySums(segmenter.classes(image, grid), list(self.task.labels), grid.spacing)
-        for of_class in replace(segmenter, flips=view_axes(self.task)).probabilities(image, grid):
+        in_views: Windows = {**windows, "flips": view_axes(self.task)}
+        for of_class in self.segmenter(checkpoint, **in_views).probabilities(image, grid):
             sums.add(of_class)
         return sums.entropy(), pd.DataFrame(map(asdict, sums.rows("scan"))).drop(columns="case")
 
@@ -182,12 +192,12 @@ class Trained(ABC):
             InputError: the data do not fit the run, a file cannot be used, or no case of the split has a label.
         """
         folder = DataFolder.open(Path(data))
-        self._check_data_folder(folder)
+        self.check_data_folder(folder)
         cases = [case for case in folder.select(Split(split)) if case.training_label]
         if not cases:
             problem = f"has no case of the split '{split}' with a label"
             raise InputError(folder.root, problem, "choose another `split`", code="no-data")
-        segmenter = self._segmenter(checkpoint, windows)
+        segmenter = self.segmenter(checkpoint, **windows)
         names = dict(enumerate(self.task.labels))
         del names[0]
         scores: list[Score] = []
@@ -201,8 +211,48 @@ class Trained(ABC):
             scores += score_case(case.name, predicted, true, names, loaded.grid.spacing, tolerance).values()
         return to_table(scores)
 
-    def _segmenter(self, which: Literal["last", "best"], windows: Windows) -> Segmenter:
-        """A segmenter with the weights of a checkpoint, which stay in memory until the file changes."""
+    def _read(
+        self, scan: Scan, spacing: Sequence[float] | None, affine: ArrayLike | None
+    ) -> tuple[NDArray[np.float32], Grid]:
+        if isinstance(scan, (str, os.PathLike)):
+            return read_scan([Path(scan)], self.task)
+        if isinstance(scan, Sequence) and scan and all(isinstance(each, (str, os.PathLike)) for each in scan):
+            return read_scan([Path(str(each)) for each in scan], self.task)
+        return scan_of_array(np.asarray(scan), spacing, affine, self.task)
+
+    def check_data_folder(self, folder: DataFolder) -> None:
+        """Make sure that a data folder has the classes and channels of the training.
+
+        Raises:
+            InputError: it has not.
+        """
+        pairs: Mapping[str, tuple[object, object]] = {
+            "classes": (folder.labels, self.task.labels),
+            "channels": (list(folder.channel_names), list(self.task.channel_names)),
+        }
+        for kind, (found, wanted) in pairs.items():
+            if found != wanted:
+                problem = f"has the {kind} {found}, but the run was trained for {wanted}"
+                raise InputError(folder.root, problem, f"give data of the same {kind}", code="mismatch")
+
+
+class Trained(Predicts):
+    """A single trained method with all that prediction needs; ``Run`` is one."""
+
+    @abstractmethod
+    def checkpoint(self, which: Literal["last", "best"]) -> Path:
+        """The file of a checkpoint."""
+
+    @abstractmethod
+    def method(self, checkpoint: Path | None = None) -> Method:
+        """The method with the weights of a checkpoint, in evaluation mode."""
+
+    def weights(self, which: Literal["last", "best"]) -> tuple[Path, ...]:
+        """The file of a checkpoint."""
+        return (self.checkpoint(which),)
+
+    def segmenter(self, which: Literal["last", "best"] = "last", **windows: Unpack[Windows]) -> Segmenter:
+        """As ``Predicts.segmenter``."""
         file = self.checkpoint(which)
         key = digest_of(file, self.task) if file.is_file() else ""
         if key not in self._loaded:
@@ -213,25 +263,6 @@ class Trained(ABC):
     @cached_property
     def _loaded(self) -> dict[str, Method]:
         return {}
-
-    def _read(
-        self, scan: Scan, spacing: Sequence[float] | None, affine: ArrayLike | None
-    ) -> tuple[NDArray[np.float32], Grid]:
-        if isinstance(scan, (str, os.PathLike)):
-            return read_scan([Path(scan)], self.task)
-        if isinstance(scan, Sequence) and scan and all(isinstance(each, (str, os.PathLike)) for each in scan):
-            return read_scan([Path(str(each)) for each in scan], self.task)
-        return scan_of_array(np.asarray(scan), spacing, affine, self.task)
-
-    def _check_data_folder(self, folder: DataFolder) -> None:
-        pairs: Mapping[str, tuple[object, object]] = {
-            "classes": (folder.labels, self.task.labels),
-            "channels": (list(folder.channel_names), list(self.task.channel_names)),
-        }
-        for kind, (found, wanted) in pairs.items():
-            if found != wanted:
-                problem = f"has the {kind} {found}, but the run was trained for {wanted}"
-                raise InputError(folder.root, problem, f"give data of the same {kind}", code="mismatch")
 
 
 def read_scan(files: Sequence[Path], task: Task) -> tuple[NDArray[np.float32], Grid]:

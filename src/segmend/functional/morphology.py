@@ -7,7 +7,7 @@ shrinking hardly depends on the distance. Components are voxels connected throug
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import edt
 import numpy as np
@@ -100,14 +100,15 @@ def signed_distance(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float32]
     return distance
 
 
-def largest_component(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep the largest connected component of each foreground class; the others become background.
+def largest_component(label: NDArray[np.uint8], classes: Collection[int] | None = None) -> NDArray[np.uint8]:
+    """Keep the largest connected component of foreground classes; the others become background.
 
     Of components of the same size, the one that comes first in the array is kept. ``IGNORE`` is not a class and is
     kept.
 
     Args:
         label: ``[*spatial]`` class indices, 2D or 3D.
+        classes: class indices that this is done for; all by default.
 
     Returns:
         A new array of the same shape.
@@ -118,6 +119,9 @@ def largest_component(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     class_of[components] = label
     kept = class_of == IGNORE
     for index in set(class_of.tolist()) - {0, IGNORE}:
+        if classes is not None and index not in classes:
+            kept |= class_of == index
+            continue
         kept[np.argmax(np.where(class_of == index, sizes, 0))] = True
     largest: NDArray[np.uint8] = label * kept[components]
     return largest

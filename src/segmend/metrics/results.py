@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,24 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     return {"labels": by_label, "overall": _statistics(table)}
 
 
+def in_words(table: pd.DataFrame, unit: str) -> Iterator[str]:
+    """The means of each label in columns, line by line.
+
+    Args:
+        table: of scores.
+        unit: of the distances.
+    """
+    heads = ("label", "Dice", f"HD95 ({unit})", f"ASSD ({unit})", "NSD", "cases", "undefined")
+    rows = [heads]
+    for label, of_label in summarise(table)["labels"].items():
+        means = [_mean(of_label[metric]) for metric in ("dice", "hd95", "assd", "nsd")]
+        rows.append((label, *means, str(len(table[table["label"] == label])), str(of_label["hd95"]["undefined"])))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    for label, *cells in rows:
+        numbers = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        yield "  ".join([label.ljust(widths[0]), *numbers]).rstrip()
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a result table.
 
@@ -67,6 +85,11 @@ def read_table(path: Path) -> pd.DataFrame:
     if twice:
         raise InputError(path, f"holds case '{twice[0][0]}', label '{twice[0][1]}' twice", remedy, code="duplicate")
     return table[list(COLUMNS)]
+
+
+def _mean(statistics: Mapping[str, float | None]) -> str:
+    mean, spread = statistics["mean"], statistics["std"]
+    return "-" if mean is None or spread is None else f"{mean:.3f} ± {spread:.3f}"
 
 
 def _value(row: tables.Row, column: str) -> str | float:

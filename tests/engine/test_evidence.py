@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmend.audit.evidence import Evidence, encode, is_evidence, write_evidence
 from segmend.core.errors import InputError
+from segmend.engine.evidence import Evidence, encode, is_evidence, write_evidence
 
 
 def test_probabilities_come_back_within_a_percent_and_in_their_order(tmp_path):

@@ -1,0 +1,156 @@
+"""Stored probabilities of a case: one small file, written and read class by class.
+
+Cross-validation keeps out-of-fold probabilities in it, and the audit the evidence that it judges labels by.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.core.case import Case
+from segmend.core.errors import InputError
+from segmend.core.io import atomic_file
+from segmend.data.image import read_grid
+
+LIMIT = 8.0
+"""Largest log-odds that are kept: probabilities lie in 0.0003..0.9997."""
+
+_CODES = 255
+_LONGEST_HEADER = 1024
+_DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, _CODES + 1)))).astype(np.float32)
+
+
+def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]]) -> None:
+    """Writes a compressed ``.npz`` with an array for each class, ``[*spatial]`` uint8 log-odds in 256 steps.
+
+    Args:
+        path: the file; it is written atomically.
+        probabilities: the map ``[*spatial]`` of each class in turn; only one is held at a time.
+
+    Raises:
+        InputError: the disk is full or cannot be written to.
+    """
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
+        for index, of_class in enumerate(probabilities):
+            with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, encode(of_class), allow_pickle=False)
+
+
+def is_evidence(path: Path, shape: Sequence[int], classes: int) -> bool:
+    """Whether a file is evidence of a scan: of its shape and classes, every byte as it was written.
+
+    Args:
+        path: the file, of any origin; nothing is read that is larger than it should be.
+        shape: sides of the scan.
+        classes: number of classes, background included.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = [f"{index}.npy" for index in range(classes)]
+            parts = {part.filename: part for part in file.infolist()}
+            if sorted(parts) != sorted(names) or len(file.infolist()) != classes:
+                return False
+            most = math.prod(shape) + _LONGEST_HEADER
+            fitting = all(parts[name].file_size <= most and _is_map(file, name, shape) for name in names)
+            return fitting and file.testzip() is None
+    except Exception:  # zipfile and numpy refuse what is damaged by errors of many kinds
+        return False
+
+
+def without_evidence(cases: Iterable[Case], classes: int, place: Callable[[str], Path]) -> list[Case]:
+    """Return the cases without a usable file; a damaged one is none.
+
+    Args:
+        cases: with their images.
+        classes: number of classes, background included.
+        place: gives the file of a case by its name.
+    """
+    return [case for case in cases if not is_evidence(place(case.name), read_grid(case.images[0]).shape, classes)]
+
+
+def _is_map(file: zipfile.ZipFile, name: str, shape: Sequence[int]) -> bool:
+    with file.open(name) as entry:
+        if np.lib.format.read_magic(entry) != (1, 0):
+            return False
+        of_map, _, dtype = np.lib.format.read_array_header_1_0(entry)
+    return tuple(of_map) == tuple(shape) and dtype == np.uint8
+
+
+def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Probabilities as they are stored, each off by at most 0.8 %."""
+    with np.errstate(divide="ignore"):
+        log_odds = np.log(probability) - np.log1p(-probability)
+    codes: NDArray[np.uint8] = np.rint((log_odds.clip(-LIMIT, LIMIT) + LIMIT) * (_CODES / (2 * LIMIT))).astype(np.uint8)
+    return codes
+
+
+def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The reverse of ``encode``."""
+    probability: NDArray[np.float32] = _DECODED[codes]
+    return probability
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The probabilities of a case as stored; over the classes they sum to 1 within rounding.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+    @cached_property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        with self._open() as file:
+            return len(file.files)
+
+    def probability(self, index: int) -> NDArray[np.float32]:
+        """The map ``[*spatial]`` of a class.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            with self._open() as file:
+                codes = file[str(index)]
+                if codes.dtype != np.uint8:
+                    raise ValueError("no log-odds")
+                return decode(codes)
+        except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
+            raise self._damaged() from error
+
+    def label(self) -> NDArray[np.uint8]:
+        """The most probable class ``[*spatial]``; of equally probable ones the first.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        highest = self.probability(0)
+        label = np.zeros(highest.shape, np.uint8)
+        for index in range(1, self.classes):
+            probability = self.probability(index)
+            label[probability > highest] = index
+            np.maximum(highest, probability, out=highest)
+        return label
+
+    def _open(self) -> Any:
+        try:
+            return np.load(self.path, allow_pickle=False)
+        except Exception as error:  # as above
+            raise self._damaged() from error
+
+    def _damaged(self) -> InputError:
+        return InputError(self.path, "is damaged", "delete it and run the command that wrote it again", code="damaged")
