@@ -96,3 +96,9 @@ class TestIsEvidence:
         np.savez(tmp_path / "b.npz", **{"0": np.array([{"a": 1}], object)})
         with pytest.raises(InputError, match="is damaged"):
             Evidence(tmp_path / "b.npz").probability(0)
+
+
+def test_the_label_is_the_most_probable_class_and_of_equal_ones_the_first(tmp_path):
+    maps = np.array([[0.5, 0.2, 0.1, 0.4], [0.5, 0.7, 0.3, 0.2], [0.0, 0.1, 0.6, 0.4]], np.float32)
+    write_evidence(tmp_path / "a.npz", maps)
+    assert Evidence(tmp_path / "a.npz").label().tolist() == [0, 1, 2, 0]

@@ -184,6 +184,13 @@ def test_empty_label_and_ignored_voxels_stay():
     assert np.array_equal(largest_component(label), label)
 
 
+def test_largest_components_of_chosen_classes_only():
+    label = np.array([[1, 0, 1, 1, 2, 2, 0, 2]], np.uint8)
+    assert largest_component(label, {2}).tolist() == [[1, 0, 1, 1, 2, 2, 0, 0]]
+    assert largest_component(label, {1}).tolist() == [[0, 0, 1, 1, 2, 2, 0, 2]]
+    assert np.array_equal(largest_component(label, ()), label)
+
+
 def test_largest_components_equal_a_labelling_class_by_class():
     label = np.random.default_rng(0).integers(0, 4, (9, 10, 11)).astype(np.uint8)
     expected = np.zeros_like(label)
