@@ -124,7 +124,7 @@ def say_post_processing(place: CrossValidation) -> None:
     entries = read_json(place.postprocessing)["largest_component"]
     for label, entry in entries.items():
         if entry["applied"]:
-            gain = f"{entry['dice']:.3f} to {entry['dice_of_largest_component']:.3f}"
+            gain = f"{entry['dice']:.4f} to {entry['dice_of_largest_component']:.4f}"
             say(f"largest component of '{label}' is kept: out-of-fold Dice from {gain}")
 
 
