@@ -14,7 +14,7 @@ WORDS = (
     r"too wide|too tight|made-up|nobody|anybody|whoever|bad labels?|harmed|anew|how surely|as we read it"
 )
 AVOIDED = re.compile(rf"(?<![\w-])({WORDS})(?![\w-])", re.IGNORECASE)
-LEFT = {"src": 34, "docs": 2, "benchmarks": 21, "README.md": 0, "CONTRIBUTING.md": 0, "CHANGELOG.md": 0}
+LEFT = {"src": 3, "docs": 2, "benchmarks": 21, "README.md": 0, "CONTRIBUTING.md": 0, "CHANGELOG.md": 0}
 """How often they occur. Lower a number when you have replaced some; docs/glossary.md has better words."""
 
 

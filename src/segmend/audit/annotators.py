@@ -61,7 +61,7 @@ class AnnotatorRow:
         label: name of the class.
         cases: number of cases that the annotator labelled.
         volume_ratio: drawn volume relative to the predicted one.
-        offset_mm: how much too wide (positive) or too tight the boundary is.
+        offset_mm: boundary offset, positive outward (over-segmented).
         offset_se_mm: its standard error.
         all_round: fraction of the cases in which it is off all round.
         dice_to_prediction: Dice to the prediction.

@@ -97,7 +97,7 @@ def predict_evidence(
 
 
 def without_evidence(cases: Sequence[Case], folder: DataFolder, out: AuditFolder) -> list[Case]:
-    """The cases without evidence; a damaged file is none, and is made anew."""
+    """The cases without evidence; a damaged file does not count, and is made again."""
     return cases_without_evidence(cases, folder.classes, out.evidence)
 
 

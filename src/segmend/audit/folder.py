@@ -172,7 +172,9 @@ class AuditFolder:
         )
 
     def _damaged(self, path: Path, reason: str) -> InputError:
-        remedy = "run the same 'segmend audit' again" if path != self.settings else "restore it, or audit anew"
+        remedy = (
+            "run the same 'segmend audit' again" if path != self.settings else "restore it, or choose another folder"
+        )
         return InputError(path, f"cannot be read: it is damaged ({reason})", remedy, code="damaged")
 
 

@@ -24,7 +24,7 @@ class Offset:
     """Position of a given surface relative to the surface that the evidence suggests.
 
     Attributes:
-        mm: positive if it was drawn too wide, negative if too tight.
+        mm: positive if the object is over-segmented, negative if it is under-segmented.
         standard_error: of ``mm``.
         gain: log-likelihood that moving the surface would gain, 0 or more.
         all_round: whether it is off the same way, by half of ``mm`` or more, on nearly all sides.

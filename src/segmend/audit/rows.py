@@ -37,7 +37,7 @@ class LabelRow:
         expected_dice: Dice that the model expects of the label.
         best_dice: Dice that it expects of the best outline; much below 1 where it is uncertain.
         distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
-        offset_mm: how much too wide (positive) or too tight the boundary was drawn; NaN where nothing is drawn.
+        offset_mm: boundary offset, positive outward (over-segmented); NaN where nothing is annotated.
         offset_se_mm: its standard error.
         correction_mm: shrinkage estimate of the boundary shift, outward positive, that would correct the bias of its
             annotator and its own offset, each shrunk by its uncertainty; NaN for expert labels and where nothing is

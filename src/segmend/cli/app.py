@@ -28,7 +28,7 @@ _BROKEN_PIPE = 141
 """Exit status of a process whose reader has gone, by the convention of shells."""
 
 _OF_THE_ENVIRONMENT = (OSError, RuntimeError, MemoryError, UnicodeError, ImportError)
-"""Errors that are seldom a slip in the code that raises them."""
+"""Errors that are rarely a mistake in the code that raises them."""
 
 _LONGEST_DESCRIPTION = 300
 
@@ -194,7 +194,7 @@ def _escape_what_cannot_be_printed() -> None:
 def _complain(message: str, status: int) -> int:
     """Prints a message, with escape codes of a terminal that names may hold made visible."""
     if sys.stderr is not None:
-        with suppress(OSError):  # nobody may be left to read it
+        with suppress(OSError):  # the reader may have gone
             print("segmend:", printable(message, keep="\n"), file=sys.stderr, flush=True)
     return status
 

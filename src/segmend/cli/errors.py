@@ -162,7 +162,7 @@ def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) 
     """
     kinds = kinds_of(command)
     kind = kinds[f"--{name}"]
-    if name in CHOOSING:  # which whoever builds the object looks at
+    if name in CHOOSING:  # which are checked when the object is built
         return
     if is_dataclass(kind) and isinstance(value, dict):
         for key, item in value.items():

@@ -222,7 +222,7 @@ def _source(runs: Sequence[Run], given: ExternalProbabilities | None, judged: Se
 
 
 def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
-    """Which labels a run was trained on; all, if nobody can tell."""
+    """Which labels a run was trained on; all, if that is not known."""
     known = [trained_on(run) for run in runs]
     return {name: any(of_run is None or name in of_run for of_run in known) for name in names}
 

@@ -126,7 +126,7 @@ class _Noise:
 
     def mean_dice(self, cases: Sequence[Case], strength: float) -> float:
         """Mean Dice of corrupted to true labels, over cases and labels."""
-        # Labels are read anew at every strength: those of a large data set do not fit into memory.
+        # Labels are read again at every strength: those of a large data set do not fit into memory.
         tracked = track(cases, f"trying strength {strength:.4g}")
         scores = [score for case in tracked for score in self._corrupted(case, strength)[1].dice.values()]
         return fmean(scores) if scores else 1.0

@@ -83,8 +83,8 @@ def _print_table(descriptions: list[dict[str, Any]]) -> None:
         known = ", ".join(row["known"]) or "nothing"
         table.add_row(row["name"], row["kind"], known, row["cost"], row["summary"])
     # Without a terminal the width of lines is unknown.
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    Console(width=None if told else 160).print(table)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if has_width else 160).print(table)
 
 
 def _print_page(cls: type[Method], description: dict[str, Any]) -> None:

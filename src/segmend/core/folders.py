@@ -49,9 +49,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def continued_folder(path: Path, identity: object, *, keep_after_errors: bool = False) -> Iterator[Path]:
     """Like ``atomic_folder``, but what a stopped or killed process has left is taken over by the next call.
 
-    The folder that the block gets holds what earlier calls of the same identity have finished; whoever fills it writes
+    The folder that the block gets holds what earlier calls of the same identity have finished; the block writes
     each file by ``atomic_file`` and leaves out those that are there. Partly written files are removed. A call of
-    another identity starts anew, unless the folder was left in sight: then it is refused.
+    another identity starts again, unless the folder was left in sight: then it is refused.
 
     If the block is stopped, what it has finished is left in sight, at ``path``, with a file that says that it is not
     whole; see ``check_whole``. A killed process leaves it under a hidden name.

@@ -84,8 +84,8 @@ class CropBatches(Dataset[Batch]):
 
     def _weights(self, revision: int) -> list[float] | None:
         """Sampling weight of each case; None if all are sampled uniformly."""
-        told = self.labels.sampling_weights(revision) if self.labels else {}
-        return [told.get(case.case.name, 1.0) for case in self.cases] if told else None
+        known = self.labels.sampling_weights(revision) if self.labels else {}
+        return [known.get(case.case.name, 1.0) for case in self.cases] if known else None
 
     def _layers(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
         if self.labels is None:

@@ -260,7 +260,7 @@ class StopAfterStep(Callback):
             raise stopping.Stopped(number or signal.SIGTERM)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends the processes that load data, which may be waiting for labels that nobody will write."""
+        """Ends the processes that load data, which may be waiting for labels that no process will write."""
         on_main_thread = threading.current_thread() is threading.main_thread()
         if hasattr(signal, "SIGCHLD") and on_main_thread:  # or torch would take their end for a failure
             before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)

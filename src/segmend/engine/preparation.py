@@ -64,7 +64,7 @@ def prepare_training(
         cache: where prepared scans are kept; the user's cache folder by default.
 
     Returns:
-        The training, of which ``TrainingSetup.prepare`` then reads the scans.
+        The training; ``TrainingSetup.prepare`` then reads its scans.
 
     Raises:
         InputError: something given cannot be used.

@@ -1,4 +1,4 @@
-"""What is known of a revision of the labels: the text beside its arrays."""
+"""What is known of a revision of the labels: the text next to its arrays."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Run(Trained):
 
     @property
     def finished(self) -> bool:
-        """Whether the training went to its end; a summary that is damaged is written anew by the same command."""
+        """Whether the training went to its end; a summary that is damaged is written again by the same command."""
         try:
             return bool(self.summary)
         except InputError:
@@ -161,7 +161,7 @@ class Run(Trained):
         try:
             return read_json(file)
         except InputError as error:
-            remedy = "run the same 'segmend train' again, which writes it anew"
+            remedy = "run the same 'segmend train' again, which writes it again"
             raise InputError(file, f"is damaged ({_reason(error)})", remedy, code="damaged") from error
 
     @property

@@ -24,7 +24,7 @@ _REMEDY = (
 def adopted(network: object) -> object:
     """A network of Segmend for one of MONAI; what is no module, or a network of Segmend already, comes back as it is.
 
-    A training records class and arguments of its network, builds it anew from them, with the numbers of channels,
+    A training records class and arguments of its network, builds it again from them, with the numbers of channels,
     classes and dimensions of the data, and draws the weights by its seed. MONAI's classes, partial functions of
     them and instances are therefore turned into the adapted class with the same arguments. The arguments of an
     instance are read from its attributes; the result is compared with the instance layer by layer. Its weights are

@@ -26,7 +26,7 @@ _ANNOTATORS = {
     "label": "label",
     "cases": "cases",
     "volume_ratio": "volume drawn / expected",
-    "offset_mm": "boundary too wide by (mm)",
+    "offset_mm": "boundary offset, outward (mm)",
     "offset_se_mm": "± (mm)",
     "all_round": "share all round",
     "dice_to_prediction": "Dice to prediction",

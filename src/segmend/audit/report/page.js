@@ -1,8 +1,8 @@
 // The list of labels next to the viewer: which to show, and what users decide about each.
 
 const KINDS = {
-  ok: "ok", missing: "piece missing", extra: "piece too much", under_segmented: "drawn too tight",
-  over_segmented: "drawn too wide", swap: "wrong class", object_missing: "object missed", object_extra: "false object",
+  ok: "ok", missing: "piece missing", extra: "piece too much", under_segmented: "under-segmented",
+  over_segmented: "over-segmented", swap: "wrong class", object_missing: "object missed", object_extra: "false object",
   slices: "slices left out",
 };
 const SIGNS = { accept: "✓", reject: "✗", unsure: "?" };

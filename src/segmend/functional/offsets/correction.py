@@ -87,7 +87,7 @@ class SurfaceGroup:
         return estimate_bias([each.estimate.offset for each in self.expert], errors, least_scatter)
 
     def typical_error(self) -> float:
-        """Root mean square of the standard errors of noisy labels, of which there must be one."""
+        """Root mean square of the standard errors of noisy labels; there must be at least one."""
         return math.sqrt(fmean(each.estimate.error**2 for each in self.noisy))
 
 
@@ -133,7 +133,7 @@ def teacher_bias(
             cases; how certain it is of the noisy labels shows how much it has learned beyond.
 
     Returns:
-        By kind, for those of which the model detects surfaces of noisy labels.
+        By kind, for those whose surfaces the model detects in noisy labels.
     """
     biases = {}
     for group in surface_groups(measured):
