@@ -11,7 +11,7 @@ from refusals import raises
 from segmend.bench import protocol
 from segmend.bench.protocol import effective, resolved, versions_of
 from segmend.methods import AIDE, PLIL, MeanTeacher, OffsetCorrection, Supervised
-from segmend.networks import SegResNet, UNet, VNet
+from segmend.networks import PlannedUNet, SegResNet, UNet, VNet
 from segmend.noise import CubeMorphology, MixedNoise
 
 OWN = '''
@@ -61,6 +61,11 @@ class TestVersions:
         for cls in (MeanTeacher, UNet, MixedNoise):
             monkeypatch.setattr(cls, "protocol_version", 9)
         assert versions_of(PLIL, VNet) == before
+
+    def test_of_the_planner_count_where_a_network_is_planned(self, monkeypatch):
+        assert "planner" not in versions_of(PLIL, PlannedUNet)
+        monkeypatch.setattr("segmend.bench.protocol.PLANNER_VERSION", 7)
+        assert versions_of(PLIL, PlannedUNet, planned=True)["planner"] == 7
 
     def test_of_an_audit_count_where_there_is_one(self):
         assert "audit" not in versions_of(PLIL, VNet)

@@ -17,6 +17,7 @@ from segmend.bench.building import (
     corruption_of,
     method_of,
     network_class,
+    network_of,
     recipes_in,
     train_arguments,
     whole,
@@ -112,7 +113,12 @@ class Preparation:
             "predict": whole(predict, self.plan.predict),
             "evaluate": whole(evaluate, self.plan.evaluate),
             "versions": {
-                **versions_of(method, network_class(row.train, where), arguments=arguments),
+                **versions_of(
+                    method,
+                    network_class(row.train, where),
+                    arguments=arguments,
+                    planned=network_of(row.train, where) is None,
+                ),
                 **self._versions_of(labels),
             },
         }
@@ -137,8 +143,14 @@ class Preparation:
         """Versions of what the labels are made by."""
         if labels.audit is None:
             return versions_of(*recipes_in(labels))
-        network = network_class(labels.audit, f"labels {labels.name}")
-        return versions_of(*recipes_in(labels), auditing_method(labels), network, audited=True)
+        where = f"labels {labels.name}"
+        return versions_of(
+            *recipes_in(labels),
+            auditing_method(labels),
+            network_class(labels.audit, where),
+            audited=True,
+            planned=network_of(labels.audit, where) is None,
+        )
 
     def _check_cases(self, folder: DataFolder) -> None:
         wanted, source = self.plan.data, self.plan.data.get("source", "the data set that the plan names")

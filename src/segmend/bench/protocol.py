@@ -30,11 +30,18 @@ AUDIT_VERSION = 2
 """Version of audit and correction: of the ranks, proposals and corrected labels that given probabilities lead to.
 Raise it when they change: the golden tests fail until you do."""
 
+PLANNER_VERSION = 1
+"""Version of what a plan chooses where no network is named: spacing, patch, network, augmentation and sampling. Raise
+it when another choice is made for the same data and machine."""
+
 _PACKAGE = __name__.partition(".")[0]
 
 
 def versions_of(
-    *chosen: type[Configured], arguments: Mapping[str, Any] | None = None, audited: bool = False
+    *chosen: type[Configured],
+    arguments: Mapping[str, Any] | None = None,
+    audited: bool = False,
+    planned: bool = False,
 ) -> dict[str, int | str]:
     """Versions of all that a result depends on, by name.
 
@@ -42,6 +49,7 @@ def versions_of(
         chosen: the method, the network, noise recipes.
         arguments: of the method, defaults included; methods that they name take part.
         audited: whether labels are audited and corrected first.
+        planned: whether a network is planned.
 
     Returns:
         A version of ``engine``, perhaps of ``audit``, and of each class: for classes of users that state none, a digest
@@ -53,6 +61,8 @@ def versions_of(
     versions: dict[str, int | str] = {"engine": ENGINE_VERSION}
     if audited:
         versions["audit"] = AUDIT_VERSION
+    if planned:
+        versions["planner"] = PLANNER_VERSION
     known = all_methods()
     named = [known[value] for value in (arguments or {}).values() if isinstance(value, str) and value in known]
     first: list[type[Configured]] = [
