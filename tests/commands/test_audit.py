@@ -345,7 +345,11 @@ class TestArguments:
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
         given = perfect[0]
         assert given["options"] == TrainingOptions(**values)
-        assert set(values) == {field.name for field in fields(TrainingOptions)} - {"augmentation", "optimisation"}
+        assert set(values) == {field.name for field in fields(TrainingOptions)} - {
+            "augmentation",
+            "optimisation",
+            "weights",
+        }
         assert (given["cache"], given["network"]) == (tmp_path, NETWORK)
         left = {name for name in inspect.signature(train).parameters if not hasattr(TrainingOptions(), name)} - set(
             given
