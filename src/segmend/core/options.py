@@ -56,6 +56,7 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
                 shown.append(each)
         call.__doc__ = _documented(inspect.getdoc(function) or "", parameter, inspect.getdoc(type(default)) or "")
         del call.__wrapped__  # or its signature would be taken for that of the call
+        # Functions have no such attribute for mypy; inspect.signature() looks for it.
         call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         call.__annotations__ = {each.name: each.annotation for each in shown} | {"return": signature.return_annotation}
         return call
