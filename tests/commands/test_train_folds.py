@@ -176,7 +176,7 @@ class TestOutOfFold:
             trained.append(run.path.name)
             raise InUseError(run.path, "is being written by another process", "wait", code="in-use")
 
-        monkeypatch.setattr("segmend.commands.train._train_run", busy)
+        monkeypatch.setattr("segmend.commands.train_folds.train_run", busy)
         whole = train()
         assert trained == ["fold_1", "fold_2"]
         assert whole.unfinished == (1, 2)

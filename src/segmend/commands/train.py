@@ -13,12 +13,9 @@ from segmend.core.options import spread
 from segmend.core.progress import say
 from segmend.data.folder import DataFolder
 from segmend.engine.cross_validation import CrossValidation
-from segmend.engine.fit import fit
 from segmend.engine.options import TrainingOptions
-from segmend.engine.plan import TrainingPlan
-from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
-from segmend.engine.setup import TrainingSetup
+from segmend.engine.train_run import train_run
 from segmend.methods import Method
 from segmend.networks import Network
 
@@ -69,52 +66,12 @@ def train(
     """
     if folds is not None:
         given = FoldSettings(folds, fold, method, network, options, cache)
-        return train_folds(given, _train_run, data=data, out=out, table=cases)
+        return train_folds(given, data=data, out=out, table=cases)
     if fold is not None:
         raise InputError("fold", f"is {fold}, but `folds` is not given", "give both", code="missing-value")
     run = Run(out)
     stopping.promise("continue" if run.last.is_file() else None)
     folder = DataFolder.open(data, cases)
-    if _train_run(folder, run, method=method, network=network, options=options, cache=cache) and is_first_process():
+    if train_run(folder, run, method=method, network=network, options=options, cache=cache) and is_first_process():
         say(f"finished: {out}. Next: segmend predict --run {out} --images FOLDER --out PREDICTIONS")
     return run
-
-
-def _train_run(
-    folder: DataFolder,
-    run: Run,
-    *,
-    method: Callable[[Network], Method] | None,
-    network: Callable[[int, int, int], Network] | None,
-    options: TrainingOptions,
-    plan: TrainingPlan | None = None,
-    cache: Path | None,
-) -> bool:
-    """Train a run or continue it; arguments as in ``prepare_training``. Returns whether anything was left to do."""
-    setup = prepare_training(folder, options, method=method, network=network, run=run, plan=plan, cache=cache)
-    run.check_free_for(setup.config)
-    run.check_data(setup.state)
-    if run.finished:
-        _check_fingerprint(run, setup, cache)
-        say(f"{run.path} is finished already; nothing to do")
-        return False
-    with run.kept():
-        pass  # a place that cannot be written to is refused before the data are prepared
-    training = setup.prepare(cache)
-    with run.kept():
-        training = setup.with_initial_labels(training, cache)
-        run.begin(setup.config, training.task, setup.state, setup.plan)
-        if not run.finished:  # by another process in the meantime
-            fit(run, setup.method, training, options.hardware)
-    return True
-
-
-def _check_fingerprint(run: Run, setup: TrainingSetup, cache: Path | None) -> None:
-    """Make sure that a finished run without data.json, of an earlier version, is one of these data."""
-    if run.data_state is None and setup.digest(run.task.preprocessing, cache) != run.task.fingerprint:
-        raise InputError(
-            run.path,
-            "was trained on other data",
-            "choose another `out`, or restore the data folder",
-            code="changed-data",
-        )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from segmend.core import signals as stopping
 from segmend.core.case import Case, Split
@@ -30,6 +30,7 @@ from segmend.engine.out_of_fold import predict_fold, say_post_processing, summar
 from segmend.engine.plan import TrainingPlan
 from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
+from segmend.engine.train_run import train_run
 from segmend.methods import Method
 from segmend.metrics.results import in_words
 from segmend.networks import Network
@@ -74,31 +75,11 @@ class FoldSettings:
         return [self.fold] if self.fold is not None else list(range(1, self.folds + 1))
 
 
-class TrainRun(Protocol):
-    """Trains one run or continues it, and says whether anything was left to do."""
-
-    def __call__(
-        self,
-        folder: DataFolder,
-        run: Run,
-        *,
-        method: Callable[[Network], Method] | None,
-        network: Callable[[int, int, int], Network] | None,
-        options: TrainingOptions,
-        plan: TrainingPlan | None = None,
-        cache: Path | None,
-    ) -> bool:
-        """Arguments as in ``prepare_training``."""
-
-
-def train_folds(
-    given: FoldSettings, train_run: TrainRun, *, data: Path, out: Path, table: Path | None
-) -> CrossValidation:
+def train_folds(given: FoldSettings, *, data: Path, out: Path, table: Path | None) -> CrossValidation:
     """Train folds, predict their held-out cases, and summarise them when all are there.
 
     Args:
         given: how.
-        train_run: trains one run.
         data: the data folder.
         out: the folder to write.
         table: a table to use instead of cases.csv.
@@ -126,7 +107,7 @@ def train_folds(
             wait_for(file)
         plan = Run(out).plan
     stopping.promise("continue")
-    in_use = [fold for fold in given.chosen if not _train(place, fold, whole, train_run, folder, plan)]
+    in_use = [fold for fold in given.chosen if not _train(place, fold, whole, folder, plan)]
     if is_first_process():
         _finish(place, folder, in_use)
     return place
@@ -229,7 +210,6 @@ def _train(
     place: CrossValidation,
     fold: int,
     given: FoldSettings,
-    train_run: TrainRun,
     folder: DataFolder,
     plan: TrainingPlan | None,
 ) -> bool:
