@@ -87,8 +87,8 @@ def scores(
     prediction: NDArray[np.uint8], reference: NDArray[np.uint8], values: Sequence[int], spacing: Sequence[float]
 ) -> list[float | None]:
     """All metrics of some label values."""
-    found = score_case("case", prediction, reference, {value: str(value) for value in values}, spacing, 1.0)
-    return [number for value in values for number in _numbers_of_score(found[value])]
+    found = score_case("case", prediction, reference, {str(value): (value,) for value in values}, spacing, 1.0)
+    return [number for value in values for number in _numbers_of_score(found[str(value)])]
 
 
 def evaluated(predictions: Path, references: Path, out: Path, unit: str) -> list[float | None]:

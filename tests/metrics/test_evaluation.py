@@ -69,14 +69,14 @@ def test_each_label_is_scored_by_its_own_value():
     prediction, reference = np.zeros((8, 6), dtype=np.uint8), np.zeros((8, 6), dtype=np.int16)
     prediction[SQUARE] = 1
     reference[SQUARE] = 300
-    scores = score_case("a", prediction, reference, {300: "liver", 1: "1", 2: "2"}, SPACING)
-    assert {value: (score.label, score.status) for value, score in scores.items()} == {
-        300: ("liver", Status.MISSED),
-        1: ("1", Status.FALSE_ALARM),
-        2: ("2", Status.BOTH_EMPTY),
+    scores = score_case("a", prediction, reference, {"liver": (300,), "1": (1,), "2": (2,)}, SPACING)
+    assert {name: (score.label, score.status) for name, score in scores.items()} == {
+        "liver": ("liver", Status.MISSED),
+        "1": ("1", Status.FALSE_ALARM),
+        "2": ("2", Status.BOTH_EMPTY),
     }
 
 
 def test_label_arrays_of_different_shapes_are_refused():
     with pytest.raises(InputError, match=r"has shape \(8, 6\), but the reference has \(6, 8\)"):
-        score_case("a", SQUARE.astype(int), SQUARE.T.astype(int), {1: "1"}, SPACING)
+        score_case("a", SQUARE.astype(int), SQUARE.T.astype(int), {"1": (1,)}, SPACING)

@@ -71,9 +71,9 @@ def test_overlap_counts_voxels_and_nothing_else(prediction, reference, axes):
 def test_the_mean_is_over_foreground_classes_where_the_class_is_known():
     reference = np.array([0, 1, 1, 2, 2, 255, 255], dtype=np.uint8)
     prediction = np.array([1, 1, 0, 2, 2, 1, 2], dtype=np.uint8)
-    assert mean_dice(prediction, reference, classes=3) == (0.5 + 1) / 2
-    assert mean_dice(prediction, reference, classes=4) == (0.5 + 1 + 1) / 3
-    assert np.isnan(mean_dice(prediction, np.full_like(reference, 255), classes=3))
+    assert mean_dice(prediction, reference, objects=[(1,), (2,)]) == (0.5 + 1) / 2
+    assert mean_dice(prediction, reference, objects=[(1,), (2,), (3,)]) == (0.5 + 1 + 1) / 3
+    assert np.isnan(mean_dice(prediction, np.full_like(reference, 255), objects=[(1,), (2,)]))
 
 
 def masks(*rows: list[int]) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from segmend.core.progress import say, track
 from segmend.core.tables import write_json, write_table
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
+from segmend.data.regions import has_regions, read_regions
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
@@ -37,9 +38,12 @@ class _Classes:
 
     names: dict[int, str] = field(default_factory=dict)
     ignore: int | None = None
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def name(self, value: int) -> str:
-        return self.names.get(value, str(value))
+    def objects(self, values: set[int]) -> dict[str, tuple[int, ...]]:
+        """Regions, and values that are in none by themselves."""
+        others = sorted(values - {value for parts in self.regions.values() for value in parts})
+        return self.regions | {self.names.get(value, str(value)): (value,) for value in others}
 
 
 def evaluate(
@@ -56,7 +60,8 @@ def evaluate(
 
     Writes ``FILE.csv`` with a row a case and label, ``FILE.json`` with means and counts, and
     ``FILE_boxplot.png``, and prints the means. Where a dataset.json lies next to the folder of references, labels
-    are called by the names in it, and voxels that it calls ignored are left out; no more is read of it.
+    are called by the names in it, labels that are lists of values are scored as regions, and voxels that it calls
+    ignored are left out; no more is read of it.
 
     Args:
         predictions: folder of label files. Those without a reference are listed in ``FILE.json`` and not scored.
@@ -64,7 +69,7 @@ def evaluate(
         out: the CSV file to write; an older one and what belongs to it is replaced.
         unit: unit of distances and volumes.
         tolerance: distance within which surfaces agree (column ``nsd``), in that unit.
-        labels: label values to score; by default all that occur in a file or are named.
+        labels: label values to score; by default all that occur in a file or are named. Not with regions.
         against: CSV file of another evaluation of the same cases, to test whether the two differ; adds
             ``FILE_comparison.csv`` and ``.json``.
 
@@ -112,23 +117,22 @@ def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) 
 def _score(
     pairs: Sequence[Pair], classes: _Classes, labels: list[int] | None, unit: Unit, tolerance: float
 ) -> pd.DataFrame:
-    scores: dict[tuple[str, int], Score] = {}
+    if labels and classes.regions:
+        problem = f"cannot be chosen by value, as they are the regions {', '.join(classes.regions)}"
+        raise InputError("labels", problem, "leave it out, and take the rows that you need", code="mismatch")
+    scores: dict[tuple[str, str], Score] = {}
     known = set(classes.names)
     for pair in track(pairs, "evaluating cases"):
         prediction, reference, spacing = _read(pair, classes.ignore)
         present = _values(prediction) | _values(reference)
         known |= present
-        wanted = {value: classes.name(value) for value in present if not labels or value in labels}
+        wanted = classes.objects({value for value in present if not labels or value in labels})
         unit_spacing = spacing if unit == "mm" else (1.0,) * len(spacing)
         of_case = score_case(pair.case, prediction, reference, wanted, unit_spacing, tolerance)
-        scores |= {(pair.case, value): score for value, score in of_case.items()}
-    values = _values_to_report(known, labels)
+        scores |= {(pair.case, name): score for name, score in of_case.items()}
+    names = classes.objects(_values_to_report(known, labels))
     # A label is scored in every case, wherever it was found: only then do all of them have as many rows.
-    return to_table(
-        scores.get((pair.case, value)) or both_empty(pair.case, classes.name(value))
-        for pair in pairs
-        for value in values
-    )
+    return to_table(scores.get((pair.case, name)) or both_empty(pair.case, name) for pair in pairs for name in names)
 
 
 def _read(
@@ -148,7 +152,7 @@ def _values(label: NDArray[np.integer[Any]]) -> set[int]:
     return {int(value) for value in pd.unique(label.ravel(order="K"))} - {0}
 
 
-def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
+def _values_to_report(known: set[int], labels: list[int] | None) -> set[int]:
     if not known:
         raise InputError(
             "references", "hold nothing but background, as do the predictions", "give labels to score", code="no-data"
@@ -162,7 +166,7 @@ def _values_to_report(known: set[int], labels: list[int] | None) -> list[int]:
                 f"choose from {', '.join(map(str, sorted(known)))}",
                 code="unknown-name",
             )
-    return sorted(set(labels or known))
+    return set(labels or known)
 
 
 def _read_classes(references: Path) -> _Classes:
@@ -180,6 +184,8 @@ def _read_classes(references: Path) -> _Classes:
     if not isinstance(given, dict):
         say(f"{path}: holds no names of labels; they are called by their values")
         return _Classes()
+    if has_regions(given):
+        return _read_regions(path, given)
     values: dict[str, int] = {}
     for name, value in given.items():
         name, value = (value, int(name)) if _is_value(name) and isinstance(value, str) else (name, value)
@@ -191,10 +197,23 @@ def _read_classes(references: Path) -> _Classes:
     unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
     if unread:
         say(
-            f"{path}: {unread} of {len(given)} labels are regions or have no name and value of their own; "
+            f"{path}: {unread} of {len(given)} labels have no name and value of their own; "
             "they are called by their values"
         )
     return _Classes(names, ignore)
+
+
+def _read_regions(path: Path, given: Mapping[str, Any]) -> _Classes:
+    try:
+        found = read_regions(path, given)
+    except InputError as error:
+        say(f"{path}: {error.problem}; labels are called by their values")
+        return _Classes(ignore=given["ignore"] if type(given.get("ignore")) is int else None)
+    parts = {name: set(indices) for name, indices in found.regions.items()}
+    values = {
+        name: tuple(value for value, index in found.values.items() if index in wanted) for name, wanted in parts.items()
+    }
+    return _Classes(ignore=found.ignore, regions=values)
 
 
 def _is_value(name: str) -> bool:

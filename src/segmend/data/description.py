@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from segmend.core.masks import IGNORE
 from segmend.core.paths import parse_json, read_bytes
 from segmend.data.image import ENDINGS
 from segmend.data.names import check_name, clashes
+from segmend.data.regions import IGNORED, has_regions, read_regions
 
 FILE = "dataset.json"
 
-_IGNORE = "ignore"
 _HIGHEST_VALUE = 65535
 _LONGEST_NUMBER = 5
 
@@ -32,6 +32,8 @@ class Description:
         ignore: value of voxels that are not annotated, or None.
         file_ending: ending of all files.
         content: the file as it was read.
+        regions: region name to the indices of its classes; empty without regions.
+        values: every value of a label file to the index of its class; empty if that of ``labels`` is the only one.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Description:
     ignore: int | None
     file_ending: str
     content: bytes
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    values: Mapping[int, int] = field(default_factory=dict)
 
 
 def read_description(root: Path) -> Description:
@@ -57,15 +61,15 @@ def read_description(root: Path) -> Description:
             path, f"file_ending is {_short(ending)}", f"give one of {', '.join(ENDINGS)}", code="invalid-value"
         )
     channels = _read_channels(path, content.get("channel_names", content.get("modality")))
-    labels, ignore = read_labels(path, content.get("labels"))
-    return Description(
-        name=_name(path, content.get("name"), root),
-        channel_names=channels,
-        labels=labels,
-        ignore=ignore,
-        file_ending=ending,
-        content=raw,
-    )
+    name, given = _name(path, content.get("name"), root), content.get("labels")
+    if has_regions(given):
+        found = read_regions(path, given, content.get("regions_class_order"))
+        _check_number(path, given, found.labels)
+        return Description(
+            name, channels, found.labels, found.ignore, ending, raw, regions=found.regions, values=found.values
+        )
+    labels, ignore = read_labels(path, given)
+    return Description(name, channels, labels, ignore, ending, raw)
 
 
 def read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
@@ -84,25 +88,31 @@ def read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
     wrong = [value for _, value in pairs if type(value) is not int or not 0 <= value <= _HIGHEST_VALUE]
     if wrong:
         problem = f"labels must map names to whole numbers from 0 to {_HIGHEST_VALUE}, but one is {_short(wrong[0])}"
-        raise InputError(path, problem, "regions are not supported; give each class one value", code="invalid-value")
+        raise InputError(
+            path, problem, "give each class a value, or each region a list of values", code="invalid-value"
+        )
     names = [check_name(path, "class", name) for name, _ in pairs]
     for one, other in clashes(names):
         problem = f"the class names '{one}' and '{other}' differ in capitals or Unicode form only"
         raise InputError(path, problem, "rename one, as some file systems take them for one name", code="duplicate")
     for name in names:
-        if name != _IGNORE and name.casefold() == _IGNORE:
+        if name != IGNORED and name.casefold() == IGNORED:
             raise InputError(
-                path, f"a class is called '{name}'", f"write '{_IGNORE}' for what is not annotated", code="invalid-name"
+                path, f"a class is called '{name}'", f"write '{IGNORED}' for what is not annotated", code="invalid-name"
             )
     by_value = dict(sorted(zip(names, (value for _, value in pairs), strict=True), key=lambda pair: pair[1]))
-    ignore = by_value.pop(_IGNORE, None)
+    ignore = by_value.pop(IGNORED, None)
     if len(set(by_value.values())) < len(by_value) or ignore in by_value.values():
         raise InputError(path, f"two labels share a value in {_short(given)}", "give each its own", code="duplicate")
-    if 0 not in by_value.values() or not 2 <= len(by_value) < IGNORE:
+    _check_number(path, given, by_value)
+    return by_value, ignore
+
+
+def _check_number(path: Path, given: Any, labels: Mapping[str, int]) -> None:
+    if 0 not in labels.values() or not 2 <= len(labels) < IGNORE:
         raise InputError(
             path, f"labels are {_short(given)}", "give background = 0 and 1 to 253 classes more", code="invalid-value"
         )
-    return by_value, ignore
 
 
 def _read_channels(path: Path, given: Any) -> tuple[str, ...]:

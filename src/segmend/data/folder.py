@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file, is_folder
+from segmend.core.regions import objects_of
 from segmend.data.cases_table import read_cases
 from segmend.data.description import read_description
 from segmend.data.finding import (
@@ -43,6 +44,8 @@ class DataFolder:
         cases: all cases, by name.
         description: dataset.json as it was read.
         table: the table that was read in the place of cases.csv, or None.
+        regions: region name to the indices of its classes; empty where each class is an object of its own.
+        values: every value of a label file to the index of its class; empty if that of ``labels`` is the only one.
     """
 
     root: Path
@@ -54,6 +57,8 @@ class DataFolder:
     cases: tuple[Case, ...]
     description: bytes = b""
     table: Path | None = None
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    values: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: Path, cases: Path | None = None) -> DataFolder:
@@ -78,6 +83,11 @@ class DataFolder:
         """Number of classes, background included."""
         return len(self.labels)
 
+    @property
+    def objects(self) -> dict[str, tuple[int, ...]]:
+        """What is segmented, with the indices of its classes: the regions, or each class but the background."""
+        return objects_of(self.labels, self.regions)
+
     def select(self, split: Split | None = None, quality: Quality | None = None) -> tuple[Case, ...]:
         """The cases of a split and quality, in alphabetical order; None takes all."""
         return tuple(c for c in self.cases if split in (None, c.split) and quality in (None, c.quality))
@@ -85,7 +95,7 @@ class DataFolder:
     def to_indices(self, values: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Label values as in the files to class indices; the ignored value and unknown ones become ``IGNORE``."""
         indices = np.full(values.shape, IGNORE, dtype=np.uint8)
-        for index, value in enumerate(self.labels.values()):
+        for value, index in (self.values or {value: at for at, value in enumerate(self.labels.values())}).items():
             indices[values == value] = index
         return indices
 
@@ -154,6 +164,8 @@ def _described(root: Path) -> DataFolder:
         file_ending=found.file_ending,
         cases=(),
         description=found.content,
+        regions=found.regions,
+        values=found.values,
     )
 
 

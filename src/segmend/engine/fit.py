@@ -92,7 +92,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         Stopped: the process was asked to stop; the running step was finished, and its checkpoint is saved.
     """
     _quieten_lightning()
-    learner = Learner(method, training.optimisation, training.iterations, training.seed)
+    learner = Learner(method, training.optimisation, training.iterations, training.seed, training.task.regions)
     if hardware.compile:
         method.network.compile()
 
@@ -109,8 +109,8 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     callbacks: list[Callback] = [log, StopAfterStep(checkpoints), checkpoints, ShownProgress()]
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.keeps() else None
     if labels:
-        classes = len(training.task.labels)
-        history = LabelHistory(run.path / "labels.csv", labels, training.cases, classes, training.truth, method.report)
+        objects = tuple(training.task.objects.values())
+        history = LabelHistory(run.path / "labels.csv", labels, training.cases, objects, training.truth, method.report)
         callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
     done, remaining = _progress(run, learner, trainer)
@@ -224,7 +224,7 @@ def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequen
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
     assert case.label is not None
-    return mean_dice(segmenter.prepared_classes(case.image), case.label, len(segmenter.task.labels))
+    return mean_dice(segmenter.prepared_classes(case.image), case.label, segmenter.task.objects.values())
 
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:

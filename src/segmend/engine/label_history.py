@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class LabelHistory:
         path: the CSV file.
         labels: of the run.
         cases: all training cases.
-        classes: number of classes, background included.
+        objects: class indices of each object whose Dice counts.
         truth: true labels ``[*spatial]`` by case, where they are known; nothing else ever sees them.
         report: name of the CSV file for the reports of revisions, next to the other; "" if the method has none.
     """
@@ -42,11 +42,11 @@ class LabelHistory:
         path: Path,
         labels: LabelStore,
         cases: Sequence[PreparedCase],
-        classes: int,
+        objects: Collection[tuple[int, ...]],
         truth: Mapping[str, NDArray[np.uint8]],
         report: str = "",
     ) -> None:
-        self.path, self.labels, self.cases, self.classes, self.truth = path, labels, cases, classes, truth
+        self.path, self.labels, self.cases, self.objects, self.truth = path, labels, cases, objects, truth
         self.report = report
         self._rows: list[dict[str, Any]] = []
         self._measured: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -96,7 +96,7 @@ class LabelHistory:
             truth = self.truth.get(name)
             self._measured[name, layer, revision] = {
                 "changed_from_given": int(np.count_nonzero(label != case.given)),
-                "dice_to_given": mean_dice(label, case.given, self.classes),
-                "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, self.classes),
+                "dice_to_given": mean_dice(label, case.given, self.objects),
+                "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, self.objects),
             }
         return self._measured[name, layer, revision]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from segmend.core.batch import Batch
 from segmend.core.errors import InputError
 from segmend.core.precision import float32_small_convs_on_cpu
+from segmend.functional.regions import dice_by_region
 from segmend.methods import Method, Step
 from segmend.methods.components.ema import follow_students
 
@@ -109,18 +110,27 @@ class Learner(LightningModule):
         optimisation: how to move the weights.
         iterations: optimiser steps of the whole run.
         seed: decides all randomness.
+        regions: region name to the indices of its classes: Dice losses are then of regions.
 
     Attributes:
         last_terms: loss terms of the last step by name.
         make_loader: gives the loader of one of several processes, by its rank and their number.
     """
 
-    def __init__(self, method: Method, optimisation: Optimisation, iterations: int, seed: int) -> None:
+    def __init__(
+        self,
+        method: Method,
+        optimisation: Optimisation,
+        iterations: int,
+        seed: int,
+        regions: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
         super().__init__()
         self.method = channels_last(method)
         self.optimisation = optimisation
         self.iterations = iterations
         self.seed = seed
+        self.regions = tuple((regions or {}).values())
         self.last_terms: dict[str, Tensor] = {}
         self.make_loader: Callable[[int, int], DataLoader[Batch]] | None = None
 
@@ -134,7 +144,7 @@ class Learner(LightningModule):
         step = Step(self.global_step, self.iterations)
         sequence = np.random.SeedSequence((self.seed, step.index, self.global_rank))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        with float32_small_convs_on_cpu(self.device):
+        with float32_small_convs_on_cpu(self.device), dice_by_region(self.regions):
             terms = self.method.loss(channels_last_batch(batch), step)
         if not terms:
             held = " and ".join(sorted({f"{quality} samples" for quality in batch.quality}))

@@ -132,10 +132,8 @@ def _score(
     place: CrossValidation, folder: DataFolder, cases: Sequence[Case]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
     """Scores of cases with all components, and the Dice of each class and case with the largest one only."""
-    names = dict(enumerate(folder.labels))
-    del names[0]
     scores: list[Score] = []
-    kept_largest: dict[str, dict[str, float]] = {name: {} for name in names.values()}
+    kept_largest: dict[str, dict[str, float]] = {name: {} for name in list(folder.labels)[1:]}
     for case in track(cases, "scoring held-out cases"):
         loaded = load_case(case, folder)
         assert loaded.label is not None
@@ -144,8 +142,8 @@ def _score(
         true, found, largest = (
             np.where(known, array, 0) for array in (loaded.label, predicted, largest_component(predicted))
         )
-        scores += score_case(case.name, found, true, names, loaded.grid.spacing, _TOLERANCE_MM).values()
-        for index, name in names.items():
+        scores += score_case(case.name, found, true, folder.objects, loaded.grid.spacing, _TOLERANCE_MM).values()
+        for index, name in enumerate(kept_largest, start=1):
             kept_largest[name][case.name] = dice(largest == index, true == index)
     return to_table(scores), kept_largest
 

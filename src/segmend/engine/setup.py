@@ -124,6 +124,7 @@ class TrainingSetup:
                 preprocessing=preprocessing,
                 fingerprint=data_digest([*prepared, *validation]),
                 mirroring=self.plan.mirroring if self.plan else None,
+                regions=folder.regions,
             ),
             augmentation=options.augmentation,
             foreground=options.foreground,
@@ -176,7 +177,8 @@ class TrainingSetup:
                 say(line)
         if self.start:
             say(f"the network starts from the weights in {self.start.given}")
-        say(f"data: {self.folder.name}, {cases}, {self.folder.classes - 1} classes")
+        regions = f" of {len(self.folder.regions)} regions" if self.folder.regions else ""
+        say(f"data: {self.folder.name}, {cases}, {self.folder.classes - 1} classes{regions}")
         say(
             f"{type(self.method).__name__} with {type(network).__name__} ({millions:.3g} M parameters) on {place}, "
             f"precision {resolved(self.options.precision, device)}: {self.options.iterations} steps, batch of "

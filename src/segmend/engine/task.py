@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from segmend.core.documents import DamagedError, is_integer, is_number
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
+from segmend.core.regions import objects_of
 from segmend.data.names import check_name
 from segmend.data.preprocess import Normalisation, Preprocessing
 
@@ -31,6 +32,7 @@ class Task:
         preprocessing: what is done to every scan.
         fingerprint: digest of all the data that the run was trained on.
         mirroring: axes of a window along which mirroring confuses no classes; None if that is not known.
+        regions: region name to the indices of its classes; empty where each class is an object of its own.
     """
 
     channel_names: tuple[str, ...]
@@ -40,6 +42,12 @@ class Task:
     preprocessing: Preprocessing
     fingerprint: str
     mirroring: tuple[int, ...] | None = None
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> dict[str, tuple[int, ...]]:
+        """What is segmented, with the indices of its classes: the regions, or each class but the background."""
+        return objects_of(self.labels, self.regions)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -55,6 +63,7 @@ class Task:
             "slice_axis": self.preprocessing.slice_axis,
             "fingerprint": self.fingerprint,
             **({} if self.mirroring is None else {"mirroring": list(self.mirroring)}),
+            **({"regions": {name: list(parts) for name, parts in self.regions.items()}} if self.regions else {}),
         }
 
     @classmethod
@@ -73,6 +82,7 @@ class Task:
             ),
             fingerprint=content["fingerprint"],
             mirroring=tuple(content["mirroring"]) if "mirroring" in content else None,
+            regions={name: tuple(parts) for name, parts in content.get("regions", {}).items()},
         )
 
 
@@ -117,6 +127,7 @@ def check_task(content: object) -> Mapping[str, Any]:
     mirroring = content.get("mirroring", [])
     axes = isinstance(mirroring, list) and all(is_integer(each) and 0 <= each < dimensions for each in mirroring)
     _demand(axes, "mirroring", mirroring, f"numbers of axes below {dimensions}")
+    _check_regions(content.get("regions", {}), len(content["labels"]))
     return content
 
 
@@ -140,6 +151,20 @@ def _check_names(channels: object, labels: object) -> None:
         for kind, names in (("channel", channels), ("class", list(labels))):
             for name in names:
                 check_name("names", kind, name)
+    except InputError as error:
+        raise DamagedError(f"cannot be used: {error.problem}") from error
+
+
+def _check_regions(regions: object, classes: int) -> None:
+    usable = isinstance(regions, dict) and all(
+        isinstance(parts, list) and parts and all(is_integer(part) and 0 < part < classes for part in parts)
+        for parts in regions.values()
+    )
+    _demand(usable, "regions", regions, f"names with numbers of classes from 1 to {classes - 1}")
+    assert isinstance(regions, dict)
+    try:
+        for name in regions:
+            check_name("regions", "region", name)
     except InputError as error:
         raise DamagedError(f"cannot be used: {error.problem}") from error
 

@@ -198,8 +198,6 @@ class Predicts(ABC):
             problem = f"has no case of the split '{split}' with a label"
             raise InputError(folder.root, problem, "choose another `split`", code="no-data")
         segmenter = self.segmenter(checkpoint, **windows)
-        names = dict(enumerate(self.task.labels))
-        del names[0]
         scores: list[Score] = []
         for case in track(cases, "evaluating cases"):
             loaded = load_case(case, folder)
@@ -208,7 +206,7 @@ class Predicts(ABC):
             predicted, true = (
                 np.where(known, array, 0) for array in (segmenter.classes(loaded.image, loaded.grid), loaded.label)
             )
-            scores += score_case(case.name, predicted, true, names, loaded.grid.spacing, tolerance).values()
+            scores += score_case(case.name, predicted, true, self.task.objects, loaded.grid.spacing, tolerance).values()
         return to_table(scores)
 
     def _read(
@@ -228,6 +226,7 @@ class Predicts(ABC):
         """
         pairs: Mapping[str, tuple[object, object]] = {
             "classes": (folder.labels, self.task.labels),
+            "regions": (dict(folder.regions), dict(self.task.regions)),
             "channels": (list(folder.channel_names), list(self.task.channel_names)),
         }
         for kind, (found, wanted) in pairs.items():

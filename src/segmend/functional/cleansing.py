@@ -20,7 +20,7 @@ _DISJOINT = 0.999
 
 
 def batch_dice_loss(predicted: Tensor, label: Tensor) -> Tensor:
-    """Soft Dice loss of the batch as one region, averaged over the foreground classes.
+    """Soft Dice loss of the batch as one region, averaged over the foreground classes or regions.
 
     Args:
         predicted: ``[B, C, *spatial]`` probabilities.

@@ -1,6 +1,7 @@
-"""Dice losses of whole regions, and the supervised losses of cross-entropy and Dice together.
+"""Dice losses of whole classes or regions, and the supervised losses of cross-entropy and Dice together.
 
-Two regions that are both empty agree: each loss is 0 there, and ``label_dice`` is 1, as is ``metrics.overlap.dice``.
+Two masks that are both empty agree: each loss is 0 there, and ``label_dice`` is 1, as is ``metrics.overlap.dice``.
+Within ``functional.regions.dice_by_region``, "class" means the background and each region.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from segmend.core.masks import DICE_OF_NOTHING, IGNORE
 from segmend.functional.losses import cross_entropy, soft_cross_entropy
+from segmend.functional.regions import by_region
 from segmend.functional.soft_labels import one_hot
 from segmend.functional.weighting import masked_mean
 
@@ -27,6 +29,7 @@ def squared_dice_loss(probabilities: Tensor, target: Tensor, smooth: float = 1e-
     Returns:
         ``[C]``, in 0..1.
     """
+    probabilities, target = by_region(probabilities), by_region(target)
     dims = [0, *range(2, probabilities.ndim)]
     overlap = (probabilities * target).sum(dims)
     total = probabilities.square().sum(dims) + target.square().sum(dims)
@@ -49,6 +52,7 @@ def noise_robust_dice_loss(probabilities: Tensor, target: Tensor, gamma: float =
     Returns:
         ``[C]``, >= 0.
     """
+    probabilities, target = by_region(probabilities), by_region(target)
     dims = [0, *range(2, probabilities.ndim)]
     total = probabilities.square().sum(dims) + target.square().sum(dims)
     return (probabilities - target).abs().pow(gamma).sum(dims) / (total + smooth)
@@ -68,6 +72,7 @@ def dice_loss_by_sample(probabilities: Tensor, target: Tensor, smooth: float = 1
     Returns:
         ``[B, C]``, in 0..1.
     """
+    probabilities, target = by_region(probabilities), by_region(target)
     overlap = (probabilities * target).flatten(2).sum(2)
     total = probabilities.flatten(2).sum(2) + target.flatten(2).sum(2)
     return 1 - (2 * overlap + smooth) / (total + smooth)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.masks import Mask
+from segmend.core.regions import mask_of
 from segmend.metrics.overlap import dice, jaccard, ravd
 from segmend.metrics.surface import asd, assd, hd95, mssd, nsd, surface_distances
 
@@ -118,21 +119,21 @@ def score_case(
     case: str,
     prediction: NDArray[np.integer[Any]],
     reference: NDArray[np.integer[Any]],
-    labels: Mapping[int, str],
+    objects: Mapping[str, tuple[int, ...]],
     spacing: Sequence[float],
     tolerance: float = 1.0,
-) -> dict[int, Score]:
-    """Score several labels of one case, by value.
+) -> dict[str, Score]:
+    """Score several objects of one case, by name.
 
     Args:
         case: name of the case.
         prediction: ``[*spatial]`` label values.
         reference: the same shape.
-        labels: the values to score and their names.
+        objects: names and label values: one, or those of a region.
         spacing: distance from voxel to voxel along each axis; ones give everything in voxels.
         tolerance: distance within which surfaces agree, in the unit of ``spacing``.
     """
     return {
-        value: score_masks(case, name, prediction == value, reference == value, spacing, tolerance)
-        for value, name in labels.items()
+        name: score_masks(case, name, mask_of(prediction, values), mask_of(reference, values), spacing, tolerance)
+        for name, values in objects.items()
     }

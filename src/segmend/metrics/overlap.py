@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
 from segmend.core.masks import DICE_OF_NOTHING, IGNORE, Mask, check_masks
+from segmend.core.regions import mask_of
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -22,13 +23,15 @@ def dice(prediction: Mask, reference: Mask) -> float:
     return 2 * shared / (predicted + true) if predicted + true else DICE_OF_NOTHING
 
 
-def mean_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> float:
-    """Mean Dice of the foreground classes over the voxels whose class is known.
+def mean_dice(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], objects: Collection[tuple[int, ...]]
+) -> float:
+    """Mean Dice of the objects over the voxels whose class is known.
 
     Args:
         prediction: class indices, of the shape of the reference.
         reference: class indices, ``IGNORE`` where nothing is known.
-        classes: number of classes, background included.
+        objects: class indices of each, as ``core.regions.objects_of`` gives them.
 
     Returns:
         0..1; NaN if nothing is known anywhere.
@@ -36,7 +39,7 @@ def mean_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], class
     known = reference != IGNORE
     if not known.any():
         return float("nan")
-    return fmean(dice((prediction == index) & known, reference == index) for index in range(1, classes))
+    return fmean(dice(mask_of(prediction, classes) & known, mask_of(reference, classes)) for classes in objects)
 
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
