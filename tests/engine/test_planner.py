@@ -45,17 +45,17 @@ class TestSpacing:
 
 class TestMirroring:
     def test_along_all_axes_if_no_order_is_known(self):
-        assert plan_mirroring(ISOTROPIC, ["background", "organ"]).value == [0, 1, 2]
+        assert plan_mirroring(ISOTROPIC, ["organ"]).value == [0, 1, 2]
 
     def test_not_along_an_axis_that_tells_classes_apart(self):
         ordered = replace(ISOTROPIC, order=(ClassOrder(1, 2, 1, 1.0, 80),))
-        choice = plan_mirroring(ordered, ["background", "anterior", "posterior"])
+        choice = plan_mirroring(ordered, ["anterior", "posterior"])
         assert choice.value == [0, 2]
         assert "posterior and anterior keep their order along anterior in 100 % of 80 cases" in choice.reason
 
     def test_prepared_axes_are_meant(self):
         ordered = replace(THICK, spacing=(10.0, 1.0, 1.0), order=(ClassOrder(0, 1, 2, 1.0, 9),))
-        assert plan_mirroring(ordered, ["background", "left", "right"]).value == [0, 1]
+        assert plan_mirroring(ordered, ["left", "right"]).value == [0, 1]
 
 
 class TestAugmentation:

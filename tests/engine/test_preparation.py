@@ -74,7 +74,7 @@ class TestPlanned:
         folder = DataFolder.open(root)
         prepare_training(folder, TrainingOptions(width=2), method=Supervised, run=Run(tmp_path / "run"))
         said = capsys.readouterr().err
-        assert "warning: class 'lesion' occurs in 0 of 3 training cases" in said
+        assert "warning: 'lesion' occurs in 0 of 3 training cases" in said
         assert "'organ' occurs" not in said
 
 

@@ -17,6 +17,7 @@ from segmend.core.errors import InputError
 from segmend.core.grid import thick_axis
 from segmend.core.masks import IGNORE
 from segmend.core.progress import track
+from segmend.core.regions import mask_of
 from segmend.data.check import LoadedCase, load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid
@@ -62,8 +63,8 @@ class Fingerprint:
         fine_spacing: tenth percentile of the spacings along the same axes, in mm.
         extent: median sides along the same axes, in mm.
         cases: number of training cases.
-        annotated: number of cases that hold each foreground class, in the order of the classes.
-        order: pairs of foreground classes that keep their order along an axis in nearly all cases.
+        annotated: number of cases that hold each object (class or region), in their order.
+        order: pairs of objects that keep their order along an axis in nearly all cases.
         content: median fraction of voxels that are not 0 in all channels.
         foreground: for each channel, 0.5 and 99.5 percentile, mean and standard deviation of the
             labelled foreground; of all voxels if nothing is labelled.
@@ -124,7 +125,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
         shapes.append([loaded.grid.shape[axis] for axis in axes])
         contents.append((loaded.image != 0).any(0).mean())
         samples.append(_foreground_sample(loaded))
-        centres.append(_centres(loaded, folder.classes))
+        centres.append(_centres(loaded, list(folder.objects.values())))
     values = np.concatenate(samples, axis=1)
     return Fingerprint(
         spacing=tuple(np.median(spacings, axis=0).tolist()),
@@ -224,25 +225,31 @@ def _anatomical_order(grid: Grid) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.argsort(towards))
 
 
-def _centres(loaded: LoadedCase, classes: int) -> NDArray[np.float64]:
-    """Mean and standard deviation of the positions of each class, ``[classes, axes, 2]`` in mm along anatomical axes.
+def _centres(loaded: LoadedCase, objects: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
+    """Mean and standard deviation of the positions of each object, ``[1 + objects, axes, 2]`` in mm along RAS axes.
 
-    NaN for classes that the case does not hold.
+    The first row is the background's and NaN, as are those of objects that the case does not hold.
     """
     axes = _anatomical_order(loaded.grid)
-    found = np.full((classes, len(axes), 2), np.nan)
+    found = np.full((1 + len(objects), len(axes), 2), np.nan)
     if loaded.label is None:
         return found
     directions = np.sign([loaded.grid.affine[place, axis] for place, axis in enumerate(axes)])
-    for cls, box in enumerate(ndimage.find_objects(np.where(loaded.label == IGNORE, 0, loaded.label)), start=1):
-        if box is None or cls >= classes:
+    boxes = ndimage.find_objects(np.where(loaded.label == IGNORE, 0, loaded.label))
+    for row, classes in enumerate(objects, start=1):
+        parts = [boxes[cls - 1] for cls in classes if cls <= len(boxes) and boxes[cls - 1] is not None]
+        if not parts:
             continue
-        mask = loaded.label[box] == cls
+        box = tuple(
+            slice(min(part.start for part in side), max(part.stop for part in side))
+            for side in zip(*parts, strict=True)
+        )
+        mask = mask_of(loaded.label[box], classes)
         for place, axis in enumerate(axes):
             voxels = mask.sum(tuple(other for other in range(mask.ndim) if other != axis))
             at = (np.arange(len(voxels)) + box[axis].start) * loaded.grid.spacing[axis] * directions[place]
             mean = np.average(at, weights=voxels)
-            found[cls, place] = mean, np.sqrt(np.average((at - mean) ** 2, weights=voxels))
+            found[row, place] = mean, np.sqrt(np.average((at - mean) ** 2, weights=voxels))
     return found
 
 

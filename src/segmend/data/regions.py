@@ -118,7 +118,7 @@ def _order(path: Path, order: object, regions: Mapping[str, Sequence[int]]) -> l
     if order is None:
         return []
     known = {value for values in regions.values() for value in values}
-    values = list(order) if isinstance(order, list) else []
+    values: list[Any] = order if isinstance(order, list) else []
     if len(values) != len(regions) or len(set(map(repr, values))) < len(values):
         problem = f"regions_class_order is {ascii(order)[:80]}, but there are {len(regions)} regions"
         raise InputError(path, problem, "give one value for each region, in their order", code="mismatch")

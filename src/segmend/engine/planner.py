@@ -56,7 +56,8 @@ def plan_training(
     fingerprint: Fingerprint,
     *,
     channels: int,
-    class_names: Sequence[str],
+    classes: int,
+    objects: Sequence[str],
     slices: bool,
     batch: int,
     networks: float,
@@ -71,7 +72,8 @@ def plan_training(
     Args:
         fingerprint: of the training scans.
         channels: image channels.
-        class_names: background first.
+        classes: number of classes, background included.
+        objects: names of the classes or regions that are segmented, without the background.
         slices: a 2D network sees slices of volumes.
         batch: samples of a step.
         networks: how many networks the method trains.
@@ -93,7 +95,6 @@ def plan_training(
     distances = [wanted or kept for wanted, kept in zip(entries["spacing"].value, own, strict=True)][:dimensions]
     extent = [fingerprint.extent[axis] for axis in fingerprint.axes()][:dimensions]
     shape = [max(1, round(side / distance)) for side, distance in zip(extent, distances, strict=True)]
-    classes = len(class_names)
 
     def memory(chosen: Architecture) -> int:
         with torch.device("meta"):
@@ -118,7 +119,7 @@ def plan_training(
         f"U-Net of {stages} stages: axes are halved down to {SMALLEST_SIDE} voxels; {machine.reason}",
     )
     entries["batch"] = Choice(batch, "as the method composes it")
-    entries["mirroring"] = plan_mirroring(fingerprint, class_names, dimensions)
+    entries["mirroring"] = plan_mirroring(fingerprint, objects, dimensions)
     entries["augmentation"] = Choice(dict(augmentation), "as given") if augmentation else plan_augmentation(distances)
     entries["foreground"] = Choice(PLANNED_FOREGROUND, "crops are centred on all classes of a label equally often")
     if foreground_by:
@@ -148,21 +149,21 @@ def plan_spacing(fingerprint: Fingerprint) -> Choice:
     )
 
 
-def plan_mirroring(fingerprint: Fingerprint, class_names: Sequence[str], dimensions: int = 3) -> Choice:
+def plan_mirroring(fingerprint: Fingerprint, objects: Sequence[str], dimensions: int = 3) -> Choice:
     """Choose the prepared axes along which samples are mirrored: not those that tell classes apart.
 
     Args:
         fingerprint: of the training scans.
-        class_names: background first.
+        objects: names of the classes or regions that are segmented, without the background.
         dimensions: of the network: 2 for slices of volumes.
     """
     names = ("right", "anterior", "superior") if len(fingerprint.spacing) == 3 else ("x", "y")
     kept = {each.axis: each for each in sorted(fingerprint.order, key=lambda each: each.share)}
     axes = [place for place, axis in enumerate(fingerprint.axes()[:dimensions]) if axis not in kept]
     if not kept:
-        return Choice(axes, "no two classes keep their order along an axis")
+        return Choice(axes, "no two of what is segmented keep their order along an axis")
     pairs = "; ".join(
-        f"classes {class_names[each.first]} and {class_names[each.second]} keep their order along {names[axis]} in "
+        f"{objects[each.first - 1]} and {objects[each.second - 1]} keep their order along {names[axis]} in "
         f"{100 * each.share:.0f} % of {each.cases} cases"
         for axis, each in sorted(kept.items())
     )

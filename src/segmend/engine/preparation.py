@@ -98,9 +98,9 @@ def prepare_training(
         plan = run.plan or plan
         if plan is None:
             fingerprint = cached_fingerprint(folder, cache or default_cache())
-            _warn_of_rare_classes(fingerprint, list(folder.labels))
+            _warn_of_rare_objects(fingerprint, list(folder.objects))
             plan = (
-                start.plan(fingerprint, list(folder.labels), batches.size)
+                start.plan(fingerprint, list(folder.objects), batches.size)
                 if start and start.network
                 else _planned(fingerprint, folder, options, slices, batches.size, _trained_networks(trial))
             )
@@ -164,7 +164,8 @@ def _planned(
     return plan_training(
         fingerprint,
         channels=len(folder.channel_names),
-        class_names=list(folder.labels),
+        classes=folder.classes,
+        objects=list(folder.objects),
         slices=slices,
         batch=batch,
         networks=networks,
@@ -176,11 +177,11 @@ def _planned(
     )
 
 
-def _warn_of_rare_classes(fingerprint: Fingerprint, class_names: Sequence[str]) -> None:
-    """Warn of classes that too few training labels hold to be learned."""
-    for name, count in zip(class_names[1:], fingerprint.annotated, strict=True):
+def _warn_of_rare_objects(fingerprint: Fingerprint, names: Sequence[str]) -> None:
+    """Warn of classes or regions that too few training labels hold to be learned."""
+    for name, count in zip(names, fingerprint.annotated, strict=True):
         if count < _FEW_LABELS:
-            warn(f"class '{name}' occurs in {count} of {fingerprint.cases} training cases: too few to learn it from")
+            warn(f"'{name}' occurs in {count} of {fingerprint.cases} training cases: too few to learn it from")
 
 
 def _with_stand_in(

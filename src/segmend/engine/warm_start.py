@@ -153,12 +153,12 @@ class WarmStart:
                 )
         return replace(options, **own)
 
-    def plan(self, fingerprint: Fingerprint, class_names: Sequence[str], batch: int) -> TrainingPlan:
+    def plan(self, fingerprint: Fingerprint, objects: Sequence[str], batch: int) -> TrainingPlan:
         """The plan of a training that follows the earlier run; only mirroring and batch are chosen for the data.
 
         Args:
             fingerprint: of the training scans.
-            class_names: background first.
+            objects: names of the classes or regions that are segmented, without the background.
             batch: samples of a step.
         """
         assert self.earlier, "a file by itself has no plan"
@@ -173,7 +173,7 @@ class WarmStart:
                 "patch": Choice(list(task.patch), reason),
                 "network": Choice(arguments, reason),
                 "batch": Choice(batch, "as the method composes it"),
-                "mirroring": plan_mirroring(fingerprint, class_names, task.dimensions),
+                "mirroring": plan_mirroring(fingerprint, objects, task.dimensions),
             }
         )
 
