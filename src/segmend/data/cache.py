@@ -104,13 +104,13 @@ def cached_fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
         InputError: there is no training case, or one cannot be used.
     """
     files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.training_label)]
-    key = digest_of("fingerprint 2", folder.labels, *_merged(folder), folder.ignore, folder.channel_names, *files)
+    key = digest_of("fingerprint 2", folder.labels, *_regions(folder), folder.ignore, folder.channel_names, *files)
     return Fingerprint.from_json(cached_json(cache, key, lambda: asdict(take_fingerprint(folder))))
 
 
-def _merged(folder: DataFolder) -> list[object]:
-    """Part of a key: what the values mean where several are one class."""
-    return [dict(folder.values)] if folder.values else []
+def _regions(folder: DataFolder) -> list[object]:
+    """Part of a key: what the values mean where there are regions."""
+    return [dict(folder.values), dict(folder.regions)] if folder.regions else []
 
 
 def prepare(folder: DataFolder, cases: Sequence[Case], preprocessing: Preprocessing, cache: Path) -> list[PreparedCase]:
@@ -197,7 +197,7 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
     spacing = preprocessing.spacing_on(read_grid(case.images[0]))
     if case.training_label is None:
         return PreparedCase(case, image, None, None, image_key, spacing)
-    label_key = digest_of("label", image_key, folder.labels, *_merged(folder), folder.ignore, case.training_label)
+    label_key = digest_of("label", image_key, folder.labels, *_regions(folder), folder.ignore, case.training_label)
     entry = _entry(cache, label_key, make_label)
     return PreparedCase(
         case,

@@ -93,7 +93,7 @@ def read_regions(path: Path, given: Mapping[str, Any], order: object = None) -> 
 
 
 def _values(path: Path, name: str, given: object) -> list[int]:
-    values = given if isinstance(given, list) else [given]
+    values: list[Any] = given if isinstance(given, list) else [given]
     if not values:
         problem = f"the region '{name}' has no value"
         raise InputError(path, problem, "list the values of its voxels, for example [1, 2]", code="missing-value")
