@@ -19,8 +19,11 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.config import described, rebuilt
 from segmend.core.masks import IGNORE
+from segmend.core.regions import FIRST_SET
+from segmend.functional.class_sets import class_sets
 from segmend.functional.dice import cross_entropy_dice
 from segmend.functional.ramps import ema_decay
+from segmend.functional.regions import dice_by_region
 from segmend.methods import Method, Step, all_methods
 from segmend.methods.components.ema import EMATeacher, follow_students
 from segmend.networks import Network, PlannedUNet
@@ -322,6 +325,37 @@ class TestLabels:
         assert loss.isfinite()
         loss.backward()
         assert method.eval().predict(given.image).shape == (len(given.cases), 3, *GRIDS[dimensions])
+
+
+REGIONS = [(1, 2, 3), (2, 3)]
+
+
+def test_regions_train_the_network_too(name, dimensions):
+    """Dice losses of overlapping regions, whose classes are three parts of each other."""
+    method = build(name, dimensions, classes=4)
+    data = batch(method.needs, dimensions, classes=4)
+    with dice_by_region(REGIONS):
+        terms = method.loss(data, MIDDLE)
+        torch.stack(list(terms.values())).sum().backward()
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert all(torch.isfinite(each).all() for each in gradients(method.network))
+    assert any(each.abs().sum() > 0 for each in gradients(method.network))
+
+
+def test_possible_classes_count_together_where_a_method_takes_sets(name, dimensions):
+    """A set of all classes must pull nowhere; all other methods get labels that are complete."""
+    method = build(name, dimensions, classes=3)
+    if not method.takes_class_sets():
+        pytest.skip("labels are completed for it")
+    data = batch(method.needs, dimensions, classes=3)
+    everything = with_label(data, torch.full_like(data.label[:1], FIRST_SET))
+    with class_sets([(0, 1, 2), (0, 2)]):
+        total(method, everything).backward()
+        assert all(each.abs().max() < 1e-5 for each in gradients(method.network))
+        method.zero_grad()
+        either = with_label(data, torch.full_like(data.label[:1], FIRST_SET + 1))
+        total(method, either).backward()
+    assert any(each.abs().max() > 1e-4 for each in gradients(method.network))
 
 
 def test_bfloat16_stays_finite(name, dimensions):

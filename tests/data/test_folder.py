@@ -294,7 +294,7 @@ class TestDescription:
             ({"labels": {f"class {i}": i for i in range(255)}}, "Give background = 0 and 1 to 253 classes more"),
             ({"labels": {"background": 0, "a": 1, "b": 1}}, "two labels share a value"),
             ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "two labels share a value"),
-            ({"labels": {"background": 0, "whole": [1, 2]}}, "labels must map names to whole numbers"),
+            ({"labels": {"background": 0, "whole": [1, "x"]}}, "labels must map names to whole numbers"),
             ({"labels": {"background": 0, "a": "1"}}, "labels must map names to whole numbers"),
             ({"labels": {"background": 0, "a": 1.5}}, "labels must map names to whole numbers"),
             ({"labels": {"background": 0, "a": True}}, "labels must map names to whole numbers"),

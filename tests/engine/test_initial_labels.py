@@ -116,11 +116,21 @@ def assert_same(one, other):
 
 def test_cases_are_noisy_once_they_are_labelled(root):
     folder = DataFolder.open(root)
-    one, two, three = with_initial_labels(folder.cases, Run(Path("run")), ".nii.gz")
+    one, two, three = with_initial_labels(folder.cases, Run(Path("run")), ".nii.gz", unlabelled=True, partial=True)
     assert one == folder.cases[0]
     assert two.label == Path("run/initial_labels/case_2.nii.gz")
     assert [case.quality for case in (one, two, three)] == ["expert", "noisy", "noisy"]
     assert three.domain == "B"
+
+
+def test_partly_annotated_cases_keep_their_quality(make_folder):
+    table = "case,quality,annotated\ncase_1,expert,liver\ncase_2,noisy,\ncase_3,none,liver\n"
+    root = make_folder("partial", labels={"background": 0, "liver": 1, "spleen": 2}, table=table)
+    cases = DataFolder.open(root).cases
+    one, two, three = with_initial_labels(cases, Run(Path("run")), ".nii.gz", unlabelled=False, partial=True)
+    assert (one.label, one.quality, one.annotated) == (Path("run/initial_labels/case_1.nii.gz"), "expert", None)
+    assert (two, three) == cases[1:]
+    assert with_initial_labels(cases, Run(Path("run")), ".nii.gz", unlabelled=False, partial=False) == cases
 
 
 AS_THEY_ARE = ("--augmentation.rotation", 0, "--augmentation.zoom", 0)

@@ -33,7 +33,7 @@ def labels(tmp_path):
 
 
 def history_of(labels, tmp_path, truth=None, report=""):
-    return LabelHistory(tmp_path / "labels.csv", labels, CASES, [(1,)], truth or {}, report)
+    return LabelHistory(tmp_path / "labels.csv", labels, CASES, {"organ": (1,)}, truth or {}, report)
 
 
 def new(case, label):

@@ -22,6 +22,7 @@ from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
 from segmend.core.progress import track
+from segmend.core.regions import completed, possible_classes
 from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
@@ -92,8 +93,13 @@ class Auditor:
             found = self._judge(
                 audited, examinations.take(audited), measured[name], corrections.get(name, {}), references
             )
-            rows += found.label_rows(self.names, references)
-            regions += found.region_rows(self.names, grid)
+            annotated = audited.case.annotated
+            rows += [
+                row for row in found.label_rows(self.names, references) if annotated is None or row.label in annotated
+            ]
+            regions += [
+                row for row in found.region_rows(self.names, grid) if annotated is None or row.label in annotated
+            ]
         return Audit(calibration, references, rank_rows(rows), regions, self._comparison.rows(), self._findings)
 
     def _calibrate(self) -> Calibration:
@@ -171,6 +177,9 @@ class Auditor:
         """Write the proposed label and the map of issues over the label."""
         assert case.label is not None
         ending = self.folder.file_ending
+        if case.annotated is not None:
+            unknown = [index for index, name in enumerate(self.names) if index and name not in case.annotated]
+            proposal = np.where(np.isin(proposal, unknown), np.uint8(0), proposal)
         write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal), like=case.label)
         write_label(self.out.issues(case.name, ending), issues, like=case.label)
 
@@ -179,9 +188,15 @@ class Auditor:
         return read_grid(audited.case.label)
 
     def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
+        """The label, with the most probable class where it leaves several open: nothing is wrong there."""
         assert audited.case.label is not None
         grid = read_grid(audited.case.label)
-        return read_drawing(audited.case.label, self.folder, grid), grid
+        label = read_drawing(audited.case.label, self.folder, grid)
+        if audited.case.annotated is not None:
+            possible = possible_classes(audited.case.annotated, self.folder.objects, self.folder.classes)
+            evidence = audited.evidence
+            label = completed(label, map(evidence.probability, range(evidence.classes)), possible)
+        return label, grid
 
 
 class _Examinations:

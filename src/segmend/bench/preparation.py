@@ -191,8 +191,13 @@ class Preparation:
         for labels in (self.plan.labels[name] for name in row.labels):
             if options.counts and not labels.corruption:  # which would change qualities first
                 cases = self._folder(labels).select(Split.TRAIN)
-                if method.needs_initial_labels:
-                    cases = with_initial_labels(cases, Run(self.out), folder.file_ending)
+                cases = with_initial_labels(
+                    cases,
+                    Run(self.out),
+                    folder.file_ending,
+                    unlabelled=method.needs_initial_labels,
+                    partial=not method.takes_class_sets(),
+                )
                 BatchPlan.of(cases, options.composition(method.needs), 0, f"row {row.name}")
 
     def _folder(self, labels: Labels) -> DataFolder:

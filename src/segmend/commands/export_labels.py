@@ -94,8 +94,7 @@ def _data(run: Run, needs_initial_labels: bool, cache: Path) -> tuple[DataFolder
             raise InputError(
                 data, "has changed since the run was begun", f"restore it ({changes})", code="changed-data"
             )
-    if needs_initial_labels:
-        cases = with_initial_labels(cases, run, folder.file_ending)
+    cases = with_initial_labels(cases, run, folder.file_ending, unlabelled=needs_initial_labels, partial=True)
     prepared = prepare(folder, cases, run.task.preprocessing, cache)
     if data_digest([*prepared, *prepare(folder, validation, run.task.preprocessing, cache)]) != run.task.fingerprint:
         raise InputError(data, "has changed since the run was begun", "restore it", code="changed-data")

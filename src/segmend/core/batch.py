@@ -18,7 +18,8 @@ class Batch:
 
     Attributes:
         image: ``[B, channels, *spatial]`` float.
-        label: ``[B, *spatial]`` int64 class indices, ``IGNORE`` where unknown: everywhere in unlabelled samples.
+        label: ``[B, *spatial]`` int64 class indices, ``IGNORE`` where unknown: everywhere in unlabelled samples. For
+            methods that take them, also sets of possible classes (``core.regions.ClassSets``).
         quality: how reliable each label is.
         cases: name of each sample's case.
         layers: labels as revised so far, by layer, in the form of ``label``; for methods that revise labels.

@@ -35,6 +35,7 @@ class Case:
         quality: how reliable the label is; ``NONE`` exactly if there is no visible label.
         domain: scanner, centre or the like; "" if unknown.
         annotator: who drew the label; "" if unknown.
+        annotated: names of the classes or regions that were annotated; None for all. Of the others, nothing is known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     quality: Quality = Quality.NOISY
     domain: str = ""
     annotator: str = ""
+    annotated: tuple[str, ...] | None = None
 
     @property
     def training_label(self) -> Path | None:

@@ -1,24 +1,31 @@
-"""cases.csv: the split of each case, the quality of its label, and its annotator."""
+"""cases.csv: the split of each case, the quality of its label, its annotator, and what was annotated."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError, did_you_mean
 from segmend.data.finding import RATER, is_truth, remedy_of_name
-from segmend.data.names import check_folder_name, check_name, confusable
+from segmend.data.names import canonical, check_folder_name, check_name, confusable
 from segmend.data.tables import Row, read_table
 
-COLUMNS = ("case", "split", "quality", "domain", "annotator")
+COLUMNS = ("case", "split", "quality", "domain", "annotator", "annotated")
 """Columns of cases.csv; only the first must be there."""
+
+SEPARATOR = ";"
+"""Between the names in the column ``annotated``."""
 
 
 def read_cases(
-    path: Path, found: Mapping[str, Case], raters: Mapping[str, Mapping[str, Path]], problems: list[InputError]
+    path: Path,
+    found: Mapping[str, Case],
+    raters: Mapping[str, Mapping[str, Path]],
+    objects: Collection[str],
+    problems: list[InputError],
 ) -> dict[str, Case]:
     """The cases that a table describes, by name.
 
@@ -26,6 +33,7 @@ def read_cases(
         path: the table.
         found: all cases, as they are without a table.
         raters: label files of each further rater by case.
+        objects: names of the classes or regions, without the background.
         problems: where to list what is wrong with single columns and rows, which are left out then.
 
     Raises:
@@ -64,7 +72,7 @@ def read_cases(
             )
         else:
             try:
-                cases[name] = _describe(found[name], row, raters)
+                cases[name] = _describe(found[name], row, raters, objects)
             except InputError as error:
                 problems.append(error)
     return cases
@@ -74,7 +82,7 @@ def _complete(row: Row) -> Row:
     return replace(row, cells={column: row.cells.get(column, "") for column in COLUMNS})
 
 
-def _describe(case: Case, row: Row, raters: Mapping[str, Mapping[str, Path]]) -> Case:
+def _describe(case: Case, row: Row, raters: Mapping[str, Mapping[str, Path]], objects: Collection[str]) -> Case:
     """The case as one row of the table describes it."""
     split = Split(row.choice("split", tuple(Split)) or case.split)
     annotator, domain = row.cells["annotator"], row.cells["domain"]
@@ -101,7 +109,20 @@ def _describe(case: Case, row: Row, raters: Mapping[str, Mapping[str, Path]]) ->
                 "add the label, or write 'none'",
                 code="mismatch",
             )
-    return replace(case, label=label, split=split, quality=quality, domain=domain, annotator=annotator)
+    annotated = _annotated(row, objects)
+    return replace(
+        case, label=label, split=split, quality=quality, domain=domain, annotator=annotator, annotated=annotated
+    )
+
+
+def _annotated(row: Row, objects: Collection[str]) -> tuple[str, ...] | None:
+    """What is annotated in a case, in the order of the classes; None for all."""
+    names = [canonical(name.strip()) for name in row.cells["annotated"].split(SEPARATOR) if name.strip()]
+    for name in names:
+        if name not in objects:
+            problem = f"'{name}' is said to be annotated, but there is no such class"
+            raise InputError(row.where, problem, did_you_mean(name, objects), code="unknown-name")
+    return tuple(name for name in objects if name in names) if 0 < len(set(names)) < len(objects) else None
 
 
 def _check_annotator(where: str, annotator: str, raters: Mapping[str, object]) -> None:
@@ -117,8 +138,13 @@ def _check_annotator(where: str, annotator: str, raters: Mapping[str, object]) -
 
 
 def write_cases(path: Path, cases: Iterable[Case]) -> None:
-    """Write ``cases.csv``."""
+    """Write ``cases.csv``; the column ``annotated`` only where some cases are annotated in part."""
+    rows = [
+        (case.name, case.split, case.quality, case.domain, case.annotator, SEPARATOR.join(case.annotated or ()))
+        for case in cases
+    ]
+    columns = len(COLUMNS) if any(row[-1] for row in rows) else len(COLUMNS) - 1
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows((case.name, case.split, case.quality, case.domain, case.annotator) for case in cases)
+        writer.writerow(COLUMNS[:columns])
+        writer.writerows(row[:columns] for row in rows)

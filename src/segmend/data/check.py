@@ -24,6 +24,7 @@ from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.core.progress import track
+from segmend.core.regions import mask_of
 from segmend.data.folder import DataFolder, read_folder
 from segmend.data.image import Grid, read_grid, read_image, read_label
 from segmend.data.memory import MemoryBudget, slabs
@@ -180,6 +181,8 @@ def _examine(case: Case, folder: DataFolder) -> tuple[LoadedCase | None, list[In
         problems += _wrong_channels(case, scans, folder)
     problems += _wrong_intensities(scans)
     indices = [_to_indices(label, folder, problems) for label in labels]
+    for label, of_label in zip(labels, indices, strict=True):
+        problems += _unannotated(label.path, of_label, case, folder)
     if problems:
         return None, problems
     image = np.concatenate([scan.array for scan in scans]) if len(scans) > 1 else scans[0].array
@@ -278,6 +281,16 @@ def _to_indices(label: _File, folder: DataFolder, problems: list[InputError]) ->
     if unknown:
         problems.append(_unknown_values(label.path, unknown, other, folder))
     return indices
+
+
+def _unannotated(path: Path, label: NDArray[np.uint8], case: Case, folder: DataFolder) -> Iterator[InputError]:
+    """Voxels of classes that cases.csv says were not annotated."""
+    if case.annotated is None or folder.regions:
+        return
+    for name, classes in folder.objects.items():
+        if name not in case.annotated and (count := int(np.count_nonzero(mask_of(label, classes)))):
+            problem = f"has {count} voxels of '{name}', but cases.csv says that it was not annotated in '{case.name}'"
+            yield InputError(path, problem, f"add '{name}' to the column 'annotated', or remove them", code="mismatch")
 
 
 def _unknown_values(path: Path, unknown: Counter[int], other: bool, folder: DataFolder) -> InputError:

@@ -136,7 +136,7 @@ def read_folder(root: Path, cases: Path | None = None) -> tuple[DataFolder | Non
     table = cases or root / "cases.csv"
     with _listing(problems):
         if is_file(table):
-            found |= read_cases(table, found, labels, problems)
+            found |= read_cases(table, found, labels, folder.objects, problems)
         elif cases:
             problems.append(
                 InputError(cases, "does not exist", "give a table with a column 'case'", code="missing-file")

@@ -24,6 +24,7 @@ _WORDS = {
     "split": "the split",
     "quality": "the quality",
     "annotator": "the annotator",
+    "annotated": "the list of annotated classes",
 }
 _LISTED = 3
 
@@ -56,6 +57,7 @@ class DataState:
                 "split": str(case.split),
                 "quality": str(case.quality),
                 "annotator": case.annotator,
+                **({"annotated": ", ".join(case.annotated)} if case.annotated else {}),
             }
             for case in cases
         }

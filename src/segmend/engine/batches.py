@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from segmend.core.batch import Batch
 from segmend.core.masks import IGNORE
+from segmend.core.regions import ClassSets
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
@@ -39,6 +40,7 @@ class CropBatches(Dataset[Batch]):
         labels: of methods that revise labels; batches then carry all layers, maps and values as the step sees them.
         foreground_by: how the foreground voxel is drawn: any that is known of the label, or first a class that the
             label holds, so that all its classes are equally frequent, and then a voxel of it.
+        sets: of possible classes, which stand in the labels of cases that are annotated in part.
     """
 
     cases: Sequence[PreparedCase]
@@ -50,6 +52,7 @@ class CropBatches(Dataset[Batch]):
     processes: int = 1
     labels: LabelStore | None = None
     foreground_by: ForegroundBy = "voxel"
+    sets: ClassSets = field(default_factory=ClassSets)
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, on the CPU; labels that another process is about to rewrite are waited for."""
@@ -59,7 +62,7 @@ class CropBatches(Dataset[Batch]):
         chosen = [self.cases[position] for position in positions]
         crops = [_Crop(case, self._start(case, rng), self.patch) for case in chosen]
         image = torch.from_numpy(np.stack([crop.of_image() for crop in crops]))
-        label = _stacked([crop.of_label(crop.case.given) for crop in crops])
+        label = _stacked([self.sets.encode(crop.of_label(crop.case.given), crop.case.case.annotated) for crop in crops])
         warp = self.augmentation.draw(rng, len(crops), self.patch)
         image, label = self.augmentation.apply(image, label, warp, rng)
         return Batch(

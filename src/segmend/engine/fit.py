@@ -27,6 +27,7 @@ from segmend.core.batch import Batch
 from segmend.core.documents import DamagedError
 from segmend.core.errors import InputError
 from segmend.core.precision import best_device, resolved
+from segmend.core.regions import ClassSets, annotated_objects
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
@@ -83,6 +84,11 @@ class Training:
     truth: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     foreground_by: ForegroundBy = "voxel"
 
+    @property
+    def class_sets(self) -> ClassSets:
+        """Sets of possible classes, where cases are annotated in part."""
+        return ClassSets.of((case.case.annotated for case in self.cases), self.task.objects, len(self.task.labels))
+
 
 def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> None:
     """Trains from the run's last checkpoint, if there is one, to the end, and writes log, curves and summary.
@@ -92,7 +98,10 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
         Stopped: the process was asked to stop; the running step was finished, and its checkpoint is saved.
     """
     _quieten_lightning()
-    learner = Learner(method, training.optimisation, training.iterations, training.seed, training.task.regions)
+    sets = training.class_sets
+    learner = Learner(
+        method, training.optimisation, training.iterations, training.seed, training.task.regions, sets.members
+    )
     if hardware.compile:
         method.network.compile()
 
@@ -109,7 +118,7 @@ def fit(run: Run, method: Method, training: Training, hardware: Hardware) -> Non
     callbacks: list[Callback] = [log, StopAfterStep(checkpoints), checkpoints, ShownProgress()]
     labels = label_store(run.labels, method, training.cases, training.iterations) if method.keeps() else None
     if labels:
-        objects = tuple(training.task.objects.values())
+        objects = training.task.objects
         history = LabelHistory(run.path / "labels.csv", labels, training.cases, objects, training.truth, method.report)
         callbacks.insert(2, Relabelling(labels, checkpoints, training.cases, segmenter, training.seed, history))
     trainer = _trainer(run, training, hardware, callbacks)
@@ -187,6 +196,7 @@ def _loader(
         processes,
         labels,
         training.foreground_by,
+        training.class_sets,
     )
     on_gpu = best_device().type == "cuda"
     workers = hardware.workers if hardware.workers is not None else 4 if on_gpu else 0
@@ -224,7 +234,8 @@ def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequen
 
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
     assert case.label is not None
-    return mean_dice(segmenter.prepared_classes(case.image), case.label, segmenter.task.objects.values())
+    objects = annotated_objects(segmenter.task.objects, case.case.annotated)
+    return mean_dice(segmenter.prepared_classes(case.image), case.label, objects.values())
 
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:

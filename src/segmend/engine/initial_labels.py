@@ -1,4 +1,7 @@
-"""First labels of unlabelled cases, by plain training on the labelled ones, for methods that start from such labels."""
+"""First labels by plain training: of unlabelled cases, and of classes that are not annotated in a case.
+
+For methods that start from such labels.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from segmend.core.folders import atomic_folder
 from segmend.core.io import wait_for
 from segmend.core.precision import best_device
 from segmend.core.progress import track
+from segmend.core.regions import completed, possible_classes
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
@@ -28,11 +32,29 @@ from segmend.methods import Supervised, all_methods
 from segmend.networks import Network
 
 
-def with_initial_labels(cases: Sequence[Case], run: Run, ending: str) -> tuple[Case, ...]:
-    """The cases once the unlabelled ones have their first labels, which need not be there yet: they are noisy then."""
-    labels = {case.name: run.initial_labels / (case.name + ending) for case in cases if case.quality is Quality.NONE}
+def with_initial_labels(
+    cases: Sequence[Case], run: Run, ending: str, *, unlabelled: bool, partial: bool
+) -> tuple[Case, ...]:
+    """The cases once those without a whole label have one, which need not be there yet.
+
+    Args:
+        cases: training cases as they were given.
+        run: the run that keeps the labels.
+        ending: of the label files.
+        unlabelled: whether cases without a label get one; they are noisy then.
+        partial: whether labels of cases that are annotated in part are completed.
+    """
     return tuple(
-        replace(case, label=labels[case.name], quality=Quality.NOISY) if case.name in labels else case for case in cases
+        replace(
+            case,
+            label=run.initial_labels / (case.name + ending),
+            quality=Quality.NOISY if case.quality is Quality.NONE else case.quality,
+            annotated=None,
+        )
+        if (unlabelled and case.quality is Quality.NONE)
+        or (partial and case.quality is not Quality.NONE and case.annotated is not None)
+        else case
+        for case in cases
     )
 
 
@@ -41,11 +63,12 @@ def write_initial_labels(
     folder: DataFolder,
     make_network: Callable[[], Network],
     training: Training,
+    incomplete: Sequence[Case],
     iterations: int,
     hardware: Hardware,
     config: Mapping[str, Any],
 ) -> None:
-    """Trains ``Supervised`` on the labelled cases and labels the others; what was done before is not done again.
+    """Trains ``Supervised`` on the labelled cases and completes the others; what was done before is not done again.
 
     The training is a run of its own in ``RUN/initial``, the labels are files in ``RUN/initial_labels``.
 
@@ -54,6 +77,7 @@ def write_initial_labels(
         folder: the data.
         make_network: gives a fresh network.
         training: that of the run, with the cases as they were given.
+        incomplete: those that need a label, or the rest of one.
         iterations: optimiser steps of the plain training.
         hardware: what to compute on.
         config: of the run.
@@ -79,8 +103,7 @@ def write_initial_labels(
         return
     if not run.initial.finished:
         fit(run.initial, method, replace(training, plan=plan, iterations=iterations), hardware)
-    unlabelled = [case for case in cases if case.quality is Quality.NONE]
-    _label(run.initial, folder, unlabelled, run.initial_labels, hardware)
+    _label(run.initial, folder, incomplete, run.initial_labels, hardware)
     wait_for(run.initial_labels)
 
 
@@ -90,7 +113,12 @@ def _label(trained: Run, folder: DataFolder, cases: Sequence[Case], out: Path, h
     method = trained.method(checkpoint).to(best_device())
     segmenter = Segmenter(method, trained.task, precision=hardware.precision)
     with atomic_folder(out) as place:
-        for case in track(cases, "labelling unlabelled cases"):
+        for case in track(cases, "completing labels"):
             scan = load_case(case, folder)
-            values = folder.to_values(segmenter.classes(scan.image, scan.grid))
+            if scan.label is None or case.annotated is None:
+                label = segmenter.classes(scan.image, scan.grid)
+            else:
+                possible = possible_classes(case.annotated, folder.objects, folder.classes)
+                label = completed(scan.label, segmenter.probabilities(scan.image, scan.grid), possible)
+            values = folder.to_values(label)
             write_label(place / (case.name + folder.file_ending), values, like=case.images[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.core.io import atomic_file
+from segmend.core.regions import annotated_objects
 from segmend.data.cache import PreparedCase
 from segmend.engine.label_store import LabelStore
 from segmend.engine.offset_report import true_offset
@@ -32,7 +33,7 @@ class LabelHistory:
         path: the CSV file.
         labels: of the run.
         cases: all training cases.
-        objects: class indices of each object whose Dice counts.
+        objects: what is segmented, by name, with the indices of its classes.
         truth: true labels ``[*spatial]`` by case, where they are known; nothing else ever sees them.
         report: name of the CSV file for the reports of revisions, next to the other; "" if the method has none.
     """
@@ -42,7 +43,7 @@ class LabelHistory:
         path: Path,
         labels: LabelStore,
         cases: Sequence[PreparedCase],
-        objects: Collection[tuple[int, ...]],
+        objects: Mapping[str, tuple[int, ...]],
         truth: Mapping[str, NDArray[np.uint8]],
         report: str = "",
     ) -> None:
@@ -94,9 +95,10 @@ class LabelHistory:
         if (name, layer, revision) not in self._measured:
             label = self.labels.label(name, layer, revision)
             truth = self.truth.get(name)
+            objects = annotated_objects(self.objects, case.case.annotated).values()
             self._measured[name, layer, revision] = {
                 "changed_from_given": int(np.count_nonzero(label != case.given)),
-                "dice_to_given": mean_dice(label, case.given, self.objects),
-                "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, self.objects),
+                "dice_to_given": mean_dice(label, case.given, objects),
+                "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, objects),
             }
         return self._measured[name, layer, revision]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from segmend.core.batch import Batch
 from segmend.core.errors import InputError
 from segmend.core.precision import float32_small_convs_on_cpu
+from segmend.functional.class_sets import class_sets
 from segmend.functional.regions import dice_by_region
 from segmend.methods import Method, Step
 from segmend.methods.components.ema import follow_students
@@ -111,6 +112,7 @@ class Learner(LightningModule):
         iterations: optimiser steps of the whole run.
         seed: decides all randomness.
         regions: region name to the indices of its classes: Dice losses are then of regions.
+        sets: class indices of the sets of possible classes that labels hold.
 
     Attributes:
         last_terms: loss terms of the last step by name.
@@ -124,6 +126,7 @@ class Learner(LightningModule):
         iterations: int,
         seed: int,
         regions: Mapping[str, tuple[int, ...]] | None = None,
+        sets: Sequence[tuple[int, ...]] = (),
     ) -> None:
         super().__init__()
         self.method = channels_last(method)
@@ -131,6 +134,7 @@ class Learner(LightningModule):
         self.iterations = iterations
         self.seed = seed
         self.regions = tuple((regions or {}).values())
+        self.sets = tuple(sets)
         self.last_terms: dict[str, Tensor] = {}
         self.make_loader: Callable[[int, int], DataLoader[Batch]] | None = None
 
@@ -144,7 +148,7 @@ class Learner(LightningModule):
         step = Step(self.global_step, self.iterations)
         sequence = np.random.SeedSequence((self.seed, step.index, self.global_rank))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
-        with float32_small_convs_on_cpu(self.device), dice_by_region(self.regions):
+        with float32_small_convs_on_cpu(self.device), dice_by_region(self.regions), class_sets(self.sets):
             terms = self.method.loss(channels_last_batch(batch), step)
         if not terms:
             held = " and ".join(sorted({f"{quality} samples" for quality in batch.quality}))

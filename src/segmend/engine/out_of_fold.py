@@ -14,6 +14,7 @@ from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file, read_json
 from segmend.core.precision import Precision
 from segmend.core.progress import say, track
+from segmend.core.regions import annotated_objects
 from segmend.core.tables import write_json, write_table
 from segmend.data.cache import digest_of
 from segmend.data.check import load_case
@@ -113,6 +114,8 @@ def choose_largest(table: pd.DataFrame, kept_largest: Mapping[str, Mapping[str, 
     """
     chosen = {}
     for label, rows in table.groupby("label", sort=False):
+        if str(label) not in kept_largest:
+            continue
         before = float(rows["dice"].mean())
         after = float(np.mean([kept_largest[str(label)][case] for case in rows["case"]]))
         chosen[str(label)] = {"applied": after > before, "dice": before, "dice_of_largest_component": after}
@@ -133,17 +136,19 @@ def _score(
 ) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
     """Scores of cases with all components, and the Dice of each class and case with the largest one only."""
     scores: list[Score] = []
-    kept_largest: dict[str, dict[str, float]] = {name: {} for name in list(folder.labels)[1:]}
+    # Components are of classes, which say little about those of a region.
+    kept_largest: dict[str, dict[str, float]] = {} if folder.regions else {name: {} for name in folder.objects}
     for case in track(cases, "scoring held-out cases"):
         loaded = load_case(case, folder)
         assert loaded.label is not None
-        known = loaded.label != IGNORE
+        known, objects = loaded.label != IGNORE, annotated_objects(folder.objects, case.annotated)
         predicted = Evidence(place.out_of_fold(case.name)).label()
         true, found, largest = (
             np.where(known, array, 0) for array in (loaded.label, predicted, largest_component(predicted))
         )
-        scores += score_case(case.name, found, true, folder.objects, loaded.grid.spacing, _TOLERANCE_MM).values()
-        for index, name in enumerate(kept_largest, start=1):
+        scores += score_case(case.name, found, true, objects, loaded.grid.spacing, _TOLERANCE_MM).values()
+        for name in kept_largest.keys() & objects.keys():
+            (index,) = objects[name]
             kept_largest[name][case.name] = dice(largest == index, true == index)
     return to_table(scores), kept_largest
 

@@ -143,9 +143,9 @@ def _batches(
 ) -> tuple[Sequence[Case], BatchPlan]:
     """The cases as the method learns from them, and the batches that they make up."""
     name = type(method).__name__
-    if method.needs_initial_labels:
-        cases = with_initial_labels(cases, run, folder.file_ending)
-    elif options.initial_iterations:
+    given, partial = cases, not method.takes_class_sets()
+    cases = with_initial_labels(cases, run, folder.file_ending, unlabelled=method.needs_initial_labels, partial=partial)
+    if options.initial_iterations and not method.needs_initial_labels and cases == given:
         raise InputError(
             "initial_iterations", f"{name} starts from the labels that there are", "leave it out", code="invalid-value"
         )

@@ -150,7 +150,10 @@ class TrainingSetup:
             return training
         options = self.options
         steps = options.initial_iterations or max(options.iterations // 4, 1)
-        write_initial_labels(self.run, self.folder, self.make_network, training, steps, options.hardware, self.config)
+        incomplete = [case for case in self.labelled_cases if case not in set(self.training_cases)]
+        write_initial_labels(
+            self.run, self.folder, self.make_network, training, incomplete, steps, options.hardware, self.config
+        )
         preprocessing = training.task.preprocessing
         prepared = prepare(self.folder, self.training_cases, preprocessing, cache or default_cache())
         task = replace(training.task, fingerprint=data_digest([*prepared, *training.validation]))

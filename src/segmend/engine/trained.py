@@ -20,6 +20,7 @@ from segmend.core.grid import is_usable
 from segmend.core.masks import IGNORE
 from segmend.core.precision import Precision, best_device
 from segmend.core.progress import track
+from segmend.core.regions import annotated_objects
 from segmend.data.cache import digest_of
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
@@ -186,7 +187,7 @@ class Predicts(ABC):
 
         Returns:
             A row for each case and foreground class, with the columns of 'segmend evaluate'; distances in mm, NaN
-            where a metric is undefined. Voxels that are not annotated are left out.
+            where a metric is undefined. Voxels and classes that are not annotated are left out.
 
         Raises:
             InputError: the data do not fit the run, a file cannot be used, or no case of the split has a label.
@@ -203,10 +204,11 @@ class Predicts(ABC):
             loaded = load_case(case, folder)
             assert loaded.label is not None
             known = loaded.label != IGNORE
+            objects = annotated_objects(self.task.objects, case.annotated)
             predicted, true = (
                 np.where(known, array, 0) for array in (segmenter.classes(loaded.image, loaded.grid), loaded.label)
             )
-            scores += score_case(case.name, predicted, true, self.task.objects, loaded.grid.spacing, tolerance).values()
+            scores += score_case(case.name, predicted, true, objects, loaded.grid.spacing, tolerance).values()
         return to_table(scores)
 
     def _read(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from segmend.core.masks import DICE_OF_NOTHING, IGNORE
+from segmend.functional.class_sets import counted
 from segmend.functional.losses import cross_entropy, soft_cross_entropy
 from segmend.functional.regions import by_region
 from segmend.functional.soft_labels import one_hot
@@ -106,7 +107,7 @@ def cross_entropy_dice(
 
     Args:
         logits: ``[B, C, *spatial]``.
-        label: ``[B, *spatial]`` class indices; voxels with ``IGNORE`` are left out.
+        label: ``[B, *spatial]`` class indices, or sets of them; voxels with ``IGNORE`` are left out.
         mask: ``[B, *spatial]`` boolean: the voxels that count. All by default.
         mask_dice_target: leave masked-out voxels out of the Dice target too. PLIL's public code does
             not: there they become background in the target only, so that the background term cannot reach 0.
@@ -114,12 +115,12 @@ def cross_entropy_dice(
     Returns:
         Scalar, >= 0.
     """
-    known = label != IGNORE
+    known, of_class = label != IGNORE, counted(label, logits.shape[1])
     mask = known if mask is None else mask & known
-    counted = mask.unsqueeze(1)
-    probabilities = logits.float().softmax(1) * counted
+    of_class = of_class & mask.unsqueeze(1)
+    probabilities = logits.float().softmax(1) * of_class
     if mask_dice_target:
-        target = one_hot(label, logits.shape[1]) * counted
+        target = one_hot(label, logits.shape[1]) * of_class
     else:
         target = one_hot(label.masked_fill(~mask, 0), logits.shape[1])
     dice = squared_dice_loss(probabilities, target).mean()
@@ -155,6 +156,6 @@ def dice_cross_entropy_by_sample(logits: Tensor, label: Tensor, alpha: float = 1
         ``[B]``, >= 0; with several objects, their mean Dice loss counts.
     """
     known = label != IGNORE
-    probabilities = logits.float().softmax(1) * known.unsqueeze(1)
+    probabilities = logits.float().softmax(1) * counted(label, logits.shape[1])
     dice = dice_loss_by_sample(probabilities, one_hot(label, logits.shape[1]))[:, 1:].mean(1)
     return dice + alpha * cross_entropy(logits, label).flatten(1).sum(1) / known.flatten(1).sum(1).clamp(min=1)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segmend.core.masks import IGNORE
+from segmend.functional.class_sets import sets_are_known, with_sets
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -18,11 +19,13 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
     Args:
         logits: ``[B, C, *spatial]``.
-        label: ``[B, *spatial]`` class indices; ``IGNORE`` gives 0.
+        label: ``[B, *spatial]`` class indices, or sets of them (``functional.class_sets``); ``IGNORE`` gives 0.
 
     Returns:
         Loss map ``[B, *spatial]``, >= 0.
     """
+    if sets_are_known():
+        return F.nll_loss(*with_sets(logits.float().log_softmax(1), label), ignore_index=-1, reduction="none")
     return F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction="none")
 
 

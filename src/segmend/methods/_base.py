@@ -170,6 +170,13 @@ class Method(Configured, nn.Module, ABC):
         """Class probabilities ``[B, C, *spatial]`` of images ``[B, channels, *spatial]``."""
         return probabilities(self.network(image))
 
+    def takes_class_sets(self) -> bool:
+        """Whether its losses handle voxels of which only a set of possible classes is known.
+
+        The labels of cases that are annotated in part are completed by plain training for all other methods.
+        """
+        return False
+
     def after_step(self, step: Step) -> None:
         """Called after each optimiser step, when EMA teachers have followed their networks: updates memories."""
 

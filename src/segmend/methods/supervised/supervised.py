@@ -9,6 +9,7 @@ from torch import Tensor
 from segmend.core.batch import Batch, Composition
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
+from segmend.functional.class_sets import counted
 from segmend.functional.dice import cross_entropy_dice, noise_robust_dice_loss
 from segmend.functional.losses import (
     generalised_cross_entropy,
@@ -83,6 +84,10 @@ class Supervised(Method):
         self.q, self.k, self.warm_up = q, k, warm_up
         self.alpha, self.beta, self.gamma, self.smoothing, self.sigma = alpha, beta, gamma, smoothing, sigma
 
+    def takes_class_sets(self) -> bool:
+        """Unless its labels are soft."""
+        return self.loss_name not in ("label_smoothing", "svls")
+
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``."""
         logits, label = self.network(batch.image[batch.labelled]), batch.label[batch.labelled]
@@ -94,7 +99,7 @@ class Supervised(Method):
             case "ce_dice":
                 return cross_entropy_dice(logits, label)
             case "nr_dice":
-                predicted = probabilities(logits) * known.unsqueeze(1)
+                predicted = probabilities(logits) * counted(label, classes)
                 return noise_robust_dice_loss(predicted, one_hot(label, classes), self.gamma).mean()
             case "truncated_gce" if warm:
                 losses = truncated_cross_entropy(logits, label, self.q, self.k)
