@@ -121,7 +121,7 @@ class TestWholeAudit:
         for case in CASES[:2]:
             data.corrupt(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
         seen = dict.fromkeys(CASES[2:])
-        usual, of_all = data.audit(**seen).references[1], data.audit().references[1]
+        usual, of_all = data.audit(**seen).references["organ"], data.audit().references["organ"]
         assert usual.excess > of_all.excess
         assert {row.case for row in data.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
 

@@ -39,16 +39,18 @@ class Audit:
     """What was found.
 
     Attributes:
-        calibration: of the evidence.
-        references: reference statistics of each foreground class.
+        temperature: that calibrates the evidence; of each region by itself.
+        thresholds: probability above which a voxel confidently belongs to a class, by class; infinite if none does.
+        references: reference statistics of each foreground class or region, by name.
         labels: rows of ``audit.csv``, ranked.
         regions: rows of ``regions.csv``.
         annotators: rows of ``annotators.csv``.
         findings: labels that fit better when mirrored.
     """
 
-    calibration: Calibration
-    references: Mapping[int, CohortStatistics]
+    temperature: float | Mapping[str, float]
+    thresholds: Mapping[str, float]
+    references: Mapping[str, CohortStatistics]
     labels: Sequence[LabelRow]
     regions: Sequence[RegionRow]
     annotators: Sequence[AnnotatorRow]
@@ -100,7 +102,15 @@ class Auditor:
             regions += [
                 row for row in found.region_rows(self.names, grid) if annotated is None or row.label in annotated
             ]
-        return Audit(calibration, references, rank_rows(rows), regions, self._comparison.rows(), self._findings)
+        return Audit(
+            temperature=calibration.temperature,
+            thresholds=dict(zip(self.names, calibration.thresholds.tolist(), strict=True)),
+            references={self.names[index]: of_class for index, of_class in references.items()},
+            labels=rank_rows(rows),
+            regions=regions,
+            annotators=self._comparison.rows(),
+            findings=self._findings,
+        )
 
     def _calibrate(self) -> Calibration:
         classes = len(self.names)

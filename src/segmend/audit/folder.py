@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from segmend.core.errors import InputError
 from segmend.core.paths import read_json
+from segmend.data.names import path_part
 
 PROPOSALS = frozenset(("none", "regions", "shift"))
 """Possible proposals for a label: no change, changes in regions, or a shift of its whole boundary."""
@@ -27,9 +28,15 @@ class AuditFolder:
 
     Attributes:
         root: the folder.
+        region: whose proposals and issues are meant, in data with regions; "" in data without.
     """
 
     root: Path
+    region: str = ""
+
+    def of_region(self, region: str) -> AuditFolder:
+        """The same folder, for the proposals and issues of a region."""
+        return replace(self, region=region)
 
     @property
     def settings(self) -> Path:
@@ -66,12 +73,15 @@ class AuditFolder:
         return self.root / "evidence" / f"{case}.npz"
 
     def proposal(self, case: str, ending: str) -> Path:
-        """Proposed label of a case."""
-        return self.root / "proposals" / f"{case}{ending}"
+        """Proposed label of a case; of a region, its proposed mask."""
+        return self._of_region("proposals") / f"{case}{ending}"
 
     def issues(self, case: str, ending: str) -> Path:
         """Issues of a case: 1 where a voxel is flagged, from 2 on the numbers of its regions."""
-        return self.root / "issues" / f"{case}{ending}"
+        return self._of_region("issues") / f"{case}{ending}"
+
+    def _of_region(self, kind: str) -> Path:
+        return self.root / kind / path_part(self.region) if self.region else self.root / kind
 
     def fold(self, number: int) -> Path:
         """Run that judges a fold, counted from 1."""

@@ -47,19 +47,16 @@ def write_audit(
     write_rows(place.regions, RegionRow, found.regions)
     write_rows(place.annotators, AnnotatorRow, found.annotators)
     write_rows(place.checks, Finding, findings)
-    names = list(folder.labels)
     in_training_set = sorted({row.case for row in found.labels if row.in_training_set})
-    references = {names[index]: of_class for index, of_class in found.references.items()}
-    thresholds = zip(names, found.calibration.thresholds.tolist(), strict=True)
     summary: dict[str, Any] = {
         "data": str(folder.root.resolve()),
         "evidence": place.read_settings()["evidence"],
         "cases": len({row.case for row in found.labels}),
         "cases_seen_by_their_model": in_training_set,
-        "temperature": found.calibration.temperature,
-        "thresholds": {name: value if math.isfinite(value) else None for name, value in thresholds},
-        "usual": {name: asdict(of_class) for name, of_class in references.items()},
-        "remarks": [*assumed, *make_remarks(found.labels, references, unit_of(folder))],
+        "temperature": found.temperature,
+        "thresholds": {name: value if math.isfinite(value) else None for name, value in found.thresholds.items()},
+        "usual": {name: asdict(of_class) for name, of_class in found.references.items()},
+        "remarks": [*assumed, *make_remarks(found.labels, found.references, unit_of(folder))],
         "suspect": sum(row.score < SUSPECT for row in found.labels),
         "regions": len(found.regions),
         "findings": len(findings),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from segmend.audit.auditor import Auditor
+from segmend.audit.by_region import audit_objects
 from segmend.audit.checks import check_labels, duplicate_scans
 from segmend.audit.corrections import read_corrections, rounds_of
 from segmend.audit.cross_validation import (
@@ -152,7 +152,7 @@ def audit(
             for case in judged
         ]
         place.remove_results()
-        found = Auditor(folder, audited, find_raters(folder), place).run()
+        found = audit_objects(folder, audited, find_raters(folder), place)
         remarks = placement.remarks if placement else ()
         table = write_audit(place, folder, found, [*findings, *found.findings], remarks)
         write_audit_report(place.root, folder)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from segmend.audit.by_region import region_view, with_regions
 from segmend.audit.corrections import FILE, Correction, apply_changes, box_text, read_corrections, write_corrections
 from segmend.audit.folder import AuditFolder
 from segmend.audit.offsets import shift_boundaries
@@ -18,9 +20,11 @@ from segmend.audit.rows import shifts_boundary
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.folders import atomic_folder, require_empty
+from segmend.core.grid import Grid
 from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file
 from segmend.core.progress import say, track
+from segmend.core.regions import mask_of
 from segmend.data.cache import digest_of
 from segmend.data.cases_table import write_cases
 from segmend.data.copying import copy_files
@@ -178,7 +182,7 @@ def _check_classes(folder: DataFolder, settings: Mapping[str, Any], place: Audit
         raise InputError(
             folder.root / "dataset.json", problem, "restore it, or audit the folder again", code="mismatch"
         )
-    names = list(folder.labels)[1:]
+    names = list(folder.objects)
     unknown = sorted(set(table["label"]) - set(names))
     if unknown:
         raise InputError(
@@ -250,18 +254,14 @@ def _corrected(
     assert case.label is not None
     values, grid = read_label(case.label)
     given = folder.to_indices(values)
-    proposed = read_drawing(place.proposal(name, folder.file_ending), folder, grid)
-    index = {label: number for number, label in enumerate(folder.labels)}
-    moves = {
-        index[label]: float(row["correction_mm"]) for label, (why, row) in choice.wanted.items() if why == "offset"
-    }
-    followed = [index[label] for label in choice.wanted if index[label] not in moves]
-    refused = [index[label] for label in choice.refused]
-    new = apply_changes(given, proposed, followed, refused)
-    new = apply_changes(new, shift_boundaries(new, moves, grid.spacing), list(moves), [*refused, *followed])
+    if folder.regions:
+        new = _corrected_regions(folder, place, name, choice, given, grid)
+    else:
+        new = _corrected_classes(folder, place, name, choice, given, grid)
     rows = []
     for label, (reason, row) in choice.wanted.items():
-        added, removed = ((a == index[label]) & (b != index[label]) for a, b in ((new, given), (given, new)))
+        now, before = (mask_of(each, folder.objects[label]) for each in (new, given))
+        added, removed = now & ~before, before & ~now
         if (added | removed).any():
             rows.append(
                 Correction(
@@ -286,3 +286,34 @@ def _corrected(
             like=case.label,
         )
     return rows
+
+
+def _corrected_classes(
+    folder: DataFolder, place: AuditFolder, name: str, choice: _Choice, given: NDArray[np.uint8], grid: Grid
+) -> NDArray[np.uint8]:
+    """The label with what was chosen, ``[*spatial]`` class indices."""
+    proposed = read_drawing(place.proposal(name, folder.file_ending), folder, grid)
+    index = {label: number for number, label in enumerate(folder.labels)}
+    moves = {
+        index[label]: float(row["correction_mm"]) for label, (why, row) in choice.wanted.items() if why == "offset"
+    }
+    followed = [index[label] for label in choice.wanted if index[label] not in moves]
+    refused = [index[label] for label in choice.refused]
+    new = apply_changes(given, proposed, followed, refused)
+    return apply_changes(new, shift_boundaries(new, moves, grid.spacing), list(moves), [*refused, *followed])
+
+
+def _corrected_regions(
+    folder: DataFolder, place: AuditFolder, name: str, choice: _Choice, given: NDArray[np.uint8], grid: Grid
+) -> NDArray[np.uint8]:
+    """The label with what was chosen of each region, ``[*spatial]`` class indices."""
+    masks = {}
+    for region, (why, row) in choice.wanted.items():
+        view = region_view(folder, region)
+        if why == "offset":
+            own = mask_of(given, folder.regions[region]).astype(np.uint8)
+            masks[region] = shift_boundaries(own, {1: float(row["correction_mm"])}, grid.spacing) == 1
+        else:
+            file = place.of_region(region).proposal(name, folder.file_ending)
+            masks[region] = read_drawing(file, view, grid) == 1
+    return with_regions(given, masks, folder.regions)

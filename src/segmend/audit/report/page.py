@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from segmend.audit.by_region import region_view
 from segmend.audit.folder import AuditFolder
 from segmend.audit.report.close_up import CloseUp, close_up
 from segmend.audit.report.content import Row, page_content, read_rows
@@ -67,10 +68,10 @@ def write_audit_report(audit: Path, folder: DataFolder, *, pictures: int = MOST_
 def _page(place: AuditFolder, folder: DataFolder, pictures: int, channel: int) -> str:
     rows = sorted(read_rows(place.labels), key=lambda row: int(row["rank"]))
     regions = _regions_by_label(read_rows(place.regions))
-    unknown = sorted({row["label"] for row in rows} - set(folder.labels))
+    unknown = sorted({row["label"] for row in rows} - folder.objects.keys())
     if unknown:
         raise InputError(
-            place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.labels), code="mismatch"
+            place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.objects), code="mismatch"
         )
     script, style = "\n".join(map(_part, _SCRIPTS)), _part("page.css")
     return template("segmend.audit.report", "page.html").render(
@@ -96,19 +97,22 @@ def _regions_by_label(regions: Iterable[Row]) -> dict[tuple[str, str], list[Row]
 def _close_ups(
     place: AuditFolder, folder: DataFolder, rows: Sequence[Row], regions: Regions, channel: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """For each row, its number and what the viewer shows. Each case is read once."""
-    names = list(folder.labels)
-    by_case: dict[str, list[int]] = {}
+    """For each row, its number and what the viewer shows. Each case is read once, or once for each region."""
+    by_case: dict[str, dict[str, list[int]]] = {}
     for number, row in enumerate(rows):
-        by_case.setdefault(row["case"], []).append(number)
-    scans = audited_scans(place, folder, list(by_case), channel)
-    for case, scan in track(scans, "drawing suspects", len(by_case)):
-        for number in by_case[case]:
-            row = rows[number]
-            of_row = regions.get((case, row["label"]), [])
-            shown = close_up(scan.scene(names.index(row["label"]), worst_region(row, of_row)))
-            listed = [_region(region, shown) for region in of_row[:_MOST_REGIONS]]
-            yield number, asdict(shown) | {"regions": listed}
+        view = row["label"] if folder.regions else ""
+        by_case.setdefault(view, {}).setdefault(row["case"], []).append(number)
+    for view, numbers in by_case.items():
+        seen, judged = (region_view(folder, view), place.of_region(view)) if view else (folder, place)
+        names = list(seen.labels)
+        scans = audited_scans(judged, seen, list(numbers), channel)
+        for case, scan in track(scans, "drawing suspects", len(numbers)):
+            for number in numbers[case]:
+                row = rows[number]
+                of_row = regions.get((case, row["label"]), [])
+                shown = close_up(scan.scene(names.index(row["label"]), worst_region(row, of_row)))
+                listed = [_region(region, shown) for region in of_row[:_MOST_REGIONS]]
+                yield number, asdict(shown) | {"regions": listed}
 
 
 def _region(region: Row, shown: CloseUp) -> dict[str, Any]:

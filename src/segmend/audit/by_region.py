@@ -1,0 +1,133 @@
+"""Audit of regions, which may overlap: each is judged by itself, as one object against all else.
+
+Proposals and issues of each region are masks in a folder of its own. A corrected label is put together from the
+proposals that are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmend.audit.auditor import Audit, Auditor
+from segmend.audit.evidence import AuditedCase, Evidence
+from segmend.audit.folder import AuditFolder
+from segmend.audit.rows import rank_rows
+from segmend.core.masks import Mask
+from segmend.core.progress import say
+from segmend.core.regions import mask_of
+from segmend.data.folder import DataFolder
+
+
+def audit_objects(
+    folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], place: AuditFolder
+) -> Audit:
+    """Audit all classes together, or each region by itself.
+
+    Args:
+        folder: the data folder.
+        cases: those to judge.
+        raters: folders of further labels of the same cases, by rater.
+        place: where proposals and issues are written.
+    """
+    if not folder.regions:
+        return Auditor(folder, cases, raters, place).run()
+    found = {}
+    for name, classes in folder.regions.items():
+        annotated = [
+            replace(
+                audited,
+                case=replace(audited.case, annotated=None),
+                evidence=RegionEvidence(audited.evidence.path, audited.evidence, classes),
+            )
+            for audited in cases
+            if audited.case.annotated is None or name in audited.case.annotated
+        ]
+        if annotated:
+            say(f"region '{name}'")
+            found[name] = Auditor(region_view(folder, name), annotated, raters, place.of_region(name)).run()
+    audits = found.values()
+    return Audit(
+        temperature={name: each.temperature for name, each in found.items() if isinstance(each.temperature, float)},
+        thresholds={name: each.thresholds[name] for name, each in found.items()},
+        references={name: each.references[name] for name, each in found.items()},
+        labels=rank_rows([row for each in audits for row in each.labels]),
+        regions=[row for each in audits for row in each.regions],
+        annotators=[row for each in audits for row in each.annotators],
+        findings=[replace(finding, label=name) for name, each in found.items() for finding in each.findings],
+    )
+
+
+def region_view(folder: DataFolder, region: str) -> DataFolder:
+    """The data folder as if the region were its only class."""
+    background, classes = next(iter(folder.labels)), folder.regions[region]
+    values = {value: int(index in classes) for value, index in folder.values.items()}
+    return replace(folder, labels={background: 0, region: 1}, regions={}, values=values)
+
+
+@dataclass(frozen=True)
+class RegionEvidence(Evidence):
+    """The probabilities of a region and of all else.
+
+    Attributes:
+        of_classes: the probabilities of all classes.
+        parts: indices of the classes of the region.
+    """
+
+    of_classes: Evidence
+    parts: tuple[int, ...]
+
+    @cached_property
+    def classes(self) -> int:
+        """Two."""
+        return 2
+
+    def probability(self, index: int) -> NDArray[np.float32]:
+        """The map ``[*spatial]`` of all else (0) or of the region (1), strictly within 0..1 as those of classes."""
+        inside = [part for part in range(self.of_classes.classes) if (part in self.parts) == bool(index)]
+        total = self.of_classes.probability(inside[0])
+        for part in inside[1:]:
+            total += self.of_classes.probability(part)
+        edge = np.float32(np.finfo(np.float32).eps)
+        clipped: NDArray[np.float32] = total.clip(edge, 1 - edge)
+        return clipped
+
+
+def with_regions(
+    label: NDArray[np.uint8], masks: Mapping[str, Mask], regions: Mapping[str, tuple[int, ...]]
+) -> NDArray[np.uint8]:
+    """A label whose regions are changed.
+
+    Args:
+        label: ``[*spatial]`` class indices, or ``IGNORE``, which stays.
+        masks: the new extent of some regions, of the same shape; the others stay as they are.
+        regions: all, with the indices of their classes.
+
+    Returns:
+        Class indices. A voxel whose regions no class stands for keeps its class.
+    """
+    members = {index: frozenset(name for name in regions if index in regions[name]) for index in range(256)}
+    of_regions = {names: index for index, names in reversed(members.items()) if names or index == 0}
+    new = label.copy()
+    changed = np.zeros(label.shape, np.bool_)
+    for name, mask in masks.items():
+        changed |= mask != mask_of(label, regions[name])
+    known = changed & np.isin(label, [0, *(index for classes in regions.values() for index in classes)])
+    places = np.flatnonzero(known)
+    before = label.reshape(-1)[places]
+    inside = {name: mask.reshape(-1)[places] for name, mask in masks.items()}
+    codes = sum(
+        (inside[name].astype(np.int64) << bit for bit, name in enumerate(inside)), np.zeros(len(places), np.int64)
+    )
+    for code in np.unique(codes):
+        for index in np.unique(before[codes == code]):
+            kept = members[int(index)] - inside.keys()
+            wanted = frozenset(kept) | {name for bit, name in enumerate(inside) if code >> bit & 1}
+            if wanted in of_regions:
+                new.reshape(-1)[places[(codes == code) & (before == index)]] = of_regions[wanted]
+    return new
