@@ -13,7 +13,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from segmend import COMMANDS
+from segmend import COMMANDS, function_name
 from segmend.cli.help import explanation, overview
 
 _KINDS = {
@@ -86,7 +86,7 @@ def _commands() -> str:
     )
     parts = ["# Commands as functions", text]
     for name, module in COMMANDS.items():
-        function = name.replace("-", "_")
+        function = function_name(name)
         if function != "methods":
             parts.append(_documented(f"{module}.{function}", heading=f"segmend.{function}"))
     return "\n\n".join(parts)

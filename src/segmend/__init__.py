@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from segmend.commands.evaluate import evaluate as evaluate
     from segmend.commands.export_labels import export_labels as export_labels
     from segmend.commands.fuse import fuse as fuse
+    from segmend.commands.import_data import import_data as import_data
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "demo": "segmend.demo.command",
+    "import": "segmend.commands.import_data",
     "check": "segmend.commands.check",
     "corrupt": "segmend.commands.corrupt",
     "plan": "segmend.commands.plan",
@@ -49,14 +51,23 @@ COMMANDS = {
 }
 """Modules of the commands by name, in the order of a typical workflow."""
 
+_KEYWORDS = {"import": "import_data"}
+"""Functions of the commands that are called like a keyword of Python."""
+
 PACKAGES = ("audit", "bench", "demo", "methods")
 """Commands whose name is that of a package: the package is callable, but for ``methods``, which holds the methods."""
+
+
+def function_name(name: str) -> str:
+    """The name of a command's function by that of the command."""
+    return _KEYWORDS.get(name, name.replace("-", "_"))
+
 
 __all__ = [
     "COMMANDS",
     "CrossValidation",
     "Run",
-    *sorted(name.replace("-", "_") for name in COMMANDS if name != "methods"),
+    *sorted(function_name(name) for name in COMMANDS if name != "methods"),
 ]
 
 
@@ -68,9 +79,9 @@ def command(name: str) -> Callable[..., Any]:
 
 
 def __getattr__(name: str) -> Any:
-    hyphenated = name.replace("_", "-")
-    if hyphenated in COMMANDS and hyphenated not in PACKAGES:
-        return command(hyphenated)
+    by_function = {function_name(each): each for each in COMMANDS if each not in PACKAGES}
+    if name in by_function:
+        return command(by_function[name])
     if name == "Run":
         return importlib.import_module("segmend.engine.run").Run
     if name == "CrossValidation":

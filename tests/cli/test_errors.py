@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from segmend import COMMANDS
+from segmend import COMMANDS, function_name
 from segmend.cli import main
 from segmend.cli.arguments import normalised
 from segmend.cli.errors import check_entry, check_names, check_words
@@ -158,7 +158,7 @@ def _arguments() -> list[tuple[str, str]]:
     return [
         (name, option)
         for name, module in COMMANDS.items()
-        for option in kinds_of(getattr(importlib.import_module(module), name.replace("-", "_")))
+        for option in kinds_of(getattr(importlib.import_module(module), function_name(name)))
     ]
 
 
@@ -169,8 +169,8 @@ NONSENSE = "@nonsense [x"
 def test_every_argument_of_every_command_explains_itself(name, option, tmp_path, monkeypatch, capsys):
     """A value that fits nothing: the message names the argument, what is expected and what was given."""
     monkeypatch.chdir(tmp_path)
-    function = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
-    needed = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    function = getattr(importlib.import_module(COMMANDS[name]), function_name(name))
+    needed = [p.name.removesuffix("_") for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     given = [word for other in needed if f"--{other}" != option for word in (f"--{other}", "nowhere")]
     assert main([name, *given, option, NONSENSE]) in (1, 2)
     printed = capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_every_argument_of_every_command_explains_itself(name, option, tmp_path,
 
 @pytest.mark.parametrize(("name", "option"), _arguments())
 def test_every_argument_asks_for_its_value(name, option, capsys):
-    function = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
+    function = getattr(importlib.import_module(COMMANDS[name]), function_name(name))
     kind = kinds_of(function)[option]
     if kind is bool or bool in get_args(kind):
         pytest.skip("a switch needs no value")

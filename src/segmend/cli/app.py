@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmend import COMMANDS
+from segmend import COMMANDS, function_name
 from segmend.core import signals as stopping
 from segmend.core.errors import InputError, did_you_mean, printable
 from segmend.core.signals import Stopped
@@ -126,7 +126,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
 
     from jsonargparse import ArgumentError
 
-    from segmend.cli.arguments import normalised
+    from segmend.cli.arguments import in_python, normalised
     from segmend.cli.config_files import checked
     from segmend.cli.errors import check_words, unreadable
 
@@ -136,7 +136,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
     check_words(given, command)
-    given = checked(given, command)
+    given = in_python(checked(given, command), command)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="jsonargparse")  # of types in signatures, which no user can change
         try:
@@ -180,7 +180,7 @@ def _parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
 def _command(name: str) -> Callable[..., Any]:
     import importlib
 
-    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
+    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), function_name(name))
     return command
 
 

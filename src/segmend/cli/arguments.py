@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from segmend.cli.names import flag_of
 from segmend.cli.parameters import CHOOSING, chosen_class, default_class, grouped, kinds_of, kinds_of_class
 from segmend.core.values import canonical
 
@@ -24,6 +26,12 @@ def normalised(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
     options = _with_defaults(_config_first(options), command)
     kinds = _kinds(command, _joined(options))
     return [*before, *_joined((option, _value(words, kinds.get(option, Any))) for option, words in options)]
+
+
+def in_python(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
+    """The words with options that are keywords of Python as the function has them: ``--from_`` for ``--from``."""
+    renamed = {flag_of(name): f"--{name}" for name in inspect.signature(command).parameters if name.endswith("_")}
+    return [renamed.get(word, word) for word in given]
 
 
 def _config_first(options: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from segmend.cli.errors import check_entry
+from segmend.cli.names import command_name
 from segmend.core.config import WEIGHTS_DIGEST, class_named
 from segmend.core.documents import DamagedError, Place, parse_yaml, read_yaml, yaml_text
 from segmend.core.errors import InputError, did_you_mean
@@ -88,14 +89,16 @@ def _checked_file(
             raise InputError(
                 where,
                 "holds no arguments",
-                f"write lines 'ARGUMENT: VALUE' of 'segmend {command.__name__}'",
+                f"write lines 'ARGUMENT: VALUE' of 'segmend {command_name(command)}'",
                 code="missing-value",
             )
         content.pop(WEIGHTS_DIGEST, None)
+        for key in [key for key in content if key not in parameters and f"{key}_" in parameters]:
+            content[f"{key}_"], places[f"{key}_",] = content.pop(key), places[key,]
         for key, value in content.items():
             place = (key,)
             if key not in parameters:
-                problem = f"'{key}' is not an argument of 'segmend {command.__name__}'"
+                problem = f"'{key}' is not an argument of 'segmend {command_name(command)}'"
                 raise InputError(places[place], problem, did_you_mean(key, parameters), code="unknown-name")
             if key in _CHOOSING:
                 content[key] = _checked_choice(key, value, places)

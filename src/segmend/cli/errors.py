@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from segmend.cli.names import command_name, flag_of
 from segmend.cli.parameters import (
     CHOOSING,
     chosen_class,
@@ -103,7 +104,7 @@ def unreadable(given: Sequence[str], command: Callable[..., Any]) -> InputError:
     """What to say where the words are right one by one, and yet cannot be read together."""
     files = [words[0] for option, words in grouped(given)[1] if option == "--config" and words]
     if files:
-        problem = f"does not hold arguments of segmend {command.__name__}"
+        problem = f"does not hold arguments of segmend {command_name(command)}"
         return InputError(files[0], problem, "compare it with the config.yaml of a run", code="invalid-value")
     return _misuse(command, "the arguments cannot be read together", "compare them with --help", code="invalid-value")
 
@@ -161,7 +162,7 @@ def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) 
         InputError: it does not.
     """
     kinds = kinds_of(command)
-    kind = kinds[f"--{name}"]
+    kind = kinds[flag_of(name)]
     if name in CHOOSING:  # which are checked when the object is built
         return
     if is_dataclass(kind) and isinstance(value, dict):
@@ -208,7 +209,7 @@ def _check_complete(given: set[str], classes: Mapping[str, type[Any] | None], co
     if "--config" in given:
         return
     parameters = inspect.signature(command).parameters.values()
-    missing = [f"--{p.name}" for p in parameters if p.default is p.empty and f"--{p.name}" not in given]
+    missing = [flag_of(p.name) for p in parameters if p.default is p.empty and flag_of(p.name) not in given]
     if missing:
         raise _misuse(command, f"{_all(missing)} must be given", f"add {' and '.join(missing)}", code="missing-value")
     for choosing, chosen in classes.items():
@@ -236,4 +237,4 @@ def _shortened(text: str) -> str:
 
 
 def _misuse(command: Callable[..., Any], problem: str, remedy: str, *, code: Code = "invalid-value") -> InputError:
-    return InputError(f"segmend {command.__name__}", problem, remedy, code=code)
+    return InputError(f"segmend {command_name(command)}", problem, remedy, code=code)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from segmend.cli.names import flag_of
 from segmend.cli.parameters import CHOOSING, kinds_of
 from segmend.core.errors import InputError, message
 
@@ -41,7 +42,7 @@ def _flag(name: str, options: Iterable[str]) -> str | None:
     """The flag of an argument, also where the command holds it in a group; None if it is none of the command."""
     options = list(options)
     choosing, dot, _ = name.partition(".")
-    if f"--{name}" in options or (dot and choosing in CHOOSING and f"--{choosing}" in options):
-        return f"--{name}"
+    if flag_of(name) in options or (dot and choosing in CHOOSING and f"--{choosing}" in options):
+        return flag_of(name)
     grouped = [option for option in options if option.endswith(f".{name}")]
     return grouped[0] if len(grouped) == 1 else None

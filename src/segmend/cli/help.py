@@ -17,6 +17,9 @@ from types import MappingProxyType
 from docstring_parser import Docstring
 from docstring_parser import parse as parse_docstring
 
+from segmend import function_name
+from segmend.cli.names import flag_of
+
 _ROOT = Path(__file__).parent.parent
 _INDENT = 26
 _VALUES = {
@@ -125,7 +128,7 @@ def _options(function: ast.FunctionDef, module: str) -> Iterator[Option]:
             yield from _fields(f"{argument.arg}.", group, module)
         else:
             value = _value(argument.annotation, module)
-            yield Option(f"--{argument.arg}", value, meanings.get(argument.arg, ""), _default(default, module))
+            yield Option(flag_of(argument.arg), value, meanings.get(argument.arg, ""), _default(default, module))
 
 
 def _fields(
@@ -247,9 +250,7 @@ def _docstring(node: ast.FunctionDef | ast.ClassDef) -> Docstring:
 
 def _function(module: str, name: str) -> ast.FunctionDef:
     return next(
-        node
-        for node in _module(module).body
-        if isinstance(node, ast.FunctionDef) and node.name == name.replace("-", "_")
+        node for node in _module(module).body if isinstance(node, ast.FunctionDef) and node.name == function_name(name)
     )
 
 

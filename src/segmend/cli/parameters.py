@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
+from segmend.cli.names import flag_of
 from segmend.commands.calls import known_classes as known_classes
 from segmend.core.config import Configured
 
@@ -34,7 +35,7 @@ def kinds_of(command: Callable[..., Any]) -> dict[str, Any]:
     """The type of each argument of a command, by its option; of groups of settings one by one."""
     kinds: dict[str, Any] = {}
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        kinds[f"--{name}"] = parameter.annotation
+        kinds[flag_of(name)] = parameter.annotation
         if is_dataclass(parameter.annotation):
             hints = get_type_hints(parameter.annotation)
             kinds |= {f"--{name}.{field.name}": hints[field.name] for field in fields(parameter.annotation)}

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from segmend import COMMANDS
+from segmend import COMMANDS, function_name
 from segmend.core.config import Configured
 from segmend.core.errors import InputError, did_you_mean
 
@@ -29,7 +29,7 @@ def as_function(name: str) -> Callable[..., Any]:
     Args:
         name: of the command.
     """
-    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
+    command: Callable[..., Any] = getattr(importlib.import_module(COMMANDS[name]), function_name(name))
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     required = [each.name for each in parameters if each.default is inspect.Parameter.empty]
     annotations = {each.name: each.annotation for each in parameters}

@@ -60,7 +60,7 @@ def read_description(root: Path) -> Description:
         raise InputError(
             path, f"file_ending is {_short(ending)}", f"give one of {', '.join(ENDINGS)}", code="invalid-value"
         )
-    channels = _read_channels(path, content.get("channel_names", content.get("modality")))
+    channels = read_channels(path, content.get("channel_names", content.get("modality")))
     name, given = _name(path, content.get("name"), root), content.get("labels")
     if has_regions(given):
         found = read_regions(path, given, content.get("regions_class_order"))
@@ -115,7 +115,7 @@ def _check_number(path: Path, given: Any, labels: Mapping[str, int]) -> None:
         )
 
 
-def _read_channels(path: Path, given: Any) -> tuple[str, ...]:
+def read_channels(path: Path, given: Any) -> tuple[str, ...]:
     """Names of the channels by their numbers."""
     if not isinstance(given, dict) or not given or not all(_is_number(key) for key in given):
         raise InputError(path, "has no usable channel_names", 'write for example {"0": "CT"}', code="missing-value")

@@ -31,7 +31,7 @@ def check_scan(files: Sequence[Path], dimensions: int) -> None:
     grids = [read_grid(file) for file in files]
     check_grids(files, grids, dimensions)
     for file in files:
-        if not _has_its_length(file):
+        if not has_its_length(file):
             read_image(file)
 
 
@@ -93,7 +93,7 @@ def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str 
     )
 
 
-def _has_its_length(file: Path) -> bool:
+def has_its_length(file: Path) -> bool:
     """Whether a NIfTI file is as long as its header says; False if that is unknown without reading it.
 
     The last four bytes of a gzip file tell how long its content is: those of one that was cut off do not.

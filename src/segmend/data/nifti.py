@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,12 +57,14 @@ class NiftiHeader:
         raw: nibabel's header.
         grid: where the voxels lie.
         offset: bytes before the first voxel.
+        channels: volumes along the last axis of a file of several channels; 1 for all others.
     """
 
     path: Path
     raw: Any
     grid: Grid
     offset: int
+    channels: int = 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -71,20 +74,24 @@ class NiftiHeader:
     @property
     def payload(self) -> int:
         """Bytes of all voxels."""
-        voxels = 1
+        voxels = self.channels
         for side in self.grid.shape:
             voxels *= side  # Python's integers, as 64 bits may overflow
         return voxels * self.dtype.itemsize
 
 
-def read_header(path: Path) -> NiftiHeader:
+def read_header(path: Path, *, channels: bool = False) -> NiftiHeader:
     """Read the header and compare it with the size of the file.
+
+    Args:
+        path: the file.
+        channels: take a fourth axis for that of the channels; otherwise a file with four axes is refused.
 
     Raises:
         InputError: the file is missing, is no NIfTI file or cannot hold what its header claims.
     """
-    with _stream(path) as (stream, compressed):
-        header = _header(path, stream.read(FIRST_BYTES))
+    with opened_stream(path) as (stream, compressed):
+        header = _header(path, stream.read(FIRST_BYTES), channels=channels)
         claimed, held = header.offset + header.payload, path.stat().st_size
         (require_possible if compressed else require_length)(path, claimed, held)
         return header
@@ -103,8 +110,8 @@ def pieces(header: NiftiHeader) -> Iterator[tuple[slice, NDArray[Any]]]:
     plane = header.payload // shape[-1]
     planes = max(1, _PIECE_BYTES // plane)
     slope, inter = header.raw.get_slope_inter()
-    with _stream(header.path) as (stream, _):
-        _skip(header.path, stream, header.offset)
+    with opened_stream(header.path) as (stream, _):
+        skip(header.path, stream, header.offset)
         for first in range(0, shape[-1], planes):
             last = min(first + planes, shape[-1])
             content = stream.read(plane * (last - first))
@@ -127,7 +134,7 @@ def header_like(path: Path) -> Any:
         InputError: as ``read_header``.
     """
     known = read_header(path)
-    with _stream(path) as (stream, _):
+    with opened_stream(path) as (stream, _):
         start = stream.read(known.offset)
         header = type(known.raw).from_fileobj(io.BytesIO(start), endianness=known.raw.endianness, check=False)
         header.check_fix(logger=_SILENT, error_level=40)
@@ -143,7 +150,7 @@ def image_like(array: NDArray[Any], header: Any) -> nibabel.Nifti1Image:
 
 
 @contextmanager
-def _stream(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+def opened_stream(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The bytes of a NIfTI file, decompressed if it is compressed, whatever its name says; and whether it is."""
     named = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
     with opened(path) as file:
@@ -160,7 +167,7 @@ def _stream(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             yield cast("IO[bytes]", stream), True
 
 
-def _header(path: Path, start: bytes) -> NiftiHeader:
+def _header(path: Path, start: bytes, *, channels: bool) -> NiftiHeader:
     size, order = _BY_SIZE.get(start[:4], (0, ""))
     kind = nibabel.Nifti2Header if size == 540 else nibabel.Nifti1Header
     if not size or len(start) < size:
@@ -185,7 +192,8 @@ def _header(path: Path, start: bytes) -> NiftiHeader:
     shape = tuple(int(side) for side in raw["dim"][1 : dimensions + 1])
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    return NiftiHeader(path, raw, _grid(path, raw, shape, stored), offset)
+    spatial = shape[:3] if channels and len(shape) == 4 else shape
+    return NiftiHeader(path, raw, _grid(path, raw, spatial, stored), offset, math.prod(shape[len(spatial) :]))
 
 
 def _offset(path: Path, raw: Any, least: int) -> int:
@@ -195,7 +203,8 @@ def _offset(path: Path, raw: Any, least: int) -> int:
     return int(offset)
 
 
-def _skip(path: Path, stream: IO[bytes], left: int) -> None:
+def skip(path: Path, stream: IO[bytes], left: int) -> None:
+    """Read some bytes and forget them; a compressed file cannot be searched."""
     while left:
         content = stream.read(min(left, _PIECE_BYTES))
         if not content:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segmend import COMMANDS
+from segmend import COMMANDS, function_name
 from segmend.methods import all_methods
 
 HOOK = "generated_pages"
@@ -23,7 +23,7 @@ def test_stars_in_the_navigation_are_all_pages_of_a_folder(hook, tmp_path):
 def test_every_command_is_on_both_pages(hook):
     for name, module in COMMANDS.items():
         assert f"## segmend {name}\n" in hook._command_line()
-        assert (f"::: {module}.{name.replace('-', '_')}\n" in hook._commands()) == (name != "methods")
+        assert (f"::: {module}.{function_name(name)}\n" in hook._commands()) == (name != "methods")
 
 
 def test_every_method_is_in_the_table(hook):
