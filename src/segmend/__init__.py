@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from segmend.commands.export_labels import export_labels as export_labels
     from segmend.commands.fuse import fuse as fuse
     from segmend.commands.import_data import import_data as import_data
+    from segmend.commands.merge import merge as merge
     from segmend.commands.predict import predict as predict
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": "segmend.demo.command",
     "import": "segmend.commands.import_data",
+    "merge": "segmend.commands.merge",
     "check": "segmend.commands.check",
     "corrupt": "segmend.commands.corrupt",
     "plan": "segmend.commands.plan",
