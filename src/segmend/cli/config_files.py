@@ -94,7 +94,8 @@ def _checked_file(
             )
         content.pop(WEIGHTS_DIGEST, None)
         for key in [key for key in content if key not in parameters and f"{key}_" in parameters]:
-            content[f"{key}_"], places[f"{key}_",] = content.pop(key), places[key,]
+            content[f"{key}_"] = content.pop(key)
+            places = {**places, (f"{key}_",): places[key,]}
         for key, value in content.items():
             place = (key,)
             if key not in parameters:

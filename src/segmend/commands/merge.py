@@ -61,7 +61,7 @@ def merge(*, data: list[Path], out: Path) -> DataFolder:
             labels=labels,
             training=sum(each.part == "Tr" for each in files),
             ending=merging.folders[0].file_ending,
-            about={"name": " + ".join(each.name for each in merging.folders)},
+            about={"name": out.resolve().name},
         )
         written = Counter(done for each in track(files, "merging cases") for done in each.write(folder))
         _write_cases(folder / "cases.csv", merging)
@@ -157,12 +157,8 @@ def _check_dimensions(files: list[_Files]) -> None:
     for other in files:
         if other.dimensions != first.dimensions:
             problem = f"is {other.dimensions}D, but {first.member.case.images[0]} is {first.dimensions}D"
-            raise InputError(
-                other.member.case.images[0],
-                problem,
-                "keep 2D and 3D data sets in folders of their own",
-                code="mismatch",
-            )
+            remedy = "keep 2D and 3D data sets in folders of their own"
+            raise InputError(other.member.case.images[0], problem, remedy, code="mismatch")
 
 
 def _write_cases(file: Path, merging: Merging) -> None:

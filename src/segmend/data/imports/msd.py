@@ -1,7 +1,7 @@
 """Data sets of the Medical Segmentation Decathlon as they are downloaded.
 
-``dataset.json`` lists the cases (``training``: image and label, ``test``: images), names the channels (``modality``) and
-the classes by their values (``{"0": "background"}``). A scan of several channels is one file with a fourth axis.
+``dataset.json`` lists the cases (``training``: image and label, ``test``: images), names the channels (``modality``)
+and the classes by their values (``{"0": "background"}``). A scan of several channels is one file with a fourth axis.
 Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 2022.
 """
 
@@ -105,7 +105,7 @@ def _listed(data: Path, about: Mapping[str, Any]) -> list[_Listed]:
 def _entry(file: Path, key: str, entry: Any) -> tuple[PurePosixPath, PurePosixPath | None]:
     """The files of an entry: ``{"image": ..., "label": ...}``, or the image alone."""
     given = entry if isinstance(entry, dict) else {"image": entry}
-    paths = []
+    paths: list[PurePosixPath | None] = []
     for kind in ("image", "label"):
         path = given.get(kind)
         if path is None and kind == "label" and key == "test":
