@@ -20,6 +20,7 @@ from segmend.audit.cross_validation import (
     without_evidence,
 )
 from segmend.audit.evidence import AuditedCase, Evidence
+from segmend.audit.external.nnunet_results import NnunetResults
 from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
 from segmend.audit.out_of_fold import check_out_of_fold, copy_evidence, source_of
@@ -42,6 +43,7 @@ from segmend.engine.folds import assign_folds
 from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import report_unlabelled
 from segmend.engine.run import Run
+from segmend.engine.splits import Splits
 from segmend.engine.warm_start import WarmStart
 from segmend.methods import Method, Supervised
 from segmend.networks import Network
@@ -54,7 +56,9 @@ def audit(
     out: Path,
     run: Path | list[Path] | None = None,
     probabilities: Path | None = None,
+    nnunet: Path | None = None,
     folds: int = 3,
+    splits: Path | None = None,
     method: Callable[[Network], Method] = Supervised,
     network: Callable[[int, int, int], Network] | None = None,
     options: TrainingOptions = TrainingOptions(iterations=2000),
@@ -82,7 +86,11 @@ def audit(
             holds it out, and nothing is trained.
         probabilities: a folder of probabilities to judge by instead, from models that were not trained on the labels:
             of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
+        nnunet: the folder of an nnU-Net model in nnUNet_results, as it lies, to judge by the validation cases of its
+            folds (--npz): every label by the fold that held it out.
         folds: number of models to train, 2 or more; at most one for each case.
+        splits: take the folds from this file instead of random ones: splits_final.json of nnUNet_preprocessed/DATASET,
+            or that folder; `folds` is not used then. With `nnunet`, the folds of the model are compared with it.
         method: the method by name; this and the settings of the trainings are as in 'segmend train'.
         network: the network by name; planned for the data by default, as in 'segmend train'.
         options: settings of the trainings, each an argument of its own; the seed also decides the folds, and the
@@ -104,7 +112,10 @@ def audit(
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
     paths = [run] if isinstance(run, Path) else run or []
     crossed, runs = _opened(paths)
-    given = ExternalProbabilities(probabilities, folder) if probabilities else None
+    _check_sources(run=paths, probabilities=probabilities, nnunet=nnunet, splits=splits)
+    known = Splits.read(splits) if splits else None
+    results = _results(nnunet, folder, judged, known)
+    given = _given(probabilities, results, folder)
     _check_arguments(folder, out, judged, paths, given, folds)
     check_runs(runs, folder)
     if crossed:
@@ -115,7 +126,10 @@ def audit(
     place = AuditFolder(out)
     placement = given.examine(judged) if given else None
     source = source_of(crossed, judged) if crossed else _source(runs, given, judged)
-    settings = audit_settings(folder, judged, source or {"folds": folds, "seed": options.seed})
+    held_out = held_out_cases(judged)
+    split = known.assign(held_out, [case.name for case in folder.cases]) if known else None
+    asked = {"splits": split} if split else {"folds": folds, "seed": options.seed}
+    settings = audit_settings(folder, judged, source or asked)
     if not source:
         settings["training"] = training_settings(folder, method, network, options)
     with locked_folder(out):
@@ -126,7 +140,8 @@ def audit(
         missing = without_evidence(judged, folder, place)
         if given and placement:
             given.write(missing, placement.layout, place)
-            judged_by, seen = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, False)
+            judged_by = {name: results.fold_of[name] if results else 0 for name in summaries}
+            seen = dict.fromkeys(summaries, False)
         elif crossed:
             copy_evidence(missing, crossed, place)
             fold_of = crossed.assignment.fold_of
@@ -135,8 +150,8 @@ def audit(
             predict_evidence(missing, folder, runs, options.precision, place)
             judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
         else:
-            held_out, same = held_out_cases(judged), duplicate_scans(summaries)
-            fold_of = assign_folds(held_out, min(folds, len(held_out)), options.seed, same)
+            same = duplicate_scans(summaries)
+            fold_of = split or assign_folds(held_out, min(folds, len(held_out)), options.seed, same)
             judged_by = Folds(folder, fold_of, same, training, options.precision).collect(judged, place)
             seen = {name: name not in fold_of for name in summaries}
         corrections = read_corrections(data)
@@ -160,6 +175,36 @@ def audit(
     return table
 
 
+def _check_sources(*, splits: Path | None, **sources: object) -> None:
+    """Make sure that the evidence comes from one place, and that a file of folds has a use."""
+    chosen = [name for name, value in sources.items() if value]
+    if len(chosen) > 1:
+        problem = "are both given" if len(chosen) == 2 else "are all given"
+        raise InputError(", ".join(chosen), problem, "choose one of them", code="mismatch")
+    if splits and chosen and chosen != ["nnunet"]:
+        problem = f"are given, but nothing is trained with `{chosen[0]}`"
+        raise InputError("splits", problem, "leave one of them out", code="mismatch")
+
+
+def _results(
+    nnunet: Path | None, folder: DataFolder, judged: Sequence[Case], splits: Splits | None
+) -> NnunetResults | None:
+    """The results of nnU-Net, if they are of these cases."""
+    results = NnunetResults.find(nnunet) if nnunet else None
+    if results:
+        results.check(folder, judged, splits)
+    return results
+
+
+def _given(
+    probabilities: Path | None, results: NnunetResults | None, folder: DataFolder
+) -> ExternalProbabilities | None:
+    """Probabilities that are given as files."""
+    if results:
+        return ExternalProbabilities(results.root, folder, results.files)
+    return ExternalProbabilities(probabilities, folder) if probabilities else None
+
+
 def _check_arguments(
     folder: DataFolder,
     out: Path,
@@ -168,8 +213,6 @@ def _check_arguments(
     given: ExternalProbabilities | None,
     folds: int,
 ) -> None:
-    if runs and given:
-        raise InputError("run, probabilities", "are both given", "choose one of them", code="mismatch")
     if out.resolve().is_relative_to(folder.root.resolve()):
         raise InputError(
             out, "lies in the data folder, which is not changed", "choose a folder elsewhere", code="invalid-value"

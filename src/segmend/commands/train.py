@@ -29,6 +29,7 @@ def train(
     network: Callable[[int, int, int], Network] | None = None,
     folds: int | None = None,
     fold: int | None = None,
+    splits: Path | None = None,
     options: TrainingOptions = TrainingOptions(),
     cases: Path | None = None,
     cache: Path | None = None,
@@ -51,6 +52,8 @@ def train(
             a folder of runs, with which 'segmend predict' segments and 'segmend audit' judges the labels:
             docs/cross_validation.md.
         fold: train this fold only, from 1; the others may be trained at the same time, also on other machines.
+        splits: a cross-validation by the folds of this file instead of random ones: splits_final.json of
+            nnUNet_preprocessed/DATASET, or that folder. Fold 1 is the first of the file, which nnU-Net calls 0.
         options: settings of the training, each an argument of its own.
         cases: a table to use instead of cases.csv, for data folders that cannot be written to.
         cache: where prepared scans are kept; $SEGMEND_CACHE or the user's cache folder by default.
@@ -64,8 +67,8 @@ def train(
     Example:
         segmend train --data DATA --out RUN --iterations 1000
     """
-    if folds is not None:
-        given = FoldSettings(folds, fold, method, network, options, cache)
+    if folds is not None or splits is not None:
+        given = FoldSettings.of(folds, fold, splits, method=method, network=network, options=options, cache=cache)
         return train_folds(given, data=data, out=out, table=cases)
     if fold is not None:
         raise InputError("fold", f"is {fold}, but `folds` is not given", "give both", code="missing-value")

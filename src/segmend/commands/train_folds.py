@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from segmend.engine.out_of_fold import predict_fold, say_post_processing, summar
 from segmend.engine.plan import TrainingPlan
 from segmend.engine.preparation import prepare_training
 from segmend.engine.run import Run
+from segmend.engine.splits import Splits
 from segmend.engine.train_run import train_run
 from segmend.methods import Method
 from segmend.metrics.results import in_words
@@ -50,6 +51,7 @@ class FoldSettings:
         network: as ``train`` takes it.
         options: settings of the trainings; the seed also decides the assignment.
         cache: where prepared scans are kept.
+        splits: which fold holds out which case; None assigns them at random.
     """
 
     folds: int
@@ -58,6 +60,20 @@ class FoldSettings:
     network: Callable[[int, int, int], Network] | None
     options: TrainingOptions
     cache: Path | None
+    splits: Splits | None = None
+
+    @classmethod
+    def of(cls, folds: int | None, fold: int | None, splits: Path | None, **training: Any) -> FoldSettings:
+        """The settings with the folds of a file, if one is given.
+
+        Raises:
+            InputError: the file cannot be used, or has another number of folds than is asked for.
+        """
+        read = Splits.read(splits) if splits else None
+        if read and folds not in (None, read.folds):
+            problem = f"is {folds}, but {read.path} has {read.folds} folds"
+            raise InputError("folds", problem, "leave it out", code="mismatch")
+        return cls(folds=read.folds if read else folds or 0, fold=fold, splits=read, **training)
 
     def __post_init__(self) -> None:
         if self.folds < 2:
@@ -97,7 +113,7 @@ def train_folds(given: FoldSettings, *, data: Path, out: Path, table: Path | Non
     _check_number(given.folds, labelled, folder.root)
     _check_place(place)
     method = chosen_method(given.method, folder.select(Split.TRAIN))
-    whole = FoldSettings(given.folds, given.fold, method, given.network, given.options, given.cache)
+    whole = replace(given, method=method)
     if is_first_process():
         # Folds that are started at the same time wait for the assignment and the plan of the first.
         with locked_folder(out, WAIT_TIMEOUT_S):
@@ -143,13 +159,19 @@ def _claim(
     if begun:
         _check_same(place, given, state)
         fold_of, same = place.assignment.fold_of, place.assignment.duplicate_scans
+        if given.splits and given.splits.assign(labelled, _names(folder)) != fold_of:
+            problem = f"holds a cross-validation of other folds than those of {given.splits.path}"
+            raise InputError(place.path, problem, "choose another `out`", code="already-exists")
     else:
         same = find_duplicate_scans(folder, labelled)
         scans = len(labelled) - len(same)
         if scans < given.folds:
             problem = f"needs {given.folds} different scans or more, got {scans}, since some cases have the same scan"
             raise InputError("folds", problem, f"give `folds {scans}` or fewer", code="no-data")
-        fold_of = assign_folds(labelled, given.folds, given.options.seed, same)
+        if given.splits:
+            fold_of = given.splits.assign(labelled, _names(folder))
+        else:
+            fold_of = assign_folds(labelled, given.folds, given.options.seed, same)
     # One plan for all folds: of all training cases, whichever fold is started first.
     setup = prepare_training(
         folder, given.options, method=given.method, network=given.network, run=Run(place.path), cache=given.cache
@@ -165,6 +187,10 @@ def _claim(
     if setup.plan and not is_file(place.path / "plan.json"):
         write_json(place.path / "plan.json", setup.plan.to_json())
     return setup.plan
+
+
+def _names(folder: DataFolder) -> list[str]:
+    return [case.name for case in folder.cases]
 
 
 def _check_fold(

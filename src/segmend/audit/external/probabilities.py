@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,19 +45,25 @@ class ExternalProbabilities:
     Attributes:
         root: the folder with the files, or the one above its folder 'probabilities'.
         folder: the data folder.
+        found: array of each case, where they do not lie in one folder; ``root`` then holds nnU-Net's own files.
     """
 
     root: Path
     folder: DataFolder
+    found: Mapping[str, Path] | None = None
 
     @cached_property
     def arrays(self) -> Path:
         """The folder with the files."""
+        if self.found is not None:
+            return self.root
         inner = self.root / "probabilities"
         return inner if inner.is_dir() else self.root
 
     def files(self, case: Case) -> list[Path]:
         """The files of a case: one, or one for each class."""
+        if self.found is not None:
+            return [self.found[case.name]]
         packed = self.arrays / f"{case.name}.npz"
         if packed.is_file():
             return [packed]
