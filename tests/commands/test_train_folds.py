@@ -58,6 +58,23 @@ def words(data, out, *more):
     return ["train", "--data", str(data), "--out", str(out), *ARGUMENTS, *STEPS, *map(str, more)]
 
 
+def test_folds_of_nnunet(data, tmp_path, capsys):
+    val = ["fa", "bcd", "e"]
+    splits = [{"train": sorted({*CASES} - {*held}), "val": [*held]} for held in val]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    out, given = tmp_path / "out", ("--splits", tmp_path / "splits_final.json")
+    assert main(words(data, out, *given, "--fold", 2)) == 0
+    place = CrossValidation(out)
+    assert (place.assignment.folds, place.assignment.held_out(2)) == (3, {"b", "c", "d"})
+    assert main(words(data, out, *given)) == 0
+    assert place.finished
+    assert main(words(data, tmp_path / "other", *given, "--folds", 5)) == 1
+    assert "--folds: is 5, but" in capsys.readouterr().err
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits[1:] + splits[:1]))
+    assert main(words(data, out, *given)) == 1
+    assert "holds a cross-validation of other folds" in capsys.readouterr().err
+
+
 def table_of(file):
     return pd.read_csv(file, dtype={"case": str})
 

@@ -156,10 +156,11 @@ def _claim(
     validation = [case for case in folder.select(Split.VAL) if case.training_label]
     state = DataState.of(folder, [*folder.select(Split.TRAIN), *validation])
     begun = is_file(place.file)
+    split = given.splits.assign(labelled, [case.name for case in folder.cases]) if given.splits else None
     if begun:
         _check_same(place, given, state)
         fold_of, same = place.assignment.fold_of, place.assignment.duplicate_scans
-        if given.splits and given.splits.assign(labelled, _names(folder)) != fold_of:
+        if split and split != fold_of:
             problem = f"holds a cross-validation of other folds than those of {given.splits.path}"
             raise InputError(place.path, problem, "choose another `out`", code="already-exists")
     else:
@@ -168,10 +169,7 @@ def _claim(
         if scans < given.folds:
             problem = f"needs {given.folds} different scans or more, got {scans}, since some cases have the same scan"
             raise InputError("folds", problem, f"give `folds {scans}` or fewer", code="no-data")
-        if given.splits:
-            fold_of = given.splits.assign(labelled, _names(folder))
-        else:
-            fold_of = assign_folds(labelled, given.folds, given.options.seed, same)
+        fold_of = split or assign_folds(labelled, given.folds, given.options.seed, same)
     # One plan for all folds: of all training cases, whichever fold is started first.
     setup = prepare_training(
         folder, given.options, method=given.method, network=given.network, run=Run(place.path), cache=given.cache
@@ -187,10 +185,6 @@ def _claim(
     if setup.plan and not is_file(place.path / "plan.json"):
         write_json(place.path / "plan.json", setup.plan.to_json())
     return setup.plan
-
-
-def _names(folder: DataFolder) -> list[str]:
-    return [case.name for case in folder.cases]
 
 
 def _check_fold(

@@ -151,7 +151,10 @@ def _check_endings(folders: Sequence[DataFolder]) -> None:
 
 
 def _check_class_names(folders: Sequence[DataFolder]) -> None:
-    where = {_background(folder, name): folder for folder in reversed(folders) for name in folder.labels}
+    where: dict[str, DataFolder] = {}
+    for folder in folders:
+        for name in folder.labels:
+            where.setdefault(_background(folder, name), folder)
     for one, other in clashes(where):
         problem = f"has the class '{other}', but {where[one].root} writes '{one}'"
         remedy = "write it in the same way in both dataset.json"
@@ -178,7 +181,10 @@ def _check_channels(folders: Sequence[DataFolder]) -> None:
 
 
 def _check_raters(folders: Sequence[DataFolder]) -> None:
-    where = {name: folder.root for folder in reversed(folders) for name in rater_folders(folder.root)}
+    where: dict[str, Path] = {}
+    for folder in folders:
+        for name in rater_folders(folder.root):
+            where.setdefault(name, folder.root)
     for one, other in clashes(where):
         problem = f"has labels of '{other}', but {where[one]} has those of '{one}'"
         raise InputError(where[other], problem, "name the folders of one annotator in one way", code="mismatch")
