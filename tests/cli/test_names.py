@@ -31,7 +31,7 @@ def test_messages_have_the_names_of_the_command_line(tmp_path, capsys):
 def test_a_file_of_arguments_may_write_either_name(tmp_path, capsys):
     for name in ("from", "from_"):
         file = tmp_path / f"{name}.yaml"
-        file.write_text(f"{name}: msd\ndata: {tmp_path}\nout: {tmp_path / 'out'}\n")
+        file.write_text(f"{name}: msd\ndata: {tmp_path}\nout: {tmp_path}_out\n")
         assert main(["import", "--config", str(file)]) == 1
         assert f"{tmp_path / 'dataset.json'}: does not exist" in capsys.readouterr().err
     (tmp_path / "wrong.yaml").write_text("data: x\nout: y\nfrom: nnunet\n")
@@ -41,4 +41,4 @@ def test_a_file_of_arguments_may_write_either_name(tmp_path, capsys):
 
 def test_python_callers_give_paths_as_text(tmp_path):
     with raises("missing-file", tmp_path / "dataset.json"):
-        segmend.import_data("msd", str(tmp_path), str(tmp_path / "out"))
+        segmend.import_data("msd", str(tmp_path), f"{tmp_path}_out")

@@ -407,3 +407,16 @@ def test_a_run_on_data_that_are_gone_counts_as_having_seen_all(data, perfect, tm
     assert module.trained_on(Run(run.path)) == set(CASES)
     data.rename(tmp_path / "moved")
     assert module.trained_on(Run(run.path)) is None
+
+
+def test_folds_of_nnunet(data, tmp_path, perfect):
+    """The expert case a is in the splits, but held out by no fold of an audit."""
+    val = ["abf", "cd", "e"]
+    splits = tmp_path / "splits_final.json"
+    splits.write_text(json.dumps([{"train": sorted({*CASES} - {*held}), "val": [*held]} for held in val]))
+    table = audit(data=data, out=tmp_path / "audit", splits=splits, **TRAINING)
+    assert len(perfect) == 3
+    fold_of = dict(zip(table["case"], table["fold"], strict=True))
+    assert {name: fold_of[name] for name in "bcdef"} == {"b": 1, "c": 2, "d": 2, "e": 3, "f": 1}
+    with raises("already-exists", tmp_path / "audit"):
+        audit(data=data, out=tmp_path / "audit", **TRAINING)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from functools import partial
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import yaml
 from kills import Scene
 
@@ -78,7 +81,48 @@ def run(words: str) -> None:
 
 CORRUPT = "--recipe CubeMorphology --recipe.side_max 5 --expert 1"
 FOLDS = f"--folds 2 --method Supervised {NETWORK} --iterations 2 --any_labelled 2"
+
+
+def build_two(root: Path) -> None:
+    """Two data sets, of which the second numbers the same class otherwise."""
+    build_data(root)
+    write_phantoms(root / "given" / "other", train=2, test=1, seed=2, shape=(20, 24, 16), spacing=(4.0, 4.0, 5.0))
+    file = root / "given" / "other" / "dataset.json"
+    content = json.loads(file.read_text())
+    classes = list(content["labels"])[1:]
+    content["labels"] = {"background": 0, "vessel": len(classes) + 1} | {
+        name: place for place, name in enumerate(classes, start=1)
+    }
+    file.write_text(json.dumps(content))
+
+
+def build_task(root: Path) -> None:
+    """A task of the Decathlon with two channels."""
+    build_data(root)
+    data, task = root / "given" / "data", root / "given" / "task"
+    listed = []
+    for scan in sorted((data / "imagesTr").iterdir()):
+        name = scan.name.replace("_0000", "")
+        for folder in ("imagesTr", "labelsTr"):
+            (task / folder).mkdir(parents=True, exist_ok=True)
+        image = nibabel.load(scan)
+        both = np.stack([image.get_fdata(dtype=np.float32)] * 2, axis=-1)
+        nibabel.save(nibabel.Nifti1Image(both, image.affine), task / "imagesTr" / name)
+        shutil.copyfile(data / "labelsTr" / name, task / "labelsTr" / name)
+        listed.append({"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"})
+    labels = json.loads((data / "dataset.json").read_text())["labels"]
+    content = {
+        "modality": {"0": "T1", "1": "T2"},
+        "labels": {str(value): name for name, value in labels.items()},
+        "training": listed,
+        "test": [],
+    }
+    (task / "dataset.json").write_text(json.dumps(content))
+
+
 SCENES = {
+    "import": Scene("import", build_task, "--from msd --data given/task --out imported", ("imported",)),
+    "merge": Scene("merge", build_two, "--data given/data given/other --out merged", ("merged",)),
     "check": Scene("check", build_data, "--data given/data", ()),
     "corrupt": Scene("corrupt", build_data, f"--data given/data --out noisy {CORRUPT}", ("noisy",)),
     "train": Scene(
