@@ -126,7 +126,7 @@ def write_description(
         labels: class name to value.
         training: number of cases in ``imagesTr``.
         ending: of all files.
-        about: texts about the data set by name, and whatever else there is, of which only known texts are taken.
+        about: texts about the data set by name; other entries are left out.
     """
     content: dict[str, Any] = {
         "channel_names": {str(number): name for number, name in enumerate(channels)},
