@@ -160,7 +160,7 @@ def _claim(
     if begun:
         _check_same(place, given, state)
         fold_of, same = place.assignment.fold_of, place.assignment.duplicate_scans
-        if split and split != fold_of:
+        if given.splits and split != fold_of:
             problem = f"holds a cross-validation of other folds than those of {given.splits.path}"
             raise InputError(place.path, problem, "choose another `out`", code="already-exists")
     else:
