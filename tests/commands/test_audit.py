@@ -314,7 +314,7 @@ class TestArguments:
 
     def test_all_of_train_are_there(self):
         of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
-        assert set(of_audit) - set(of_train) == {"run", "probabilities"}
+        assert set(of_audit) - set(of_train) == {"run", "probabilities", "nnunet"}
         assert set(of_train) - set(of_audit) == {"fold"}
         differing = {name for name in of_train if name in of_audit and of_train[name].default != of_audit[name].default}
         assert differing == {"method", "iterations", "folds"}
@@ -354,7 +354,7 @@ class TestArguments:
         left = {name for name in inspect.signature(train).parameters if not hasattr(TrainingOptions(), name)} - set(
             given
         )
-        assert left == {"fold", "folds"}  # which would train folds of a fold
+        assert left == {"fold", "folds", "splits"}  # which would train folds of a fold
 
     @pytest.mark.parametrize(
         ("arguments", "code", "where"),

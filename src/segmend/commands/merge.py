@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
 from segmend.core.progress import say, track
-from segmend.data.cases_table import ANNOTATED, COLUMNS
+from segmend.data.cases_table import write_cases
 from segmend.data.copying import link
 from segmend.data.finding import CLEAN, label_of, rater_folders
 from segmend.data.folder import DataFolder
@@ -64,7 +63,8 @@ def merge(*, data: list[Path], out: Path) -> DataFolder:
             about={"name": out.resolve().name},
         )
         written = Counter(done for each in track(files, "merging cases") for done in each.write(folder))
-        _write_cases(folder / "cases.csv", merging)
+        merged = sorted((member.merged for member in merging.members), key=lambda case: case.name)
+        write_cases(folder / "cases.csv", merged)
     _tell(merging, written, out)
     return DataFolder.open(out)
 
@@ -123,9 +123,9 @@ class _Files:
         (out / f"images{self.part}").mkdir(exist_ok=True)
         order = self.order if len(images) == len(self.order) else range(len(images))
         for channel, source in enumerate(order):
-            link(images[source], out / f"images{self.part}" / f"{self.member.name}_{channel:04d}{self.ending}")
+            link(images[source], out / f"images{self.part}" / f"{self.member.merged.name}_{channel:04d}{self.ending}")
         for label in self.labels():
-            place = out / label.parent.name / f"{self.member.name}{self.ending}"
+            place = out / label.parent.name / f"{self.member.merged.name}{self.ending}"
             place.parent.mkdir(exist_ok=True)
             yield self._write_label(label, place)
 
@@ -161,25 +161,17 @@ def _check_dimensions(files: list[_Files]) -> None:
             raise InputError(other.member.case.images[0], problem, remedy, code="mismatch")
 
 
-def _write_cases(file: Path, merging: Merging) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow((*COLUMNS, ANNOTATED))
-        for member in sorted(merging.members, key=lambda member: member.name):
-            case = member.case
-            annotated = ";".join(member.annotated or ())
-            writer.writerow((member.name, case.split, case.quality, member.domain, case.annotator, annotated))
-
-
 def _tell(merging: Merging, written: Counter[str], out: Path) -> None:
     say(
         f"{len(merging.members)} cases of {len(merging.folders)} data sets merged, {len(merging.labels) - 1} classes; "
         f"labels linked: {written['linked']}, written with other values: {written['rewritten']}: {out}"
     )
-    partly = sum(member.annotated is not None for member in merging.members)
+    partly = sum(member.merged.annotated is not None for member in merging.members)
     if partly:
-        say(f"{partly} cases are annotated for some of the classes only: column '{ANNOTATED}' of cases.csv")
-    renamed = [member for member in merging.members if member.name != member.case.name]
+        say(f"{partly} cases are annotated for some of the classes only: column 'annotated' of cases.csv")
+    renamed = [member for member in merging.members if member.merged.name != member.case.name]
     if renamed:
         example = renamed[0]
-        say(f"{len(renamed)} cases got a prefix, as names clashed, such as {example.name} for {example.case.name}")
+        say(
+            f"{len(renamed)} cases got a prefix, as names clashed, such as {example.merged.name} for {example.case.name}"
+        )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segmend.core.case import Case
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.core.paths import is_file, parse_json, read_bytes
-from segmend.data.cases_table import ANNOTATED, COLUMNS
+from segmend.core.paths import parse_json, read_bytes
+from segmend.data.cases_table import SEPARATOR
 from segmend.data.description import FILE
 from segmend.data.finding import rater_folders
 from segmend.data.folder import DataFolder
 from segmend.data.names import LONGEST_NAME, clashes, confusable, path_part
-from segmend.data.tables import read_table
+from segmend.data.regions import has_regions
 
 _MOST = IGNORE - 2
 """Classes besides the background."""
@@ -29,16 +29,13 @@ class Member:
     Attributes:
         origin: number of its data set.
         case: as it is there.
-        name: in the merged data set.
-        annotated: classes that are annotated in it; None if these are all classes of the merged data set.
-        domain: name of the data set, and the domain that the case has there.
+        merged: what the merged data set says of it: its name, what is annotated, and as its domain the name of the data
+            set, with the domain that it has there.
     """
 
     origin: int
     case: Case
-    name: str
-    annotated: tuple[str, ...] | None
-    domain: str
+    merged: Case
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,7 @@ def _check_regions(roots: Sequence[Path]) -> None:
     regions = {}
     for root in roots:
         content = parse_json(root / FILE, read_bytes(root / FILE, "give data folders, which hold dataset.json"))
-        given = content.get("labels")
-        values = given.values() if isinstance(given, dict) else ()
-        regions[root] = any(isinstance(value, list) and len(value) > 0 for value in values)
+        regions[root] = has_regions(content.get("labels"))
     having = [root for root, has in regions.items() if has]
     if having:
         other = next((root for root, has in regions.items() if not has), None)
@@ -160,8 +155,8 @@ def _check_class_names(folders: Sequence[DataFolder]) -> None:
         remedy = "write it in the same way in both dataset.json"
         raise InputError(where[other].root / FILE, problem, remedy, code="mismatch")
     for name, folder in where.items():
-        if ";" in name:
-            problem = f"has the class '{name}', whose name cannot stand in a list separated by ';'"
+        if SEPARATOR in name:
+            problem = f"has the class '{name}', whose name cannot stand in a list separated by '{SEPARATOR}'"
             raise InputError(folder.root / FILE, problem, "rename it", code="invalid-name")
 
 
@@ -206,7 +201,6 @@ def _members(folders: Sequence[DataFolder], labels: Mapping[str, int]) -> Iterat
     used = Counter(confusable(case.name) for folder in folders for case in folder.cases)
     found: dict[str, Path] = {}
     for number, (folder, origin) in enumerate(zip(folders, origins, strict=True)):
-        listed = _annotated(folder)
         for case in folder.cases:
             name = case.name if used[confusable(case.name)] == 1 else f"{path_part(origin)}_{case.name}"
             if len(name.encode()) > LONGEST_NAME or confusable(name) in found:
@@ -215,27 +209,8 @@ def _members(folders: Sequence[DataFolder], labels: Mapping[str, int]) -> Iterat
                 )
                 raise InputError(case.images[0], problem, "rename the case", code="invalid-name")
             found[confusable(name)] = case.images[0]
-            classes = listed.get(case.name) or tuple(list(folder.labels)[1:])
+            classes = case.annotated or tuple(folder.objects)
             known = case.training_label is None or set(classes) == set(list(labels)[1:])
             domain = f"{origin}/{case.domain}" if case.domain else origin
-            yield Member(number, case, name, None if known else classes, domain)
-
-
-def _annotated(folder: DataFolder) -> dict[str, tuple[str, ...]]:
-    """Classes that are annotated in a case, where the table of a data set lists some only."""
-    file = folder.table or folder.root / "cases.csv"
-    if not is_file(file):
-        return {}
-    table = read_table(file, (*COLUMNS, ANNOTATED))
-    if ANNOTATED not in table.columns:
-        return {}
-    lists = {}
-    for row in table.rows:
-        names = tuple(name.strip() for name in row.cells[ANNOTATED].split(";") if name.strip())
-        for name in names:
-            if name not in list(folder.labels)[1:]:
-                known = ", ".join(list(folder.labels)[1:])
-                remedy = f"the classes are {known}"
-                raise InputError(row.where, f"{ANNOTATED} names '{name}'", remedy, code="unknown-name")
-        lists[row.cells["case"]] = names
-    return lists
+            annotated = None if known else classes
+            yield Member(number, case, replace(case, name=name, domain=domain, annotated=annotated))

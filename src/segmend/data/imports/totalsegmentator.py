@@ -7,9 +7,8 @@ Wasserthal et al., TotalSegmentator: Robust Segmentation of 104 Anatomic Structu
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from segmend.core.case import Quality, Split
+from segmend.core.case import Case, Quality, Split
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.masks import IGNORE
 from segmend.core.paths import entries, is_file, is_folder
 from segmend.core.progress import say, track, warn
-from segmend.data.cases_table import ANNOTATED, COLUMNS
+from segmend.data.cases_table import SEPARATOR, write_cases
 from segmend.data.headers import collected, raise_all
 from segmend.data.image import read_grid, write_label
 from segmend.data.imports.masks import combine, read_mask
@@ -103,7 +102,7 @@ def import_totalsegmentator(data: Path, out: Path, labels: Sequence[str] | None 
             about={"name": "TotalSegmentator"},
         )
         overlaps = _write_all(folder, subjects, classes)
-        _write_cases(folder / "cases.csv", subjects, classes)
+        write_cases(folder / "cases.csv", [_case(subject, classes) for subject in subjects])
     say(f"{len(subjects)} subjects imported ({training} for training or validation), {len(classes)} classes: {out}")
     _say_overlaps(overlaps)
 
@@ -148,8 +147,8 @@ def _classes(data: Path, subjects: Sequence[_Subject], labels: Sequence[str] | N
     if len(chosen) > _MOST:
         problem = f"has {len(chosen)} classes, but a label map holds {_MOST} besides the background"
         raise InputError(data, problem, "choose some of them by `labels`", code="unsupported")
-    if "background" in chosen or any(";" in name for name in chosen):
-        name = next(name for name in chosen if name == "background" or ";" in name)
+    if "background" in chosen or any(SEPARATOR in name for name in chosen):
+        name = next(name for name in chosen if name == "background" or SEPARATOR in name)
         raise InputError(data, f"has a class called '{name}'", "rename its files", code="invalid-name")
     return chosen
 
@@ -234,19 +233,13 @@ def _write(subject: _Subject, folder: Path, numbers: Mapping[str, int], budget: 
     return combined.overlapping
 
 
-def _write_cases(file: Path, subjects: Sequence[_Subject], classes: Sequence[str]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow((*COLUMNS, ANNOTATED))
-        writer.writerows(_row(subject, classes) for subject in subjects)
-
-
-def _row(subject: _Subject, classes: Sequence[str]) -> Iterator[str]:
+def _case(subject: _Subject, classes: Sequence[str]) -> Case:
+    """The row of a subject in ``cases.csv``."""
     quality = Quality.NOISY if subject.masks else Quality.NONE
     if subject.split is Split.TEST and subject.masks:
         quality = Quality.EXPERT
-    annotated = "" if len(subject.masks) in (0, len(classes)) else ";".join(subject.masks)
-    yield from (subject.name, subject.split, quality, subject.domain, "", annotated)
+    annotated = None if len(subject.masks) in (0, len(classes)) else tuple(subject.masks)
+    return Case(subject.name, (), None, subject.split, quality, subject.domain, annotated=annotated)
 
 
 def _say_overlaps(overlaps: Mapping[str, int]) -> None:
