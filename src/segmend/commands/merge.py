@@ -171,7 +171,5 @@ def _tell(merging: Merging, written: Counter[str], out: Path) -> None:
         say(f"{partly} cases are annotated for some of the classes only: column 'annotated' of cases.csv")
     renamed = [member for member in merging.members if member.merged.name != member.case.name]
     if renamed:
-        example = renamed[0]
-        say(
-            f"{len(renamed)} cases got a prefix, as names clashed, such as {example.merged.name} for {example.case.name}"
-        )
+        before, after = renamed[0].case.name, renamed[0].merged.name
+        say(f"{len(renamed)} cases got a prefix, as names clashed, such as {after} for {before}")
