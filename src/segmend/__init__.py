@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segmend.commands.correct import correct as correct
     from segmend.commands.corrupt import corrupt as corrupt
     from segmend.commands.evaluate import evaluate as evaluate
+    from segmend.commands.export_dicom import export_dicom as export_dicom
     from segmend.commands.export_labels import export_labels as export_labels
     from segmend.commands.fuse import fuse as fuse
     from segmend.commands.import_data import import_data as import_data
@@ -47,6 +48,7 @@ COMMANDS = {
     "audit": "segmend.commands.audit",
     "correct": "segmend.commands.correct",
     "fuse": "segmend.commands.fuse",
+    "export-dicom": "segmend.commands.export_dicom",
     "bench": "segmend.bench.command",
     "methods": "segmend.commands.methods",
     "cite": "segmend.commands.cite",

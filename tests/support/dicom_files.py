@@ -97,7 +97,10 @@ def save(datasets: Sequence[pydicom.Dataset], folder: Path, *, seed: int = 0) ->
 def enhanced(datasets: Sequence[pydicom.Dataset], folder: Path) -> Path:
     """The slices as one multi-frame object, frames in another order than in space."""
     order = [*range(1, len(datasets), 2), *range(0, len(datasets), 2)]
-    kinds = {"CT": highdicom.legacy.LegacyConvertedEnhancedCTImage, "MR": highdicom.legacy.LegacyConvertedEnhancedMRImage}
+    kinds = {
+        "CT": highdicom.legacy.LegacyConvertedEnhancedCTImage,
+        "MR": highdicom.legacy.LegacyConvertedEnhancedMRImage,
+    }
     whole = kinds[datasets[0].Modality](
         [datasets[index] for index in order],
         series_instance_uid=generate_uid(),
@@ -128,8 +131,11 @@ def segmentation(
         stack = (stack * np.arange(1, len(masks) + 1)).max(-1)
     whole = highdicom.seg.Segmentation(
         datasets,
-        stack.astype(np.float32) if kind == "FRACTIONAL" and values is None else stack.astype(np.uint8)
-        if values is None else values,
+        stack.astype(np.float32)
+        if kind == "FRACTIONAL" and values is None
+        else stack.astype(np.uint8)
+        if values is None
+        else values,
         kind,
         descriptions,
         generate_uid(),

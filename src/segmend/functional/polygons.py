@@ -69,4 +69,5 @@ def _corners(polygon: Points) -> Points:
     """The vertices at which a closed polygon turns."""
     before, after = polygon - np.roll(polygon, 1, axis=0), np.roll(polygon, -1, axis=0) - polygon
     turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-    return polygon[turns != 0]
+    corners: Points = polygon[turns != 0]
+    return corners

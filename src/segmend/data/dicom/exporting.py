@@ -13,7 +13,7 @@ from segmend.core.errors import InputError, did_you_mean
 from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.progress import say, track
 from segmend.data.dicom.links import FILE, Link, read_links
-from segmend.data.dicom.objects import ImageFiles, find_objects
+from segmend.data.dicom.objects import find_objects
 from segmend.data.dicom.rtstruct import write_structure_set
 from segmend.data.dicom.segmentation import write_segmentation
 from segmend.data.dicom.series import Series, read_series
@@ -103,13 +103,11 @@ def _label_files(labels: Path) -> dict[str, Path]:
 def _series(dicom: Path, links: Mapping[str, Link]) -> dict[str, Series]:
     """The series of each case; the folders where they were are searched first, and then all."""
     wanted = {link.series for link in links.values()}
-    found: dict[str, ImageFiles] = {}
-    for folder in dict.fromkeys([*(dicom / link.folder for link in links.values() if link.folder), dicom]):
-        if wanted <= set(found):
-            break
-        if folder == dicom or (folder.is_dir() and folder.resolve().is_relative_to(dicom.resolve())):
-            images = find_objects(folder).images
-            found |= {uid: files for uid, files in images.items() if uid in wanted}
+    known = dict.fromkeys(dicom / link.folder for link in links.values() if link.folder)
+    folders = [each for each in known if each.is_dir() and each.resolve().is_relative_to(dicom.resolve())]
+    found = find_objects(dicom, folders).images if folders else {}
+    if not wanted <= set(found):
+        found = find_objects(dicom).images
     problems: list[InputError] = []
     series: dict[str, Series] = {}
     for name, link in track(links.items(), "reading series"):
@@ -118,6 +116,9 @@ def _series(dicom: Path, links: Mapping[str, Link]) -> dict[str, Series]:
                 problem = f"holds no image series {link.series}, which is case '{name}'"
                 raise InputError(dicom, problem, "give the folder that was imported", code="missing-file")
             series[name] = read_series(found[link.series])
+            if not series[name].frame_of_reference:
+                problem = "has no FrameOfReferenceUID, by which SEG and RTSTRUCT refer to its images"
+                raise InputError(series[name].slices[0].path, problem, "export it again", code="missing-value")
         except InputError as error:
             problems.append(error)
     raise_all(dicom, "series", problems)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
-import numpy as np
 from numpy.typing import NDArray
 
 from segmend.core.case import Case, Quality
@@ -160,7 +159,9 @@ def _chosen(found: Objects, modality: str | None, series: Sequence[str] | None) 
     counts = Counter(each.modality for each in chosen)
     if modality is not None:
         if modality.upper() not in counts:
-            raise InputError("modality", f"there is no '{modality}'", did_you_mean(modality, counts), code="unknown-name")
+            raise InputError(
+                "modality", f"there is no '{modality}'", did_you_mean(modality, counts), code="unknown-name"
+            )
         chosen = [each for each in chosen if each.modality == modality.upper()]
     elif len(counts) > 1:
         listed = ", ".join(f"{name} ({count} series)" for name, count in sorted(counts.items()))
@@ -219,7 +220,7 @@ def _classes(data: Path, objects: Iterable[Structures], labels: Sequence[str] | 
     for each in objects:
         for name in each.names:
             spellings[confusable(name)][name] += 1
-    known = {form: min(counts, key=lambda name: (-counts[name], name)) for form, counts in spellings.items()}  # noqa: B023
+    known = {form: min(counts, key=lambda name: (-counts[name], name)) for form, counts in spellings.items()}
     if labels is not None and known:
         for name in labels:
             if confusable(name) not in known:
@@ -254,7 +255,8 @@ def _overlapping(overlaps: Sequence[Overlap]) -> InputError:
     shown = [*lines[:_LISTED], *([f"{len(lines) - _LISTED} more"] if len(lines) > _LISTED else [])]
     return InputError(
         "labels",
-        f"{len(lines)} pairs of structures overlap, and a voxel can have one class" if len(lines) > 1
+        f"{len(lines)} pairs of structures overlap, and a voxel can have one class"
+        if len(lines) > 1
         else "two structures overlap, and a voxel can have one class",
         "choose structures that do not overlap by `labels NAME NAME`",
         shown,
@@ -268,7 +270,8 @@ def _link(files: ImageFiles, data: Path, anonymous: bool) -> Link:
 
 
 @contextmanager
-def _collecting(problems: list[InputError]) -> Any:
+def _collecting(problems: list[InputError]) -> Iterator[None]:
+    """Collect an error of the block, so that the next file is checked too."""
     try:
         yield
     except InputError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,11 +97,12 @@ def read_header(path: Path, tags: list[str] | None = None) -> Any:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
 
 
-def find_objects(root: Path) -> Objects:
+def find_objects(root: Path, folders: Sequence[Path] | None = None) -> Objects:
     """Read the headers of all files of a folder tree.
 
     Args:
         root: the folder. Hidden files and folders are left out.
+        folders: look only into these folders of it.
 
     Raises:
         InputError: there is no such folder, a DICOM file cannot be read, or two files hold one instance.
@@ -109,7 +110,8 @@ def find_objects(root: Path) -> Objects:
     if not is_folder(root):
         raise InputError(root, "does not exist", "give the folder that holds the DICOM files", code="missing-file")
     found = Objects(root)
-    for path in track(_files(root), "reading DICOM headers"):
+    files = dict.fromkeys(path for folder in ([root] if folders is None else folders) for path in _files(folder))
+    for path in track(files, "reading DICOM headers"):
         if _is_dicom(path):
             _sort_in(found, path, read_header(path, _TAGS))
         else:
@@ -167,16 +169,10 @@ def _not_a_slice(header: Any) -> str:
 
 
 def _add_instance(images: dict[str, ImageFiles], path: Path, header: Any, uid: str) -> None:
-    series = images.setdefault(
-        uid,
-        ImageFiles(
-            uid,
-            *(str(header.get(tag) or "") for tag in ("StudyInstanceUID", "Modality")),
-            *(str(header.get(tag) or "").strip() for tag in ("PatientID", "StudyDate", "SeriesNumber")),
-        ),
-    )
-    other_study = str(header.get("StudyInstanceUID") or "") != series.study
-    if other_study or str(header.get("PatientID") or "").strip() != series.patient:
+    modality, study = (str(header.get(tag) or "") for tag in ("Modality", "StudyInstanceUID"))
+    patient, date, number = (str(header.get(tag) or "").strip() for tag in ("PatientID", "StudyDate", "SeriesNumber"))
+    series = images.setdefault(uid, ImageFiles(uid, study, modality, patient, date, number))
+    if (study, patient) != (series.study, series.patient):
         problem = f"has the SeriesInstanceUID of {next(iter(series.files.values()))}, but another study or patient"
         raise InputError(path, problem, "import the two series from separate folders", code="duplicate")
     other = series.files.setdefault(str(header.SOPInstanceUID), path)

@@ -26,7 +26,8 @@ from segmend.core.grid import PLACE_TOLERANCE
 from segmend.core.masks import Mask
 from segmend.core.progress import warn
 from segmend.data.dicom.objects import RTSTRUCT, quiet_reading, read_header
-from segmend.data.dicom.segmentation import without_patient
+from segmend.data.dicom.patient import copy_patient, without_patient
+from segmend.data.dicom.segmentation import SERIES_NUMBERS
 from segmend.data.dicom.series import Series
 from segmend.data.dicom.structures import one_reference, structure_names
 from segmend.functional.polygons import filled, outlines
@@ -104,7 +105,7 @@ class StructureSet:
                 by_slice[self._slice_of(name, points, series)].append(points[:, :2])
             mask = np.zeros(series.grid.shape, dtype=bool)
             for index, polygons in by_slice.items():
-                mask[..., index] = filled(polygons, series.grid.shape[:2])
+                mask[..., index] = filled(polygons, series.slices[index].shape)
             yield name, mask
 
     def _slice_of(self, name: str, points: NDArray[np.float64], series: Series) -> int:
@@ -134,7 +135,7 @@ def write_structure_set(
 
     Args:
         path: the file.
-        label: ``[x, y, z]``, on the grid of the series.
+        label: ``[x, y, z]``, on the grid of the series; 0 and the values of classes.
         series: the images.
         names: of the classes by their values in the label.
         algorithm: AUTOMATIC, SEMIAUTOMATIC or MANUAL.
@@ -142,7 +143,7 @@ def write_structure_set(
     """
     source = read_header(series.slices[0].path)
     dataset = _frame(source, series)
-    frame_of_reference = str(source.FrameOfReferenceUID)
+    frame_of_reference = series.frame_of_reference
     rois, contours, observations = [], [], []
     present = [(value, name) for value, name in names.items() if (label == value).any()]
     for number, (value, name) in enumerate(present, start=1):
@@ -185,16 +186,14 @@ def _frame(source: Any, series: Series) -> Any:
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian  # explicit lengths end at 64 kB, contours do not
-    for keyword in _COPIED:
-        if keyword in source:
-            setattr(dataset, keyword, source[keyword].value)
-    for keyword in _TYPE_2:
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
+    copy_patient(source, dataset)
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = RTSTRUCT
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     dataset.SeriesInstanceUID, dataset.Modality = generate_uid(), "RTSTRUCT"
-    dataset.SeriesNumber, dataset.SeriesDescription = int(series.files.number or 0) + 1000, "Segmend structures"
+    dataset.SeriesNumber, dataset.SeriesDescription = (
+        int(series.files.number or 0) + SERIES_NUMBERS,
+        "Segmend structures",
+    )
     dataset.OperatorsName = ""
     dataset.Manufacturer = dataset.ManufacturerModelName = "Segmend"
     dataset.SoftwareVersions = version("segmend")
@@ -207,27 +206,12 @@ def _frame(source: Any, series: Series) -> Any:
     # The standard names the class of study management here, which it has retired otherwise.
     of_study = _reference("1.2.840.10008.3.1.2.3.1", series.files.study)
     of_study.RTReferencedSeriesSequence = [of_series]
-    dataset.FrameOfReferenceUID = source.FrameOfReferenceUID
+    dataset.FrameOfReferenceUID = series.frame_of_reference
     dataset.PositionReferenceIndicator = ""
     dataset.ReferencedFrameOfReferenceSequence = [
-        _item(FrameOfReferenceUID=source.FrameOfReferenceUID, RTReferencedStudySequence=[of_study])
+        _item(FrameOfReferenceUID=series.frame_of_reference, RTReferencedStudySequence=[of_study])
     ]
     return dataset
-
-
-_COPIED = (
-    *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
-    *("PatientAge", "PatientSize", "PatientWeight", "EthnicGroup", "PatientComments", "PatientIdentityRemoved"),
-    *("DeidentificationMethod", "DeidentificationMethodCodeSequence", "OtherPatientIDsSequence"),
-    *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber"),
-    "ReferringPhysicianName",
-)
-"""Attributes of the patient, patient study and general study modules, which an object shares with its images."""
-
-_TYPE_2 = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
-    *("AccessionNumber", "ReferringPhysicianName"),
-)
 
 
 def _referenced(header: Any) -> set[str]:

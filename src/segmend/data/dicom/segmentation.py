@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import highdicom
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
@@ -22,8 +21,12 @@ from segmend.core.grid import PLACE_TOLERANCE
 from segmend.core.masks import Mask
 from segmend.data.dicom.coding import coded
 from segmend.data.dicom.objects import quiet_reading, read_header
+from segmend.data.dicom.patient import complete_patient, without_patient
 from segmend.data.dicom.series import Series
 from segmend.data.dicom.structures import one_reference, structure_names
+
+SERIES_NUMBERS = 1000
+"""What is added to the number of a series for that of its labels."""
 
 _MAKER = "Segmend"
 _FRACTION = 0.5
@@ -110,7 +113,7 @@ def write_segmentation(
 
     Args:
         path: the file.
-        label: ``[x, y, z]``, on the grid of the series.
+        label: ``[x, y, z]``, on the grid of the series; 0 and the values of classes.
         series: the images.
         names: of the classes by their values in the label.
         algorithm: AUTOMATIC, SEMIAUTOMATIC or MANUAL.
@@ -118,9 +121,10 @@ def write_segmentation(
     """
     numbers = np.zeros(max(names) + 1, dtype=np.uint16)
     numbers[list(names)] = np.arange(1, len(names) + 1)
-    frames = numbers[np.where(label > max(names), 0, label)]
-    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in dict.fromkeys(s.path for s in series.slices)]
-    order = np.argsort([piece.frame or 0 for piece in series.slices]) if len(sources) == 1 else slice(None)
+    frames = numbers[label].transpose(2, 1, 0)
+    files = list(dict.fromkeys(piece.path for piece in series.slices))
+    if series.slices[0].frame is not None:  # highdicom takes the frames of an enhanced object in their order
+        frames = frames[np.argsort([piece.frame or 0 for piece in series.slices])]
     made_by = highdicom.AlgorithmIdentificationSequence(
         name=_MAKER, version=version("segmend"), family=codes.DCM.ArtificialIntelligence
     )
@@ -128,16 +132,17 @@ def write_segmentation(
         _description(number, name, algorithm, None if algorithm == "MANUAL" else made_by)
         for number, name in enumerate(names.values(), start=1)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("highdicom").setLevel(logging.ERROR)
+    sources = [read_header(file) for file in files]
+    for source in sources:
+        complete_patient(source)
+    with _explained(files[0]):
         seg = highdicom.seg.Segmentation(
             source_images=sources,
-            pixel_array=np.ascontiguousarray(frames.transpose(2, 1, 0)[order]),
+            pixel_array=np.ascontiguousarray(frames),
             segmentation_type="BINARY",
             segment_descriptions=descriptions,
             series_instance_uid=highdicom.UID(),
-            series_number=int(series.files.number or 0) + 1000,
+            series_number=int(series.files.number or 0) + SERIES_NUMBERS,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer=_MAKER,
@@ -152,31 +157,25 @@ def write_segmentation(
         seg.save_as(path)
 
 
-def without_patient(dataset: Any) -> None:
-    """Empty what identifies the patient and the examination; UIDs stay, which link the object to its images.
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Explain what highdicom does not accept about images, and drop its remarks.
 
-    Attributes that the standard demands (type 2 of the patient and general study modules) become empty, and optional
-    ones go.
+    Raises:
+        InputError: it does not accept them.
     """
-    for keyword in _DEMANDED:
-        setattr(dataset, keyword, "" if keyword != "PatientName" else pydicom.valuerep.PersonName(""))
-    for keyword in _OPTIONAL:
-        if keyword in dataset:
-            delattr(dataset, keyword)
-
-
-_DEMANDED = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
-)
-_OPTIONAL = (
-    *("PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime", "PatientComments", "OtherPatientIDs"),
-    *("OtherPatientNames", "OtherPatientIDsSequence", "EthnicGroup", "Occupation", "AdditionalPatientHistory"),
-    *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "StudyDescription", "AdmittingDiagnosesDescription"),
-    *("PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ReferencedPatientPhotoSequence", "ClinicalTrialSubjectID"),
-    *("ClinicalTrialSubjectReadingID", "MedicalAlerts", "Allergies", "PregnancyStatus", "PatientState"),
-    *("MedicalRecordLocator", "ResponsiblePerson", "CountryOfResidence", "PatientAddress", "MilitaryRank"),
-)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                path,
+                f"and the images of its series cannot have a SEG ({reason})",
+                "export the series again, or write `format rtstruct`",
+                code="unsupported",
+            ) from error
 
 
 def _description(number: int, name: str, algorithm: str, made_by: Any) -> Any:
@@ -207,9 +206,7 @@ def _series_of_frames(header: Any, series_of_instance: Mapping[str, str]) -> set
     return {series_of_instance[image] for image in images if image in series_of_instance}
 
 
-def _place(
-    path: Path, seg: Any, groups: Any, series: Series, shape: tuple[int, ...]
-) -> tuple[slice, slice, int]:
+def _place(path: Path, seg: Any, groups: Any, series: Series, shape: tuple[int, ...]) -> tuple[slice, slice, int]:
     """Where a frame lies in the volume of the series."""
     shared = seg.SharedFunctionalGroupsSequence[0]
     orientation, measures, position = (
@@ -223,7 +220,7 @@ def _place(
     corners = [first, first + cosines[0] * between_columns * extent[0] + cosines[1] * between_rows * extent[1]]
     found = series.indices_of(np.array(corners))
     start = np.rint(found[0])
-    expected = np.array([start, start + [*extent, 0]])
+    expected = np.array([start, start + np.array([*extent, 0])])
     inside = (expected >= 0).all() and (expected < series.grid.shape).all()
     if np.abs(found - expected).max() > PLACE_TOLERANCE or not inside:
         problem = f"has a frame that does not lie on the voxels of its series, {series.slices[0].path.parent}"

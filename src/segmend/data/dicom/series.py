@@ -63,8 +63,9 @@ class Slice:
     @property
     def normal(self) -> NDArray[np.float64]:
         """``[3]``, unit vector across the slice, so that columns, rows and slices are right-handed."""
-        across = np.cross(self.axes[:, 0], self.axes[:, 1])
-        return across / np.linalg.norm(across)
+        across: NDArray[np.float64] = np.cross(self.axes[:, 0], self.axes[:, 1])
+        across /= np.linalg.norm(across)
+        return across
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ class Series:
         files: where it was found, and its names.
         slices: in the order of the volume's last axis.
         grid: of the volume; columns are x and rows are y.
+        frame_of_reference: FrameOfReferenceUID; "" if there is none.
     """
 
     files: ImageFiles
     slices: tuple[Slice, ...]
     grid: Grid
+    frame_of_reference: str = ""
 
     @property
     def lps(self) -> NDArray[np.float64]:
@@ -109,9 +112,11 @@ class Series:
         require_room(self.slices[0].path, 4 * int(np.prod(self.grid.shape)))
         volume = np.empty(self.grid.shape, np.int32 if whole else np.float32)
         for index, piece in enumerate(self.slices):
-            values = stored_values(piece).T.astype(np.int64 if whole else np.float64)
-            if self.rescales:
-                values = values * values.dtype.type(piece.slope) + values.dtype.type(piece.intercept)
+            values: NDArray[Any] = stored_values(piece).T
+            if self.rescales and whole:
+                values = values.astype(np.int64) * int(piece.slope) + int(piece.intercept)
+            elif self.rescales:
+                values = values.astype(np.float64) * piece.slope + piece.intercept
             volume[..., index] = values
         small = np.iinfo(np.int16)
         if whole and volume.min() >= small.min and volume.max() <= small.max:
@@ -129,16 +134,17 @@ def read_series(files: ImageFiles) -> Series:
             compression cannot be decoded.
     """
     slices: list[Slice] = []
-    is_compressed = False
+    is_compressed, frame_of_reference = False, ""
     for path in sorted(files.files.values()):
         header = read_header(path)
         with quiet_reading(path):
             slices += _slices(path, header)
+            frame_of_reference = str(header.get("FrameOfReferenceUID") or "")
             is_compressed = is_compressed or header.file_meta.TransferSyntaxUID.is_compressed
     ordered = _ordered(slices)
     if is_compressed:
         stored_values(ordered[0])
-    return Series(files, tuple(ordered), _grid(ordered))
+    return Series(files, tuple(ordered), _grid(ordered), frame_of_reference)
 
 
 def stored_values(piece: Slice) -> NDArray[np.integer]:
@@ -175,7 +181,8 @@ def _decoded_by_itk(piece: Slice) -> NDArray[np.integer]:
             code="unsupported",
         ) from error
     rescaled = SimpleITK.GetArrayFromImage(image)[piece.frame or 0]
-    return np.rint((rescaled - piece.intercept) / piece.slope).astype(np.int32)
+    values: NDArray[np.int32] = np.rint((rescaled - piece.intercept) / piece.slope).astype(np.int32)
+    return values
 
 
 def _slices(path: Path, header: Any) -> Iterator[Slice]:
@@ -197,7 +204,9 @@ def _group(name: str, own: Any, shared: Any) -> Any:
     return sequence[0] if sequence else {}
 
 
-def _slice(path: Path, header: Any, frame: int | None, place: Any, orientation: Any, measures: Any, values: Any) -> Slice:
+def _slice(
+    path: Path, header: Any, frame: int | None, place: Any, orientation: Any, measures: Any, values: Any
+) -> Slice:
     needed = {
         "ImagePositionPatient": place.get("ImagePositionPatient"),
         "ImageOrientationPatient": orientation.get("ImageOrientationPatient"),
@@ -268,4 +277,3 @@ def _grid(ordered: Sequence[Slice]) -> Grid:
 
 def _named(piece: Slice) -> str:
     return piece.path.name + ("" if piece.frame is None else f" (frame {piece.frame + 1})")
-

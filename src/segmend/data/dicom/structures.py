@@ -69,13 +69,10 @@ def structure_names(path: Path, given: Collection[object]) -> tuple[str, ...]:
             raise InputError(
                 path, f"has a structure called '{name}'", "rename it; the name has another meaning", code="invalid-name"
             )
-        other = found.setdefault(confusable(name), name)
-        if other != name or len(found) < len(set(found)):
-            raise InputError(path, f"has the structures '{other}' and '{name}'", "rename one", code="duplicate")
-    if len(found) < len(given):
-        names = [check_name(path, "structure", str(each or "").strip()) for each in given]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(path, f"has two structures called '{twice}'", "rename one", code="duplicate")
+        form = confusable(name)
+        if form in found:
+            raise InputError(path, f"has the structures '{found[form]}' and '{name}'", "rename one", code="duplicate")
+        found[form] = name
     return tuple(found.values())
 
 
