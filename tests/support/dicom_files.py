@@ -95,19 +95,23 @@ def save(datasets: Sequence[pydicom.Dataset], folder: Path, *, seed: int = 0) ->
 
 
 def enhanced(datasets: Sequence[pydicom.Dataset], folder: Path) -> Path:
-    """The slices as one multi-frame object, frames in another order than in space."""
-    order = [*range(1, len(datasets), 2), *range(0, len(datasets), 2)]
+    """The slices as one multi-frame object, frames in an order of no meaning."""
     kinds = {
         "CT": highdicom.legacy.LegacyConvertedEnhancedCTImage,
         "MR": highdicom.legacy.LegacyConvertedEnhancedMRImage,
     }
     whole = kinds[datasets[0].Modality](
-        [datasets[index] for index in order],
+        datasets,
         series_instance_uid=generate_uid(),
         series_number=9,
         sop_instance_uid=generate_uid(),
         instance_number=1,
     )
+    order = [*range(1, len(datasets), 2), *range(0, len(datasets), 2)]
+    groups, size = whole.PerFrameFunctionalGroupsSequence, len(whole.PixelData) // len(datasets)
+    pixels = [whole.PixelData[frame * size : (frame + 1) * size] for frame in order]
+    whole.PerFrameFunctionalGroupsSequence = [groups[frame] for frame in order]
+    whole.PixelData = b"".join(pixels)
     folder.mkdir(parents=True, exist_ok=True)
     whole.save_as(folder / "enhanced.dcm")
     return folder / "enhanced.dcm"

@@ -1,4 +1,4 @@
-"""Attributes of the patient and the examination, which a SEG or RTSTRUCT shares with its images (PS3.3 C.7.1, C.7.2)."""
+"""Attributes of patient and examination, which a SEG or RTSTRUCT shares with its images (PS3.3 C.7.1, C.7.2)."""
 
 from __future__ import annotations
 

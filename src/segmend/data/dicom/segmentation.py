@@ -22,7 +22,7 @@ from segmend.core.masks import Mask
 from segmend.data.dicom.coding import coded
 from segmend.data.dicom.objects import quiet_reading, read_header
 from segmend.data.dicom.patient import complete_patient, without_patient
-from segmend.data.dicom.series import Series
+from segmend.data.dicom.series import Series, functional_group
 from segmend.data.dicom.structures import one_reference, structure_names
 
 SERIES_NUMBERS = 1000
@@ -61,6 +61,7 @@ class Segmentation:
         header = read_header(path)
         with quiet_reading(path):
             segments = [(str(each.SegmentLabel), int(each.SegmentNumber)) for each in header.SegmentSequence]
+            segments = [(label, number) for label, number in segments if number]  # 0 is the background of a label map
             references = {str(each.SeriesInstanceUID) for each in header.get("ReferencedSeriesSequence") or ()}
             references = references or _series_of_frames(header, series_of_instance)
         names = structure_names(path, [label for label, _ in segments])
@@ -83,9 +84,10 @@ class Segmentation:
             is_map = str(seg.SegmentationType) == "LABELMAP"
             scale = float(seg.get("MaximumFractionalValue") or 1) if seg.SegmentationType == "FRACTIONAL" else None
             frames: dict[int, list[tuple[int, Any]]] = defaultdict(list)
+            shared = seg.SharedFunctionalGroupsSequence[0]
             for index, groups in enumerate(seg.PerFrameFunctionalGroupsSequence):
-                number = 0 if is_map else int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-                frames[number].append((index, groups))
+                segment = functional_group("SegmentIdentification", groups, shared)
+                frames[0 if is_map else int(segment.ReferencedSegmentNumber)].append((index, groups))
         for name in names:
             number = self.numbers[name]
             mask = np.zeros(series.grid.shape, dtype=bool)
@@ -210,8 +212,7 @@ def _place(path: Path, seg: Any, groups: Any, series: Series, shape: tuple[int, 
     """Where a frame lies in the volume of the series."""
     shared = seg.SharedFunctionalGroupsSequence[0]
     orientation, measures, position = (
-        (groups.get(f"{name}Sequence") or shared.get(f"{name}Sequence"))[0]
-        for name in ("PlaneOrientation", "PixelMeasures", "PlanePosition")
+        functional_group(name, groups, shared) for name in ("PlaneOrientation", "PixelMeasures", "PlanePosition")
     )
     cosines = np.array(orientation.ImageOrientationPatient, dtype=np.float64).reshape(2, 3)
     between_rows, between_columns = (float(distance) for distance in measures.PixelSpacing)

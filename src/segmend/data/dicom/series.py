@@ -63,9 +63,9 @@ class Slice:
     @property
     def normal(self) -> NDArray[np.float64]:
         """``[3]``, unit vector across the slice, so that columns, rows and slices are right-handed."""
-        across: NDArray[np.float64] = np.cross(self.axes[:, 0], self.axes[:, 1])
-        across /= np.linalg.norm(across)
-        return across
+        across = np.cross(self.axes[:, 0], self.axes[:, 1])
+        normal: NDArray[np.float64] = across / np.linalg.norm(across)
+        return normal
 
 
 @dataclass(frozen=True)
@@ -192,14 +192,20 @@ def _slices(path: Path, header: Any) -> Iterator[Slice]:
     shared = header.SharedFunctionalGroupsSequence[0]
     for frame, own in enumerate(header.PerFrameFunctionalGroupsSequence):
         groups = [
-            _group(name, own, shared)
+            functional_group(name, own, shared)
             for name in ("PlanePosition", "PlaneOrientation", "PixelMeasures", "PixelValueTransformation")
         ]
         yield _slice(path, header, frame, *groups)
 
 
-def _group(name: str, own: Any, shared: Any) -> Any:
-    """A functional group of a frame, from its own or the shared ones; an empty one if there is none."""
+def functional_group(name: str, own: Any, shared: Any) -> Any:
+    """A functional group of a frame, from its own or the shared ones; an empty one if there is none.
+
+    Args:
+        name: of the group's sequence, without ``Sequence``.
+        own: the item of the frame in PerFrameFunctionalGroupsSequence.
+        shared: the item of SharedFunctionalGroupsSequence.
+    """
     sequence = own.get(f"{name}Sequence") or shared.get(f"{name}Sequence")
     return sequence[0] if sequence else {}
 
