@@ -78,12 +78,12 @@ def test_rounded_coordinates_give_the_same_mask(mask, seed):
     np.testing.assert_array_equal(filled(polygons, mask.shape), mask)
 
 
-@given(st.integers(0, 2**32 - 1))
-def test_parts_of_a_cut_polygon_share_no_pixel_and_lack_none(seed):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 7]))
+def test_two_sides_of_a_cut_share_no_pixel_and_lack_none(seed, steps):
+    # Corners on pixel centres and on thirds and sevenths of pixels; the parts of a convex polygon on both sides.
     random = np.random.default_rng(seed)
-    corners = random.integers(0, 9, (2, 2)).astype(float)
-    middle = random.integers(0, 9, 2).astype(float)
-    # Two triangles on both sides of a common edge, whose ends may be pixel centres.
-    one, other = (np.array([corners[0], corners[1], apex]) for apex in (middle, middle + [0, 3]))
-    quad = filled([one, other], (12, 13))
-    np.testing.assert_array_equal(quad, filled([one], (12, 13)) ^ filled([other], (12, 13)))
+    angles = np.sort(random.uniform(0, 2 * np.pi, 6))
+    corners = np.round(steps * (8 + 7 * np.column_stack([np.cos(angles), np.sin(angles)]))) / steps
+    one, other = (filled([part], (17, 17)) for part in (corners[:4], corners[[3, 4, 5, 0]]))
+    assert not (one & other).any()
+    np.testing.assert_array_equal(one | other, filled([corners], (17, 17)))

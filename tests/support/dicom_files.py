@@ -12,6 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import format_number_as_ds
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -67,11 +68,11 @@ def slices_of(
         dataset.Manufacturer, dataset.ImageType = "Scanner", ["ORIGINAL", "PRIMARY", "AXIAL"]
         dataset.PositionReferenceIndicator = ""
         dataset.Columns, dataset.Rows = stored.shape[:2]
-        dataset.ImagePositionPatient = [f"{value:.10g}" for value in lps[:3, :3] @ [0, 0, index] + lps[:3, 3]]
+        dataset.ImagePositionPatient = _written(lps[:3, :3] @ [0, 0, index] + lps[:3, 3])
         cosines = (lps[:3, :2] / spacing[:2]).T.ravel()
-        dataset.ImageOrientationPatient = [f"{value:.10g}" for value in cosines]
-        dataset.PixelSpacing = [f"{spacing[1]:.10g}", f"{spacing[0]:.10g}"]
-        dataset.SliceThickness = f"{spacing[2]:.10g}"
+        dataset.ImageOrientationPatient = _written(cosines)
+        dataset.PixelSpacing = _written(spacing[1::-1])
+        dataset.SliceThickness = _written(spacing[2:])
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
         dataset.BitsAllocated = dataset.BitsStored = 16
         dataset.HighBit, dataset.PixelRepresentation = 15, int(stored.dtype.kind == "i")
@@ -181,7 +182,7 @@ def structure_set(
         for polygon in polygons:
             contour = pydicom.Dataset()
             contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(polygon)
-            contour.ContourData = [f"{value:.10g}" for value in polygon.ravel()]
+            contour.ContourData = _written(polygon.ravel())
             shape.ContourSequence.append(contour)
         rois.append(roi)
         drawn.append(shape)
@@ -189,3 +190,8 @@ def structure_set(
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def _written(values: NDArray[np.float64]) -> list[str]:
+    """Numbers as decimal strings of 16 letters, the most that DICOM allows."""
+    return [format_number_as_ds(float(value)) for value in values]

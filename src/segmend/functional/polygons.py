@@ -34,10 +34,10 @@ def filled(polygons: Sequence[Points], shape: tuple[int, int]) -> Mask:
     crossings = np.zeros((width + 1, height), dtype=np.int64)
     for polygon in polygons:
         start, end = polygon, np.roll(polygon, -1, axis=0)
-        low, high = (
-            np.clip(np.ceil(select(start[:, 1], end[:, 1])), 0, height).astype(np.int64)
-            for select in (np.minimum, np.maximum)
-        )
+        # From low to high y, so that an edge of two polygons is rounded in the same way in both.
+        falls = (start[:, 1] > end[:, 1])[:, None]
+        start, end = np.where(falls, end, start), np.where(falls, start, end)
+        low, high = (np.clip(np.ceil(side[:, 1]), 0, height).astype(np.int64) for side in (start, end))
         edges = np.repeat(np.arange(len(polygon)), high - low)
         first = np.repeat(np.cumsum(high - low) - (high - low), high - low)
         rows = low[edges] + np.arange(len(edges)) - first
