@@ -92,7 +92,8 @@ class Series:
     def indices_of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """LPS millimetres ``[n, 3]`` as voxel indices ``[n, 3]``, x, y and z."""
         inverse = np.linalg.inv(self.lps)
-        return points @ inverse[:3, :3].T + inverse[:3, 3]
+        indices: NDArray[np.float64] = points @ inverse[:3, :3].T + inverse[:3, 3]
+        return indices
 
     @property
     def rescales(self) -> bool:
@@ -177,7 +178,7 @@ def _decoded_by_itk(piece: Slice) -> NDArray[np.integer]:
         raise InputError(
             piece.path,
             f"cannot be decoded: its transfer syntax is {syntax.name}, or it is damaged",
-            "decompress the series, for example by 'gdcmconv --raw' or 'dcmdjpeg'",
+            "decompress the series, for example by gdcmconv or dcmdjpeg",
             code="unsupported",
         ) from error
     rescaled = SimpleITK.GetArrayFromImage(image)[piece.frame or 0]
