@@ -128,6 +128,14 @@ def order_of(path):
     return [round((np.linalg.inv(lps) @ [*position, 1])[2]) for position in positions]
 
 
+def test_links_to_folders_are_followed_but_not_in_a_circle(two_cases, tmp_path):
+    place = tmp_path / "links"
+    place.mkdir()
+    (place / "a").symlink_to(two_cases, target_is_directory=True)
+    (two_cases / "b" / "circle").symlink_to(place, target_is_directory=True)
+    assert len(imported(place, tmp_path).cases) == 2
+
+
 class TestWhatIsLeftOut:
     def test_other_objects_and_files(self, two_cases, tmp_path, capsys):
         source = pydicom.dcmread(next((two_cases / "a").glob("IM*")))

@@ -80,7 +80,7 @@ def import_series(
         write_cases(folder / "cases.csv", cases)
         write_links(folder, {name: _link(each.files, data, anonymous) for name, each in work})
     labelled = sum(case.label is not None for case in cases)
-    say(f"{len(cases)} cases, {labelled} of them with a label of {len(classes)} classes: {out}")
+    say(f"cases: {len(cases)}, with a label: {labelled}, classes: {', '.join(classes.values())}; in {out}")
 
 
 @dataclass

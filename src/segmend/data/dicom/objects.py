@@ -121,7 +121,12 @@ def find_objects(root: Path, folders: Sequence[Path] | None = None) -> Objects:
 
 def _files(root: Path) -> list[Path]:
     paths: list[Path] = []
-    for folder, folders, names in os.walk(root, onerror=_refuse):
+    seen: set[str] = set()  # links to folders are followed, but not in a circle
+    for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
+        if os.path.realpath(folder) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(folder))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
     return paths
