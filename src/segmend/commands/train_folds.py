@@ -28,7 +28,7 @@ from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions
 from segmend.engine.out_of_fold import predict_fold, say_post_processing, summarise_folds
 from segmend.engine.plan import TrainingPlan
-from segmend.engine.preparation import prepare_training
+from segmend.engine.preparation import labelled_as, prepare_training
 from segmend.engine.run import Run
 from segmend.engine.splits import Splits
 from segmend.engine.train_run import train_run
@@ -108,7 +108,7 @@ def train_folds(given: FoldSettings, *, data: Path, out: Path, table: Path | Non
     """
     place = CrossValidation(out)
     launcher_of(given.options.hardware)  # forgets the variables of launchers that have not started this training
-    folder = DataFolder.open(data, table)
+    folder = labelled_as(DataFolder.open(data, table), given.options)
     labelled = [case for case in folder.select(Split.TRAIN) if case.training_label]
     _check_number(given.folds, labelled, folder.root)
     _check_place(place)

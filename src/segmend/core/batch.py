@@ -27,6 +27,8 @@ class Batch:
             crop, as in ``image``; -1 where nothing is known: outside a warped scan, and in cases without the map.
         values: numbers of the cases, or of the slices that the samples are from, by name, ``[B]`` float32; NaN for
             cases without them.
+        soft: probability of each class by soft labels, ``[B, C, *spatial]`` float32, summing to 1, or 0 in all classes
+            where nothing is known: everywhere in unlabelled samples. None unless the training is on soft labels.
     """
 
     image: Tensor
@@ -36,6 +38,7 @@ class Batch:
     layers: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     values: Mapping[str, Tensor] = field(default_factory=dict)
+    soft: Tensor | None = None
 
     @property
     def labelled(self) -> list[int]:
@@ -64,7 +67,13 @@ class Batch:
             {name: change(tensor) for name, tensor in kept.items()} for kept in (self.layers, self.maps, self.values)
         )
         return replace(
-            self, image=change(self.image), label=change(self.label), layers=layers, maps=maps, values=values
+            self,
+            image=change(self.image),
+            label=change(self.label),
+            layers=layers,
+            maps=maps,
+            values=values,
+            soft=None if self.soft is None else change(self.soft),
         )
 
 

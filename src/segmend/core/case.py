@@ -36,6 +36,7 @@ class Case:
         domain: scanner, centre or the like; "" if unknown.
         annotator: who drew the label; "" if unknown.
         annotated: names of the classes or regions that were annotated; None for all. Of the others, nothing is known.
+        soft: files of the probability of each class, background first; empty unless soft labels are asked for.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Case:
     domain: str = ""
     annotator: str = ""
     annotated: tuple[str, ...] | None = None
+    soft: tuple[Path, ...] = ()
 
     @property
     def training_label(self) -> Path | None:

@@ -34,6 +34,7 @@ from segmend.data.fingerprint import Fingerprint, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.preprocess import Preprocessing
+from segmend.data.soft_labels import read_soft_label
 
 _VERSION = 1
 _FOREGROUND_VOXELS = 4096
@@ -56,6 +57,8 @@ class PreparedCase:
         foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
         digest: of everything above.
         spacing: mm from voxel to voxel along each axis.
+        soft: ``[C, *spatial]`` float16 probability of each class, memory-mapped, summing to 1 over the classes, or 0 in
+            all of them where nothing is known; None without soft labels.
     """
 
     case: Case
@@ -64,6 +67,7 @@ class PreparedCase:
     foreground: NDArray[np.int32] | None
     digest: str
     spacing: tuple[float, ...]
+    soft: NDArray[np.float16] | None = None
 
     @cached_property
     def foreground_by_class(self) -> tuple[NDArray[np.int32], ...]:
@@ -133,7 +137,7 @@ def true_labels(
         InputError: a file cannot be used, or the cache cannot be written to.
     """
     files = {case: label_of(case.name, folder.root / CLEAN, folder.file_ending) for case in cases}
-    known = [replace(case, label=file, quality=Quality.EXPERT) for case, file in files.items() if file]
+    known = [replace(case, label=file, quality=Quality.EXPERT, soft=()) for case, file in files.items() if file]
     return {case.case.name: case.given for case in prepare(folder, known, preprocessing, cache)}
 
 
@@ -193,13 +197,18 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         np.save(path / "label.npy", label)
         np.save(path / "foreground.npy", _some_foreground(label))
 
+    def make_soft(path: Path) -> None:
+        placement = preprocessing.place(scan().image, scan().grid)
+        maps = preprocessing.maps(read_soft_label(case.soft), scan().grid, placement)
+        np.save(path / "soft.npy", maps.astype(np.float16))
+
     image = _array(_entry(cache, image_key, make_image) / "image.npy")
     spacing = preprocessing.spacing_on(read_grid(case.images[0]))
     if case.training_label is None:
         return PreparedCase(case, image, None, None, image_key, spacing)
     label_key = digest_of("label", image_key, folder.labels, *_regions(folder), folder.ignore, case.training_label)
     entry = _entry(cache, label_key, make_label)
-    return PreparedCase(
+    prepared = PreparedCase(
         case,
         image,
         _array(entry / "label.npy"),
@@ -207,6 +216,11 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         label_key,
         spacing,
     )
+    if not case.soft:
+        return prepared
+    soft_key = digest_of("soft", image_key, folder.labels, *case.soft)
+    soft = _array(_entry(cache, soft_key, make_soft) / "soft.npy")
+    return replace(prepared, soft=soft, digest=digest_of(label_key, soft_key))
 
 
 def _array(file: Path) -> NDArray[Any]:

@@ -10,12 +10,14 @@ from typing import Any
 import nibabel
 import numpy as np
 import psutil
+import torch
 from numpy.typing import NDArray
 
 from segmend.core.errors import InputError
 from segmend.core.masks import bounding_box
 from segmend.data.image import Grid
 from segmend.functional.resampling import resample_image, resample_label
+from segmend.functional.soft_labels import renormalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,15 @@ class Preprocessing:
         """The prepared label ``[*target_shape]``."""
         inside = _reorient(label[None], placement.order, placement.flipped)[0][_slices(placement)]
         return resample_label(np.ascontiguousarray(inside), self.target_shape(placement, grid))
+
+    def maps(self, maps: NDArray[np.float32], grid: Grid, placement: Placement) -> NDArray[np.float32]:
+        """The prepared soft label ``[C, *target_shape]`` of one that sums to 1 over the classes, or to 0 where unknown.
+
+        Each class is interpolated linearly; voxels that are unknown by half or more become unknown.
+        """
+        inside = (slice(None), *_slices(placement))
+        maps = np.ascontiguousarray(_reorient(maps, placement.order, placement.flipped)[inside])
+        return renormalised(torch.from_numpy(resample_image(maps, self.target_shape(placement, grid)))[None])[0].numpy()
 
 
 def _slices(placement: Placement) -> tuple[slice, ...]:

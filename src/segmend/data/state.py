@@ -21,6 +21,7 @@ from segmend.data.folder import DataFolder
 _WORDS = {
     "label": "the label",
     "images": "the images",
+    "soft": "the soft label",
     "split": "the split",
     "quality": "the quality",
     "annotator": "the annotator",
@@ -54,6 +55,7 @@ class DataState:
             case.name: {
                 "label": digest_of(case.training_label) if case.training_label else "",
                 "images": digest_of(*case.images),
+                **({"soft": digest_of(*case.soft)} if case.soft and case.training_label else {}),
                 "split": str(case.split),
                 "quality": str(case.quality),
                 "annotator": case.annotator,

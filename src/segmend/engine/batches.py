@@ -19,6 +19,7 @@ from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
 from segmend.data.sampling import BatchPlan
 from segmend.engine.label_store import LabelStore
+from segmend.functional.soft_labels import renormalised
 
 ForegroundBy = Literal["voxel", "class"]
 """Whether a crop is centred on any foreground voxel of a label, or on one of a class that is drawn first."""
@@ -65,6 +66,7 @@ class CropBatches(Dataset[Batch]):
         label = _stacked([self.sets.encode(crop.of_label(crop.case.given), crop.case.case.annotated) for crop in crops])
         warp = self.augmentation.draw(rng, len(crops), self.patch)
         image, label = self.augmentation.apply(image, label, warp, rng)
+        soft = self._soft(crops)
         return Batch(
             image=image,
             label=label,
@@ -75,6 +77,7 @@ class CropBatches(Dataset[Batch]):
             },
             maps={name: warp(each, mode="nearest", fill=-1) for name, each in self._maps(crops, revision).items()},
             values=self._values(crops, revision),
+            soft=None if soft is None else renormalised(warp(soft)),
         )
 
     def _revision(self, step: int) -> int:
@@ -97,6 +100,11 @@ class CropBatches(Dataset[Batch]):
             layer: _stacked([crop.of_label(self.labels.label(crop.name, layer, revision)) for crop in crops])
             for layer in self.labels.layers
         }
+
+    def _soft(self, crops: Sequence[_Crop]) -> Tensor | None:
+        """Soft labels ``[B, C, *patch]``, 0 in samples without one; None if no training case has one."""
+        classes = next((len(case.soft) for case in self.cases if case.soft is not None), None)
+        return None if classes is None else torch.from_numpy(np.stack([crop.of_soft(classes) for crop in crops]))
 
     def _maps(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:
         if self.labels is None:
@@ -153,6 +161,13 @@ class _Crop:
         """``[*patch]`` of any label of the case; background beyond the scan, unless the case is unlabelled."""
         crop: NDArray[np.uint8] = self._cut(label[None], fill=IGNORE if self.case.label is None else 0)[0]
         return crop
+
+    def of_soft(self, classes: int) -> NDArray[np.float32]:
+        """``[classes, *patch]`` of the soft label; background beyond the scan, and 0 if the case has none."""
+        if self.case.soft is None:
+            return np.zeros((classes, *self.patch), np.float32)
+        background, objects = self._cut(self.case.soft[:1], fill=1), self._cut(self.case.soft[1:], fill=0)
+        return np.concatenate([background, objects]).astype(np.float32)
 
     def of_map(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """``[*patch]`` of any map of the case; 0 beyond the scan."""

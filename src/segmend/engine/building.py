@@ -33,6 +33,8 @@ NOISY_ONLY = Recommendation(
 )
 BOTH = Recommendation(OffsetCorrection, "some labels are expert ones, some are noisy")
 
+SOFT_LABELS = Recommendation(Supervised, "it learns from soft labels")
+
 
 def recommended(cases: Sequence[Case]) -> Recommendation:
     """Choose a method for training cases with labels of these qualities; cases without a label change nothing."""
@@ -66,7 +68,7 @@ def chosen_method(method: Callable[[Network], Method] | None, cases: Sequence[Ca
     """The method that the user has named, or the recommended one, which is then printed."""
     if method is not None:
         return method
-    best = recommended(cases)
+    best = SOFT_LABELS if any(case.soft for case in cases) else recommended(cases)
     say(f"method: {best.method.__name__}, as {best.reason}")
     return best.method
 

@@ -28,6 +28,8 @@ class TrainingOptions:
 
     Attributes:
         iterations: optimiser steps.
+        labels: what is learned from: 'classes' is the class of each voxel, in labelsTr, and the default; 'soft' its
+            probability of each class, in the maps soft/CASE_CLASS.nii.gz of the data folder (docs/soft_labels.md).
         weights: a run folder, or a checkpoint file of one, whose network this training starts from. Without a named
             network, the earlier run's network, spacing and patch are taken. The last layer is drawn new if the classes
             differ. Teachers start as copies; second networks that a method initialises for itself stay random.
@@ -63,6 +65,7 @@ class TrainingOptions:
     """
 
     iterations: int = 8000
+    labels: Literal["classes", "soft"] | None = None
     weights: Path | None = None
     initial_iterations: int | None = None
     patch: Sequence[int] | None = None

@@ -17,6 +17,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.remarks import unlabelled
 from segmend.data.sampling import BatchPlan
+from segmend.data.soft_labels import with_soft_labels
 from segmend.engine.building import build_method, build_network, chosen_method
 from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
@@ -69,6 +70,7 @@ def prepare_training(
     Raises:
         InputError: something given cannot be used.
     """
+    folder = labelled_as(folder, options)
     training_cases = folder.select(Split.TRAIN)
     if not training_cases:
         raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
@@ -143,6 +145,9 @@ def _batches(
 ) -> tuple[Sequence[Case], BatchPlan]:
     """The cases as the method learns from them, and the batches that they make up."""
     name = type(method).__name__
+    if options.labels == "soft" and not method.takes_soft_labels:
+        remedy = "leave `labels` out, or take `method Supervised` with its default loss"
+        raise InputError("labels", f"is soft, but {name} learns from class labels only", remedy, code="mismatch")
     given, partial = cases, not method.takes_class_sets()
     cases = with_initial_labels(cases, run, folder.file_ending, unlabelled=method.needs_initial_labels, partial=partial)
     if options.initial_iterations and not method.needs_initial_labels and cases == given:
@@ -207,6 +212,15 @@ def _wanted_spacing(options: TrainingOptions, dimensions: int) -> Sequence[float
     if isinstance(options.spacing, str):
         return None if options.spacing == "auto" else [None] * dimensions
     return [*options.spacing, *[None] * (dimensions - len(options.spacing))]
+
+
+def labelled_as(folder: DataFolder, options: TrainingOptions) -> DataFolder:
+    """The data folder with soft labels, if they are asked for.
+
+    Raises:
+        InputError: a map is missing, or does not lie over its scan.
+    """
+    return with_soft_labels(folder) if options.labels == "soft" else folder
 
 
 def report_unlabelled(cases: Sequence[Case]) -> None:

@@ -84,3 +84,18 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
         temperature: T, > 0.
     """
     return (probabilities.log() / temperature).softmax(1)
+
+
+def renormalised(probabilities: Tensor, least: float = 0.5) -> Tensor:
+    """Soft labels relative to their sum over the classes, as needed after interpolation.
+
+    Args:
+        probabilities: ``[B, C, *spatial]``, >= 0, summing to at most about 1.
+        least: where the sum is below, too little is known: 0 in all classes.
+
+    Returns:
+        ``[B, C, *spatial]``, summing to 1 over the classes or to 0.
+    """
+    total = probabilities.sum(1, keepdim=True)
+    known = total >= least
+    return probabilities / total.where(known, 1) * known

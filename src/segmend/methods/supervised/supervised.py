@@ -10,7 +10,7 @@ from segmend.core.batch import Batch, Composition
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.class_sets import counted
-from segmend.functional.dice import cross_entropy_dice, noise_robust_dice_loss
+from segmend.functional.dice import cross_entropy_dice, noise_robust_dice_loss, soft_cross_entropy_dice
 from segmend.functional.losses import (
     generalised_cross_entropy,
     probabilities,
@@ -43,6 +43,8 @@ class Supervised(Method):
         nr_dice          sum |p_c - y_c|^\gamma / (sum p_c^2 + sum y_c^2), \gamma = 1.5 (Wang et al., IEEE TMI 2020)
         label_smoothing  cross-entropy with (1 - s) y + s / C, s = 0.1 (Szegedy et al., CVPR 2016)
         svls             cross-entropy with y smoothed at borders, \sigma = 1 (Islam & Glocker, IPMI 2021)
+
+    With soft labels (``--labels soft``) the default loss takes their probabilities in the place of one-hot labels.
 
     Deviations from the paper: ``docs/methods/Supervised.md``.
 
@@ -88,8 +90,16 @@ class Supervised(Method):
         """Unless its labels are soft."""
         return self.loss_name not in ("label_smoothing", "svls")
 
+    @property
+    def takes_soft_labels(self) -> bool:
+        """With the loss ce_dice."""
+        return self.loss_name == "ce_dice"
+
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """One term, ``supervised``."""
+        """One term, ``supervised``; of soft labels, where the batch has them."""
+        if batch.soft is not None:
+            logits = self.network(batch.image[batch.labelled])
+            return {"supervised": soft_cross_entropy_dice(logits, batch.soft[batch.labelled])}
         logits, label = self.network(batch.image[batch.labelled]), batch.label[batch.labelled]
         return {"supervised": self._loss(logits, label, step.progress >= self.warm_up)}
 
