@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from segmend.demo.command import demo as demo
     from segmend.engine.cross_validation import CrossValidation as CrossValidation
     from segmend.engine.run import Run as Run
+    from segmend.engine.run_ensemble import RunEnsemble as RunEnsemble
 
 COMMANDS = {
     "demo": "segmend.demo.command",
@@ -71,6 +72,7 @@ __all__ = [
     "COMMANDS",
     "CrossValidation",
     "Run",
+    "RunEnsemble",
     *sorted(function_name(name) for name in COMMANDS if name != "methods"),
 ]
 
@@ -88,6 +90,8 @@ def __getattr__(name: str) -> Any:
         return command(by_function[name])
     if name == "Run":
         return importlib.import_module("segmend.engine.run").Run
+    if name == "RunEnsemble":
+        return importlib.import_module("segmend.engine.run_ensemble").RunEnsemble
     if name == "CrossValidation":
         return importlib.import_module("segmend.engine.cross_validation").CrossValidation
     if name == "__version__":

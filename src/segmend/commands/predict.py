@@ -15,18 +15,17 @@ from segmend.core import signals as stopping
 from segmend.core.errors import InputError
 from segmend.core.folders import check_continuable, continued_folder, is_whole
 from segmend.core.io import atomic_file
-from segmend.core.paths import is_folder
 from segmend.core.precision import Precision
 from segmend.core.progress import say, track
 from segmend.core.tables import write_rows
-from segmend.data import finding
 from segmend.data.cache import digest_of
 from segmend.data.headers import check_scan, collected, raise_all
-from segmend.data.image import case_name, is_image_file
+from segmend.data.image import is_image_file
 from segmend.data.maps import MapNames
-from segmend.engine.cross_validation import opened
+from segmend.data.scans import scans_of
 from segmend.engine.prediction_files import PredictionFiles
 from segmend.engine.quality import Quality, view_axes
+from segmend.engine.run_ensemble import opened_together
 from segmend.engine.task import Task
 from segmend.engine.trained import Windows, read_scan
 from segmend.inference import Weighting
@@ -34,8 +33,8 @@ from segmend.inference import Weighting
 
 def predict(
     *,
-    run: Path,
-    images: Path,
+    run: Path | list[Path],
+    images: Path | list[Path],
     out: Path,
     probabilities: bool = False,
     uncertainty: bool = False,
@@ -48,7 +47,7 @@ def predict(
     precision: Precision = "auto",
     batch: int | None = None,
 ) -> list[Path]:
-    """Segment all scans of a folder with a trained run, or with all folds of a cross-validation.
+    """Segment scans with a trained run, with several, or with all folds of a cross-validation.
 
     Every label is written over its scan: same grid, same header, values as in the training data. If the command is
     stopped, what it has predicted stays, with a file 'unfinished.txt', and the same command continues. A scan that
@@ -56,15 +55,17 @@ def predict(
     predicted first.
 
     Args:
-        run: a run folder; or that of a cross-validation ('segmend train --folds'), whose folds' probabilities are
-            averaged.
-        images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel.
+        run: a run folder; that of a cross-validation ('segmend train --folds'); or several of either. The
+            probabilities of several runs are averaged, each run of a cross-validation counting as one.
+        images: a folder of scans named CASE_0000.ENDING, CASE_0001.ENDING...: one file for each channel; or one such
+            file, or several, with or without a number. The case is named by what comes before the number.
         out: the folder to write labels CASE.ENDING to; it must not hold anything yet.
         probabilities: also write one map for each class, as CASE_CLASS.nii.gz in the folder 'probabilities'; where
             two of these would be the same, underscores of the longer class name become %5F.
         uncertainty: also write how certain each voxel is, as CASE.nii.gz in the folder 'uncertainty', and the Dice to
-            expect of each class, in quality.csv. Both come from averages over flips along the axes that the run
-            mirrors, two predictions for each such axis; docs/uncertainty.md explains them.
+            expect of each class, in quality.csv; of a cross-validation it is calibrated. Both come from averages over
+            flips along the axes that the run mirrors, two predictions for each such axis; docs/uncertainty.md explains
+            them.
         checkpoint: the last checkpoint, or the best on the validation split if there was one.
         overlap: fraction of a window that the next one covers.
         stride: voxels from window to window instead; 18 18 4 with patch 112 112 80 is that of the papers.
@@ -86,10 +87,11 @@ def predict(
     """
     if out.is_dir() and not is_whole(out):
         stopping.promise("continue")
-    source = opened(run)
+    source = opened_together(run if isinstance(run, list) else [run])
     if not 0 <= overlap < 1:
         raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
-    scans = find_scans(images, len(source.task.channel_names))
+    scans = scans_of(images, len(source.task.channel_names))
+    place = images if isinstance(images, Path) else "images"
     if stride is not None and len(stride) != len(source.task.patch):
         raise InputError("stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers", code="invalid-value")
     windows: Windows = {
@@ -106,7 +108,7 @@ def predict(
     in_views: Windows = {**windows, "flips": view_axes(source.task)}
     views = source.segmenter(checkpoint, **in_views) if uncertainty else None
     identity = {
-        "images": str(images.resolve()),
+        "images": [str(path.resolve()) for path in images] if isinstance(images, list) else str(images.resolve()),
         "weights": digest_of(*source.weights(checkpoint), source.task),
         "probabilities": probabilities,
         "uncertainty": uncertainty,
@@ -114,10 +116,10 @@ def predict(
         "version": version("segmend"),
     }
     check_continuable(out, identity)
-    _check_scans(images, scans, source.task)
+    _check_scans(place, scans, source.task)
     maps = MapNames(scans, source.task.labels) if probabilities else None
     if maps:
-        maps.check(images)
+        maps.check(place)
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
         files_of = PredictionFiles(folder, segmenter, maps, views)
@@ -136,7 +138,7 @@ def predict(
                 continue
             finished.add(name, digest, *files_of.write(name, image, grid, like=files[0]))
         finished.write_quality(scans)
-        raise_all(images, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
+        raise_all(place, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
         finished.close()
     say(f"{len(scans)} scans segmented: {out}")
     return sorted(path for path in out.iterdir() if is_image_file(path))
@@ -202,33 +204,8 @@ class _Finished:
             self.close()
 
 
-def _check_scans(images: Path, scans: Mapping[str, list[Path]], task: Task) -> None:
+def _check_scans(images: object, scans: Mapping[str, list[Path]], task: Task) -> None:
     """Looks at the headers and lengths of all files before any work starts."""
     dimensions = len(task.preprocessing.spacing)
     checks = map(partial(check_scan, dimensions=dimensions), track(scans.values(), "checking scans"))
     raise_all(images, "scans", list(collected(checks)))
-
-
-def find_scans(images: Path, channels: int) -> dict[str, list[Path]]:
-    """The files of each scan in a folder, in the order of their channels.
-
-    Raises:
-        InputError: there are none, or scans do not have the channels that they should.
-    """
-    if not is_folder(images):
-        raise InputError(images, "is not a folder", "give the folder that holds CASE_0000 files", code="missing-file")
-    problems: list[InputError] = []
-    scans = finding.find_scans(images, None, problems)
-    if problems:
-        raise problems[0]
-    if not scans:
-        raise InputError(images, "holds no images", "give the folder that holds CASE_0000 files", code="no-data")
-    wanted = [f"_{channel:04d}" for channel in range(channels)]
-    problems = []
-    for name, files in scans.items():
-        found = [case_name(file)[-5:] for file in files]
-        if found != wanted and found != wanted[:1]:
-            problem, remedy = f"has the files {[file.name for file in files]}", f"the run wants {', '.join(wanted)}"
-            problems.append(InputError(images / name, problem, remedy, code="mismatch"))
-    raise_all(images, "scans", problems)
-    return scans

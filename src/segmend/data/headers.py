@@ -63,11 +63,11 @@ def collected(checks: Iterable[None]) -> Iterator[InputError]:
             yield error
 
 
-def raise_all(where: Path, what: str, problems: Sequence[InputError], note: str = "") -> None:
+def raise_all(where: object, what: str, problems: Sequence[InputError], note: str = "") -> None:
     """Raise one error that names all problems; a single one as it is.
 
     Args:
-        where: the folder.
+        where: the folder, or the argument.
         what: that has the problems, in the plural.
         problems: of single files; nothing is raised without any.
         note: additional information.

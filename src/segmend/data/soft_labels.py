@@ -88,7 +88,8 @@ def read_map(file: Path) -> NDArray[np.float32]:
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # NaN compares as false
         problem = f"holds values from {low:g} to {high:g}, which are no probabilities"
         raise InputError(file, problem, "save probabilities from 0 to 1", code="invalid-value")
-    return probability.clip(0, 1)
+    clipped: NDArray[np.float32] = probability.clip(0, 1)
+    return clipped
 
 
 def read_soft_label(files: Sequence[Path]) -> NDArray[np.float32]:
@@ -118,4 +119,5 @@ def read_soft_label(files: Sequence[Path]) -> NDArray[np.float32]:
         )
         raise InputError(files[0], problem, "divide the maps by their sum", code="invalid-value")
     known = total > _TOLERANCE
-    return maps * (known / np.where(known, total, 1)).astype(np.float32)
+    maps *= (known / np.where(known, total, 1)).astype(np.float32)
+    return maps

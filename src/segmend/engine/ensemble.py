@@ -62,12 +62,19 @@ class Ensemble:
             yield total, placement
 
 
-def check_tasks(tasks: Sequence[Task], where: object) -> None:
+def check_tasks(
+    tasks: Sequence[Task],
+    where: object,
+    word: str = "fold",
+    remedy: str = "restore the folder from a copy, or train again",
+) -> None:
     """Make sure that probabilities of several networks can be averaged.
 
     Args:
         tasks: what each was made for.
-        where: the folder, for the message.
+        where: the folder or argument, for the message.
+        word: for one of them.
+        remedy: what to do if they differ.
 
     Raises:
         InputError: they differ in more than the statistics of their intensities.
@@ -78,5 +85,5 @@ def check_tasks(tasks: Sequence[Task], where: object) -> None:
 
     for number, task in enumerate(tasks, start=1):
         if compared(task) != compared(tasks[0]):
-            problem = f"holds runs of different tasks: that of fold {number} is not that of fold 1"
-            raise InputError(where, problem, "restore the folder from a copy, or train again", code="mismatch")
+            problem = f"holds runs of different tasks: that of {word} {number} is not that of {word} 1"
+            raise InputError(where, problem, remedy, code="mismatch")
