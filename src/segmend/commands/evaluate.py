@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from segmend.commands.evaluate_soft import evaluate_soft
 from segmend.core.errors import InputError
 from segmend.core.folders import check_whole
 from segmend.core.io import check_writable
@@ -55,6 +56,7 @@ def evaluate(
     tolerance: float = 1.0,
     labels: list[int] | None = None,
     against: Path | None = None,
+    soft: bool = False,
 ) -> pd.DataFrame:
     """Score predictions by overlap and surface distance, case by case and label by label.
 
@@ -72,6 +74,10 @@ def evaluate(
         labels: label values to score; by default all that occur in a file or are named. Not with regions.
         against: CSV file of another evaluation of the same cases, to test whether the two differ; adds
             ``FILE_comparison.csv`` and ``.json``.
+        soft: score probability maps against soft references instead: ``predictions`` is then what 'segmend predict
+            --probabilities true' wrote, ``references`` the folder 'soft' of a data folder, with maps
+            CASE_CLASS.nii.gz. The columns are the Dice over thresholds, calibration error and Brier score
+            (docs/soft_labels.md).
 
     Returns:
         The table as written; NaN where a metric is undefined.
@@ -84,6 +90,12 @@ def evaluate(
     """
     _check_arguments(predictions, references, out, unit, tolerance, labels)
     classes = _read_classes(references)
+    if soft:
+        if against:
+            problem = "compares tables of class labels"
+            raise InputError("against", problem, "leave it out with `soft true`", code="unsupported")
+        names = {value: name for value, name in classes.names.items() if not labels or value in labels}
+        return evaluate_soft(predictions, references, out, names, unit)
     pairs, extra = pair_files(predictions, references)
     if against:
         _check_comparable(against, out, pairs, unit, tolerance)

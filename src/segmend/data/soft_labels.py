@@ -49,8 +49,9 @@ def with_soft_labels(folder: DataFolder) -> DataFolder:
         missing += [file for file in files if not is_file(file)]
         cases.append(replace(case, soft=files))
     if missing:
-        more = f" and {len(missing) - 1} more of {len(folder.labels)} maps for each labelled training case"
-        raise InputError(missing[0], f"does not exist{more if len(missing) > 1 else ''}", _REMEDY, code="missing-file")
+        others = f", nor do {len(missing) - 1} others" if len(missing) > 1 else ""
+        problem = f"does not exist{others}: each labelled training case needs a map of each class"
+        raise InputError(missing[0], problem, _REMEDY, code="missing-file")
     for case in cases:
         if case.soft:
             check_maps(case.soft, read_grid(case.images[0]))

@@ -69,7 +69,22 @@ def threshold_dice(
         raise InputError("annotations", "there are none", "give the mask of at least one annotator", code="no-data")
     for annotation in annotations:
         check_masks(probability >= thresholds[0], annotation)
-    share = np.mean(annotations, axis=0)
+    return threshold_dice_of(probability, np.mean(annotations, axis=0), thresholds)
+
+
+def threshold_dice_of(
+    probability: NDArray[np.floating], share: NDArray[np.floating], thresholds: Sequence[float] = THRESHOLDS
+) -> float:
+    """The same of a soft reference: ``share`` is the fraction of annotators, or any probability of the object.
+
+    Args:
+        probability: of the object, ``[*spatial]`` in 0..1.
+        share: the same shape, in 0..1.
+        thresholds: above 0, up to 1.
+
+    Raises:
+        InputError: the shapes differ.
+    """
     return float(np.mean([dice(probability >= threshold, share >= threshold) for threshold in thresholds]))
 
 

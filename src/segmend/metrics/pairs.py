@@ -37,7 +37,7 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
         InputError: a folder is missing or empty, a case has two files or no prediction, or the two files of
             a case are not on one grid.
     """
-    predicted, true = _files(predictions), _files(references)
+    predicted, true = label_files(predictions), label_files(references)
     missing = [case for case in true if case not in predicted]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -53,7 +53,12 @@ def pair_files(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     return pairs, sorted(predicted.keys() - true.keys())
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def label_files(folder: Path) -> dict[str, Path]:
+    """The label files of a folder by the names of their cases.
+
+    Raises:
+        InputError: the folder is missing or empty, or a case has two files.
+    """
     if not is_folder(folder):
         raise InputError(folder, "is not a folder", "give a folder of label files", code="missing-file")
     files: dict[str, Path] = {}
