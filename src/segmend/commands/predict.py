@@ -107,11 +107,13 @@ def predict(
     segmenter = source.segmenter(checkpoint, **windows)
     in_views: Windows = {**windows, "flips": view_axes(source.task)}
     views = source.segmenter(checkpoint, **in_views) if uncertainty else None
+    calibration = source.calibration(checkpoint) if uncertainty else None
     identity = {
         "images": [str(path.resolve()) for path in images] if isinstance(images, list) else str(images.resolve()),
         "weights": digest_of(*source.weights(checkpoint), source.task),
         "probabilities": probabilities,
         "uncertainty": uncertainty,
+        "calibration": asdict(calibration) if calibration else None,
         "windows": [overlap, segmenter.stride, weighting, flips, segmenter.largest, precision],
         "version": version("segmend"),
     }
@@ -122,7 +124,7 @@ def predict(
         maps.check(place)
     problems: list[InputError] = []
     with continued_folder(out, identity, keep_after_errors=True) as folder:
-        files_of = PredictionFiles(folder, segmenter, maps, views)
+        files_of = PredictionFiles(folder, segmenter, maps, views, calibration)
         finished = _Finished(folder)
         remaining = finished.without(scans)
         if finished.count:
@@ -141,6 +143,9 @@ def predict(
         raise_all(place, "scans", problems, f" (the labels of the others are in {out})" if finished.count else "")
         finished.close()
     say(f"{len(scans)} scans segmented: {out}")
+    if calibration:
+        for label in list(source.task.labels)[1:]:
+            say(f"expected Dice of '{label}': {calibration.note(label)}")
     return sorted(path for path in out.iterdir() if is_image_file(path))
 
 

@@ -26,7 +26,7 @@ from segmend.engine.cross_validation import CrossValidation
 from segmend.engine.folds import Assignment, assign_folds, find_duplicate_scans
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions
-from segmend.engine.out_of_fold import predict_fold, say_post_processing, summarise_folds
+from segmend.engine.out_of_fold import predict_fold, say_calibration, say_post_processing, summarise_folds
 from segmend.engine.plan import TrainingPlan
 from segmend.engine.preparation import labelled_as, prepare_training
 from segmend.engine.run import Run
@@ -280,6 +280,7 @@ def _finish(place: CrossValidation, folder: DataFolder, in_use: list[int]) -> No
     for line in in_words(summarise_folds(place, folder), "mm"):
         say(line)
     say_post_processing(place)
+    say_calibration(place)
     say(
         f"finished: {place.path}. Next: segmend predict --run {place.path} --images FOLDER --out PREDICTIONS, "
         f"or segmend audit --data {folder.root} --run {place.path} --out AUDIT"

@@ -11,6 +11,7 @@ from segmend.core.errors import InputError
 from segmend.core.paths import is_file, read_json
 from segmend.engine.ensemble import Ensemble, check_tasks
 from segmend.engine.folds import Assignment
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.run import Run
 from segmend.engine.task import Task
 from segmend.engine.trained import Predicts, Windows
@@ -96,6 +97,11 @@ class CrossValidation(Predicts):
         return self.path / "postprocessing.json"
 
     @property
+    def calibration_file(self) -> Path:
+        """Temperatures by which the expected Dice of a prediction is calibrated (``quality_calibration``)."""
+        return self.path / "calibration.json"
+
+    @property
     def summary_file(self) -> Path:
         """Mean and spread of the scores of each class; written last."""
         return self.path / "summary.json"
@@ -161,6 +167,14 @@ class CrossValidation(Predicts):
             return tuple(names.index(name) for name, entry in content["largest_component"].items() if entry["applied"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._damaged(self.postprocessing, repr(error)) from error
+
+    def calibration(self, which: Literal["last", "best"] = "last") -> Calibration:
+        """As ``Predicts.calibration``: chosen on the out-of-fold predictions, which are of the last checkpoints."""
+        if which != "last":
+            return Calibration(reason="out-of-fold predictions are of the last checkpoints")
+        if not is_file(self.calibration_file):
+            return Calibration(reason="calibration.json is missing; the same 'segmend train' again writes it")
+        return Calibration.read(self.calibration_file)
 
     def weights(self, which: Literal["last", "best"]) -> tuple[Path, ...]:
         """The file of a checkpoint of each fold."""

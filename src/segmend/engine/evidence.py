@@ -24,9 +24,11 @@ from segmend.data.image import read_grid
 LIMIT = 8.0
 """Largest log-odds that are kept: probabilities lie in 0.0003..0.9997."""
 
-_CODES = 255
+CODES = 256
+"""Number of values that a stored probability may have."""
+
 _LONGEST_HEADER = 1024
-_DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, _CODES + 1)))).astype(np.float32)
+_DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, CODES)))).astype(np.float32)
 
 
 def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]]) -> None:
@@ -91,7 +93,9 @@ def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Probabilities as they are stored, each off by at most 0.8 %."""
     with np.errstate(divide="ignore"):
         log_odds = np.log(probability) - np.log1p(-probability)
-    codes: NDArray[np.uint8] = np.rint((log_odds.clip(-LIMIT, LIMIT) + LIMIT) * (_CODES / (2 * LIMIT))).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.rint((log_odds.clip(-LIMIT, LIMIT) + LIMIT) * ((CODES - 1) / (2 * LIMIT))).astype(
+        np.uint8
+    )
     return codes
 
 

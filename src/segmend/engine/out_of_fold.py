@@ -21,6 +21,8 @@ from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
 from segmend.engine.cross_validation import CrossValidation
 from segmend.engine.evidence import Evidence, without_evidence, write_evidence
+from segmend.engine.quality_calibration import Outcome, write_calibration
+from segmend.engine.segmenter import cleaned
 from segmend.functional.morphology import largest_component
 from segmend.metrics.evaluation import Score, score_case
 from segmend.metrics.overlap import dice
@@ -85,7 +87,9 @@ def summarise_folds(place: CrossValidation, folder: DataFolder) -> pd.DataFrame:
         for label, of_cases in record["dice_of_largest_component"].items():
             kept_largest.setdefault(label, {}).update(of_cases)
     write_table(place.summary_table, table)
-    write_json(place.postprocessing, {"largest_component": choose_largest(table, kept_largest)})
+    chosen = choose_largest(table, kept_largest)
+    write_json(place.postprocessing, {"largest_component": chosen})
+    _calibrate(place, folder, table, {label: kept_largest[label] for label in chosen if chosen[label]["applied"]})
     summary: dict[str, Any] = {
         "data": str(folder.root.resolve()),
         "folds": place.assignment.folds,
@@ -129,6 +133,50 @@ def say_post_processing(place: CrossValidation) -> None:
         if entry["applied"]:
             gain = f"{entry['dice']:.4f} to {entry['dice_of_largest_component']:.4f}"
             say(f"largest component of '{label}' is kept: out-of-fold Dice from {gain}")
+
+
+def _calibrate(
+    place: CrossValidation, folder: DataFolder, table: pd.DataFrame, kept_largest: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Choose what calibrates the expected Dice, of masks after post-processing.
+
+    Args:
+        place: the cross-validation.
+        folder: the data, with all labels.
+        table: scores with all components.
+        kept_largest: Dice with the largest component only by class and case, of the classes that keep only that.
+    """
+    names = list(folder.labels)
+    true = {(case, label): dice for case, label, dice in table[["case", "label", "dice"]].itertuples(index=False)}
+    true |= {(case, label): dice for label, of_cases in kept_largest.items() for case, dice in of_cases.items()}
+    cases = [case for case in folder.select(Split.TRAIN) if case.name in place.assignment.fold_of]
+
+    def outcomes() -> dict[str, list[Outcome]]:
+        found: dict[str, list[Outcome]] = {label: [] for label in names[1:]}
+        for case in track(cases, "calibrating the expected Dice"):
+            evidence, known = Evidence(place.out_of_fold(case.name)), None
+            if folder.ignore is not None:
+                loaded = load_case(case, folder)
+                assert loaded.label is not None
+                known = loaded.label != IGNORE
+            classes = cleaned(evidence.label(), [names.index(label) for label in kept_largest])
+            for index, label in list(enumerate(names))[1:]:
+                fold, dice = place.assignment.fold_of[case.name], true[case.name, label]
+                outcome = Outcome.of(fold, classes == index, evidence.probability(index), dice, known)
+                found[label] += [outcome] if outcome.voxels else []
+        return found
+
+    weights = [(_recorded(place, fold) or {}).get("weights") for fold in place.numbers]
+    source = digest_of(weights, sorted(true.items()), sorted(kept_largest))
+    write_calibration(place.calibration_file, source, names[1:], outcomes)
+
+
+def say_calibration(place: CrossValidation) -> None:
+    """Say how far the expected Dice of predictions was from the true one, out of fold."""
+    for label, entry in read_json(place.calibration_file)["classes"].items():
+        if entry.get("error_after") is not None:
+            errors = f"{entry['error_before']:.3f} before and {entry['error_after']:.3f} after calibration"
+            say(f"expected Dice of '{label}': out-of-fold error {errors} ({entry['predictions']} predictions)")
 
 
 def _score(

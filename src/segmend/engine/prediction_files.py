@@ -12,6 +12,7 @@ from segmend.data.image import Grid, case_name, write_label, write_map
 from segmend.data.maps import MapNames
 from segmend.engine.ensemble import Ensemble
 from segmend.engine.quality import Quality, QualitySums
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.segmenter import Segmenter
 
 
@@ -24,12 +25,14 @@ class PredictionFiles:
         segmenter: predicts labels and probabilities.
         maps: file names of the probability maps; None writes none.
         views: gives the mean probabilities over test-time views, for the uncertainty; None writes none.
+        calibration: of the expected Dice.
     """
 
     folder: Path
     segmenter: Segmenter | Ensemble
     maps: MapNames | None = None
     views: Segmenter | Ensemble | None = None
+    calibration: Calibration | None = None
 
     def write(
         self, name: str, image: NDArray[np.float32], grid: Grid, *, like: Path
@@ -58,7 +61,7 @@ class PredictionFiles:
                 write_map(written[-1], of_class, like=like)
         if self.views is None:
             return written, []
-        sums = QualitySums(classes, list(labels), grid.spacing)
+        sums = QualitySums(classes, list(labels), grid.spacing, self.calibration)
         for of_class in self.views.probabilities(image, grid):
             sums.add(of_class)
         written.append(self.folder / "uncertainty" / f"{name}.nii.gz")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.task import Task
 from segmend.functional.expected_dice import expected_dice
 
@@ -32,6 +33,7 @@ class Quality:
         volume: of the mask, in mm^3 (2D: mm^2).
         expected_volume: sum of the probabilities, in the same unit.
         mean_entropy: mean normalised entropy within the mask, 0..1; NaN for an empty one.
+        calibration: whether ``expected_dice`` and ``expected_volume`` are calibrated, and on what, or why not.
     """
 
     case: str
@@ -40,21 +42,28 @@ class Quality:
     volume: float
     expected_volume: float
     mean_entropy: float
+    calibration: str
 
 
 class QualitySums:
     """Adds up the probabilities of a scan class by class, so that one map at a time need be in memory.
 
-    The probabilities are taken as calibrated. To calibrate them, give the segmenter that they come from a temperature.
-
     Args:
         classes: ``[*spatial]`` predicted class indices.
         names: of the classes, background first, in the order in which their maps will be added.
         spacing: mm from voxel to voxel along each axis.
+        calibration: applied before probabilities are summed up; the entropy is that of the probabilities as given.
     """
 
-    def __init__(self, classes: NDArray[np.uint8], names: Sequence[str], spacing: Sequence[float]) -> None:
+    def __init__(
+        self,
+        classes: NDArray[np.uint8],
+        names: Sequence[str],
+        spacing: Sequence[float],
+        calibration: Calibration | None = None,
+    ) -> None:
         self._classes, self._names = classes, tuple(names)
+        self._calibration = calibration or Calibration()
         self._unit = math.prod(spacing)
         self._entropy = np.zeros(classes.shape, np.float32)
         self._sums: list[tuple[float, float]] = []
@@ -63,6 +72,7 @@ class QualitySums:
         """Add the map ``[*spatial]`` of the next class, 0..1."""
         mask = self._classes == len(self._sums)
         self._entropy += entr(probability)
+        probability = self._calibration.apply(self._names[len(self._sums)], probability)
         within, total = (float(probability.sum(dtype=np.float64, where=where)) for where in (mask, True))
         self._sums.append((within, total))
 
@@ -86,7 +96,9 @@ class QualitySums:
                 row["expected_dice"] = expected_dice(voxels, within, total)
                 row["mean_entropy"] = float(entropy.mean(dtype=np.float64, where=mask))
             volume, expected = voxels * self._unit, total * self._unit
-            found.append(Quality(case, self._names[index], volume=volume, expected_volume=expected, **row))
+            name = self._names[index]
+            note = self._calibration.note(name)
+            found.append(Quality(case, name, volume=volume, expected_volume=expected, calibration=note, **row))
         return found
 
 

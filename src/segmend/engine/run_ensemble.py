@@ -10,6 +10,7 @@ from typing import Literal, Unpack
 from segmend.core.errors import InputError
 from segmend.engine.cross_validation import CrossValidation, opened
 from segmend.engine.ensemble import Ensemble, check_tasks
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.run import Run
 from segmend.engine.task import Task
 from segmend.engine.trained import Predicts, Windows
@@ -56,6 +57,10 @@ class RunEnsemble(Predicts):
         remedy = "give runs of the same classes, channels, spacing, patch and mirroring"
         check_tasks(tasks, "run", "run", remedy)
         return tasks[0]
+
+    def calibration(self, which: Literal["last", "best"] = "last") -> Calibration:
+        """None: the cases of different trainings may be the same."""
+        return Calibration(reason="several runs together have no out-of-fold predictions")
 
     def weights(self, which: Literal["last", "best"]) -> tuple[Path, ...]:
         """The file of a checkpoint of each run."""

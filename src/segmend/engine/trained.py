@@ -28,6 +28,7 @@ from segmend.data.headers import check_grids
 from segmend.data.image import Grid, read_image
 from segmend.engine.ensemble import Ensemble
 from segmend.engine.quality import QualitySums, view_axes
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.segmenter import Segmenter
 from segmend.engine.task import Task
 from segmend.inference import Weighting
@@ -75,6 +76,17 @@ class Predicts(ABC):
         Raises:
             InputError: there is no such checkpoint, or it is damaged.
         """
+
+    def calibration(self, which: Literal["last", "best"] = "last") -> Calibration:
+        """What calibrates the expected Dice of predictions, or why nothing does.
+
+        Args:
+            which: the checkpoint that predicts.
+
+        Raises:
+            InputError: the calibration is damaged.
+        """
+        return Calibration()
 
     @overload
     def predict(
@@ -161,7 +173,10 @@ class Predicts(ABC):
         """
         image, grid = self._read(scan, spacing, affine)
         segmenter = self.segmenter(checkpoint, **windows)
-        sums = QualitySums(segmenter.classes(image, grid), list(self.task.labels), grid.spacing)
+        calibration = self.calibration(checkpoint)
+        if windows.get("temperature", 1.0) != 1:
+            calibration = Calibration(reason="a temperature was given")
+        sums = QualitySums(segmenter.classes(image, grid), list(self.task.labels), grid.spacing, calibration)
         in_views: Windows = {**windows, "flips": view_axes(self.task)}
         for of_class in self.segmenter(checkpoint, **in_views).probabilities(image, grid):
             sums.add(of_class)
