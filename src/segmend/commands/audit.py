@@ -41,7 +41,7 @@ from segmend.data.raters import find_raters
 from segmend.engine.cross_validation import CrossValidation, opened
 from segmend.engine.folds import assign_folds
 from segmend.engine.options import TrainingOptions
-from segmend.engine.preparation import report_unlabelled
+from segmend.engine.preparation import labelled_as, report_unlabelled
 from segmend.engine.run import Run
 from segmend.engine.splits import Splits
 from segmend.engine.warm_start import WarmStart
@@ -107,7 +107,7 @@ def audit(
     Example:
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
-    folder = DataFolder.open(data, cases)
+    folder = labelled_as(DataFolder.open(data, cases), options)
     report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
     paths = [run] if isinstance(run, Path) else run or []

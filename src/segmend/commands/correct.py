@@ -17,6 +17,7 @@ from segmend.audit.corrections import FILE, Correction, apply_changes, box_text,
 from segmend.audit.folder import AuditFolder
 from segmend.audit.offsets import shift_boundaries
 from segmend.audit.rows import shifts_boundary
+from segmend.commands.correct_soft import SoftCorrections
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.folders import atomic_folder, require_empty
@@ -51,6 +52,7 @@ def correct(
     minimum_score: float | None = None,
     correct_offsets: bool = False,
     change_expert: bool = False,
+    soft: bool = False,
     cases: Path | None = None,
 ) -> pd.DataFrame:
     """Apply the proposals of an audit to a copy of a data folder.
@@ -73,6 +75,8 @@ def correct(
             is more than its own uncertainty: for folders in which most labels are over- or under-segmented, so that
             none of them is flagged. Labels that were rejected stay.
         change_expert: also change expert labels, which are left alone otherwise.
+        soft: also write soft labels into the folder 'soft', for 'segmend train --labels soft': the audit's calibrated
+            probabilities where a label was changed, the label itself elsewhere.
         cases: a table to use instead of cases.csv, as in the audit.
 
     Returns:
@@ -98,6 +102,7 @@ def correct(
     if correct_offsets and "correction_mm" not in table:
         raise InputError(place.labels, "has no column 'correction_mm'", "audit the folder again", code="missing-value")
     plan = _plan(folder, place, table, decisions, minimum_score, correct_offsets, change_expert)
+    soft_labels = SoftCorrections(folder, place) if soft else None
     before = read_corrections(data)
     number = 1 + max((correction.round for correction in before), default=0)
     rows: list[Correction] = []
@@ -108,6 +113,8 @@ def correct(
             shutil.copyfile(data / _CORRUPTION, copy / _CORRUPTION)
         for name, choice in track(plan.items(), "correcting labels"):
             rows += _corrected(folder, place, name, choice, copy, number)
+        if soft_labels:
+            soft_labels.write(copy, sorted({row.case for row in rows}))
         write_cases(copy / "cases.csv", folder.cases)
         write_corrections(copy / FILE, [*before, *rows])
     say(f"{len(rows)} labels of {len({row.case for row in rows})} cases corrected")

@@ -25,6 +25,7 @@ from segmend.data.maps import MapNames
 from segmend.data.scans import scans_of
 from segmend.engine.prediction_files import PredictionFiles
 from segmend.engine.quality import Quality, view_axes
+from segmend.engine.quality_calibration import Calibration
 from segmend.engine.run_ensemble import opened_together
 from segmend.engine.task import Task
 from segmend.engine.trained import Windows, read_scan
@@ -88,12 +89,9 @@ def predict(
     if out.is_dir() and not is_whole(out):
         stopping.promise("continue")
     source = opened_together(run if isinstance(run, list) else [run])
-    if not 0 <= overlap < 1:
-        raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
     scans = scans_of(images, len(source.task.channel_names))
     place = images if isinstance(images, Path) else "images"
-    if stride is not None and len(stride) != len(source.task.patch):
-        raise InputError("stride", f"is {list(stride)}", f"give {len(source.task.patch)} numbers", code="invalid-value")
+    _check_windows(overlap, stride, source.task)
     windows: Windows = {
         "overlap": overlap,
         "stride": tuple(stride) if stride is not None else None,
@@ -144,9 +142,20 @@ def predict(
         finished.close()
     say(f"{len(scans)} scans segmented: {out}")
     if calibration:
-        for label in list(source.task.labels)[1:]:
-            say(f"expected Dice of '{label}': {calibration.note(label)}")
+        _say_calibration(calibration, source.task)
     return sorted(path for path in out.iterdir() if is_image_file(path))
+
+
+def _say_calibration(calibration: Calibration, task: Task) -> None:
+    for label in list(task.labels)[1:]:
+        say(f"expected Dice of '{label}': {calibration.note(label)}")
+
+
+def _check_windows(overlap: float, stride: Sequence[int] | None, task: Task) -> None:
+    if not 0 <= overlap < 1:
+        raise InputError("overlap", f"is {overlap}", "give a share from 0 to below 1", code="invalid-value")
+    if stride is not None and len(stride) != len(task.patch):
+        raise InputError("stride", f"is {list(stride)}", f"give {len(task.patch)} numbers", code="invalid-value")
 
 
 class _Finished:

@@ -93,9 +93,8 @@ def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Probabilities as they are stored, each off by at most 0.8 %."""
     with np.errstate(divide="ignore"):
         log_odds = np.log(probability) - np.log1p(-probability)
-    codes: NDArray[np.uint8] = np.rint((log_odds.clip(-LIMIT, LIMIT) + LIMIT) * ((CODES - 1) / (2 * LIMIT))).astype(
-        np.uint8
-    )
+    steps = (log_odds.clip(-LIMIT, LIMIT) + LIMIT) * ((CODES - 1) / (2 * LIMIT))
+    codes: NDArray[np.uint8] = np.rint(steps).astype(np.uint8)
     return codes
 
 

@@ -1,7 +1,7 @@
 r"""Calibration of the expected Dice: a temperature for each class, chosen on out-of-fold predictions.
 
-The expected Dice of a mask (``functional.expected_dice``) is its mean Dice only if probabilities are frequencies. With a
-temperature T of a class, its probabilities become p^{1/T} / (p^{1/T} + (1 - p)^{1/T}). T minimises the sum over the
+The expected Dice of a mask (``functional.expected_dice``) is its mean Dice only if probabilities are frequencies. With
+a temperature T of a class, its probabilities become p^{1/T} / (p^{1/T} + (1 - p)^{1/T}). T minimises the sum over the
 out-of-fold predictions of (expected Dice - true Dice)^2: it calibrates what is reported, not the single voxel.
 
 Out-of-fold predictions are those of one network each, without test-time views; a cross-validation predicts by the mean
