@@ -246,6 +246,77 @@ class TestEnsemble:
             CrossValidation(whole.path).predict(np.zeros((12, 10, 8), np.float32), spacing=(1, 1, 1))
 
 
+class TestCalibration:
+    def test_is_chosen_on_out_of_fold_predictions_and_used(self, data, train, tmp_path, capsys):
+        whole = train()
+        content = json.loads(whole.calibration_file.read_text())
+        assert set(content["classes"]) == {"left", "right"}
+        for label, entry in content["classes"].items():
+            predictions = sum((Evidence(whole.out_of_fold(case)).label() == label_index(label)).any() for case in CASES)
+            assert entry["predictions"] == predictions
+        before = whole.calibration_file.read_bytes()
+        whole.summary_file.unlink()
+        train()
+        assert whole.calibration_file.read_bytes() == before
+        content["classes"] = {name: {"temperature": 0.5, "predictions": 6} for name in ("left", "right")}
+        whole.calibration_file.write_text(json.dumps(content))
+        scan = data / "imagesTs" / "t_0000.nii.gz"
+        _, table = whole.quality(scan)
+        _, alone = whole.run(1).quality(scan)
+        assert set(table["calibration"]) == {"calibrated on 6 out-of-fold predictions"}
+        assert set(alone["calibration"]) == {"not calibrated: a single run has no out-of-fold predictions"}
+        _, given = whole.quality(scan, temperature=2.0)
+        assert set(given["calibration"]) == {"not calibrated: a temperature was given"}
+        segmend.predict(run=whole.path, images=scan, out=tmp_path / "p", uncertainty=True)
+        written = pd.read_csv(tmp_path / "p" / "quality.csv")
+        np.testing.assert_allclose(written["expected_volume"], table["expected_volume"], rtol=1e-4)
+        assert list(written["calibration"]) == list(table["calibration"])
+        assert "calibrated on 6 out-of-fold predictions" in " ".join(capsys.readouterr().err.split())
+        whole.calibration_file.unlink()
+        assert "calibration.json is missing" in whole.quality(scan)[1]["calibration"][0]
+        whole.calibration_file.write_text("{")
+        with raises("damaged", "calibration.json"):
+            whole.quality(scan)
+
+
+def label_index(label):
+    return list(LABELS).index(label)
+
+
+class TestSeveralRuns:
+    def test_their_mean_is_that_of_their_cross_validation(self, data, train, tmp_path):
+        whole = train()
+        scan = nibabel.load(data / "imagesTs" / "t_0000.nii.gz").get_fdata()
+        together = segmend.RunEnsemble([run.path for run in whole.runs])
+        arguments = {"affine": nibabel.load(data / "imagesTs" / "t_0000.nii.gz").affine, "probabilities": True}
+        label, maps = together.predict(scan, **arguments)
+        expected, of_folds = whole.predict(scan, largest=False, **arguments)
+        np.testing.assert_allclose(maps, of_folds, atol=1e-6)
+        assert np.array_equal(label, expected)
+        assert "several runs" in together.calibration().note("left")
+        segmend.predict(
+            run=[run.path for run in whole.runs], images=[data / "imagesTs" / "t_0000.nii.gz"], out=tmp_path / "p"
+        )
+        assert np.array_equal(np.asarray(nibabel.load(tmp_path / "p" / "t.nii.gz").dataobj), label)
+        assert len(segmend.RunEnsemble([whole.path, whole.path / "fold_1"]).weights("last")) == 3
+
+    def test_what_does_not_fit_is_refused(self, data, train, tmp_path):
+        whole = train()
+        first = whole.run(1).path
+        other = tmp_path / "other"
+        shutil.copytree(first, other)
+        task = json.loads((other / "task.json").read_text())
+        (other / "task.json").write_text(json.dumps({**task, "patch": [8, 8, 4]}))
+        predict = partial(segmend.predict, images=data / "imagesTs", out=tmp_path / "p")
+        with raises("mismatch", "run", match="that of run 2 is not that of run 1"):
+            predict(run=[first, other])
+        with raises("duplicate", "run"):
+            predict(run=[first, first])
+        with raises("missing-file"):
+            predict(run=[first, tmp_path / "nowhere"])
+        assert not (tmp_path / "p").exists()
+
+
 class TestAudit:
     def test_other_scans_cases_and_sources_are_refused(self, data, train, tmp_path, write_scan):
         whole = train()

@@ -81,6 +81,35 @@ class TestBatch:
         }
         assert len(crops) == 18
 
+    def test_soft_labels_are_cut_and_warped_with_the_image(self):
+        case = make_case("a", (9, 8, 7))
+        share = (case.image[0] % 3 / 2).astype(np.float16)
+        soft = replace(case, soft=np.stack([1 - share, share]))
+        unlabelled = make_case("u", (9, 8, 7), Quality.NONE)
+        exact = batches_of(
+            [soft, unlabelled], (4, 4, 4), Composition(noisy=1, unlabelled=1), augmentation=LEFT_ATRIUM_PROTOCOL
+        )
+        for step in range(5):
+            batch = exact[step]
+            assert torch.equal(batch.soft[0, 1], batch.image[0, 0] % 3 / 2)
+            assert not batch.soft[1].any()
+        warped = batches_of([soft], (6, 6, 6), augmentation=replace(PLAIN, rotation=30.0, zoom=0.3))
+        seen = set()
+        for step in range(5):
+            total = warped[step].soft.sum(1)
+            seen |= set(total.round(decimals=3).unique().tolist())
+            assert torch.equal(total > 0.5, warped[step].label != IGNORE)
+        assert seen == {0.0, 1.0}
+        assert warped[0].soft.dtype == torch.float32
+        assert batches_of([case], (4, 4, 4))[0].soft is None
+
+    def test_beyond_the_scan_soft_labels_are_background(self):
+        case = make_case("a", (2, 2, 2))
+        soft = replace(case, soft=np.stack([np.zeros((2, 2, 2)), np.ones((2, 2, 2))]).astype(np.float16))
+        found = batches_of([soft], (4, 4, 4))[0].soft[0]
+        assert found[1].sum() == 8
+        assert torch.equal(found[0], 1 - found[1])
+
     def test_image_and_label_are_cut_at_the_same_place(self):
         label = (np.arange(1, 9 * 8 * 7 + 1) % 3).astype(np.uint8).reshape(9, 8, 7)
         for step in range(10):

@@ -129,3 +129,9 @@ class TestSharpen:
     def test_certainty_and_ignorance_stay(self):
         p = object_of(0.0, 1.0, 0.5)
         assert_close(sharpen(p, 0.1), p)
+
+
+def test_renormalised_by_hand():
+    """Sums of 0.8 and 0.4: the first is scaled, the second is too little to be known."""
+    found = renormalised(torch.tensor([[[0.6, 0.1], [0.2, 0.3]]]))
+    assert_close(found, torch.tensor([[[0.75, 0.0], [0.25, 0.0]]]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -11,7 +12,8 @@ from written_networks import ImageAsLogits
 from segmend.core.batch import Batch, Composition
 from segmend.core.case import Quality
 from segmend.core.masks import IGNORE
-from segmend.functional.dice import cross_entropy_dice
+from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
+from segmend.functional.soft_labels import one_hot
 from segmend.methods import Step, Supervised
 from segmend.methods.supervised.supervised import LossName
 from segmend.networks import UNet
@@ -64,6 +66,23 @@ def test_samples_all_labels_uniformly():
 def test_the_loss_does_not_change_over_the_run():
     mixed = batch(Quality.EXPERT, Quality.NOISY)
     assert_close(method().loss(mixed, Step(0, 10)), method().loss(mixed, Step(9, 10)))
+
+
+class TestSoftLabels:
+    def test_one_hot_ones_are_class_labels(self):
+        mixed, supervised = batch(Quality.EXPERT, Quality.NOISY, Quality.NONE), method()
+        soft = replace(mixed, soft=one_hot(mixed.label, 2))
+        assert_close(supervised.loss(soft, STEP), supervised.loss(mixed, STEP))
+
+    def test_they_take_the_place_of_class_labels(self):
+        mixed, supervised = batch(Quality.EXPERT, Quality.NOISY), method()
+        soft = replace(mixed, soft=torch.full((2, 2, 8, 8), 0.5))
+        expected = soft_cross_entropy_dice(supervised.network(mixed.image), soft.soft)
+        assert_close(supervised.loss(soft, STEP)["supervised"], expected)
+
+    def test_with_the_default_loss_only(self):
+        assert method().takes_soft_labels
+        assert not Supervised(UNet(1, 2, 2, width=2, stages=2), loss="gce").takes_soft_labels
 
 
 class TestCriteria:
