@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
-from segmend.functional.soft_labels import evenly_smoothed, interpolate_labels, one_hot, sharpen, smoothed_at_borders
+from segmend.functional.soft_labels import (
+    evenly_smoothed,
+    interpolate_labels,
+    one_hot,
+    renormalised,
+    sharpen,
+    smoothed_at_borders,
+)
 
 
 class TestOneHot:
