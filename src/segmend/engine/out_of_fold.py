@@ -172,7 +172,7 @@ def _calibrate(
 
 
 def say_calibration(place: CrossValidation) -> None:
-    """Say how far the expected Dice of predictions was from the true one, out of fold."""
+    """Say the error of the expected Dice of out-of-fold predictions, before and after calibration."""
     for label, entry in read_json(place.calibration_file)["classes"].items():
         if entry.get("error_after") is not None:
             errors = f"{entry['error_before']:.3f} before and {entry['error_after']:.3f} after calibration"
