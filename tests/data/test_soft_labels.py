@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from refusals import raises
@@ -73,6 +75,14 @@ def test_changes_are_seen(data, write_scan):
 
 
 class TestBadInput:
+    def test_regions_and_classes_that_are_not_annotated(self, data):
+        folder = DataFolder.open(data)
+        partial = replace(folder.cases[0], annotated=())
+        with raises("unsupported", "labels", match="not all classes are annotated in 1 cases"):
+            with_soft_labels(replace(folder, cases=(partial, *folder.cases[1:])))
+        with raises("unsupported", "labels", match="has the regions whole"):
+            with_soft_labels(replace(folder, regions={"whole": (1,)}))
+
     def test_missing(self, data, make_folder):
         (data / "soft" / "b_organ.nii.gz").unlink()
         with raises("missing-file", "b_organ.nii.gz", match="needs a map of each class"):

@@ -94,6 +94,9 @@ def evaluate(
         if against:
             problem = "compares tables of class labels"
             raise InputError("against", problem, "leave it out with `soft true`", code="unsupported")
+        if classes.regions:
+            problem = f"scores classes, but the references have the regions {', '.join(classes.regions)}"
+            raise InputError("soft", problem, "score class labels", code="unsupported")
         names = {value: name for value, name in classes.names.items() if not labels or value in labels}
         return evaluate_soft(predictions, references, out, names, unit)
     pairs, extra = pair_files(predictions, references)

@@ -34,8 +34,15 @@ def with_soft_labels(folder: DataFolder) -> DataFolder:
     """The same folder, whose labelled training cases have soft labels. Only headers are read.
 
     Raises:
-        InputError: a map is missing, or does not lie over its scan.
+        InputError: a map is missing, or does not lie over its scan; or the folder has regions, or cases in which some
+            classes are not annotated.
     """
+    if folder.regions:
+        problem = f"is soft, but {folder.root} has the regions {', '.join(folder.regions)}"
+        raise InputError("labels", problem, "leave it out: soft labels are of classes", code="unsupported")
+    if partial := [case.name for case in folder.cases if case.annotated is not None and case.training_label]:
+        problem = f"is soft, but not all classes are annotated in {len(partial)} cases; the first is {partial[0]}"
+        raise InputError("labels", problem, "leave it out, or leave out these cases", code="unsupported")
     root = folder.root / SOFT
     if not is_folder(root):
         raise InputError(root, "is not a folder", _REMEDY, code="missing-file")

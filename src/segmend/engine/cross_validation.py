@@ -172,6 +172,8 @@ class CrossValidation(Predicts):
         """As ``Predicts.calibration``: chosen on the out-of-fold predictions, which are of the last checkpoints."""
         if which != "last":
             return Calibration(reason="out-of-fold predictions are of the last checkpoints")
+        if self.task.regions:
+            return Calibration(reason="it is that of classes, and the true Dice is known of regions")
         if not is_file(self.calibration_file):
             return Calibration(reason="calibration.json is missing; the same 'segmend train' again writes it")
         return Calibration.read(self.calibration_file)

@@ -146,6 +146,8 @@ def _calibrate(
         table: scores with all components.
         kept_largest: Dice with the largest component only by class and case, of the classes that keep only that.
     """
+    if folder.regions:  # the expected Dice is of classes, the true one of regions
+        return
     names = list(folder.labels)
     true = {(case, label): dice for case, label, dice in table[["case", "label", "dice"]].itertuples(index=False)}
     true |= {(case, label): dice for label, of_cases in kept_largest.items() for case, dice in of_cases.items()}
@@ -160,7 +162,9 @@ def _calibrate(
                 assert loaded.label is not None
                 known = loaded.label != IGNORE
             classes = cleaned(evidence.label(), [names.index(label) for label in kept_largest])
-            for index, label in list(enumerate(names))[1:]:
+            for index, label in enumerate(names):
+                if (case.name, label) not in true:  # background, or not annotated in this case
+                    continue
                 fold, dice = place.assignment.fold_of[case.name], true[case.name, label]
                 outcome = Outcome.of(fold, classes == index, evidence.probability(index), dice, known)
                 found[label] += [outcome] if outcome.voxels else []
@@ -173,6 +177,8 @@ def _calibrate(
 
 def say_calibration(place: CrossValidation) -> None:
     """Say the error of the expected Dice of out-of-fold predictions, before and after calibration."""
+    if not is_file(place.calibration_file):
+        return
     for label, entry in read_json(place.calibration_file)["classes"].items():
         if entry.get("error_after") is not None:
             errors = f"{entry['error_before']:.3f} before and {entry['error_after']:.3f} after calibration"

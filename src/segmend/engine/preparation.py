@@ -145,7 +145,7 @@ def _batches(
 ) -> tuple[Sequence[Case], BatchPlan]:
     """The cases as the method learns from them, and the batches that they make up."""
     name = type(method).__name__
-    if options.labels == "soft" and not method.takes_soft_labels:
+    if options.labels == "soft" and not method.takes_soft_labels():
         remedy = "leave `labels` out, or take `method Supervised` with its default loss"
         raise InputError("labels", f"is soft, but {name} learns from class labels only", remedy, code="mismatch")
     given, partial = cases, not method.takes_class_sets()

@@ -162,7 +162,6 @@ class Method(Configured, nn.Module, ABC):
         """Names of all that its revisions hold: layers, maps and values."""
         return (*cls.layers, *cls.maps, *cls.values)
 
-    @property
     def takes_soft_labels(self) -> bool:
         """Whether ``loss`` learns from ``Batch.soft`` where that is there; by default from class labels only."""
         return False

@@ -81,8 +81,8 @@ class TestSoftLabels:
         assert_close(supervised.loss(soft, STEP)["supervised"], expected)
 
     def test_with_the_default_loss_only(self):
-        assert method().takes_soft_labels
-        assert not Supervised(UNet(1, 2, 2, width=2, stages=2), loss="gce").takes_soft_labels
+        assert method().takes_soft_labels()
+        assert not Supervised(UNet(1, 2, 2, width=2, stages=2), loss="gce").takes_soft_labels()
 
 
 class TestCriteria:

@@ -90,7 +90,6 @@ class Supervised(Method):
         """Unless its labels are soft."""
         return self.loss_name not in ("label_smoothing", "svls")
 
-    @property
     def takes_soft_labels(self) -> bool:
         """With the loss ce_dice."""
         return self.loss_name == "ce_dice"
