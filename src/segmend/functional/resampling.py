@@ -1,10 +1,11 @@
 """Tensors and arrays on another grid of voxels that fills the same space.
 
 Corners are not aligned: the borders of the outermost voxels coincide, not their centres. All of it is linear
-interpolation by ``upsample``; with its transpose, computations on features can stay on their own coarse grid. NumPy
+interpolation; with the transpose of ``upsample``, computations on features can stay on their own coarse grid. NumPy
 arrays are resampled on the CPU: scans and labels to the grid that a network sees (``resample_image``,
 ``resample_label``), where no voxel is passed over, and what it predicts back to the grid of the scan (``resample_map``,
-``resample_argmax``), where nothing is smoothed. Rotations and zooms about the centre of an image are in ``geometry``.
+``resample_argmax``), where nothing is smoothed. Cubic splines for scans are in ``splines``, rotations and zooms about the
+centre of an image in ``geometry``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage, sparse
 from torch import Tensor
 from torch.nn import functional as F
+
+from segmend.functional.splines import along, halving_matrix, spline_matrix
+
+_SLAB_VOXELS = 2**22
+"""New voxels of a label that are computed at once."""
 
 _MODE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -61,6 +68,9 @@ def resample_image(image: NDArray[np.float32], shape: Sequence[int]) -> NDArray[
 def resample_label(label: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
     """The class with the largest fraction of each new voxel, by linear interpolation of every class.
 
+    Only a slab of the result and one class, where it lies in the slab, are in memory at a time, however many classes
+    there are. Reductions to a quarter and below are halved first, as in ``resample_image``.
+
     Args:
         label: ``[*spatial]`` class indices.
         shape: sides of the result.
@@ -70,12 +80,40 @@ def resample_label(label: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np
     """
     if label.shape == tuple(shape):
         return label
-    best = np.zeros(tuple(shape), dtype=np.float32)
-    result = np.zeros(tuple(shape), dtype=np.uint8)
-    for value in np.unique(label):
-        share = resample_image((label == value).astype(np.float32)[None], shape)[0]
-        larger = share > best
-        best[larger], result[larger] = share[larger], value
+    matrices = [_linear_matrix(side, wanted) for side, wanted in zip(label.shape, shape, strict=True)]
+    result = np.empty(tuple(shape), np.uint8)
+    planes = max(1, _SLAB_VOXELS * shape[0] // result.size)
+    for first in range(0, shape[0], planes):
+        rows = matrices[0][first : first + planes]
+        seen = slice(int(rows.indices.min()), int(rows.indices.max()) + 1)
+        result[first : first + planes] = _largest_fraction(label[seen], [rows[:, seen], *matrices[1:]])
+    return result
+
+
+def _linear_matrix(side: int, wanted: int) -> sparse.csr_array:
+    halving = halving_matrix(side, wanted, 4)
+    return sparse.csr_array(spline_matrix(halving.shape[0], wanted, 1) @ halving)
+
+
+def _largest_fraction(label: NDArray[np.uint8], matrices: Sequence[sparse.csr_array]) -> NDArray[np.uint8]:
+    """``resample_label`` by a matrix for each axis; each class is interpolated within its bounding box only."""
+    highest = np.zeros([matrix.shape[0] for matrix in matrices], np.float32)
+    result = np.zeros(highest.shape, np.uint8)
+    for value, box in enumerate(ndimage.find_objects(label.astype(np.int32) + 1)):
+        if box is None:
+            continue
+        fraction, reached = (label[box] == value).astype(np.float32), []
+        for axis, (matrix, inside) in enumerate(zip(matrices, box, strict=True)):
+            columns = matrix[:, inside]
+            rows = np.flatnonzero(np.diff(columns.indptr))
+            if not rows.size:  # a class so small that no new voxel sees it
+                break
+            reached.append(slice(rows[0], rows[-1] + 1))
+            fraction = along(columns[reached[-1]], fraction, axis)
+        else:
+            part = (highest[tuple(reached)], result[tuple(reached)])
+            larger = fraction > part[0]
+            part[0][larger], part[1][larger] = fraction[larger], value
     return result
 
 
