@@ -14,6 +14,7 @@ from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.progress import track
 from segmend.data.cache import PreparedCase, data_digest, default_cache, prepare
 from segmend.data.check import load_case
+from segmend.data.compressed import VoxelArray
 from segmend.data.folder import DataFolder
 from segmend.data.image import write_label
 from segmend.data.state import DataState
@@ -101,13 +102,13 @@ def _data(run: Run, needs_initial_labels: bool, cache: Path) -> tuple[DataFolder
     return folder, prepared
 
 
-def _on_grid(run: Run, folder: DataFolder, case: PreparedCase, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _on_grid(run: Run, folder: DataFolder, case: PreparedCase, label: VoxelArray) -> NDArray[np.uint8]:
     """A label of the training grid on that of the scan, the given one where nothing has changed."""
     scan = load_case(case.case, folder)
     placement = run.task.preprocessing.place(scan.image, scan.grid)
-    new = resample_label(np.array(label), placement.box_shape)
+    new = resample_label(np.asarray(label), placement.box_shape)
     whole = placement.restore(new)
     if scan.label is None:
         return whole
-    before = resample_label(np.array(case.given), placement.box_shape)
+    before = resample_label(np.asarray(case.given), placement.box_shape)
     return np.where(placement.restore(new != before), whole, scan.label)

@@ -17,6 +17,7 @@ from segmend.core.masks import IGNORE
 from segmend.core.regions import ClassSets
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
+from segmend.data.compressed import VoxelArray
 from segmend.data.sampling import BatchPlan
 from segmend.engine.label_store import LabelStore
 from segmend.functional.soft_labels import renormalised
@@ -155,38 +156,39 @@ class _Crop:
 
     def of_image(self) -> NDArray[np.float32]:
         """``[channels, *patch]``; 0 beyond the scan."""
-        return self._cut(self.case.image, fill=0)
+        return self._cut(self.case.image, fill=0, channels=True)
 
-    def of_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def of_label(self, label: VoxelArray) -> NDArray[np.uint8]:
         """``[*patch]`` of any label of the case; background beyond the scan, unless the case is unlabelled."""
-        crop: NDArray[np.uint8] = self._cut(label[None], fill=IGNORE if self.case.label is None else 0)[0]
-        return crop
+        return self._cut(label, fill=IGNORE if self.case.label is None else 0)
 
     def of_soft(self, classes: int) -> NDArray[np.float32]:
         """``[classes, *patch]`` of the soft label; background beyond the scan, and 0 if the case has none."""
         if self.case.soft is None:
             return np.zeros((classes, *self.patch), np.float32)
-        background, objects = self._cut(self.case.soft[:1], fill=1), self._cut(self.case.soft[1:], fill=0)
-        return np.concatenate([background, objects]).astype(np.float32)
-
-    def of_map(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """``[*patch]`` of any map of the case; 0 beyond the scan."""
-        crop: NDArray[Any] = self._cut(numbers[None], fill=0)[0]
+        crop = self._cut(self.case.soft, fill=0, channels=True).astype(np.float32)
+        beyond = self._cut(np.broadcast_to(np.uint8(0), self.case.soft.shape[1:]), fill=1)
+        crop[0] += beyond
         return crop
+
+    def of_map(self, numbers: VoxelArray) -> NDArray[Any]:
+        """``[*patch]`` of any map of the case; 0 beyond the scan."""
+        return self._cut(numbers, fill=0)
 
     def of_values(self, values: Sequence[float]) -> float:
         """The one value of the case, or that of the slice that the crop is from."""
         return values[self.start[-1] if len(values) > 1 else 0]
 
-    def _cut(self, array: NDArray[Any], fill: int) -> NDArray[Any]:
-        """A crop of ``[channels, *spatial]``; an array smaller than the patch is padded on both sides."""
-        patch = (*self.patch, 1)[: array.ndim - 1]
+    def _cut(self, array: VoxelArray, fill: int, *, channels: bool = False) -> NDArray[Any]:
+        """A crop of ``[*spatial]``, or ``[channels, *spatial]``; what is smaller than the patch is padded on both sides."""
+        patch = (*self.patch, 1)[: array.ndim - channels]
         inside = tuple(slice(first, first + wanted) for first, wanted in zip(self.start, patch, strict=True))
-        crop = array[(slice(None), *inside)]
-        missing = [wanted - side for wanted, side in zip(patch, crop.shape[1:], strict=True)]
+        crop = array[(slice(None), *inside) if channels else inside]
+        missing = [wanted - side for wanted, side in zip(patch, crop.shape[channels:], strict=True)]
         if any(missing):
-            crop = np.pad(crop, [(0, 0), *[(gap // 2, gap - gap // 2) for gap in missing]], constant_values=fill)
-        return crop.reshape(len(crop), *self.patch)
+            gaps = [(gap // 2, gap - gap // 2) for gap in missing]
+            crop = np.pad(crop, [(0, 0), *gaps] if channels else gaps, constant_values=fill)
+        return crop.reshape(*crop.shape[:channels], *self.patch)
 
 
 class StepSampler(Sampler[int]):

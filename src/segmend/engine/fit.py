@@ -19,7 +19,6 @@ import psutil
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from segmend.core import signals as stopping
@@ -30,6 +29,7 @@ from segmend.core.precision import best_device, resolved
 from segmend.core.regions import ClassSets, annotated_objects
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase
+from segmend.data.compressed import VoxelArray
 from segmend.data.sampling import BatchPlan
 from segmend.engine.batches import CropBatches, ForegroundBy, StepSampler
 from segmend.engine.callbacks import REVISION, CheckpointFiles, Checkpoints, Log, ShownProgress, StopAfterStep
@@ -81,7 +81,7 @@ class Training:
     iterations: int
     seed: int
     checkpoint_every: int
-    truth: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    truth: Mapping[str, VoxelArray] = field(default_factory=dict)
     foreground_by: ForegroundBy = "voxel"
 
     @property
@@ -235,7 +235,8 @@ def _progress(run: Run, learner: Learner, trainer: Trainer) -> tuple[int, Sequen
 def _mean_dice(segmenter: Segmenter, case: PreparedCase) -> float:
     assert case.label is not None
     objects = annotated_objects(segmenter.task.objects, case.case.annotated)
-    return mean_dice(segmenter.prepared_classes(case.image), case.label, objects.values())
+    predicted = segmenter.prepared_classes(np.asarray(case.image))
+    return mean_dice(predicted, np.asarray(case.label), objects.values())
 
 
 def _summary(learner: Learner, training: Training, seconds: float) -> dict[str, Any]:

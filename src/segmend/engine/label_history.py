@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from segmend.core.io import atomic_file
 from segmend.core.regions import annotated_objects
 from segmend.data.cache import PreparedCase
+from segmend.data.compressed import VoxelArray
 from segmend.engine.label_store import LabelStore
 from segmend.engine.offset_report import true_offset
 from segmend.metrics import mean_dice
@@ -44,7 +44,7 @@ class LabelHistory:
         labels: LabelStore,
         cases: Sequence[PreparedCase],
         objects: Mapping[str, tuple[int, ...]],
-        truth: Mapping[str, NDArray[np.uint8]],
+        truth: Mapping[str, VoxelArray],
         report: str = "",
     ) -> None:
         self.path, self.labels, self.cases, self.objects, self.truth = path, labels, cases, objects, truth
@@ -93,12 +93,12 @@ class LabelHistory:
         """How a label compares with the given one and the truth; measured once, however long it stays as it is."""
         name = case.case.name
         if (name, layer, revision) not in self._measured:
-            label = self.labels.label(name, layer, revision)
+            label, given = np.asarray(self.labels.label(name, layer, revision)), np.asarray(case.given)
             truth = self.truth.get(name)
             objects = annotated_objects(self.objects, case.case.annotated).values()
             self._measured[name, layer, revision] = {
-                "changed_from_given": int(np.count_nonzero(label != case.given)),
-                "dice_to_given": mean_dice(label, case.given, objects),
-                "dice_to_truth": float("nan") if truth is None else mean_dice(label, truth, objects),
+                "changed_from_given": int(np.count_nonzero(label != given)),
+                "dice_to_given": mean_dice(label, given, objects),
+                "dice_to_truth": float("nan") if truth is None else mean_dice(label, np.asarray(truth), objects),
             }
         return self._measured[name, layer, revision]

@@ -75,15 +75,15 @@ class RevisableCase(LabelledCase):
     @property
     def given(self) -> Tensor:
         """The given label ``[*spatial]``; all ``IGNORE`` without one."""
-        return torch.tensor(self.prepared.given)
+        return torch.tensor(np.asarray(self.prepared.given))
 
     def layer(self, name: str) -> Tensor:
         """The newest labels ``[*spatial]`` of a layer."""
-        return torch.tensor(self.labels.label(self.name, name, self.revision))
+        return torch.tensor(np.asarray(self.labels.label(self.name, name, self.revision)))
 
     def map(self, name: str) -> Tensor:
         """The newest map ``[*spatial]`` of this name; -1 everywhere if there is none."""
-        return torch.tensor(self.labels.map(self.name, name, self.revision))
+        return torch.tensor(np.asarray(self.labels.map(self.name, name, self.revision)))
 
     def was_revised(self, name: str) -> bool:
         """Whether the layer or map was revised before."""
@@ -91,7 +91,7 @@ class RevisableCase(LabelledCase):
 
     def predict_map(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """What a function of images makes of the whole scan, ``[K, *spatial]``, by the sliding window."""
-        return torch.from_numpy(self.segmenter.maps(self.prepared.image, function))
+        return torch.from_numpy(self.segmenter.maps(np.asarray(self.prepared.image), function))
 
 
 class Relabelling(Callback):

@@ -17,6 +17,7 @@ from segmend.core.errors import InputError
 from segmend.core.folders import atomic_folder
 from segmend.core.io import wait_for
 from segmend.core.os_errors import explain_os_errors
+from segmend.data.compressed import VoxelArray
 from segmend.engine.revision_record import Record, is_finite
 from segmend.methods import Revision
 
@@ -50,7 +51,7 @@ class LabelStore:
         self,
         path: Path,
         layers: Sequence[str],
-        given: Mapping[str, NDArray[np.uint8]],
+        given: Mapping[str, VoxelArray],
         steps: Sequence[int] = (),
         *,
         maps: Sequence[str] = (),
@@ -91,7 +92,7 @@ class LabelStore:
                 raise InputError(file, f"is damaged ({error})", _REMEDY, code="damaged") from error
         return self._records[revision]
 
-    def label(self, case: str, layer: str, revision: int) -> NDArray[np.uint8]:
+    def label(self, case: str, layer: str, revision: int) -> VoxelArray:
         """The label ``[*spatial]`` of a case as of a revision; not to be written to.
 
         Raises:
@@ -206,7 +207,7 @@ class LabelStore:
         case = revision.case
         for layer, label in revision.labels.items():
             new = self._fitting(case, layer, self.layers, "layer", label.cpu().numpy())
-            record.changed[layer][case] = int(np.count_nonzero(new != self.label(case, layer, before)))
+            record.changed[layer][case] = int(np.count_nonzero(new != np.asarray(self.label(case, layer, before))))
             _save(folder / layer / f"{case}.npy", new)
         for name, numbers in revision.maps.items():
             _save(folder / name / f"{case}.npy", self._fitting(case, name, self.maps, "map", numbers.cpu().numpy()))

@@ -9,21 +9,21 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from segmend.core.rendering import legend_name, save_picture
 from segmend.data.cache import PreparedCase
+from segmend.data.compressed import VoxelArray
 from segmend.functional.morphology import signed_distance
 from segmend.functional.offsets.profile import best_offset, expected_dice, sums_below
 
 _REACH_MM = 12.0
 
 
-def true_offset(case: PreparedCase, truth: NDArray[np.uint8], cls: int) -> float:
+def true_offset(case: PreparedCase, truth: VoxelArray, cls: int) -> float:
     """Find the offset of the given label, in mm, after which it agrees best with the true one, ``[*spatial]``."""
     offsets = torch.arange(-_REACH_MM, _REACH_MM, min(case.spacing) / 4, dtype=torch.float64)
-    distance = torch.from_numpy(signed_distance(case.given == cls, case.spacing))
-    true = torch.tensor(truth == cls)[None].float()
+    distance = torch.from_numpy(signed_distance(np.asarray(case.given) == cls, case.spacing))
+    true = torch.tensor(np.asarray(truth) == cls)[None].float()
     volume, both = (sums_below(distance, maps, offsets) for maps in (torch.ones_like(true), true))
     return float(best_offset(expected_dice(volume, both, true.flatten(1).sum(1)), offsets))
 

@@ -11,6 +11,7 @@ import torch
 from segmend.core.errors import InputError
 from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import Fingerprint
+from segmend.data.preprocess import THICK_SLICES
 from segmend.engine.architecture import (
     SMALLEST_SIDE,
     Architecture,
@@ -22,9 +23,6 @@ from segmend.engine.architecture import (
 from segmend.engine.batches import ForegroundBy
 from segmend.engine.plan import Choice, TrainingPlan
 from segmend.networks import PlannedUNet
-
-_ANISOTROPIC = 3.0
-"""Factor by which slices must be thicker than voxels are wide for their spacing to be planned by itself."""
 
 PLANNED_AUGMENTATION: Augmentation | None = PLANNED
 """What samples are augmented by where nothing is given; None for the defaults of ``Augmentation``."""
@@ -137,7 +135,7 @@ def plan_spacing(fingerprint: Fingerprint) -> Choice:
     """
     axes = fingerprint.axes()
     median = [fingerprint.spacing[axis] for axis in axes]
-    if len(axes) < 3 or median[-1] <= _ANISOTROPIC * max(median[:-1]):
+    if len(axes) < 3 or median[-1] <= THICK_SLICES * max(median[:-1]):
         return Choice(median, f"median of {fingerprint.cases} scans")
     fine = max(fingerprint.fine_spacing[axes[-1]], max(median[:-1]))
     if fine >= median[-1]:
@@ -185,6 +183,6 @@ def plan_augmentation(spacing: Sequence[float]) -> Choice:
     if len(spacing) == 2:
         return Choice(replace(PLANNED_AUGMENTATION, tilt=None).strengths, reason)
     ratio = max(spacing) / min(spacing)
-    if ratio > _ANISOTROPIC:
+    if ratio > THICK_SLICES:
         reason += f"; not across slices, which are {ratio:.3g} times as thick as voxels are wide"
-    return Choice(replace(PLANNED_AUGMENTATION, across_slices=ratio <= _ANISOTROPIC).strengths, reason)
+    return Choice(replace(PLANNED_AUGMENTATION, across_slices=ratio <= THICK_SLICES).strengths, reason)

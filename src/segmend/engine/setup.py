@@ -102,6 +102,9 @@ class TrainingSetup:
         preprocessing = choose_preprocessing(
             fingerprint, folder.channel_names, spacing=options.spacing, slices=self.slices
         )
+        if (self.run.path / "task.json").is_file():  # a run goes on as it was begun
+            begun = self.run.task.preprocessing
+            preprocessing = replace(preprocessing, interpolation=begun.interpolation)
         patch = options.patch
         if patch is None:
             shape = fingerprint.shape_at(preprocessing)[: self.dimensions]

@@ -61,6 +61,8 @@ class Task:
             "normalisations": rules,
             "foreground_only": self.preprocessing.foreground_only,
             "slice_axis": self.preprocessing.slice_axis,
+            # Runs of the time before splines have no such entry, and stay the same.
+            **({} if self.preprocessing.interpolation == "linear" else {"interpolation": "cubic"}),
             "fingerprint": self.fingerprint,
             **({} if self.mirroring is None else {"mirroring": list(self.mirroring)}),
             **({"regions": {name: list(parts) for name, parts in self.regions.items()}} if self.regions else {}),
@@ -79,6 +81,7 @@ class Task:
                 normalisations=tuple(Normalisation(*rule) for rule in content["normalisations"]),
                 foreground_only=content["foreground_only"],
                 slice_axis=content["slice_axis"],
+                interpolation=content.get("interpolation", "linear"),
             ),
             fingerprint=content["fingerprint"],
             mirroring=tuple(content["mirroring"]) if "mirroring" in content else None,
@@ -123,6 +126,8 @@ def check_task(content: object) -> Mapping[str, Any]:
     )
     axis = content["slice_axis"]
     _demand(is_integer(axis) and 0 <= axis <= 2, "slice_axis", axis, "0, 1 or 2")
+    interpolation = content.get("interpolation", "linear")
+    _demand(interpolation in ("linear", "cubic"), "interpolation", interpolation, "linear or cubic")
     _demand(isinstance(content["fingerprint"], str), "fingerprint", content["fingerprint"], "text")
     mirroring = content.get("mirroring", [])
     axes = isinstance(mirroring, list) and all(is_integer(each) and 0 <= each < dimensions for each in mirroring)

@@ -121,4 +121,5 @@ def spline_matrix(side: int, wanted: int, order: int) -> sparse.csr_array:
 def _reflected(index: NDArray[np.intp], side: int) -> NDArray[np.intp]:
     """Voxels that stand for those beyond the border: d c b a | a b c d | d c b a."""
     folded = np.mod(index, 2 * side)
-    return np.minimum(folded, 2 * side - 1 - folded)
+    nearest: NDArray[np.intp] = np.minimum(folded, 2 * side - 1 - folded)
+    return nearest
