@@ -101,7 +101,14 @@ def test_no_error_of_the_library_speaks_of_flags(path):
 
 PRINTING = {
     *("cli/app.py", "bench/unit.py"),
-    *("bench/command.py", "commands/check.py", "commands/cite.py", "commands/methods.py", "demo/command.py"),
+    *(
+        "bench/command.py",
+        "commands/check.py",
+        "commands/cache.py",
+        "commands/cite.py",
+        "commands/methods.py",
+        "demo/command.py",
+    ),
 }
 """The command line, and commands whose result is text on stdout."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segmend.commands.audit import audit as audit
+    from segmend.commands.cache import cache as cache
     from segmend.commands.check import check as check
     from segmend.commands.cite import cite as cite
     from segmend.commands.correct import correct as correct
@@ -52,6 +53,7 @@ COMMANDS = {
     "export-dicom": "segmend.commands.export_dicom",
     "bench": "segmend.bench.command",
     "methods": "segmend.commands.methods",
+    "cache": "segmend.commands.cache",
     "cite": "segmend.commands.cite",
 }
 """Modules of the commands by name, in the order of a typical workflow."""

@@ -69,11 +69,12 @@ def recipe_names() -> list[str]:
 
 
 def versions(names: Sequence[str]) -> dict[str, int]:
-    """Versions of ``engine``, of ``audit``, and of methods, networks and recipes."""
+    """Versions of ``engine``, ``audit`` and ``resampling``, and of methods, networks and recipes."""
     from segmend.bench import protocol  # commits that these golden runs are injected into may have none
 
     known = {**all_methods(), **all_networks(), **all_recipes()}
     shared = {"engine": protocol.ENGINE_VERSION, "audit": protocol.AUDIT_VERSION}
+    shared["resampling"] = getattr(protocol, "RESAMPLING_VERSION", 1)
     return {name: shared.get(name) or known[name].protocol_version for name in names}
 
 

@@ -18,7 +18,7 @@ from golden_trainings import training_run
 def engine() -> Iterable[Golden]:
     """What all results go through."""
     network, of_network = NETWORK
-    yield Golden("engine/preparation", ("engine",), _preparation)
+    yield Golden("engine/preparation", ("engine", "resampling"), _preparation)
     for where, precision in (("slices", "32"), ("3D", "32")):
         run = training_run(where, "MeanTeacher", {}, network, of_network, precision, "strong", schooled=where == "3D")
         yield Golden(f"engine/strong augmentation/{where}/{precision}", ("engine", "MeanTeacher", network), run)

@@ -27,6 +27,7 @@ from segmend.bench.building import (
 )
 from segmend.bench.plan import Labels, Plan, Row
 from segmend.bench.protocol import resolved, versions_of
+from segmend.bench.resampling import resamples
 from segmend.bench.unit import Unit, slug
 from segmend.commands.audit import audit
 from segmend.commands.correct import correct
@@ -36,6 +37,7 @@ from segmend.commands.predict import predict
 from segmend.core.case import Split
 from segmend.core.errors import InputError
 from segmend.core.folders import atomic_folder
+from segmend.core.grid import Grid
 from segmend.core.io import atomic_file
 from segmend.core.progress import track
 from segmend.core.unallocated import build_unallocated
@@ -118,6 +120,7 @@ class Preparation:
                     network_class(row.train, where),
                     arguments=arguments,
                     planned=network_of(row.train, where) is None,
+                    resampled=resamples(self._grids, row.train.get("spacing")),
                 ),
                 **self._versions_of(labels),
             },
@@ -150,6 +153,7 @@ class Preparation:
             network_class(labels.audit, where),
             audited=True,
             planned=network_of(labels.audit, where) is None,
+            resampled=resamples(self._grids, labels.audit.get("spacing")),
         )
 
     def _check_cases(self, folder: DataFolder) -> None:
@@ -212,6 +216,11 @@ class Preparation:
         files = _files_below(self.data)
         names = [str(path.relative_to(self.data)) for path in files]
         return digest_of(*names, *track(files, "reading the data"))
+
+    @cached_property
+    def _grids(self) -> list[Grid]:
+        """Of all scans of the data folder."""
+        return [read_grid(case.images[0]) for case in DataFolder.open(self.data).cases]
 
     def _prepared(self, labels: Labels) -> dict[str, Any]:
         made = {"labels": self._noise(labels), "versions": self._versions_of(labels)}

@@ -34,6 +34,10 @@ PLANNER_VERSION = 1
 """Version of what a plan chooses where no network is named: spacing, patch, network, augmentation and sampling. Raise
 it when another choice is made for the same data and machine."""
 
+RESAMPLING_VERSION = 2
+"""Version of how scans and labels are brought to another spacing (1: linear; 2: intensities by cubic splines). Raise it
+when it changes. Results that were made at the scans' own spacing do not depend on it."""
+
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -42,6 +46,7 @@ def versions_of(
     arguments: Mapping[str, Any] | None = None,
     audited: bool = False,
     planned: bool = False,
+    resampled: bool = False,
 ) -> dict[str, int | str]:
     """Versions of all that a result depends on, by name.
 
@@ -50,10 +55,11 @@ def versions_of(
         arguments: of the method, defaults included; methods that they name take part.
         audited: whether labels are audited and corrected first.
         planned: whether a network is planned.
+        resampled: whether scans are brought to another spacing.
 
     Returns:
-        A version of ``engine``, perhaps of ``audit``, and of each class: for classes of users that state none, a digest
-        of the source that they lie in.
+        A version of ``engine``, perhaps of ``audit``, ``planner`` and ``resampling``, and of each class: for classes of
+        users that state none, a digest of the source that they lie in.
 
     Raises:
         InputError: a class of a user's has neither a version nor a source.
@@ -63,6 +69,8 @@ def versions_of(
         versions["audit"] = AUDIT_VERSION
     if planned:
         versions["planner"] = PLANNER_VERSION
+    if resampled:
+        versions["resampling"] = RESAMPLING_VERSION
     known = all_methods()
     named = [known[value] for value in (arguments or {}).values() if isinstance(value, str) and value in known]
     first: list[type[Configured]] = [

@@ -27,7 +27,7 @@ from platformdirs import user_cache_path
 
 from segmend.core.errors import InputError
 from segmend.core.folders import scratch_folder
-from segmend.core.io import flush, hidden, remove_leftovers
+from segmend.core.io import content, flush, hidden, remove_leftovers
 from segmend.core.locks import InUseError, locked
 from segmend.core.os_errors import explain_os_errors
 
@@ -98,7 +98,7 @@ def cached_json(
     def write(path: Path) -> None:
         (path / "value.json").write_text(json.dumps(make()), encoding="utf-8")
 
-    content: dict[str, Any] = json.loads((entry(cache, key, write, origin) / "value.json").read_text(encoding="utf-8"))
+    value: dict[str, Any] = json.loads((entry(cache, key, write, origin) / "value.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -237,7 +237,7 @@ def _holder(cache: Path) -> _Holder:
 def _held(cache: Path) -> set[str]:
     """Keys of the entries that running processes use; the files of ended ones are removed."""
     keys: set[str] = set()
-    for file in (cache / _IN_USE).glob("*.txt"):
+    for file in content(cache / _IN_USE):
         try:
             with locked(hidden(file, "lock"), file, patience=0):
                 file.unlink(missing_ok=True)
@@ -249,8 +249,8 @@ def _held(cache: Path) -> set[str]:
 
 def _origin_of(folder: Path) -> Origin | None:
     try:
-        content = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
-        return Origin(str(content["data"]), content["kind"], str(content["case"]))
+        found = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
+        return Origin(str(found["data"]), found["kind"], str(found["case"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -7,7 +7,6 @@ they are written as 16-bit positions in the sorted list of these values, which i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -158,7 +157,7 @@ def _codes(array: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[n
 
 def _state(file: Path) -> tuple[int, int, int]:
     """What tells a file from another one that was later put into its place."""
-    found = os.stat(file)
+    found = file.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

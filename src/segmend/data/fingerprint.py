@@ -151,8 +151,8 @@ def choose_preprocessing(
 
     CT channels (by name) are clipped to the window of the labelled foreground and scaled by its statistics, since their
     numbers have a meaning; all others are z-scored per scan. Where most scans are cut out of an empty background
-    (skull-stripped, say), the background is left out of that. Where the spacing changes, intensities are interpolated by
-    cubic splines.
+    (skull-stripped, say), the background is left out of that. Where the spacing changes, intensities are interpolated
+    by cubic splines.
 
     Args:
         fingerprint: of the training scans.

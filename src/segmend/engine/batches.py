@@ -180,7 +180,7 @@ class _Crop:
         return values[self.start[-1] if len(values) > 1 else 0]
 
     def _cut(self, array: VoxelArray, fill: int, *, channels: bool = False) -> NDArray[Any]:
-        """A crop of ``[*spatial]``, or ``[channels, *spatial]``; what is smaller than the patch is padded on both sides."""
+        """A crop of ``[*spatial]``, or ``[channels, *spatial]``; padded on both sides where the array is smaller."""
         patch = (*self.patch, 1)[: array.ndim - channels]
         inside = tuple(slice(first, first + wanted) for first, wanted in zip(self.start, patch, strict=True))
         crop = array[(slice(None), *inside) if channels else inside]

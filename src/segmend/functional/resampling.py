@@ -4,8 +4,8 @@ Corners are not aligned: the borders of the outermost voxels coincide, not their
 interpolation; with the transpose of ``upsample``, computations on features can stay on their own coarse grid. NumPy
 arrays are resampled on the CPU: scans and labels to the grid that a network sees (``resample_image``,
 ``resample_label``), where no voxel is passed over, and what it predicts back to the grid of the scan (``resample_map``,
-``resample_argmax``), where nothing is smoothed. Cubic splines for scans are in ``splines``, rotations and zooms about the
-centre of an image in ``geometry``.
+``resample_argmax``), where nothing is smoothed. Cubic splines for scans are in ``splines``, rotations and zooms about
+the centre of an image in ``geometry``.
 """
 
 from __future__ import annotations

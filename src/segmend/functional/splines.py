@@ -5,8 +5,8 @@ a row. Such a matrix is applied to whole arrays, or rows and columns of it to pa
 last bit whatever the number of threads. Corners are not aligned: the borders of the outermost voxels coincide, and
 beyond them the image is continued by reflection.
 
-The splines are those of Unser, IEEE Signal Processing Magazine 1999: coefficients by SciPy's recursive filter, values by
-the cubic B-spline.
+The splines are those of Unser, IEEE Signal Processing Magazine 1999: coefficients by SciPy's recursive filter, values
+by the cubic B-spline.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def resample_spline(
 ) -> NDArray[np.float32]:
     """Interpolation of ``[channels, *spatial]`` on ``shape`` voxels by cubic splines.
 
-    A side that is to become half as long or shorter is first halved by averaging pairs, as often as that is possible, so
-    that no voxel is passed over. Splines overshoot at edges: values are clipped to the range of their channel.
+    A side that is to become half as long or shorter is first halved by averaging pairs, as often as that is possible,
+    so that no voxel is passed over. Splines overshoot at edges: values are clipped to the range of their channel.
 
     Args:
         image: finite values; it is not changed.
@@ -84,7 +84,7 @@ def halving_matrix(side: int, wanted: int, factor: int) -> sparse.csr_array:
         factor: a side is halved while it is this many times as long as wanted, or longer; 2 or more.
 
     Returns:
-        With ``wanted`` rows, or up to ``factor`` times as many. Averages of an odd side are those of linear interpolation.
+        With ``wanted`` rows, or up to ``factor`` times as many. An odd side is averaged by linear interpolation.
     """
     matrix = sparse.csr_array(sparse.eye_array(side, dtype=np.float32))
     while side >= factor * wanted:
