@@ -16,6 +16,7 @@ from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.data import cache as module
 from segmend.data.cache import PreparedCase, cached_json, default_cache, digest_of, prepare
+from segmend.data.compressed import CompressedArray, write_compressed
 from segmend.data.folder import DataFolder
 from segmend.data.preprocess import Normalisation, Preprocessing
 
@@ -58,9 +59,8 @@ class TestPrepare:
         placement = PREPROCESSING.place(loaded.image, loaded.grid)
         np.testing.assert_array_equal(case.image, PREPROCESSING.image(loaded.image, loaded.grid, placement))
         np.testing.assert_array_equal(case.label, loaded.label)
-        assert isinstance(case.image, np.memmap)
-        assert isinstance(case.label, np.memmap)
-        assert not case.image.flags.writeable
+        assert isinstance(case.image, CompressedArray)
+        assert isinstance(case.label, CompressedArray)
 
     def test_is_done_once(self, make_folder, prepared, loads):
         root = make_folder(cases=("a", "b"))
@@ -88,9 +88,9 @@ class TestPrepare:
         (after,) = prepared(root)
         assert loads == ["a", "a"]
         assert len(entries(tmp_path / "cache") - others) == 1
-        assert after.image.filename == before.image.filename
-        assert before.label.any()
-        assert not after.label.any()
+        assert after.image.file == before.image.file
+        assert np.asarray(before.label).any()
+        assert not np.asarray(after.label).any()
         assert after.digest != before.digest
 
     def test_another_image_is_another_entry(self, make_folder, prepared, write_scan):
@@ -119,8 +119,8 @@ class TestPrepare:
         description["labels"] = {"background": 0, "y": 1, "ignore": 2}
         (root / "dataset.json").write_text(json.dumps(description))
         (after,) = prepared(root)
-        assert after.image.filename == before.image.filename
-        np.testing.assert_array_equal(after.label, np.where(before.label == 2, IGNORE, before.label))
+        assert after.image.file == before.image.file
+        np.testing.assert_array_equal(after.label, np.where(np.asarray(before.label) == 2, IGNORE, before.label))
 
     def test_a_hidden_label_is_not_looked_at(self, make_folder, prepared):
         root = make_folder(cases=("a", "b"), table="case,quality\na,none\n")
@@ -136,14 +136,14 @@ class TestPrepare:
         label[2:22, 2:30, 2:30], label[24:30, 2:30, 2:30], label[31] = 1, 2, 3
         write_scan(root / "labelsTr" / "a.nii.gz", label, np.diag([1, 1, 1.5, 1]))
         (case,) = prepared(root)
-        values = case.label[tuple(case.foreground.T)]
+        values = np.asarray(case.label)[tuple(case.foreground.T)]
         assert np.bincount(values).tolist() == [0, 2048, 2048]
         assert len(np.unique(case.foreground, axis=0)) == 4096
         assert set(case.foreground[values == 1][:, 0]) == set(range(2, 22))
         by_class = case.foreground_by_class
         assert [len(voxels) for voxels in by_class] == [2048, 2048]
         for voxels, value in zip(by_class, (1, 2), strict=True):
-            assert (case.label[tuple(voxels.T)] == value).all()
+            assert (np.asarray(case.label)[tuple(voxels.T)] == value).all()
         np.testing.assert_array_equal(np.concatenate(by_class), case.foreground)
 
     def test_an_empty_label_has_no_foreground(self, make_folder, prepared, write_scan):
@@ -158,6 +158,27 @@ class TestPrepare:
         with pytest.raises(InputError, match=r"b_0000\.nii\.gz: cannot be read"):
             prepared(root)
         assert len(entries(tmp_path / "cache")) == 2  # image and label of the first case
+
+
+class TestIdentity:
+    """Digests that runs write down are those of the time before splines, where nothing is resampled."""
+
+    def test_of_scans_that_keep_their_spacing_does_not_depend_on_interpolation(self, make_folder, prepared):
+        root = make_folder(cases=("a",))
+        cubic = replace(PREPROCESSING, interpolation="cubic")
+        (linear,), (other,) = prepared(root), prepared(root, cubic)
+        assert linear.digest == other.digest
+        (same,) = prepared(root, replace(cubic, spacing=(1.0, 1.0, 1.5)))
+        (as_before,) = prepared(root, replace(PREPROCESSING, spacing=(1.0, 1.0, 1.5)))
+        assert same.digest == as_before.digest
+
+    def test_of_resampled_scans_does(self, make_folder, prepared):
+        root, spacing = make_folder(cases=("a",)), (2.0, 2.0, None)
+        digests = [
+            prepared(root, replace(PREPROCESSING, spacing=spacing, interpolation=each))[0].digest
+            for each in ("linear", "cubic")
+        ]
+        assert len(set(digests)) == 2
 
 
 def test_what_is_given_of_an_unlabelled_case_is_unknown():
@@ -191,13 +212,12 @@ class TestSafety:
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), SystemExit(1)])
     def test_a_stopped_run_leaves_no_entry(self, make_folder, prepared, tmp_path, monkeypatch, error):
         root = make_folder(cases=("a",))
-        save = np.save
 
         def save_half(path, array):
-            save(path, array[: len(array) // 2])
+            write_compressed(path, array[:, : len(array[0]) // 2])
             raise error
 
-        monkeypatch.setattr(np, "save", save_half)
+        monkeypatch.setattr(module, "write_compressed", save_half)
         with pytest.raises(type(error)):
             prepared(root)
         assert not entries(tmp_path / "cache")
@@ -213,10 +233,10 @@ class TestSafety:
         ],
     )
     def test_a_full_disk_is_said(self, make_folder, prepared, tmp_path, monkeypatch, error):
-        def save(path, array):
+        def save(path, content):
             raise error
 
-        monkeypatch.setattr(np, "save", save)
+        monkeypatch.setattr(Path, "write_bytes", save)
         with pytest.raises(InputError, match=r"cache: the disk is full"):
             prepared(make_folder())
         assert not entries(tmp_path / "cache")
@@ -237,21 +257,28 @@ def empty(file: Path) -> None:
 
 
 def turn(file: Path) -> None:
-    """The same number of bytes, in another shape."""
-    np.save(file, np.load(file).T.copy())
+    """The same values, in another shape."""
+    if file.suffix == ".npy":
+        np.save(file, np.load(file).T.copy())
+    else:
+        write_compressed(file, np.asarray(CompressedArray(file)).T.copy())
 
 
 def make_float64(file: Path) -> None:
-    np.save(file, np.load(file).astype(np.float64))
+    if file.suffix == ".npy":
+        np.save(file, np.load(file).astype(np.float64))
+    else:
+        write_compressed(file, np.asarray(CompressedArray(file)).astype(np.float64))
 
 
 def pickle(file: Path) -> None:
-    np.save(file, np.array([{"a": "trap"}], dtype=object), allow_pickle=True)
+    with file.open("wb") as stream:
+        np.save(stream, np.array([{"a": "trap"}], dtype=object), allow_pickle=True)
 
 
 class TestDamage:
     @pytest.mark.parametrize("damage", [cut, empty, Path.unlink, turn, make_float64, pickle])
-    @pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npy"])
+    @pytest.mark.parametrize("name", ["image.b2nd", "label.b2nd", "foreground.npy"])
     def test_an_entry_is_made_anew(self, make_folder, prepared, tmp_path, damage, name):
         root = make_folder(cases=("a",))
         (before,) = prepared(root)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from segmend.core.errors import InputError
 from segmend.data.image import Grid
 from segmend.data.preprocess import Normalisation, Preprocessing
+from segmend.functional.splines import resample_spline
 
 AS_IS = Normalisation(mean=0, sd=1)
 Z_SCORE = Normalisation()
@@ -157,6 +158,44 @@ class TestResampling:
         for small, tolerance in ((small_image[0], 0.05), (small_label, 0.3)):
             found = _scan_voxel(_centre_of_mass(small), small.shape, placement)
             assert np.linalg.norm(affine[:3, :3] @ found + affine[:3, 3] - truth) < tolerance
+
+
+class TestCubic:
+    SCAN = np.random.default_rng(0).normal(size=(1, 16, 14, 6)).astype(np.float32)
+
+    def made(self, wanted, own, **settings):
+        preprocessing = Preprocessing(wanted, (AS_IS,), interpolation="cubic", **settings)
+        return prepared(preprocessing, self.SCAN, np.zeros(self.SCAN.shape[1:], np.uint8), np.diag([*own, 1.0]))[0]
+
+    def test_is_a_spline_rounded_to_a_thousandth_of_a_standard_deviation(self):
+        found = self.made((0.7, 0.7, 0.7), (1.0, 1.0, 1.0))
+        expected = resample_spline(self.SCAN, found.shape[1:])
+        np.testing.assert_allclose(found, expected, atol=0.5 / 1024 + 1e-6)
+        np.testing.assert_array_equal(found * 1024, np.rint(found * 1024))
+        assert np.abs(found - expected).max() > 1e-4
+
+    @pytest.mark.parametrize(
+        ("wanted", "own"),
+        [((0.7, 0.7, 2.5), (1.0, 1.0, 3.5)), ((0.7, 0.7, 2.5), (1.0, 1.0, 2.5)), ((1.0, 1.0, 2.0), (2.0, 2.0, 6.5))],
+    )
+    def test_is_linear_across_thick_slices_of_the_scan_or_of_the_target(self, wanted, own):
+        found = self.made(wanted, own)
+        np.testing.assert_allclose(found, resample_spline(self.SCAN, found.shape[1:], linear=(2,)), atol=1e-3)
+
+    def test_three_times_as_thick_is_not_thick(self):
+        found = self.made((1.0, 1.0, 2.0), (1.0, 1.0, 3.0))
+        np.testing.assert_allclose(found, resample_spline(self.SCAN, found.shape[1:]), atol=1e-3)
+
+    def test_a_scan_of_the_wanted_spacing_keeps_every_bit(self):
+        np.testing.assert_array_equal(self.made((1.0, 1.0, 3.5), (1.0, 1.0, 3.5)), self.SCAN)
+        np.testing.assert_array_equal(self.made(KEPT, (1.0, 1.0, 3.5)), self.SCAN)
+
+    def test_whether_a_header_means_resampling(self):
+        grid = Grid((16, 14, 6), np.diag([1.0, 1.0, 3.5, 1.0]))
+        wanted = {KEPT: False, (1.0, 1.0, 3.5): False, (1.01, 1.0, 3.5): False, (1.1, 1.0, 3.5): True}
+        for spacing, expected in wanted.items():
+            assert Preprocessing(spacing, (AS_IS,)).resamples(grid) is expected
+        assert not Preprocessing((1.0, 3.5, 1.0), (AS_IS,), slice_axis=1).resamples(grid)
 
 
 class TestNormalisation:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -142,6 +143,23 @@ class TestResampleLabel:
         clear = first - (others[0] if others else 0) > 1e-4
         np.testing.assert_array_equal(resampled[clear], values[shares.argmax(0)][clear])
         assert set(np.unique(resampled)) <= set(values)
+
+    @pytest.mark.parametrize("voxels", [1, 50, 10**6])
+    def test_does_not_depend_on_the_size_of_slabs(self, voxels, monkeypatch):
+        label = np.random.default_rng(0).integers(0, 6, (9, 8, 7)).repeat(3, 0).astype(np.uint8)
+        expected = {shape: resample_label(label, shape) for shape in ((20, 11, 9), (40, 8, 5), (5, 3, 2))}
+        monkeypatch.setattr("segmend.functional.resampling._SLAB_VOXELS", voxels)
+        for shape, result in expected.items():
+            np.testing.assert_array_equal(resample_label(label, shape), result)
+
+    def test_memory_does_not_grow_with_the_classes(self):
+        label = np.arange(100, dtype=np.uint8).repeat(64 * 128 * 2).reshape(200, 64, 128)
+        tracemalloc.start()
+        try:
+            resample_label(label, (256, 128, 128))
+            assert tracemalloc.get_traced_memory()[1] < 30 * label.nbytes
+        finally:
+            tracemalloc.stop()
 
     def test_of_one_class_stays_that_class_everywhere(self):
         for shape in product((1, 3, 8), repeat=2):

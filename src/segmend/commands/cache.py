@@ -108,7 +108,8 @@ def _without(place: Path, entries: Sequence[Entry], chosen: Sequence[Entry]) -> 
         say("nothing to remove")
         return list(entries)
     removed, held = remove_entries(place, chosen)
-    say(f"removed {_size(sum(each.size for each in removed))} in {len(removed)} entries from {place}")
+    if removed:
+        say(f"removed {_size(sum(each.size for each in removed))} in {len(removed)} entries from {place}")
     if held:
         warn(f"{len(held)} entries are in use by a running process and stay")
     gone = {each.folder for each in removed}

@@ -99,7 +99,7 @@ def cached_json(
         (path / "value.json").write_text(json.dumps(make()), encoding="utf-8")
 
     value: dict[str, Any] = json.loads((entry(cache, key, write, origin) / "value.json").read_text(encoding="utf-8"))
-    return content
+    return value
 
 
 def digest_of(*parts: object) -> str:
