@@ -1,6 +1,6 @@
 """Prepared scans and labels as compressed arrays, made once and shared by all runs.
 
-Every array is an entry of the cache (``cache_entries``), in a file of which crops are read (``compressed``).
+Every array is an entry of the cache (``cache_entries``), in a file from which crops are read (``compressed``).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PreparedCase:
     Attributes:
         case: what it was made from.
         image: ``[channels, *spatial]`` float32; parts are read from the cache as they are asked for.
-        label: ``[*spatial]`` uint8 class indices, read alike; None if there is no label to be shown.
+        label: ``[*spatial]`` uint8 class indices, read in the same way; None if there is no label to be shown.
         foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
         digest: of everything above.
         spacing: mm from voxel to voxel along each axis.

@@ -157,9 +157,9 @@ def entry(cache: Path, key: str, fill: Callable[[Path], object], origin: Origin 
 
 
 def hold(cache: Path, keys: Sequence[str]) -> None:
-    """Keep entries from being removed while this process runs, even if it is killed and started anew meanwhile.
+    """Keep entries from being removed until this process ends, also if it is killed.
 
-    In a cache that this process may not write to, nothing is kept; whoever may is asked for care.
+    In a cache that this process may not write to, they are not kept.
     """
     with suppress(OSError, InputError):
         _holder(cache).add(keys)
@@ -191,7 +191,7 @@ def remove_entries(cache: Path, entries: Sequence[Entry]) -> tuple[list[Entry], 
             if each.folder.name not in held:
                 with suppress(FileNotFoundError):  # removed by another process
                     each.folder.rename(temporary / each.folder.name)
-        # Whoever took one up in between has said so before it looked for the entry, and looks again.
+        # A process that took one up in between has said so before it looked for the entry, and looks again.
         held |= _held(cache)
         kept = [each for each in entries if each.folder.name in held]
         for each in kept:

@@ -1,8 +1,8 @@
-"""Arrays of voxels in compressed files, of which parts are read without the rest.
+"""Arrays of voxels in compressed files; a part is read without the rest.
 
 A file is a contiguous frame of Blosc2: blocks of some ten thousand voxels, each compressed by itself, so a crop takes
-the blocks that it touches. Compression loses no bit. Intensities of scans seldom have more than 65536 different values;
-they are written as 16-bit positions in the sorted list of these values, which is far smaller than as floats.
+the blocks that it touches. Compression loses no bit. Few scans have more than 65536 different intensities;
+these are written as 16-bit positions in the sorted list of these values, which is far smaller than as floats.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class CompressedArray:
 
 
 def write_compressed(file: Path, array: NDArray[Any]) -> None:
-    """Write an array, of which ``CompressedArray`` then gives every bit back.
+    """Write an array; ``CompressedArray`` gives every bit of it back.
 
     Args:
         file: to write; it is flushed by the caller.
@@ -135,7 +135,7 @@ def write_compressed(file: Path, array: NDArray[Any]) -> None:
 
 
 def _levels_of(array: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The different values of an array, told apart by their bits; None if there are too many."""
+    """The different values of an array, compared by their bits; None if there are too many."""
     bits = array.view(np.uint32).ravel()
     found: NDArray[np.uint32] = np.empty(0, np.uint32)
     for first in range(0, bits.size, _CODES_AT_ONCE):
@@ -156,7 +156,7 @@ def _codes(array: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[n
 
 
 def _state(file: Path) -> tuple[int, int, int]:
-    """What tells a file from another one that was later put into its place."""
+    """What distinguishes a file from another one that was later put into its place."""
     found = file.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
