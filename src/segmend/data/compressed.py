@@ -1,8 +1,8 @@
 """Arrays of voxels in compressed files; a part is read without the rest.
 
 A file is a contiguous frame of Blosc2: blocks of some ten thousand voxels, each compressed by itself, so a crop takes
-the blocks that it touches. Compression loses no bit. Few scans have more than 65536 different intensities;
-these are written as 16-bit positions in the sorted list of these values, which is far smaller than as floats.
+the blocks that it touches. Compression loses no bit. Few scans have more than 65536 different intensities:
+as 16-bit positions in the sorted list of those, they take far less than as floats.
 """
 
 from __future__ import annotations
