@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from segmend.core.masks import IGNORE
 from segmend.functional.resampling import (
+    downsample_labels,
     resample_argmax,
     resample_image,
     resample_label,
@@ -41,6 +42,24 @@ def test_axes_are_interpolated_one_after_the_other():
 def test_to_its_own_grid_changes_nothing(bring):
     maps = torch.rand(1, 2, 3, 4)
     assert torch.equal(bring(maps, (3, 4)), maps)
+
+
+class TestDownsampledLabels:
+    def test_take_the_class_at_the_centre_of_a_coarse_voxel(self):
+        """The centre of three voxels is the second; of two, the border between them, and the second is taken."""
+        label = torch.tensor([[0, 1, 2, 3, IGNORE, 5]], dtype=torch.uint8)
+        assert downsample_labels(label, [2]).tolist() == [[1, IGNORE]]
+        assert downsample_labels(label, [3]).tolist() == [[1, 3, 5]]
+
+    @given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 5))
+    def test_hold_no_class_that_was_not_there(self, shape, size, seed):
+        label = torch.randint(0, 200, (2, *shape), generator=torch.Generator().manual_seed(seed))
+        coarse = downsample_labels(label, size)
+        assert coarse.shape == (2, *size)
+        assert coarse.dtype == label.dtype
+        assert all(
+            set(new.unique().tolist()) <= set(old.unique().tolist()) for new, old in zip(coarse, label, strict=True)
+        )
 
 
 def test_the_transpose_by_hand():

@@ -50,6 +50,15 @@ def test_names_its_stages_from_coarse_to_fine():
 
 
 @pytest.mark.parametrize(
+    ("stages", "scales"),
+    [(2, ()), (3, ("decoder.1",)), (4, ("decoder.1",)), (6, ("decoder.3", "decoder.2", "decoder.1"))],
+)
+def test_deep_supervision_leaves_out_the_finest_and_the_coarsest_stage(stages, scales):
+    network = PlannedUNet(1, 2, 2, kernels=(3,) * stages, strides=(1, *[2] * (stages - 1)), widths=(2,) * stages)
+    assert network.supervised_scales == scales
+
+
+@pytest.mark.parametrize(
     "arguments", [{"kernels": (3,), "strides": (1,)}, {"kernels": (3, 3), "strides": (1, 2, 2)}, {"widths": (2, 2)}]
 )
 def test_lists_of_other_lengths(arguments):

@@ -34,6 +34,22 @@ def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode=_MODE[len(size)], align_corners=False)
 
 
+def downsample_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """The class at the centre of each coarse voxel; classes are never mixed, so ``IGNORE`` stays what it is.
+
+    Args:
+        labels: ``[B, *spatial]`` class indices.
+        size: the coarse grid.
+
+    Returns:
+        ``[B, *size]`` of the same type.
+    """
+    if tuple(labels.shape[1:]) == tuple(size):
+        return labels
+    coarse = F.interpolate(labels.unsqueeze(1).float(), size=tuple(size), mode="nearest-exact")
+    return coarse.squeeze(1).to(labels.dtype)
+
+
 def upsample_transposed(maps: Tensor, size: Sequence[int]) -> Tensor:
     """The transpose of ``upsample``: for all a on the grid ``size``, <upsample(a), maps> = <a, result>.
 

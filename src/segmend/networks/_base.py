@@ -48,6 +48,14 @@ class Network(Configured, nn.Module, ABC):
     decoder_scales: tuple[str, ...] = ()
     encoder_stages: tuple[str, ...] = ()
 
+    @property
+    def supervised_scales(self) -> tuple[str, ...]:
+        """Names of the sub-modules that deep supervision adds heads to, from coarse to fine.
+
+        All of ``decoder_scales`` but the finest, which has the network's own head.
+        """
+        return self.decoder_scales[:-1]
+
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
         """Map an image ``[B, in_channels, *spatial]`` to logits ``[B, classes, *spatial]``."""

@@ -87,6 +87,15 @@ class PlannedUNet(Network):
         self.decoder_scales = tuple(f"decoder.{stage}" for stage in reversed(range(min(3, len(self.decoder)))))
         self.apply(_initialise)
 
+    @property
+    def supervised_scales(self) -> tuple[str, ...]:
+        """All stages of the decoder but the finest and, where more than two are there, the coarsest.
+
+        At the coarsest, objects are a few voxels large: nnU-Net gives it no weight either.
+        """
+        stages = len(self.decoder)
+        return tuple(f"decoder.{stage}" for stage in reversed(range(1, max(2, stages - 1)) if stages > 1 else ()))
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, classes, *spatial]`` of an image ``[B, in_channels, *spatial]``."""
         features = []

@@ -15,8 +15,9 @@ from segmend.core.masks import IGNORE
 from segmend.functional.dice import cross_entropy_dice, soft_cross_entropy_dice
 from segmend.functional.soft_labels import one_hot
 from segmend.methods import Step, Supervised
+from segmend.methods.components.feature_taps import FeatureTaps
 from segmend.methods.supervised.supervised import LossName
-from segmend.networks import UNet
+from segmend.networks import UNet, VNet
 
 STEP = Step(3, 10)
 
@@ -161,3 +162,46 @@ class TestCriteria:
     def test_q_without_a_meaning_is_refused(self, q):
         with raises("invalid-value", "method.q"):
             Supervised(ImageAsLogits(), q=q)
+
+
+class TestDeepSupervision:
+    @staticmethod
+    def given() -> Batch:
+        random = torch.Generator().manual_seed(0)
+        label = torch.randint(0, 2, (2, 16, 16), generator=random)
+        label[0, :4] = IGNORE
+        image = torch.randn(2, 1, 16, 16, generator=random)
+        return Batch(image, label, (Quality.EXPERT, Quality.NOISY), ("0", "1"))
+
+    def test_is_the_weighted_mean_of_the_losses_of_all_scales(self):
+        """V-Net's own logits, x8 and x7 weigh 1, 1/2 and 1/4; their sides are 16, 8 and 4."""
+        torch.manual_seed(0)
+        network = VNet(1, 2, 2, width=2, dropout_rate=0)
+        supervised, given = Supervised(network, deep_supervision=True), self.given()
+        with FeatureTaps(network, ["x7", "x8"]).recording() as tapped:
+            logits = network(given.image)
+        coarse, fine = (head(each) for head, each in zip(supervised.heads.heads, tapped, strict=True))
+        expected = (
+            cross_entropy_dice(logits, given.label)
+            + cross_entropy_dice(fine, given.label[:, 1::2, 1::2]) / 2
+            + cross_entropy_dice(coarse, given.label[:, 2::4, 2::4]) / 4
+        ) / 1.75
+        assert_close(supervised.loss(given, STEP)["supervised"], expected)
+
+    @pytest.mark.parametrize("loss", get_args(LossName))
+    def test_trains_heads_and_network_by_every_loss(self, loss):
+        supervised = Supervised(UNet(1, 2, 2, width=2, stages=4), loss=loss, deep_supervision=True)
+        supervised.loss(self.given(), STEP)["supervised"].backward()
+        assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in supervised.heads.parameters())
+
+    def test_predicts_by_the_network_alone(self):
+        network = UNet(1, 2, 2, width=2, stages=4)
+        image = self.given().image
+        assert_close(Supervised(network, deep_supervision=True).predict(image), Supervised(network).predict(image))
+
+    def test_is_off_by_default(self):
+        assert not any(name.startswith("heads") for name in method().state_dict())
+
+    def test_a_network_without_scales_is_refused(self):
+        with raises("mismatch", "method.deep_supervision", match="ImageAsLogits"):
+            Supervised(ImageAsLogits(), deep_supervision=True)

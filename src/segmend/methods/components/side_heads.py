@@ -33,18 +33,18 @@ class SideHeads(nn.Module):
         classes, dimensions = network.arguments["classes"], network.arguments["dimensions"]
         self.heads = nn.ModuleList(convolution(width, classes, 1, dimensions) for width in _widths(network, names))
 
-    def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
-        """Logits on the grid of the image.
+    def forward(self, features: Sequence[Tensor], size: Sequence[int] | None) -> list[Tensor]:
+        """Logits on the grid of the image, or of each feature.
 
         Args:
             features: ``[B, channels, *coarse]`` of each name.
-            size: that grid.
+            size: the grid of the image; None leaves each on its own.
 
         Returns:
             ``[B, classes, *size]`` float32 of each name; upsampled linearly.
         """
-        pairs = zip(self.heads, features, strict=True)
-        return [upsample(head(feature).float(), size) for head, feature in pairs]
+        logits = [head(feature).float() for head, feature in zip(self.heads, features, strict=True)]
+        return logits if size is None else [upsample(each, size) for each in logits]
 
 
 def _widths(network: Network, names: Sequence[str]) -> list[int]:

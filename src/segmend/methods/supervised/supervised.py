@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from segmend.core.batch import Batch, Composition
@@ -18,9 +19,12 @@ from segmend.functional.losses import (
     symmetric_cross_entropy,
     truncated_cross_entropy,
 )
+from segmend.functional.resampling import downsample_labels
 from segmend.functional.soft_labels import evenly_smoothed, one_hot, smoothed_at_borders
 from segmend.functional.weighting import masked_mean
 from segmend.methods._base import Method, Step
+from segmend.methods.components.feature_taps import FeatureTaps
+from segmend.methods.components.side_heads import SideHeads
 from segmend.networks import Network
 
 LossName = Literal["ce_dice", "gce", "truncated_gce", "symmetric_ce", "nr_dice", "label_smoothing", "svls"]
@@ -46,6 +50,13 @@ class Supervised(Method):
 
     With soft labels (``--labels soft``) the default loss takes their probabilities in the place of one-hot labels.
 
+    With deep supervision the same loss is also computed on coarser scales of the decoder, each with a head of its own
+    and the labels downsampled to its grid (Lee et al., AISTATS 2015; in this form Isensee et al., Nature Methods 2021):
+
+        L = sum_s 2^{-s} L_s / sum_s 2^{-s}, s = 0 for the network's own output, then from fine to coarse.
+
+    The heads are used in training only.
+
     Deviations from the paper: ``docs/methods/Supervised.md``.
 
     Args:
@@ -59,6 +70,10 @@ class Supervised(Method):
         gamma: \gamma of nr_dice, 1..2.
         smoothing: s of label_smoothing.
         sigma: \sigma of svls, in voxels.
+        deep_supervision: supervise the coarser scales of the decoder too that the network names; not by default.
+
+    Raises:
+        InputError: an argument is out of its range, or the network names no scales for deep supervision.
     """
 
     kind = "supervised"
@@ -78,6 +93,7 @@ class Supervised(Method):
         gamma: float = 1.5,
         smoothing: float = 0.1,
         sigma: float = 1.0,
+        deep_supervision: bool | None = None,
     ) -> None:
         super().__init__(network)
         if not 0 < q <= 1:
@@ -85,22 +101,40 @@ class Supervised(Method):
         self.loss_name: LossName = loss
         self.q, self.k, self.warm_up = q, k, warm_up
         self.alpha, self.beta, self.gamma, self.smoothing, self.sigma = alpha, beta, gamma, smoothing, sigma
+        self.heads: SideHeads | None = None
+        if deep_supervision:
+            scales = network.supervised_scales
+            if not scales:
+                raise InputError(
+                    "method.deep_supervision",
+                    f"needs coarser scales of the decoder, but {type(network).__name__} names none",
+                    "leave it out, or take another `network`, such as PlannedUNet",
+                    code="mismatch",
+                )
+            self._taps, self.heads = FeatureTaps(network, scales), SideHeads(network, scales)
 
     def takes_class_sets(self) -> bool:
         """Unless its labels are soft."""
         return self.loss_name not in ("label_smoothing", "svls")
 
     def takes_soft_labels(self) -> bool:
-        """With the loss ce_dice."""
-        return self.loss_name == "ce_dice"
+        """With the loss ce_dice on a single scale."""
+        return self.loss_name == "ce_dice" and self.heads is None
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``; of soft labels, where the batch has them."""
+        image, label = batch.image[batch.labelled], batch.label[batch.labelled]
+        warm = step.progress >= self.warm_up
         if batch.soft is not None:
-            logits = self.network(batch.image[batch.labelled])
-            return {"supervised": soft_cross_entropy_dice(logits, batch.soft[batch.labelled])}
-        logits, label = self.network(batch.image[batch.labelled]), batch.label[batch.labelled]
-        return {"supervised": self._loss(logits, label, step.progress >= self.warm_up)}
+            return {"supervised": soft_cross_entropy_dice(self.network(image), batch.soft[batch.labelled])}
+        if self.heads is None:
+            return {"supervised": self._loss(self.network(image), label, warm)}
+        with self._taps.recording(attached=True) as tapped:
+            logits = self.network(image)
+        scales = [logits, *reversed(self.heads(tapped, None))]
+        losses = torch.stack([self._loss(each, downsample_labels(label, each.shape[2:]), warm) for each in scales])
+        weights = 0.5 ** torch.arange(len(scales), device=losses.device)
+        return {"supervised": (weights * losses).sum() / weights.sum()}
 
     def _loss(self, logits: Tensor, label: Tensor, warm: bool) -> Tensor:
         known, classes = label != IGNORE, logits.shape[1]
