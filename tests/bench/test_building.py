@@ -12,12 +12,13 @@ from segmend.bench.building import (
     network_of,
     recipes_in,
     train_arguments,
+    whole_training,
 )
 from segmend.bench.plan import Plan
 from segmend.core.errors import InputError
 from segmend.engine.learner import Optimisation
 from segmend.methods import MeanTeacher, Supervised
-from segmend.networks import PlannedUNet, UNet
+from segmend.networks import PlannedUNet, UNet, VNet
 from segmend.noise import CubeMorphology, MissingLabel, MixedNoise
 
 
@@ -78,3 +79,28 @@ def test_an_audit(labels):
     assert auditing_method(labels(audit=None)) is Supervised
     with raises("unknown-name", match="labels some noisy, audit.*Superviced.*Supervised"):
         audit_arguments(labels(audit={"method": "Superviced"}))
+
+
+class TestRecipe:
+    def test_counts_as_if_the_plan_stated_its_settings(self):
+        stated = {
+            "network": "VNet",
+            "iterations": 8000,
+            "foreground": 0,
+            "optimisation": {"optimiser": "sgd", "learning_rate": 0.01},
+            "augmentation": {"quarter_turns": True, "flips": True, "rotation": 0, "zoom": 0, "contrast": 0, "noise": 0},
+        }
+        assert whole_training({"recipe": "paper"}, "row A") == whole_training(stated, "row A")
+        assert network_class({"recipe": "paper"}, "row A") is VNet
+        assert train_arguments({"recipe": "paper"}, "row A")["optimisation"] == Optimisation("sgd", 0.01)
+
+    def test_what_a_row_states_wins(self):
+        given = {"recipe": "paper", "iterations": 5, "optimisation": {"optimiser": "adamw", "learning_rate": 0.001}}
+        arguments = train_arguments(given, "row A")
+        assert arguments["iterations"] == 5
+        assert arguments["optimisation"] == Optimisation("adamw", 0.001)
+        assert arguments["foreground"] == 0
+
+    def test_unknown(self):
+        with raises("unknown-name", match="row A, recipe.*papr"):
+            train_arguments({"recipe": "papr"}, "row A")

@@ -56,7 +56,7 @@ class TestCheckNames:
     )
     def test_misspelt(self, words, message):
         with pytest.raises(InputError, match=message):
-            check_names(words)
+            check_names(words, command)
 
     @pytest.mark.parametrize(
         "words",
@@ -69,7 +69,7 @@ class TestCheckNames:
         ],
     )
     def test_the_rest_is_left_to_jsonargparse(self, words):
-        check_names(words)
+        check_names(words, command)
 
 
 class TestCheckWords:

@@ -24,7 +24,7 @@ from segmend.cli import main
 from segmend.data import cache as cache_module
 from segmend.engine.run import Run
 from segmend.methods import PLIL, OffsetCorrection, Revision, Supervised
-from segmend.networks import SegResNet, UNet
+from segmend.networks import SegResNet, UNet, VNet
 
 pytestmark = pytest.mark.usefixtures("cpu_only")
 
@@ -655,3 +655,38 @@ def segmend_label(path):
 
 def _nothing(method):
     return {"nothing": 0 * sum(parameter.sum() for parameter in method.parameters())}
+
+
+class TestRecipe:
+    PAPER = ("--recipe", "paper", "--network", "VNet", "--network.width", 2, "--patch", 16, 16, 16, "--iterations", 1)
+
+    def test_paper_is_the_protocol_of_the_literature_and_arguments_win(self, make_folder, train):
+        run = train(make_folder(shape=SHAPE), *self.PAPER, "--optimisation.clip", 3, "--augmentation.flips", "false")
+        optimisation, augmentation = run.config["optimisation"], run.config["augmentation"]
+        assert run.config["recipe"] == "paper"
+        assert run.config["iterations"] == 1
+        assert run.config["foreground"] == 0
+        assert optimisation["clip"] == 3
+        assert {optimisation[name] for name in ("optimiser", "learning_rate", "momentum")} == {"sgd", 0.01, 0.9}
+        assert (augmentation["quarter_turns"], augmentation["flips"], augmentation["rotation"]) == (True, False, 0)
+
+    def test_an_argument_wins_also_where_it_is_the_default_or_stands_in_a_file(self, make_folder, train, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text("recipe: paper\noptimisation:\n  learning_rate: 0.02\n")
+        run = train(make_folder(shape=SHAPE), *self.PAPER[2:], "--config", file, "--foreground", 0.33)
+        assert run.config["foreground"] == 0.33
+        assert (run.config["optimisation"]["optimiser"], run.config["optimisation"]["learning_rate"]) == ("sgd", 0.02)
+
+    def test_has_its_own_network(self, make_folder, tmp_path, monkeypatch):
+        monkeypatch.setattr("segmend.engine.recipes.VNet", partial(VNet, width=2))
+        root = make_folder(shape=SHAPE)
+        run = segmend.train(root, tmp_path / "run", recipe="paper", iterations=1, cache=tmp_path / "cache")
+        assert isinstance(run.method().network, VNet)
+        assert run.plan is None
+
+    def test_unknown(self, make_folder, tmp_path, capsys):
+        root = make_folder()
+        assert main(["train", "--data", str(root), "--out", str(tmp_path / "run"), "--recipe", "papr"]) == 2
+        assert "planned" in capsys.readouterr().err
+        with raises("unknown-name", "recipe"):
+            segmend.train(root, tmp_path / "run", recipe="papr")

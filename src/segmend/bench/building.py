@@ -16,6 +16,7 @@ from segmend.core.config import rebuilt
 from segmend.core.errors import InputError, did_you_mean
 from segmend.data.augment import Augmentation
 from segmend.engine.learner import Optimisation
+from segmend.engine.recipes import with_recipe
 from segmend.methods import Method, all_methods
 from segmend.networks import Network, PlannedUNet, all_networks
 from segmend.noise import MixedNoise, Recipe, all_recipes, recipes_of
@@ -31,7 +32,7 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such network, or an argument of a part is not known.
     """
-    arguments = dict(given)
+    arguments = _with_recipe(given, where)
     named = network_of(given, where)
     arguments["network"] = partial(named[0], **named[1]) if named else None
     for part, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
@@ -46,13 +47,21 @@ def train_arguments(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return arguments
 
 
+def _with_recipe(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Arguments of ``train`` as if a plan stated what its recipe sets, which then has the same fingerprint."""
+    try:
+        return with_recipe(given)
+    except InputError as error:
+        raise error.but(where=f"{where}, recipe") from error
+
+
 def network_of(given: Mapping[str, Any], where: str) -> tuple[type[Network], dict[str, Any]] | None:
     """The network that arguments of ``train`` name and its own arguments; None if it is to be planned.
 
     Raises:
         InputError: there is no such network.
     """
-    network = given.get("network")
+    network = _with_recipe(given, where).get("network")
     if network is None:
         return None
     if not isinstance(network, (str, dict)):
@@ -77,7 +86,8 @@ def whole_training(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such network.
     """
-    return _with_network(resolved(train, given, {*_WITHOUT_EFFECT, "method", "network", "seed"}), given, where)
+    stated = _with_recipe(given, where)
+    return _with_network(resolved(train, stated, {*_WITHOUT_EFFECT, "method", "network", "seed"}), stated, where)
 
 
 def whole_audit(labels: Labels) -> dict[str, Any]:
@@ -87,8 +97,9 @@ def whole_audit(labels: Labels) -> dict[str, Any]:
         InputError: there is no such network or method.
     """
     assert labels.audit is not None
-    arguments = resolved(audit, labels.audit, {*_WITHOUT_EFFECT, "method", "network"})
-    return _with_network({**arguments, "method": auditing_method(labels).__name__}, labels.audit, labels.name)
+    stated = _with_recipe(labels.audit, labels.name)
+    arguments = resolved(audit, stated, {*_WITHOUT_EFFECT, "method", "network"})
+    return _with_network({**arguments, "method": auditing_method(labels).__name__}, stated, labels.name)
 
 
 def whole_corruption(labels: Labels) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
     from segmend.cli.arguments import in_python, normalised
     from segmend.cli.config_files import checked
     from segmend.cli.errors import check_words, unreadable
+    from segmend.cli.recipes import with_recipe_first
 
     parser = _parser(name, command)
     unnamed = [name for name in ("name", "names") if name in inspect.signature(command).parameters]
@@ -136,7 +137,7 @@ def _parse(name: str, command: Callable[..., Any], given: list[str]) -> dict[str
         given = [f"--{unnamed[0]}", *given]
     given = normalised(given, command)
     check_words(given, command)
-    given = in_python(checked(given, command), command)
+    given = in_python(with_recipe_first(checked(given, command), command), command)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="jsonargparse")  # of types in signatures, which no user can change
         try:

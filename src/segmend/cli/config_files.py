@@ -18,6 +18,7 @@ import yaml
 
 from segmend.cli.errors import check_entry
 from segmend.cli.names import command_name
+from segmend.cli.parameters import chooses_class
 from segmend.core.config import WEIGHTS_DIGEST, class_named
 from segmend.core.documents import DamagedError, Place, parse_yaml, read_yaml, yaml_text
 from segmend.core.errors import InputError, did_you_mean
@@ -65,7 +66,7 @@ def checked(given: Sequence[str], command: Callable[..., Any]) -> list[str]:
                 "give classes as --method, --network or --recipe NAME alone",
                 code="invalid-value",
             )
-        elif name.removesuffix(".help") in _CHOOSING and name.removesuffix(".help") in parameters:
+        elif name.removesuffix(".help") in parameters and chooses_class(name.removesuffix(".help"), command):
             words += [word, _checked_word(word, name.removesuffix(".help"), value)]
         elif name in parameters and is_dataclass(parameters[name].annotation) and Path(value).is_file():
             words += [word, yaml_text(_content_of_part(Path(value)))]
@@ -101,7 +102,7 @@ def _checked_file(
             if key not in parameters:
                 problem = f"'{key}' is not an argument of 'segmend {command_name(command)}'"
                 raise InputError(places[place], problem, did_you_mean(key, parameters), code="unknown-name")
-            if key in _CHOOSING:
+            if chooses_class(key, command):
                 content[key] = _checked_choice(key, value, places)
             else:
                 _check_plain(value, place, places)

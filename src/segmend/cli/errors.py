@@ -13,6 +13,7 @@ import yaml
 from segmend.cli.names import command_name, flag_of
 from segmend.cli.parameters import (
     CHOOSING,
+    chooses_class,
     chosen_class,
     grouped,
     kinds_of,
@@ -47,7 +48,7 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
     """
     before, options = grouped(given)
     if any(option in ("--help", "-h") or option.endswith(".help") for option, _ in options):
-        check_names(given)
+        check_names(given, command)
         return
     if before:
         raise _misuse(
@@ -56,7 +57,7 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
             "write --ARGUMENT before it",
             code="invalid-value",
         )
-    check_names(given)
+    check_names(given, command)
     kinds, classes = kinds_of(command), _chosen(given, command)
     for choosing, chosen in classes.items():
         kinds |= kinds_of_class(choosing, chosen) if chosen else {}
@@ -76,8 +77,12 @@ def check_words(given: Sequence[str], command: Callable[..., Any]) -> None:
     _check_complete({option for option, _ in options}, classes, command)
 
 
-def check_names(given: Sequence[str]) -> None:
+def check_names(given: Sequence[str], command: Callable[..., Any]) -> None:
     """Finds misspelt methods, networks and recipes, for which jsonargparse would ask for an import path.
+
+    Args:
+        given: the arguments in their normal form.
+        command: function of the command.
 
     Raises:
         InputError: there is one, or an argument of one that is not named.
@@ -86,7 +91,7 @@ def check_names(given: Sequence[str]) -> None:
     names = {option for option, _ in options}
     for option, words in options:
         choosing, dot, rest = option.removeprefix("--").partition(".")
-        if choosing not in CHOOSING:
+        if not chooses_class(choosing, command):
             continue
         if dot and rest != "help" and not {f"--{choosing}", "--config"} & names:
             raise InputError(
@@ -112,7 +117,11 @@ def unreadable(given: Sequence[str], command: Callable[..., Any]) -> InputError:
 def _chosen(given: Sequence[str], command: Callable[..., Any]) -> dict[str, type[Any] | None]:
     """The classes that arguments choose; None where one cannot be known by its words."""
     takes = kinds_of(command)
-    return {choosing: chosen_class(choosing, given, command) for choosing in CHOOSING if f"--{choosing}" in takes}
+    return {
+        choosing: chosen_class(choosing, given, command)
+        for choosing in CHOOSING
+        if f"--{choosing}" in takes and chooses_class(choosing, command)
+    }
 
 
 def _check_value(option: str, words: Sequence[str], kinds: Kinds, command: Callable[..., Any]) -> None:
@@ -122,7 +131,7 @@ def _check_value(option: str, words: Sequence[str], kinds: Kinds, command: Calla
     if len(words) > 1 and not (takes_several(kind) or words[0].startswith(("[", "(", "{"))):
         problem = f"{option} takes one value, got {len(words)}: {_shortened(' '.join(words))}"
         raise _misuse(command, problem, "put a value that holds spaces into quotes", code="invalid-value")
-    if name in CHOOSING:
+    if chooses_class(name, command):
         return
     if is_dataclass(kind):
         own = [known for known in kinds if known.startswith(f"{option}.")]
@@ -141,7 +150,7 @@ def _check_value(option: str, words: Sequence[str], kinds: Kinds, command: Calla
 
 def _advice(name: str, words: Sequence[str], kind: Any) -> str:
     """A remedy for a value that does not fit."""
-    if name in CHOOSING:
+    if name in CHOOSING and not choices(kind):
         return f"give the name of one {name}"
     shown, named = example(kind), choices(kind)
     if named and (not shown or not words):
@@ -163,7 +172,7 @@ def check_entry(where: str, name: str, value: Any, command: Callable[..., Any]) 
     """
     kinds = kinds_of(command)
     kind = kinds[flag_of(name)]
-    if name in CHOOSING:  # which are checked when the object is built
+    if chooses_class(name, command):  # which are checked when the object is built
         return
     if is_dataclass(kind) and isinstance(value, dict):
         for key, item in value.items():

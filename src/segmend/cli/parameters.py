@@ -10,12 +10,18 @@ from typing import Any, get_type_hints
 from segmend.cli.names import flag_of
 from segmend.commands.calls import known_classes as known_classes
 from segmend.core.config import Configured
+from segmend.core.values import choices
 
 CHOOSING = ("method", "network", "recipe")
 """Arguments that choose a class by its name."""
 
 _FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
 """Parameters of those classes that are not given on the command line."""
+
+
+def chooses_class(name: str, command: Callable[..., Any]) -> bool:
+    """Whether an argument of a command chooses a class; not if its type lists the words that it takes."""
+    return name in CHOOSING and not choices(kinds_of(command).get(f"--{name}"))
 
 
 def grouped(given: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:

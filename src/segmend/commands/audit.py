@@ -42,6 +42,7 @@ from segmend.engine.cross_validation import CrossValidation, opened
 from segmend.engine.folds import assign_folds
 from segmend.engine.options import TrainingOptions
 from segmend.engine.preparation import labelled_as, report_unlabelled
+from segmend.engine.recipes import network_by
 from segmend.engine.run import Run
 from segmend.engine.splits import Splits
 from segmend.engine.warm_start import WarmStart
@@ -107,6 +108,7 @@ def audit(
     Example:
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
     """
+    network = network_by(options.recipe, network)
     folder = labelled_as(DataFolder.open(data, cases), options)
     report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from segmend import COMMANDS, function_name
 from segmend.core.config import Configured
 from segmend.core.errors import InputError, did_you_mean
+from segmend.core.values import choices
 
 _CHOSEN = ("method", "network", "recipe")
 _FROM_DATA = {"network", "in_channels", "classes", "dimensions"}
@@ -48,7 +49,7 @@ def as_function(name: str) -> Callable[..., Any]:
 
 
 def _converted(name: str, value: Any, annotation: Any) -> Any:
-    if name in _CHOSEN:
+    if name in _CHOSEN and not choices(annotation):
         return _chosen(name, value)
     kinds = {annotation, *get_args(annotation)}
     if isinstance(value, (str, os.PathLike)) and Path in kinds and str not in kinds:

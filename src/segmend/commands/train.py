@@ -14,6 +14,7 @@ from segmend.core.progress import say
 from segmend.data.folder import DataFolder
 from segmend.engine.cross_validation import CrossValidation
 from segmend.engine.options import TrainingOptions
+from segmend.engine.recipes import network_by
 from segmend.engine.run import Run
 from segmend.engine.train_run import train_run
 from segmend.methods import Method
@@ -67,6 +68,7 @@ def train(
     Example:
         segmend train --data DATA --out RUN --iterations 1000
     """
+    network = network_by(options.recipe, network)
     if folds is not None or splits is not None:
         given = FoldSettings.of(folds, fold, splits, method=method, network=network, options=options, cache=cache)
         return train_folds(given, data=data, out=out, table=cases)

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from inspect import Parameter
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
@@ -19,7 +20,8 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
 
     Code that passes settings on takes the group as one value; the command line, plans and Python callers name each
     setting. Only this decorator knows both forms, so that no setting is listed twice. A caller may also give the group
-    itself; fields that are given with it replace its own.
+    itself; fields that are given with it replace its own. A group with a method ``merged`` does that by itself, for
+    example to let one field decide about others that are not given.
 
     Args:
         parameter: the argument that takes the group. Its default holds the defaults of all fields.
@@ -43,7 +45,8 @@ def spread(parameter: str) -> Callable[[Callable[P, T]], Callable[..., T]]:
         def call(*positional: Any, **given: Any) -> T:
             group = given.pop(parameter, default)
             own = {name: given.pop(name) for name in names if name in given}
-            return function(*positional, **{parameter: replace(group, **own)}, **given)
+            merge = getattr(group, "merged", None) or partial(replace, group)
+            return function(*positional, **{parameter: merge(**own)}, **given)
 
         shown: list[Parameter] = []
         for each in signature.parameters.values():

@@ -16,6 +16,7 @@ from segmend.engine.batches import ForegroundBy
 from segmend.engine.hardware import Hardware
 from segmend.engine.learner import Optimisation
 from segmend.engine.plan import TrainingPlan
+from segmend.engine.recipes import RecipeName, settings_of
 
 _COUNTS = ("expert", "noisy", "unlabelled", "any_labelled")
 _WITHOUT_EFFECT = {"width", "memory", "workers", "compile", "checkpoint_every"}
@@ -27,6 +28,9 @@ class TrainingOptions:
     """Settings of a training. Those that are None are chosen from the data or by the method.
 
     Attributes:
+        recipe: a whole set of settings in one word. 'planned', the default, chooses network, patch and augmentation from
+            data and machine; 'paper' is the protocol of the left-atrium literature: V-Net, SGD, flips and quarter turns,
+            crops drawn uniformly, 8000 steps. Arguments that are given with it win.
         iterations: optimiser steps.
         labels: what is learned from: 'classes' is the class of each voxel, in labelsTr, and the default; 'soft' its
             probability of each class, in the maps soft/CASE_CLASS.nii.gz of the data folder (docs/soft_labels.md).
@@ -53,6 +57,8 @@ class TrainingOptions:
         seed: decides every random choice.
         precision: bf16 where the hardware has it (auto), or one of the two.
         width: channels of the planned network's first stage; 32 by default, and 16 without a GPU.
+        residual: add the input of each encoder block of the planned network to its output. By default on a GPU where it
+            fits with the whole patch, and never on a CPU.
         memory: GiB that a training step may take, for the plan; what the GPU has, or up to 8 on a CPU, by default.
         devices: how many GPUs (or processes on a CPU) to use.
         nodes: how many machines to use.
@@ -64,6 +70,7 @@ class TrainingOptions:
         InputError: a number is out of its range.
     """
 
+    recipe: RecipeName | None = None
     iterations: int = 8000
     labels: Literal["classes", "soft"] | None = None
     weights: Path | None = None
@@ -82,6 +89,7 @@ class TrainingOptions:
     seed: int = 0
     precision: Precision = "auto"
     width: int | None = None
+    residual: bool | None = None
     memory: float | None = None
     devices: int | Literal["auto"] = "auto"
     nodes: int = 1
@@ -105,6 +113,25 @@ class TrainingOptions:
             raise InputError(
                 "memory", f"must be above 0 GiB, got {self.memory}", "give a larger number", code="invalid-value"
             )
+
+    def merged(self, **given: Any) -> Self:
+        """The same with other values; of the settings of a recipe that is among them, those that are not given.
+
+        Commands call it with their arguments. Where this class is built directly, ``recipe`` fills in nothing.
+
+        Args:
+            given: fields of this class by name.
+
+        Raises:
+            InputError: there is no such recipe, or a number is out of its range.
+        """
+        settings = settings_of(given.get("recipe") or "planned")
+        settings.pop("network", None)
+        for name, cls in (("augmentation", Augmentation), ("optimisation", Optimisation)):
+            if name in settings:
+                settings[name] = cls(**settings[name])
+        recipe = given.get("recipe", self.recipe)
+        return replace(self, **{**settings, **given, "recipe": None if recipe == "planned" else recipe})
 
     @property
     def hardware(self) -> Hardware:
