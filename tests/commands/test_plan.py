@@ -55,7 +55,7 @@ class TestPlan:
 
 class TestTrainByIt:
     def test_follows_the_plan_that_is_shown(self, root, tmp_path):
-        shown = segmend.plan(data=root, memory=1, width=2, precision="32")
+        shown = segmend.plan(data=root, memory=1, width=2, iterations=2, precision="32")
         run = segmend.train(data=root, out=tmp_path / "run", memory=1, width=2, iterations=2, precision="32")
         assert isinstance(run.method().network, PlannedUNet)
         assert run.task.patch == shown.patch

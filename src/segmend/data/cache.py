@@ -87,7 +87,7 @@ def cached_fingerprint(folder: DataFolder, cache: Path) -> Fingerprint:
         InputError: there is no training case, or one cannot be used.
     """
     files = [file for case in folder.select(Split.TRAIN) for file in (*case.images, case.training_label)]
-    key = digest_of("fingerprint 2", folder.labels, *_regions(folder), folder.ignore, folder.channel_names, *files)
+    key = digest_of("fingerprint 3", folder.labels, *_regions(folder), folder.ignore, folder.channel_names, *files)
     origin = Origin(str(folder.root.resolve()), "fingerprint")
     return Fingerprint.from_json(cached_json(cache, key, lambda: asdict(take_fingerprint(folder)), origin))
 

@@ -65,6 +65,7 @@ class Fingerprint:
         cases: number of training cases.
         annotated: number of cases that hold each object (class or region), in their order.
         order: pairs of objects that keep their order along an axis in nearly all cases.
+        voxels: number of voxels of each object in all labels together, in their order.
         content: median fraction of voxels that are not 0 in all channels.
         foreground: for each channel, 0.5 and 99.5 percentile, mean and standard deviation of the
             labelled foreground; of all voxels if nothing is labelled.
@@ -79,6 +80,7 @@ class Fingerprint:
     cases: int
     annotated: tuple[int, ...]
     order: tuple[ClassOrder, ...]
+    voxels: tuple[int, ...] = ()
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Fingerprint:
@@ -93,6 +95,7 @@ class Fingerprint:
             cases=content["cases"],
             annotated=tuple(content["annotated"]),
             order=tuple(ClassOrder(**each) for each in content["order"]),
+            voxels=tuple(content["voxels"]),
         )
 
     def axes(self) -> tuple[int, ...]:
@@ -118,6 +121,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
     if not training:
         raise InputError(folder.root, "has no training case", "mark some as 'train' in cases.csv", code="no-data")
     spacings, shapes, contents, samples, centres = [], [], [], [], []
+    voxels = np.zeros(len(folder.objects), dtype=np.int64)
     for case in track(training, "reading scans"):
         loaded = load_case(case, folder)
         axes = _anatomical_order(loaded.grid)
@@ -126,6 +130,9 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
         contents.append((loaded.image != 0).any(0).mean())
         samples.append(_foreground_sample(loaded))
         centres.append(_centres(loaded, list(folder.objects.values())))
+        if loaded.label is not None:
+            counts = np.bincount(loaded.label.ravel(), minlength=IGNORE + 1)
+            voxels += [counts[list(classes)].sum() for classes in folder.objects.values()]
     values = np.concatenate(samples, axis=1)
     return Fingerprint(
         spacing=tuple(np.median(spacings, axis=0).tolist()),
@@ -137,6 +144,7 @@ def take_fingerprint(folder: DataFolder) -> Fingerprint:
         cases=len(training),
         annotated=tuple(int(count) for count in np.isfinite(centres)[:, 1:, 0, 0].sum(0)),
         order=tuple(_orders(np.array(centres))),
+        voxels=tuple(voxels.tolist()),
     )
 
 

@@ -124,16 +124,18 @@ def step_bytes(network: Network, in_channels: int, patch: Sequence[int], batch: 
     return int(_OVERHEAD * training_bytes(network, in_channels, patch, batch, bytes_per_value)) + _STATES * parameters
 
 
-def architecture_arguments(chosen: Architecture, width: int) -> dict[str, Any]:
+def architecture_arguments(chosen: Architecture, width: int, residual: bool = False) -> dict[str, Any]:
     """Arguments of ``PlannedUNet``, as YAML and JSON can hold them.
 
     Args:
         chosen: kernels and strides.
         width: channels of the first stage; they double from stage to stage, up to ten times as many (16 in 2D).
+        residual: the encoder is residual.
     """
     widest = width * (10 if len(chosen.patch) == 3 else 16)
-    return {
+    arguments: dict[str, Any] = {
         "kernels": [list(kernel) for kernel in chosen.kernels],
         "strides": [list(stride) for stride in chosen.strides],
         "widths": [min(width * 2**stage, widest) for stage in range(len(chosen.strides))],
     }
+    return {**arguments, "residual": True} if residual else arguments

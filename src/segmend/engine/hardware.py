@@ -132,7 +132,8 @@ def machine_of(hardware: Hardware, memory: float | None = None, width: int | Non
     narrow = device.type == "cpu" and memory is None
     reason = "as given" if width else "to be fast without a GPU" if narrow else "the usual width"
     room = int(memory * 2**30 if memory else found)
-    return Machine(name if memory is None else "as given", room, size, width or (16 if narrow else 32), reason)
+    width = width or (16 if narrow else 32)
+    return Machine(name if memory is None else "as given", room, size, width, reason, gpu=device.type == "cuda")
 
 
 def check_memory(network: Network, in_channels: int, patch: Sequence[int], batch: int, hardware: Hardware) -> int:

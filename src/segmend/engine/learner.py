@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from segmend.functional.class_sets import class_sets
 from segmend.functional.regions import dice_by_region
 from segmend.methods import Method, Step
 from segmend.methods.components.ema import follow_students
+
+M = TypeVar("M", bound=nn.Module)
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Memory layout by number of axes; convolutions are fastest in it."""
@@ -78,20 +80,25 @@ class Optimisation:
                 code="invalid-value",
             )
 
+    @property
+    def first_rate(self) -> float:
+        """The learning rate at the first step."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.01 if self.optimiser == "sgd" else 1e-3
+
     def optimiser_of(self, module: nn.Module) -> Optimizer:
         """The optimiser of all trainable parameters of a module."""
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if self.optimiser == "sgd":
-            rate = 0.01 if self.learning_rate is None else self.learning_rate
             return SGD(
                 parameters,
-                lr=rate,
+                lr=self.first_rate,
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
                 nesterov=bool(self.nesterov),
             )
-        rate = 1e-3 if self.learning_rate is None else self.learning_rate
-        return AdamW(parameters, lr=rate, weight_decay=self.weight_decay)
+        return AdamW(parameters, lr=self.first_rate, weight_decay=self.weight_decay)
 
     def factor(self, progress: float) -> float:
         """Factor of the learning rate when this fraction of the run is done."""
@@ -192,8 +199,8 @@ class Learner(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def channels_last(module: Method) -> Method:
-    """The method with its convolution weights laid out channels last; numbers and names stay the same."""
+def channels_last(module: M) -> M:
+    """A method or network with its convolution weights laid out channels last; numbers and names stay the same."""
     for dimensions, layout in CHANNELS_LAST.items():
         for parameter in module.parameters():
             if parameter.ndim == dimensions:

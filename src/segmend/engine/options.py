@@ -28,9 +28,9 @@ class TrainingOptions:
     """Settings of a training. Those that are None are chosen from the data or by the method.
 
     Attributes:
-        recipe: a whole set of settings in one word. 'planned', the default, chooses network, patch and augmentation from
-            data and machine; 'paper' is the protocol of the left-atrium literature: V-Net, SGD, flips and quarter turns,
-            crops drawn uniformly, 8000 steps. Arguments that are given with it win.
+        recipe: many settings in one word. 'planned', the default, chooses network, patch and augmentation from data and
+            machine; 'paper' is the protocol of the left-atrium literature: V-Net, SGD, flips and quarter turns, crops
+            drawn uniformly, 8000 steps. Arguments that are given with it win.
         iterations: optimiser steps.
         labels: what is learned from: 'classes' is the class of each voxel, in labelsTr, and the default; 'soft' its
             probability of each class, in the maps soft/CASE_CLASS.nii.gz of the data folder (docs/soft_labels.md).

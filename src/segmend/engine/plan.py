@@ -8,6 +8,12 @@ from typing import Any
 
 from segmend.engine.batches import ForegroundBy
 
+_ORDER = (
+    *("machine", "network", "patch", "spacing", "batch", "loss", "optimiser", "steps", "time", "memory", "validation"),
+    *("intensities", "mirroring", "augmentation", "foreground", "normalisation", "schedule", "clipping"),
+)
+"""In which entries are shown: first what most decides about result and cost."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -27,7 +33,7 @@ class TrainingPlan:
     """All that was chosen for a training, each entry with its reason.
 
     Attributes:
-        entries: by name: machine, spacing, patch, network, mirroring, augmentation, foreground, memory.
+        entries: by name, as in ``_ORDER``; plans of earlier versions have fewer.
     """
 
     entries: Mapping[str, Choice]
@@ -44,7 +50,14 @@ class TrainingPlan:
     def lines(self) -> list[str]:
         """One line for each entry, for human readers."""
         width = max(map(len, self.entries))
-        return [f"{name:<{width}}  {_shown(entry.value)} ({entry.reason})" for name, entry in self.entries.items()]
+        names = [name for name in _ORDER if name in self.entries]
+        names += [name for name in self.entries if name not in _ORDER]
+        shown = [(name, self.entries[name]) for name in names]
+        return [f"{name:<{width}}  {_shown(entry.value)} ({entry.reason})" for name, entry in shown]
+
+    def extended(self, entries: Mapping[str, Choice]) -> TrainingPlan:
+        """The same with more entries."""
+        return TrainingPlan({**self.entries, **entries})
 
     @property
     def spacing(self) -> tuple[float | None, ...]:

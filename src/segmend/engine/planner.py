@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from segmend.core.errors import InputError
+from segmend.core.progress import warn
 from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import Fingerprint
 from segmend.data.preprocess import THICK_SLICES
@@ -41,6 +42,7 @@ class Machine:
         bytes_per_value: 2 where the network computes in bfloat16, else 4.
         width: channels of the network's first stage.
         reason: why that width.
+        gpu: whether it computes on a GPU.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Machine:
     bytes_per_value: int
     width: int
     reason: str
+    gpu: bool = False
 
 
 def plan_training(
@@ -64,6 +67,7 @@ def plan_training(
     patch: Sequence[int] | None = None,
     augmentation: Mapping[str, Any] | None = None,
     foreground_by: ForegroundBy | None = None,
+    residual: bool | None = None,
 ) -> TrainingPlan:
     """Plan network, patch and augmentation of a training.
 
@@ -80,6 +84,7 @@ def plan_training(
         patch: sides of the crops, where they are given.
         augmentation: arguments of ``Augmentation``, where some are given; those of mirroring do not count.
         foreground_by: how foreground voxels are drawn, where that is given.
+        residual: whether the encoder is residual, where that is given.
 
     Raises:
         InputError: no patch fits into the memory.
@@ -94,9 +99,10 @@ def plan_training(
     extent = [fingerprint.extent[axis] for axis in fingerprint.axes()][:dimensions]
     shape = [max(1, round(side / distance)) for side, distance in zip(extent, distances, strict=True)]
 
-    def memory(chosen: Architecture) -> int:
+    def memory(chosen: Architecture, with_residual: bool = bool(residual)) -> int:
+        arguments = architecture_arguments(chosen, machine.width, with_residual)
         with torch.device("meta"):
-            network = PlannedUNet(channels, classes, dimensions, **architecture_arguments(chosen, machine.width))
+            network = PlannedUNet(channels, classes, dimensions, **arguments)
         return int(networks * step_bytes(network, channels, chosen.patch, batch, machine.bytes_per_value))
 
     if patch is None:
@@ -112,9 +118,11 @@ def plan_training(
                 code="mismatch",
             )
     stages = len(chosen.strides)
+    encoder = plan_encoder(machine, lambda: memory(chosen, True), residual)
     entries["network"] = Choice(
-        architecture_arguments(chosen, machine.width),
-        f"U-Net of {stages} stages: axes are halved down to {SMALLEST_SIDE} voxels; {machine.reason}",
+        architecture_arguments(chosen, machine.width, encoder.value),
+        f"U-Net of {stages} stages: axes are halved down to {SMALLEST_SIDE} voxels; {machine.width} channels, "
+        f"{machine.reason}; {encoder.reason}",
     )
     entries["batch"] = Choice(batch, "as the method composes it")
     entries["mirroring"] = plan_mirroring(fingerprint, objects, dimensions)
@@ -122,8 +130,12 @@ def plan_training(
     entries["foreground"] = Choice(PLANNED_FOREGROUND, "crops are centred on all classes of a label equally often")
     if foreground_by:
         entries["foreground"] = Choice(foreground_by, "as given")
-    needed = memory(chosen)
-    entries["memory"] = Choice(f"{needed / 2**30:.2g} GiB", "for a training step, estimated")
+    needed = memory(chosen, encoder.value)
+    entries["memory"] = Choice(_gib(needed), "for a training step, estimated")
+    if needed > machine.memory:  # of a patch that was given: others are chosen to fit
+        reason = f"for a training step, estimated: more than the {_gib(machine.memory)} of the machine"
+        entries["memory"] = replace(entries["memory"], reason=reason)
+        warn(f"a training step needs about {_gib(needed)}, but there are {_gib(machine.memory)}: give a smaller patch")
     return TrainingPlan(entries)
 
 
@@ -145,6 +157,27 @@ def plan_spacing(fingerprint: Fingerprint) -> Choice:
         f"median of {fingerprint.cases} scans within slices; across them the tenth percentile, since the median, "
         f"{median[-1]:.3g} mm, would discard slices of the finer scans",
     )
+
+
+def plan_encoder(machine: Machine, memory: Callable[[], int], given: bool | None = None) -> Choice:
+    """Choose whether the encoder is residual.
+
+    Residual encoders segmented more accurately than plain ones where the GPU was large enough for them (Isensee et al.,
+    nnU-Net revisited, MICCAI 2024). Here the patch comes first: it never shrinks for them.
+
+    Args:
+        machine: what there is.
+        memory: gives the bytes that a step of a residual network with the chosen patch takes.
+        given: what is asked for, if it is.
+    """
+    if given is not None:
+        return Choice(given, f"{'residual' if given else 'plain'} encoder, as given")
+    if not machine.gpu:
+        return Choice(False, "plain encoder, as there is no GPU")
+    needed = memory()
+    if needed > machine.memory:
+        return Choice(False, f"plain encoder, as a step of a residual one would need {_gib(needed)} with this patch")
+    return Choice(True, f"residual encoder, as a step with this patch fits into memory with it, too ({_gib(needed)})")
 
 
 def plan_mirroring(fingerprint: Fingerprint, objects: Sequence[str], dimensions: int = 3) -> Choice:
@@ -186,3 +219,7 @@ def plan_augmentation(spacing: Sequence[float]) -> Choice:
     if ratio > THICK_SLICES:
         reason += f"; not across slices, which are {ratio:.3g} times as thick as voxels are wide"
     return Choice(replace(PLANNED_AUGMENTATION, across_slices=ratio <= THICK_SLICES).strengths, reason)
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2g} GiB"

@@ -24,6 +24,7 @@ from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
 from segmend.engine.options import TrainingOptions, check_patch_axes
 from segmend.engine.plan import TrainingPlan
+from segmend.engine.plan_entries import time_entry, training_entries
 from segmend.engine.planner import plan_training
 from segmend.engine.run import Run
 from segmend.engine.setup import TrainingSetup
@@ -34,6 +35,9 @@ from segmend.networks.fitting import check_patch
 
 _FEW_LABELS = 2
 """Labels that must hold a class for it to be learned, and not only memorised."""
+
+_FEW_VOXELS = 100
+"""Voxels in all labels together below which a class is hardly sampled: a ball of them has a diameter of six."""
 
 _STAND_IN = partial(PlannedUNet, widths=[2] * 5)
 """A small network in the place of one that is not known yet."""
@@ -82,17 +86,11 @@ def prepare_training(
     if start and network is None:
         options = start.followed(options, of_scans)
     dimensions = options.dimensions or of_scans
-    if dimensions > of_scans:
-        raise InputError(
-            "dimensions", "must be 2, since the images are two-dimensional, got 3", "leave it out", code="mismatch"
-        )
     slices = dimensions < of_scans
-    check_spacing(options.spacing, of_scans, slices=slices)
-    if options.patch is not None:
-        check_patch_axes(options.patch, dimensions)
-    launcher_of(options.hardware)
+    _check_options(options, of_scans, planned=network is None)
 
     method, channels = chosen_method(method, training_cases), len(folder.channel_names)
+    fingerprint = None
     if network is None:
         stand_in = start.network if start and start.network else _STAND_IN
         trial = _with_stand_in(method, channels, folder.classes, dimensions, stand_in)
@@ -104,7 +102,7 @@ def prepare_training(
             plan = (
                 start.plan(fingerprint, list(folder.objects), batches.size)
                 if start and start.network
-                else _planned(fingerprint, folder, options, slices, batches.size, _trained_networks(trial))
+                else _planned(fingerprint, folder, options, slices, batches.size, trained_networks(trial))
             )
         network = start.network if start and start.network else partial(PlannedUNet, **plan.network)
         options = options.planned(plan)
@@ -123,6 +121,8 @@ def prepare_training(
     learned_from, batches = _batches(built, training_cases, folder, options, run)
     if options.patch is not None:
         check_patch(built.network, channels, options.patch)
+    if plan and fingerprint:
+        plan = _completed(plan, options, built, validation_cases, fingerprint, folder, batches.size, slices=slices)
     return TrainingSetup(
         folder=folder,
         options=options,
@@ -138,6 +138,46 @@ def prepare_training(
         plan=plan,
         start=start,
     )
+
+
+def _check_options(options: TrainingOptions, of_scans: int, *, planned: bool) -> None:
+    """Make sure that options suit the dimensions of the scans, and each other."""
+    dimensions = options.dimensions or of_scans
+    if dimensions > of_scans:
+        raise InputError(
+            "dimensions", "must be 2, since the images are two-dimensional, got 3", "leave it out", code="mismatch"
+        )
+    if options.residual is not None and not planned:
+        raise InputError(
+            "residual",
+            "is of the planned network, but another network is named",
+            "leave one of them out",
+            code="mismatch",
+        )
+    check_spacing(options.spacing, of_scans, slices=dimensions < of_scans)
+    if options.patch is not None:
+        check_patch_axes(options.patch, dimensions)
+    launcher_of(options.hardware)
+
+
+def _completed(
+    plan: TrainingPlan,
+    options: TrainingOptions,
+    method: Method,
+    validation: Sequence[Case],
+    fingerprint: Fingerprint,
+    folder: DataFolder,
+    batch: int,
+    *,
+    slices: bool,
+) -> TrainingPlan:
+    """A new plan with all that is known once there is a method; the time only if the plan is for this machine."""
+    channels = folder.channel_names
+    plan = plan.extended(training_entries(options, method, validation, fingerprint, channels, slices=slices))
+    if options.memory is not None:
+        return plan
+    time = time_entry(options, method, len(channels), plan.patch, batch, trained_networks(method))
+    return plan.extended({"time": time})
 
 
 def _batches(
@@ -179,14 +219,20 @@ def _planned(
         patch=options.patch,
         augmentation=options.given_augmentation,
         foreground_by=options.foreground_by,
+        residual=options.residual,
     )
 
 
 def _warn_of_rare_objects(fingerprint: Fingerprint, names: Sequence[str]) -> None:
-    """Warn of classes or regions that too few training labels hold to be learned."""
-    for name, count in zip(names, fingerprint.annotated, strict=True):
+    """Warn of classes or regions that too few labels, or too few voxels of them, hold to be sampled and learned."""
+    for name, count, voxels in zip(names, fingerprint.annotated, fingerprint.voxels, strict=True):
         if count < _FEW_LABELS:
             warn(f"'{name}' occurs in {count} of {fingerprint.cases} training cases: too few to learn it from")
+        elif voxels < _FEW_VOXELS:
+            warn(
+                f"'{name}' has {voxels} voxels in the {count} training labels that hold it: too few to sample and "
+                "learn it from; check these labels, or merge the class with another"
+            )
 
 
 def _with_stand_in(
@@ -201,7 +247,7 @@ def _with_stand_in(
         return build_method(method, build_network(network, channels, classes, dimensions))
 
 
-def _trained_networks(method: Method) -> float:
+def trained_networks(method: Method) -> float:
     """How many networks of the size of its own a method trains."""
     trained = sum(each.numel() for each in method.parameters() if each.requires_grad)
     return trained / sum(each.numel() for each in method.network.parameters())

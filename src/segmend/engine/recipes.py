@@ -28,8 +28,8 @@ _PAPER: Mapping[str, Any] = MappingProxyType(
         "augmentation": {"quarter_turns": True, "flips": True, **LEFT_ATRIUM_PROTOCOL.strengths},
     }
 )
-"""UA-MT (Yu et al., MICCAI 2019), MTCL, PLIL and ALC on the left atrium: V-Net, SGD, quarter turns and flips, crops drawn
-uniformly. Spacing, patch and batch belong to the data and the method and are left to them."""
+"""UA-MT (Yu et al., MICCAI 2019), MTCL, PLIL and ALC on the left atrium: V-Net, SGD, quarter turns and flips, crops
+drawn uniformly. Spacing, patch and batch belong to the data and the method and are left to them."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType({"planned": MappingProxyType({}), "paper": _PAPER})
 """Arguments of ``train`` that each recipe sets, as a plan of ``bench`` would state them."""

@@ -129,7 +129,8 @@ class WarmStart:
         """
         if self.earlier is None or self.network is None:
             return options
-        task, widths = self.earlier.task, self.network.keywords.get("widths")
+        task, network = self.earlier.task, self.network.keywords
+        of_network = {"width": (network.get("widths") or [None])[0], "residual": network.get("residual", False)}
         if task.dimensions > axes:
             raise InputError(
                 self.given,
@@ -139,11 +140,11 @@ class WarmStart:
             )
         spacing = [side for side in task.preprocessing.spacing if side is not None] or "native"
         own: dict[str, Any] = {"dimensions": task.dimensions, "spacing": spacing, "patch": task.patch}
-        given = {name: getattr(options, name) for name in (*own, "width")}
+        given = {name: getattr(options, name) for name in (*own, *of_network)}
         if given["spacing"] == "auto":
             given["spacing"] = None
         for name, value in given.items():
-            wanted = own.get(name, widths[0] if widths else None)
+            wanted = (own | of_network)[name]
             if value is not None and _shown(value) != _shown(wanted):
                 raise InputError(
                     name,
