@@ -20,7 +20,7 @@ from segmend.core.case import Quality, Split
 from segmend.data.augment import Augmentation
 from segmend.data.cache import PreparedCase, prepare
 from segmend.data.check import load_case
-from segmend.data.fingerprint import choose_preprocessing, take_fingerprint
+from segmend.data.fingerprint import ClassOrder, Fingerprint, choose_preprocessing, take_fingerprint
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label
 from segmend.data.sampling import BatchPlan
@@ -29,6 +29,7 @@ from segmend.engine.hardware import Hardware
 from segmend.engine.label_revision import label_store
 from segmend.engine.label_store import LabelStore
 from segmend.engine.learner import Optimisation
+from segmend.engine.planner import Machine, plan_training
 from segmend.engine.run import Run, Task
 from segmend.engine.segmenter import Segmenter
 from segmend.methods import Method, all_methods
@@ -73,9 +74,54 @@ def versions(names: Sequence[str]) -> dict[str, int]:
     from segmend.bench import protocol  # commits that these golden runs are injected into may have none
 
     known = {**all_methods(), **all_networks(), **all_recipes()}
-    shared = {"engine": protocol.ENGINE_VERSION, "audit": protocol.AUDIT_VERSION}
-    shared["resampling"] = getattr(protocol, "RESAMPLING_VERSION", 1)
+    shared = {
+        "engine": protocol.ENGINE_VERSION,
+        "audit": protocol.AUDIT_VERSION,
+        "resampling": getattr(protocol, "RESAMPLING_VERSION", 1),
+        "planner": getattr(protocol, "PLANNER_VERSION", 1),
+    }
     return {name: shared.get(name) or known[name].protocol_version for name in names}
+
+
+def planned(
+    spacing: Sequence[float],
+    shape: Sequence[int],
+    fine_spacing: Sequence[float],
+    ordered_axis: int | None,
+    gibibytes: float,
+    width: int,
+    slices: bool,
+) -> dict[str, Any]:
+    """What is planned for three classes and batches of four, one channel, in bfloat16: values without their reasons."""
+    order = () if ordered_axis is None else (ClassOrder(ordered_axis, 1, 2, 1.0, 20),)
+    fingerprint = Fingerprint(
+        spacing=tuple(spacing),
+        shape=tuple(shape),
+        content=1.0,
+        foreground=((0.0, 1.0, 0.5, 0.1),),
+        fine_spacing=tuple(fine_spacing),
+        extent=tuple(distance * side for distance, side in zip(spacing, shape, strict=True)),
+        cases=20,
+        annotated=(20, 20),
+        order=order,
+    )
+    plan = plan_training(
+        fingerprint,
+        channels=1,
+        class_names=["background", "a", "b"],
+        slices=slices,
+        batch=4,
+        networks=1,
+        machine=Machine("golden", int(gibibytes * 2**30), 2, width, "given"),
+    )
+    return {
+        "spacing": plan.spacing,
+        "patch": plan.patch,
+        "network": plan.network,
+        "mirroring": plan.mirroring,
+        "augmentation": plan.augmentation,
+        "foreground": plan.foreground_by,
+    }
 
 
 def criteria() -> list[str]:

@@ -29,8 +29,8 @@ _LIBRARIES = ("torch", "numpy", "scipy", "monai", "scikit-image", "scikit-learn"
 
 REMEDY = (
     "If results were meant to change, raise protocol_version of the class whose they are, or ENGINE_VERSION, "
-    "RESAMPLING_VERSION or AUDIT_VERSION in segmend/bench/protocol.py, and run 'make golden'. If not, find out what "
-    "changed them."
+    "RESAMPLING_VERSION, AUDIT_VERSION or PLANNER_VERSION in segmend/bench/protocol.py, and run 'make golden'. If not, "
+    "find out what changed them."
 )
 
 

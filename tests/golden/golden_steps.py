@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,29 @@ def _corruption(stage: Stage, out: Path) -> Result:
         else:
             place.unlink()
     return {"labels": digest(commands.corrupted_folder(folder, out / "noisy"))}
+
+
+_PLANNED: dict[str, tuple[Any, ...]] = {
+    "isotropic": ((1.0, 1.0, 1.0), (36, 50, 37), (1.0, 1.0, 1.0), 1, 8, 16, False),
+    "thick slices": ((0.8, 0.8, 5.0), (512, 512, 106), (0.7, 0.7, 2.5), 0, 8, 32, False),
+    "slice by slice": ((1.4, 1.4, 10.0), (216, 256, 9), (1.2, 1.2, 10.0), None, 4, 16, True),
+    "2D": ((1.0, 1.0), (600, 800), (1.0, 1.0), None, 2, 16, False),
+}
+"""Scans and machines: spacing, sides, fine spacing, axis that tells classes apart, GiB, channels, by slices."""
+
+
+def planner() -> Iterable[Golden]:
+    """What is chosen where no network is named."""
+    for name, given in _PLANNED.items():
+        yield Golden(f"planner/{name}", ("planner",), _planning(given), portable=True)
+
+
+def _planning(given: tuple[Any, ...]) -> Callable[[Stage, Path], Result]:
+    def run(stage: Stage, out: Path) -> Result:
+        text = json.dumps(adapter.planned(*given), sort_keys=True)
+        return {"plan": digest([np.frombuffer(text.encode(), np.uint8)])}
+
+    return run
 
 
 def audit() -> Iterable[Golden]:
