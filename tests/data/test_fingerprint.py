@@ -48,7 +48,7 @@ class TestTake:
         assert found.shape == (4, 6, 8)  # of (4, 6, 8), (4, 6, 8) and (6, 8, 4)
         assert found.extent == (8, 18, 24)  # of (4, 12, 24), (8, 18, 40) and (42, 72, 16)
         assert found.fine_spacing == pytest.approx((1.2, 2.2, 3.2))  # a fifth of the way from the least to the median
-        assert (found.cases, found.annotated) == (3, (0,))
+        assert (found.cases, found.annotated, found.voxels) == (3, (0,), (0,))
 
     def test_statistics_are_of_the_labelled_foreground(self, make_folder, write_scan):
         root = make_folder(cases=("a",), channels=("CT", "MR"), labels={"background": 0, "x": 1, "ignore": 2})
@@ -60,7 +60,9 @@ class TestTake:
         write_scan(root / "labelsTr" / "a.nii.gz", label)
         write_scan(root / "imagesTr" / "a_0000.nii.gz", image)
         write_scan(root / "imagesTr" / "a_0001.nii.gz", -2 * image)
-        first, second = take_fingerprint(DataFolder.open(root)).foreground
+        found = take_fingerprint(DataFolder.open(root))
+        assert found.voxels == (500,), "those to be ignored do not count"
+        first, second = found.foreground
         values = np.arange(500)
         assert first == pytest.approx((*np.percentile(values, [0.5, 99.5]), values.mean(), values.std()))
         assert second == pytest.approx((*np.percentile(-2 * values, [0.5, 99.5]), -499, 2 * values.std()))

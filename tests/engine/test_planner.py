@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from segmend.data.augment import PLANNED, Augmentation
 from segmend.data.fingerprint import ClassOrder, Fingerprint
 from segmend.engine import planner
 from segmend.engine.plan import TrainingPlan
-from segmend.engine.planner import plan_augmentation, plan_mirroring, plan_spacing
+from segmend.engine.planner import (
+    Machine,
+    plan_augmentation,
+    plan_mirroring,
+    plan_spacing,
+    plan_training,
+)
 
 CT = (0.0, 1.0, 0.5, 0.1)
 ISOTROPIC = Fingerprint(
@@ -78,3 +85,57 @@ class TestAugmentation:
     def test_plans_without_it_keep_the_defaults(self):
         assert TrainingPlan({}).augmentation == {}
         assert TrainingPlan({}).foreground_by == "voxel"
+
+
+def planned(machine: Machine, **given):
+    return plan_training(
+        ISOTROPIC,
+        channels=1,
+        class_names=["background", "organ"],
+        slices=False,
+        batch=2,
+        networks=1,
+        machine=machine,
+        **given,
+    )
+
+
+class TestEncoder:
+    CPU = Machine("CPU", 2**33, 2, 4, "narrow")
+    GPU = replace(CPU, name="GPU", gpu=True)
+
+    def test_is_residual_on_a_gpu_with_room_for_it(self):
+        plan = planned(self.GPU)
+        assert plan.network["residual"] is True
+        assert "residual encoder, as a step with this patch fits" in plan.entries["network"].reason
+
+    def test_is_plain_on_a_cpu(self):
+        plan = planned(self.CPU)
+        assert "residual" not in plan.network, "plans and configurations stay those of earlier versions"
+        assert "no GPU" in plan.entries["network"].reason
+
+    def test_the_patch_never_shrinks_for_it(self):
+        """Between what the plain and the residual encoder need for the whole scan, the plain one is taken."""
+        needs = {}
+        for residual in (False, True):
+            needs[residual] = planned(self.GPU, residual=residual).entries["memory"].value
+        plain, with_residual = (float(needs[each].split()[0]) * 2**30 for each in (False, True))
+        assert plain < with_residual
+        between = planned(replace(self.GPU, memory=int((plain + with_residual) / 2)))
+        assert between.patch == planned(self.CPU).patch
+        assert "residual" not in between.network
+        assert "would need" in between.entries["network"].reason
+
+    def test_memory_and_patch_include_it_where_it_is_asked_for(self):
+        tight = replace(self.CPU, memory=int(0.03 * 2**30))
+        sides = [math.prod(planned(tight, residual=each).patch) for each in (False, True)]
+        assert sides[1] < sides[0]
+        assert planned(self.CPU, residual=True).network["residual"] is True
+        assert "as given" in planned(self.GPU, residual=False).entries["network"].reason
+
+
+class TestGivenPatch:
+    def test_beyond_the_memory_is_warned_of(self, caplog):
+        plan = planned(replace(TestEncoder.CPU, memory=2**20), patch=(40, 56, 40))
+        assert "more than" in plan.entries["memory"].reason
+        assert "give a smaller patch" in caplog.text

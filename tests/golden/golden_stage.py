@@ -35,7 +35,7 @@ class Golden:
 
     Attributes:
         name: ``KIND/NAME/...``.
-        of: what its result depends on: ``engine``, ``audit``, ``planner``, or the names of a method, a network and recipes.
+        of: what its result depends on: ``engine``, ``audit``, ``planner``, or names of a method, a network and recipes.
         run: computes the result, in a folder of its own.
         portable: whether the result is the same on every processor.
         slow: whether it is left to ``make test-slow``.

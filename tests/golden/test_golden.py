@@ -58,7 +58,14 @@ def test_results_are_those_of_their_versions(name, stage):
 
 def test_everything_has_a_golden_run():
     names = {part for golden in GOLDEN.values() for part in golden.of}
-    assert names >= {*adapter.method_names(), *adapter.network_names(), *adapter.recipe_names(), "engine", "audit", "planner"}
+    assert names >= {
+        *adapter.method_names(),
+        *adapter.network_names(),
+        *adapter.recipe_names(),
+        "engine",
+        "audit",
+        "planner",
+    }
 
 
 @pytest.mark.parametrize("where", ["3D", "2D"])

@@ -92,7 +92,7 @@ class TrainingPlan:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+        return ", ".join(_shown(item) if name == "name" else f"{name} {_shown(item)}" for name, item in value.items())
     if isinstance(value, list):
         if value and all(isinstance(item, list) and len(set(item)) == 1 for item in value):
             return " ".join(f"{item[0]}" for item in value)
@@ -101,4 +101,6 @@ def _shown(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else "own" if value is None else str(value)

@@ -158,6 +158,6 @@ def _validation(cases: Sequence[Case]) -> Choice:
         return Choice("none", "no case is 'val' in cases.csv: the last checkpoint is used")
     shown = ", ".join(case.name for case in cases[:3]) + (", ..." if len(cases) > 3 else "")
     return Choice(
-        f"{len(cases)} cases",
+        f"{len(cases)} case{'s' if len(cases) > 1 else ''}",
         f"'val' in cases.csv ({shown}): held out, to choose the checkpoint 'best' besides the last",
     )
