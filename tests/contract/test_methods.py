@@ -65,6 +65,7 @@ BEYOND_LABELS = {
     ("CPS", "cross"): "The other network gives the label.",
     ("MTCL", "consistency"): "Agreement with the teacher needs no label.",
     ("MeanTeacher", "consistency"): "Agreement with the teacher needs no label.",
+    ("MixSegNet", "agreement"): "Both networks give the label.",
     ("MLBSeg", "given"): "A zoomed view mixes neighbouring voxels.",
     ("MLBSeg", "pseudo"): "The network's own labels are everywhere.",
     ("MLBSeg", "expert"): "A zoomed view mixes neighbouring voxels.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import torch
 from torch import Tensor
 from written_networks import ChannelsAsLogits
@@ -14,7 +16,8 @@ def paired(cls: type[Method], **arguments: object) -> Method:
 
     Without a ramp, unless the arguments say otherwise.
     """
-    method = cls(ChannelsAsLogits(), **({"ramp_length": 0.0} | arguments))
+    unramped = {"ramp_length": 0.0} if "ramp_length" in signature(cls).parameters else {}
+    method = cls(ChannelsAsLogits(), **(unramped | arguments))
     method.peer.group = 1
     return method
 

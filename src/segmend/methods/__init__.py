@@ -10,6 +10,7 @@ from segmend.methods._two_networks import TwoNetworks as TwoNetworks
 from segmend.methods.mixed.alc import ALC as ALC
 from segmend.methods.mixed.decoupled import Decoupled as Decoupled
 from segmend.methods.mixed.kdem import KDEM as KDEM
+from segmend.methods.mixed.mix_seg_net import MixSegNet as MixSegNet
 from segmend.methods.mixed.mlb_seg import MLBSeg as MLBSeg
 from segmend.methods.mixed.mtcl import MTCL as MTCL
 from segmend.methods.mixed.offset_correction import OffsetCorrection as OffsetCorrection
