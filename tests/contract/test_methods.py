@@ -63,6 +63,8 @@ BEYOND_LABELS = {
     ("CPCL", "backward"): "Labels are compared with the prototypes of unlabelled samples.",
     ("CPCL", "forward"): "Is for samples without a label.",
     ("CPS", "cross"): "The other network gives the label.",
+    ("DeepCoTraining", "agreement"): "Agreement of both networks needs no label.",
+    ("DeepCoTraining", "diversity"): "Agreement of both networks needs no label.",
     ("MTCL", "consistency"): "Agreement with the teacher needs no label.",
     ("MeanTeacher", "consistency"): "Agreement with the teacher needs no label.",
     ("MixSegNet", "agreement"): "Both networks give the label.",

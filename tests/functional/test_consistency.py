@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from segmend.core.masks import IGNORE
 from segmend.functional.consistency import (
     divergence_weighted_mean,
+    jensen_shannon,
     joint_loss,
     kl_divergence,
     kl_divergence_of_logs,
@@ -241,3 +242,25 @@ def test_the_fusion_is_a_probability_between_those_of_the_passes(seed, classes, 
     assert_close(fused.sum(1), torch.ones(2, 3))
     assert (fused <= log_probabilities.exp().amax(0) + 1e-6).all()
     assert (fused >= log_probabilities.exp().amin(0) - 1e-6).all()
+
+
+class TestJensenShannon:
+    def test_by_hand(self):
+        pair = torch.tensor([[[0.8], [0.2]], [[0.4], [0.6]]]).unsqueeze(1).log()
+        assert jensen_shannon(pair).item() == pytest.approx(0.086305, abs=1e-6)
+
+    def test_of_predictions_that_exclude_each_other_is_the_log_of_their_number(self):
+        for count in (2, 3):
+            apart = (60 * torch.eye(count)).view(count, 1, count, 1).log_softmax(2)
+            assert jensen_shannon(apart).item() == pytest.approx(math.log(count), abs=1e-5)
+
+    def test_does_not_depend_on_the_order_and_is_zero_for_equals(self):
+        log_p = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0)).log_softmax(2)
+        assert_close(jensen_shannon(log_p), jensen_shannon(log_p.flip(0)))
+        assert (jensen_shannon(log_p) > 0).all()
+        assert_close(jensen_shannon(log_p[:1].expand(3, -1, -1, -1)), torch.zeros(2, 5), atol=1e-6, rtol=0)
+
+    def test_has_finite_gradients_where_a_probability_underflows(self):
+        logits = torch.tensor([[[200.0], [-200.0]], [[-200.0], [200.0]]]).unsqueeze(1).requires_grad_()
+        jensen_shannon(logits.log_softmax(2)).sum().backward()
+        assert logits.grad.isfinite().all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.functional.perturbations import beta_shares, clipped_gaussian, mixed, mixed_targets
+from segmend.functional.perturbations import beta_shares, clipped_gaussian, fast_gradient_sign, mixed, mixed_targets
 
 
 @pytest.mark.parametrize("sd", [0.1, 0.5])
@@ -76,3 +76,15 @@ class TestMixedTargets:
     def test_sum_to_one_where_both_are_known(self):
         total = mixed_targets(self.TARGETS, PARTNERS, torch.rand(3)).sum(1)
         assert_close(total, torch.tensor([[1.0, 1, 0], [1, 1, 0], [1, 1, 1]]))
+
+
+class TestFastGradientSign:
+    def test_by_hand(self):
+        image = torch.tensor([[[0.4, 0.0, 1.0, 0.5]]])
+        gradient = torch.tensor([[[-0.7, -3.0, 1e-9, 0.0]]])
+        assert_close(fast_gradient_sign(image, gradient, 0.03), torch.tensor([[[0.37, 0.0, 1.0, 0.5]]]))
+
+    def test_each_sample_and_channel_keeps_its_own_range(self):
+        image = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+        changed = fast_gradient_sign(image, torch.ones_like(image), 10.0)
+        assert_close(changed, image.amax((2, 3), keepdim=True).expand_as(image))

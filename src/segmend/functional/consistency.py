@@ -44,6 +44,19 @@ def kl_divergence_of_logs(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
+def jensen_shannon(log_probabilities: Tensor) -> Tensor:
+    """H(mean_i p_i) - mean_i H(p_i) at each voxel: how much several predictions disagree, 0..log of their number.
+
+    Args:
+        log_probabilities: ``[predictions, B, C, *spatial]``, from log-softmax; gradients flow into all of them.
+
+    Returns:
+        ``[B, *spatial]`` in nats; 0 where all agree.
+    """
+    log_mean = log_probabilities.logsumexp(0) - math.log(len(log_probabilities))
+    return torch.stack([kl_divergence_of_logs(each, log_mean) for each in log_probabilities]).mean(0)
+
+
 def joint_loss(first: Tensor, second: Tensor, label: Tensor, co_lambda: float) -> tuple[Tensor, Tensor]:
     """Cross-entropies of both networks, and how much they disagree (JoCoR, Wei et al., CVPR 2020, Eqs. 1-4).
 

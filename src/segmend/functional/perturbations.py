@@ -1,4 +1,4 @@
-"""Perturbed samples: noise, and interpolation between samples (mixup, Zhang et al., ICLR 2018).
+"""Perturbed samples: noise, adversarial steps, and interpolation between samples (mixup, Zhang et al., ICLR 2018).
 
 ``clipped_gaussian`` and ``beta_shares`` draw from torch's global generator.
 """
@@ -13,6 +13,22 @@ from torch.distributions import Beta
 def clipped_gaussian(image: Tensor, sd: float = 0.1) -> Tensor:
     """The image plus Gaussian noise of standard deviation ``sd``, clipped at twice that (UA-MT, PLIL, ALC)."""
     return image + (sd * torch.randn_like(image)).clamp(-2 * sd, 2 * sd)
+
+
+def fast_gradient_sign(image: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
+    """The image plus epsilon times the sign of a loss's gradient, so that the loss increases (Goodfellow et al., 2015).
+
+    Args:
+        image: ``[B, channels, *spatial]``.
+        gradient: of the loss with respect to the image, same shape.
+        epsilon: largest change of an intensity, >= 0.
+
+    Returns:
+        ``[B, channels, *spatial]``, kept within the range of intensities of each sample and channel.
+    """
+    axes = tuple(range(2, image.ndim))
+    lowest, highest = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
+    return (image + epsilon * gradient.sign()).clamp(lowest, highest)
 
 
 def beta_shares(like: Tensor, alpha: float) -> Tensor:
