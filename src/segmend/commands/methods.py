@@ -67,7 +67,7 @@ def _description(cls: type[Method]) -> dict[str, Any]:
             name
             for name, network in all_networks().items()
             if (network.decoder_scales or "features" not in arguments)
-            and (network.encoder_stages or "shared" not in arguments)
+            and (network.encoder_stages or not {"shared", "encoder_features"} & arguments)
         ],
         "arguments": [
             {"name": p.name, "default": plain(p.default), "type": str(p.annotation), "help": explained.get(p.name, "")}

@@ -28,7 +28,9 @@ def voxels(*values: float) -> Tensor:
 
 def test_by_hand():
     # Logits (-x, 2 x), label 1: at x = .4 the derivative of the loss is -.694426, so x decreases by epsilon.
-    hard = adversarial_images(TwoSlopes(first=-1.0, second=2.0), voxels(0.4, 0.0, 1.0), torch.ones(1, 3, dtype=int), 0.03)
+    hard = adversarial_images(
+        TwoSlopes(first=-1.0, second=2.0), voxels(0.4, 0.0, 1.0), torch.ones(1, 3, dtype=int), 0.03
+    )
     assert_close(hard[0, 0, 0].item(), 0.37)
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from refusals import raises
 
-from segmend.methods.components.sub_modules import sub_modules
-from segmend.networks import VNet
+from segmend.methods.components.sub_modules import members, sub_modules
+from segmend.networks import UNet, VNet
 
 NETWORK = VNet(1, 2, 2, width=2)
 
@@ -23,3 +23,14 @@ def test_no_name_brings_those_that_there_are():
     assert str(error.value).startswith("network VNet: names no parts of its own. Name them by the method's 'pieces'")
     assert "x9, x9.0, x9.1" in error.value.remedy
     assert "x9.0.0" not in error.value.remedy
+
+
+def test_members_stand_for_their_list():
+    network = UNet(1, 2, 2, width=2, stages=2)
+    assert members(network, ["encoder", "decoder.head", "unknown"]) == [
+        "encoder.0",
+        "encoder.1",
+        "decoder.head",
+        "unknown",
+    ]
+    assert members(NETWORK, NETWORK.encoder_stages) == list(NETWORK.encoder_stages)

@@ -68,7 +68,6 @@ def kl(p: Tensor, q: Tensor) -> float:
     return (p * (p / q).log()).sum().item()
 
 
-
 class TestDiversity:
     def test_by_hand(self):
         # Against the first network: p_1 = (.231475, .768525), x^1 = .37, p_2(x^1) = (.591459, .408541), KL .268464.

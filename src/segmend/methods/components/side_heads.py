@@ -31,7 +31,9 @@ class SideHeads(nn.Module):
     def __init__(self, network: Network, names: Sequence[str]) -> None:
         super().__init__()
         classes, dimensions = network.arguments["classes"], network.arguments["dimensions"]
-        self.heads = nn.ModuleList(convolution(width, classes, 1, dimensions) for width in _widths(network, names))
+        self.heads = nn.ModuleList(
+            convolution(width, classes, 1, dimensions) for width in feature_widths(network, names)
+        )
 
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None) -> list[Tensor]:
         """Logits on the grid of the image, or of each feature.
@@ -47,8 +49,16 @@ class SideHeads(nn.Module):
         return logits if size is None else [upsample(each, size) for each in logits]
 
 
-def _widths(network: Network, names: Sequence[str]) -> list[int]:
-    """Channels of the features, found by a pass that computes shapes only."""
+def feature_widths(network: Network, names: Sequence[str]) -> list[int]:
+    """Channels of a network's features, found by a pass that computes shapes only.
+
+    Args:
+        network: any.
+        names: sub-modules whose outputs they are.
+
+    Raises:
+        InputError: a name is not a sub-module of the network, or none is given.
+    """
     trial = copy.deepcopy(network).to("meta").eval()
     taps = FeatureTaps(trial, names)
     channels, dimensions = network.arguments["in_channels"], network.arguments["dimensions"]

@@ -39,3 +39,20 @@ def sub_modules(network: nn.Module, names: Sequence[str], role: str, argument: s
                 code="unknown-name",
             )
     return [modules[name] for name in names]
+
+
+def members(network: nn.Module, names: Sequence[str]) -> list[str]:
+    """The names, with those of the members in place of a list of modules, which itself has no output.
+
+    Args:
+        network: any module.
+        names: names as in ``network.named_modules()``; unknown ones stay as they are.
+    """
+    modules = dict(network.named_modules())
+    expanded = []
+    for name in names:
+        module = modules.get(name)
+        expanded += (
+            [f"{name}.{key}" for key, _ in module.named_children()] if isinstance(module, nn.ModuleList) else [name]
+        )
+    return expanded

@@ -38,7 +38,9 @@ class MixSegNet(TwoNetworks):
     """
 
     kind = "mixed"
-    paper = "Wang & Yang, MixSegNet: Fusing multiple mixed-supervisory signals with multiple views of networks, EAAI 2024"
+    paper = (
+        "Wang & Yang, MixSegNet: Fusing multiple mixed-supervisory signals with multiple views of networks, EAAI 2024"
+    )
     needs = Composition(expert=2, noisy=2)
 
     def __init__(
