@@ -45,6 +45,7 @@ EXCUSED = {
     ("test_do_not_depend_on_the_order_within_a_quality", "ALC"): (
         "Ranks samples by how far noisy passes are apart; without noise all are equal, and the first are selected."
     ),
+    ("test_do_not_depend_on_the_order_within_a_quality", "BCP"): "Pairs samples by the place in the batch.",
     ("test_do_not_depend_on_the_order_within_a_quality", "DivideMix"): "Draws partners by the place in the batch.",
     ("test_do_not_depend_on_the_order_within_a_quality", "Mixup"): "Draws partners by the place in the batch.",
     ("test_do_not_depend_on_the_order_within_a_quality", "MLBSeg"): "Draws views by the place in the batch.",
@@ -61,6 +62,7 @@ BEYOND_LABELS = {
     ("DiscreteMI", "information"): "Clusters need no label.",
     ("KDEM", "distilled"): "Agreement with the strong decoder needs no label.",
     ("KDEM", "confident"): "Confidence needs no label.",
+    ("BCP", "unlabelled"): "The teacher gives the label.",
     ("CPCL", "backward"): "Labels are compared with the prototypes of unlabelled samples.",
     ("CPCL", "forward"): "Is for samples without a label.",
     ("CPS", "cross"): "The other network gives the label.",

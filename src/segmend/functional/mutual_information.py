@@ -20,7 +20,7 @@ _TINY = 1e-16
 def discrete_mutual_information(
     first: Tensor, second: Tensor, padding: int = 0, *, subtract_minimum: bool = False
 ) -> Tensor:
-    r"""I(a; b) = \sum_{jk} P_jk log(P_jk / (P_j P_k)), the mean over all shifts d up to ``padding`` voxels along each axis.
+    r"""I(a; b) = \sum_{jk} P_jk log(P_jk / (P_j P_k)), the mean over all shifts d up to ``padding`` along each axis.
 
     P is the normalised and symmetrised joint distribution \sum_{n,v} a_n(v + d) b_n(v)^T over samples and voxels; what
     a shift brings in from outside is left out. It is largest, log K, if both agree and all clusters are equally large.

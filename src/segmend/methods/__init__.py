@@ -29,6 +29,7 @@ from segmend.methods.noisy.self_cleansing import SelfCleansing as SelfCleansing
 from segmend.methods.noisy.superpixel import Superpixel as Superpixel
 from segmend.methods.noisy.tbrats import TBraTS as TBraTS
 from segmend.methods.noisy.tri_net import TriNet as TriNet
+from segmend.methods.semi.bcp import BCP as BCP
 from segmend.methods.semi.cpcl import CPCL as CPCL
 from segmend.methods.semi.cps import CPS as CPS
 from segmend.methods.semi.deep_co_training import DeepCoTraining as DeepCoTraining

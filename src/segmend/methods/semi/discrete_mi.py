@@ -34,8 +34,8 @@ class DiscreteMI(Method):
         L = L_sup(expert) + c mean (p(g x) - g p(x))^2 - m mean_k I(g h_k(f_k(x)), h_k(f_k(g x))) on the other samples.
 
     Mutual information is high if both views agree and the clusters are equally large. Features of the encoder are
-    averaged over the image first (a_k = 1); those of the decoder (a_k = 1/2) are compared voxel by voxel, and with small
-    shifts. The prediction g p(x) is a constant; the heads are not used after training.
+    averaged over the image first (a_k = 1); those of the decoder (a_k = 1/2) are compared voxel by voxel, and with
+    small shifts. The prediction g p(x) is a constant; the heads are not used after training.
 
     Deviations from the paper: ``docs/methods/DiscreteMI.md``.
 
