@@ -49,6 +49,7 @@ EXCUSED = {
     ("test_do_not_depend_on_the_order_within_a_quality", "DivideMix"): "Draws partners by the place in the batch.",
     ("test_do_not_depend_on_the_order_within_a_quality", "Mixup"): "Draws partners by the place in the batch.",
     ("test_do_not_depend_on_the_order_within_a_quality", "MLBSeg"): "Draws views by the place in the batch.",
+    ("test_do_not_depend_on_the_order_within_a_quality", "UniMatch"): "Draws views by the place in the batch.",
     ("test_labels_of_unlabelled_samples_do_not_matter", "PLIL"): (
         "Takes every sample that is not expert for noisy. Labels of unlabelled ones are IGNORE by the batch's contract."
     ),
@@ -80,6 +81,8 @@ BEYOND_LABELS = {
     ("PLIL", "stable"): "Is for the voxels whose label is not believed, those without any included.",
     ("PseudoLabel", "pseudo"): "The network gives the label.",
     ("UAMT", "consistency"): "Agreement with the teacher needs no label.",
+    ("UniMatch", "perturbed"): "The network gives the label.",
+    ("UniMatch", "strong"): "The network gives the label.",
     ("URPC", "consistency"): "Agreement of the scales needs no label.",
 }
 """Terms that are meant to look at voxels without a label."""

@@ -1,6 +1,6 @@
-"""Perturbed samples: noise, adversarial steps, and interpolation between samples (mixup, Zhang et al., ICLR 2018).
+"""Perturbed samples: noise, strong views, adversarial steps, and mixtures of two (mixup, Zhang et al., ICLR 2018).
 
-``clipped_gaussian`` and ``beta_shares`` draw from torch's global generator.
+``clipped_gaussian``, ``strong_intensities`` and ``beta_shares`` draw from torch's global generator.
 """
 
 from __future__ import annotations
@@ -9,10 +9,35 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
+from segmend.functional.intensity import blur
+
+_JITTERED, _BLURRED, _SIGMAS = 0.8, 0.5, (0.1, 2.0)
+
 
 def clipped_gaussian(image: Tensor, sd: float = 0.1) -> Tensor:
     """The image plus Gaussian noise of standard deviation ``sd``, clipped at twice that (UA-MT, PLIL, ALC)."""
     return image + (sd * torch.randn_like(image)).clamp(-2 * sd, 2 * sd)
+
+
+def strong_intensities(image: Tensor, change: float = 0.5) -> Tensor:
+    """A strong view: contrast, brightness and blur of each sample and channel changed, but no voxel moved.
+
+    Contrast and brightness change in 4 of 5 samples, by a factor of 1 - change .. 1 + change and by as much up or down;
+    half of the samples are blurred, by 0.1..2 voxels: the amounts and probabilities of UniMatch (CVPR 2023).
+
+    Args:
+        image: ``[B, channels, *spatial]``, z-scored.
+        change: 0..1.
+
+    Returns:
+        A new tensor of that shape.
+    """
+    count, channels = image.shape[:2]
+    jittered = torch.rand(count, 1) < _JITTERED
+    amounts = torch.where(jittered, torch.empty(2, count, channels).uniform_(-change, change), 0.0)
+    factors, shifts = (each.view(count, channels, *[1] * (image.ndim - 2)).to(image) for each in amounts)
+    sigmas = torch.empty(count, channels).uniform_(*_SIGMAS) * (torch.rand(count, 1) < _BLURRED)
+    return blur(image * (1 + factors) + shifts, sigmas, range(image.ndim - 2))
 
 
 def fast_gradient_sign(image: Tensor, gradient: Tensor, epsilon: float) -> Tensor:

@@ -37,6 +37,7 @@ from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher
 from segmend.methods.semi.pseudo_label import PseudoLabel as PseudoLabel
 from segmend.methods.semi.uamt import UAMT as UAMT
+from segmend.methods.semi.uni_match import UniMatch as UniMatch
 from segmend.methods.semi.urpc import URPC as URPC
 from segmend.methods.supervised.supervised import Supervised as Supervised
 

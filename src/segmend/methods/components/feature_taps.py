@@ -1,4 +1,4 @@
-"""Features from inside a network, by the names of its sub-modules."""
+"""Features from inside a network, by the names of its sub-modules, and passes with other features in their place."""
 
 from __future__ import annotations
 
@@ -49,3 +49,20 @@ class FeatureTaps:
         finally:
             for handle in handles:
                 handle.remove()
+
+    @contextmanager
+    def replaced(self, outputs: Sequence[Tensor]) -> Iterator[None]:
+        """Inside the block, the tapped sub-modules return these tensors and compute nothing.
+
+        So what follows an encoder can be passed again with other features, while batch statistics of the encoder stay.
+
+        Args:
+            outputs: one for each name, in their order.
+        """
+        for module, output in zip(self._modules, outputs, strict=True):
+            vars(module)["forward"] = lambda *_inputs, output=output: output
+        try:
+            yield
+        finally:
+            for module in self._modules:
+                vars(module).pop("forward", None)
