@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segmend.functional.perturbations import beta_shares, clipped_gaussian, fast_gradient_sign, mixed, mixed_targets
+from segmend.functional.perturbations import (
+    beta_shares,
+    clipped_gaussian,
+    fast_gradient_sign,
+    mixed,
+    mixed_targets,
+    strong_intensities,
+)
 
 
 @pytest.mark.parametrize("sd", [0.1, 0.5])
@@ -88,3 +95,39 @@ class TestFastGradientSign:
         image = torch.randn(3, 2, 5, 5, generator=torch.Generator().manual_seed(0))
         changed = fast_gradient_sign(image, torch.ones_like(image), 10.0)
         assert_close(changed, image.amax((2, 3), keepdim=True).expand_as(image))
+
+
+class TestStrongIntensities:
+    def test_contrast_and_brightness_change_in_four_of_five_samples(self):
+        torch.manual_seed(0)
+        image = torch.tensor([0.0, 1.0]).view(1, 1, 2, 1).expand(4000, 1, 2, 40)  # of two values; rows are constant
+        middle = strong_intensities(image[:, :, :1])[:, 0, 0, 0]  # of one value, which no blur changes
+        changed = middle != 0
+        assert changed.float().mean().item() == pytest.approx(0.8, abs=0.03)
+        assert middle[changed].abs().max().item() == pytest.approx(0.5, abs=0.01)
+        assert middle[changed].mean().item() == pytest.approx(0, abs=0.03)
+        ones = strong_intensities(torch.ones(4000, 1, 2, 2), change=0.2)[:, 0, 0, 0]
+        assert 0.6 <= ones.min() < 0.65  # 1 - .2 - .2
+        assert 1.35 < ones.max() <= 1.4 + 1e-5
+
+    def test_half_of_the_samples_are_blurred(self):
+        torch.manual_seed(0)
+        point = torch.zeros(2000, 1, 9, 9)
+        point[:, :, 4, 4] = 1
+        view = strong_intensities(point, change=0.0)
+        narrower = view[:, 0, 4, 4] < 0.99
+        assert (view[~narrower] - point[~narrower]).abs().max() < 0.02
+        # From a standard deviation of about .35 voxels on: the share of 0.1..2 above that, of one half.
+        assert narrower.float().mean().item() == pytest.approx(0.5 * (2 - 0.32) / 1.9, abs=0.04)
+        assert (view[:, 0, 4, 4] > 0).all()
+
+    @pytest.mark.parametrize("shape", [(2, 3, 5, 6), (2, 3, 4, 5, 6)])
+    def test_channels_change_by_amounts_of_their_own(self, shape):
+        torch.manual_seed(0)
+        image = torch.ones(shape)
+        view = strong_intensities(image)
+        assert view.shape == shape
+        assert torch.equal(image, torch.ones(shape))
+        per_channel = view.flatten(2)
+        assert (per_channel - per_channel[..., :1]).abs().max() < 1e-5
+        assert len(per_channel[..., 0].unique()) > 3

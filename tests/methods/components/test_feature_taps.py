@@ -109,3 +109,45 @@ class TestNames:
         assert "'features' argument" in error.value.remedy
         assert "net.up_layers" in error.value.remedy
         assert "net.up_layers.0" not in error.value.remedy
+
+
+class TestReplaced:
+    def test_outputs_stand_in_place_of_what_would_be_computed(self):
+        network = Doubling()
+        with FeatureTaps(network, ["first"]).replaced([torch.full((1,), 5.0)]):
+            assert network(torch.ones(1)).item() == 20
+        assert network(torch.ones(1)).item() == 8
+
+    def test_gradients_flow_into_them(self):
+        network, given = Doubling(), torch.ones(1, requires_grad=True)
+        with FeatureTaps(network, ["first"]).replaced([given]):
+            network(torch.ones(1)).backward()
+        assert given.grad.item() == 4
+
+    def test_later_stages_do_not_see_earlier_ones(self):
+        network = Doubling()
+        with FeatureTaps(network, ["first", "second.0"]).replaced([torch.full((1,), 5.0), torch.full((1,), 7.0)]):
+            assert network(torch.ones(1)).item() == 14
+
+    def test_nothing_of_the_encoder_is_computed(self):
+        torch.manual_seed(0)
+        network = VNet(1, 2, 2, width=2)
+        taps, image = FeatureTaps(network, network.encoder_stages), torch.randn(2, 1, 16, 16)
+        network.eval()
+        with taps.recording() as features:
+            expected = network(image)
+        network.x1.train()
+        with taps.replaced(features):
+            assert torch.equal(network(torch.zeros_like(image)), expected)
+        assert int(network.x1[1].num_batches_tracked) == 0
+
+    def test_ends_with_an_error_too(self):
+        network = Doubling()
+        taps = FeatureTaps(network, ["first"])
+        with pytest.raises(RuntimeError, match="in between"), taps.replaced([torch.ones(1)]):
+            raise RuntimeError("in between")
+        assert "forward" not in vars(network.first)
+
+    def test_each_name_needs_one(self):
+        with pytest.raises(ValueError, match="zip"), FeatureTaps(Doubling(), ["first"]).replaced([]):
+            pass
