@@ -141,6 +141,14 @@ class TestReplaced:
             assert torch.equal(network(torch.zeros_like(image)), expected)
         assert int(network.x1[1].num_batches_tracked) == 0
 
+    def test_a_compiled_network_sees_them_too(self):
+        network = Doubling()
+        network.compile(backend="eager")
+        assert network(torch.ones(1)).item() == 8
+        with FeatureTaps(network, ["first"]).replaced([torch.full((1,), 5.0)]):
+            assert network(torch.ones(1)).item() == 20
+        assert network(torch.ones(1)).item() == 8
+
     def test_ends_with_an_error_too(self):
         network = Doubling()
         taps = FeatureTaps(network, ["first"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -62,7 +63,9 @@ class FeatureTaps:
         for module, output in zip(self._modules, outputs, strict=True):
             vars(module)["forward"] = lambda *_inputs, output=output: output
         try:
-            yield
+            # A compiled network would go on computing what it was compiled from.
+            with torch.compiler.set_stance("force_eager"):
+                yield
         finally:
             for module in self._modules:
                 vars(module).pop("forward", None)
