@@ -46,7 +46,7 @@ def test_prepared_on_another_grid(data, tmp_path):
     preprocessing = Preprocessing((2.0, 2.0, 2.0), (Normalisation(),))
     first, _ = prepare(folder, folder.cases[:2], preprocessing, tmp_path / "cache")
     assert first.soft.shape == (2, *first.image.shape[1:])
-    total = first.soft.astype(np.float32).sum(0)
+    total = np.asarray(first.soft, dtype=np.float32).sum(0)
     assert set(np.unique(np.round(total, 2))) <= {0.0, 1.0}
     assert (total > 0.5).any()
     (plain,) = prepare(folder, DataFolder.open(data).cases[:1], preprocessing, tmp_path / "cache")

@@ -53,7 +53,7 @@ class PreparedCase:
         foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
         digest: of everything above.
         spacing: mm from voxel to voxel along each axis.
-        soft: ``[C, *spatial]`` float16 probability of each class, read alike, summing to 1 over the classes, or 0 in
+        soft: ``[C, *spatial]`` float16 probability of each class, read likewise, summing to 1 over the classes, or 0 in
             all of them where nothing is known; None without soft labels.
     """
 
@@ -150,20 +150,12 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
         write_compressed(path / "label.b2nd", label)
         np.save(path / "foreground.npy", _some_foreground(label))
 
-    def make_soft(path: Path) -> None:
-        placement = preprocessing.place(scan().image, scan().grid)
-        maps = preprocessing.maps(read_soft_label(case.soft), scan().grid, placement)
-        write_compressed(path / "soft.b2nd", maps.astype(np.float16))
-
     def open_image() -> CompressedArray:
         return CompressedArray(entry(cache, image_key, make_image, Origin(data, "image", case.name)) / "image.b2nd")
 
     def open_label() -> tuple[CompressedArray, NDArray[np.int32]]:
         place = entry(cache, label_key, make_label, Origin(data, "label", case.name))
         return CompressedArray(place / "label.b2nd"), np.load(place / "foreground.npy", allow_pickle=False)
-
-    def open_soft() -> CompressedArray:
-        return CompressedArray(entry(cache, soft_key, make_soft, Origin(data, "soft label", case.name)) / "soft.b2nd")
 
     hold(cache, [image_key])
     image, spacing = _opened(open_image), preprocessing.spacing_on(grid)
@@ -177,10 +169,32 @@ def _prepare_case(folder: DataFolder, case: Case, preprocessing: Preprocessing, 
     prepared = PreparedCase(case, image, label, foreground, label_digest, spacing)
     if not case.soft:
         return prepared
-    soft_digest = digest_of("soft", image_digest, folder.labels, *case.soft)
-    soft_key = digest_of(_FORMAT, soft_digest)
-    hold(cache, [soft_key])
-    return replace(prepared, soft=_opened(open_soft), digest=digest_of(label_digest, soft_digest))
+    return _with_soft_label(prepared, image_digest, folder, preprocessing, cache, scan)
+
+
+def _with_soft_label(
+    prepared: PreparedCase,
+    image_digest: str,
+    folder: DataFolder,
+    preprocessing: Preprocessing,
+    cache: Path,
+    scan: Callable[[], LoadedCase],
+) -> PreparedCase:
+    """The prepared case with its soft label."""
+    case, data = prepared.case, str(folder.root.resolve())
+    digest = digest_of("soft", image_digest, folder.labels, *case.soft)
+    key = digest_of(_FORMAT, digest)
+
+    def make(path: Path) -> None:
+        placement = preprocessing.place(scan().image, scan().grid)
+        maps = preprocessing.maps(read_soft_label(case.soft), scan().grid, placement)
+        write_compressed(path / "soft.b2nd", maps.astype(np.float16))
+
+    def read() -> CompressedArray:
+        return CompressedArray(entry(cache, key, make, Origin(data, "soft label", case.name)) / "soft.b2nd")
+
+    hold(cache, [key])
+    return replace(prepared, soft=_opened(read), digest=digest_of(prepared.digest, digest))
 
 
 def _deciding(preprocessing: Preprocessing, grid: Grid) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _UNFINISHED = "unfinished"
 _IN_USE = "in_use"
 _OTHER_CACHE = "give a folder for prepared scans by `cache` or the variable SEGMEND_CACHE"
 
-Kind = Literal["image", "label", "fingerprint"]
+Kind = Literal["image", "label", "soft label", "fingerprint"]
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class CropBatches(Dataset[Batch]):
 
     def _soft(self, crops: Sequence[_Crop]) -> Tensor | None:
         """Soft labels ``[B, C, *patch]``, 0 in samples without one; None if no training case has one."""
-        classes = next((len(case.soft) for case in self.cases if case.soft is not None), None)
+        classes = next((case.soft.shape[0] for case in self.cases if case.soft is not None), None)
         return None if classes is None else torch.from_numpy(np.stack([crop.of_soft(classes) for crop in crops]))
 
     def _maps(self, crops: Sequence[_Crop], revision: int) -> dict[str, Tensor]:

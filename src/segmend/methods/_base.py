@@ -175,7 +175,7 @@ class Method(Configured, nn.Module, ABC):
         return probabilities(self.network(image))
 
     def takes_class_sets(self) -> bool:
-        """Whether its losses handle voxels of which only a set of possible classes is known.
+        """Whether its losses handle voxels whose class is known up to a set of possible ones only.
 
         The labels of cases that are annotated in part are completed by plain training for all other methods.
         """
