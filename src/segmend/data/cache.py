@@ -53,7 +53,7 @@ class PreparedCase:
         foreground: ``[n, dimensions]`` some foreground voxels of the label, for crops that contain some.
         digest: of everything above.
         spacing: mm from voxel to voxel along each axis.
-        soft: ``[C, *spatial]`` float16 probability of each class, read likewise, summing to 1 over the classes, or 0 in
+        soft: ``[C, *spatial]`` float16 probability of each class, read in parts, summing to 1 over the classes, or 0 in
             all of them where nothing is known; None without soft labels.
     """
 
