@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmend.core.masks import IGNORE
-from segmend.fusion import disagreement, majority, staple, staple_label, votes
+from segmend.fusion import disagreement, fused_regions, majority, staple, staple_label, votes
 
 ANN, BEN, CAT = (
     np.array(row, np.uint8)[None]
@@ -82,3 +82,24 @@ def ball():
         return ((index - np.array(centre)) ** 2).sum(-1) <= radius**2
 
     return draw
+
+
+@pytest.mark.parametrize("rule", [majority, staple_label])
+def test_raters_who_disagree_on_the_core_agree_on_the_whole(rule):
+    """Each class has at most one of three votes, but two raters or more see the whole everywhere inside."""
+    drawings = [np.zeros((8, 8, 8), np.uint8) for _ in range(3)]
+    for drawing in drawings:
+        drawing[2:6, 2:6, 2:6] = 1
+    drawings[0][3:5, 3:5, 3:5] = 2
+    drawings[1][2:6, 2:6, 2] = 0
+    regions = {"whole": (1, 2), "core": (2,)}
+    fused = fused_regions(drawings, 3, regions, rule)
+    assert (fused[2:6, 2:6, 2:6] > 0).all()
+    assert np.count_nonzero(fused) == 64
+    assert not (fused == 2).any() or rule is staple_label
+
+
+def test_what_no_rater_annotated_stays_open_in_regions():
+    drawings = [np.array([[1, 2, 255]], np.uint8), np.array([[2, 2, 255]], np.uint8)]
+    fused = fused_regions(drawings, 3, {"whole": (1, 2), "core": (2,)}, majority)
+    assert fused.tolist() == [[1, 2, 255]]

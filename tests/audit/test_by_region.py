@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segmend.audit.by_region import RegionEvidence, region_view, with_regions
+from segmend.audit.by_region import RegionEvidence, region_view
 from segmend.cli import main
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
 from segmend.engine.evidence import Evidence, write_evidence
-
-REGIONS = {"whole": (1, 2), "core": (2,)}
-OVERLAPPING = {"lung": (1, 3), "heart": (2, 3)}
 
 
 def test_a_region_is_one_object_against_all_else(tmp_path):
@@ -26,30 +23,6 @@ def test_a_region_is_one_object_against_all_else(tmp_path):
     np.testing.assert_allclose(evidence.probability(1), [[0.3, 0.9]], atol=0.02)
     np.testing.assert_allclose(evidence.probability(0), [[0.7, 0.1]], atol=0.02)
     assert evidence.probability(1).max() < 1
-
-
-@pytest.mark.parametrize(
-    ("label", "masks", "expected"),
-    [
-        # The core grows within the whole, and does not where there is no whole.
-        ([0, 1, 2, 1], {"core": [1, 1, 1, 0]}, [0, 2, 2, 1]),
-        # The whole leaves a voxel of the core: no class is a core alone.
-        ([1, 2, 0, 255], {"whole": [0, 0, 1, 1]}, [0, 2, 1, 255]),
-        # Both together.
-        ([2, 2, 0, 1], {"whole": [0, 1, 1, 1], "core": [0, 0, 1, 1]}, [0, 1, 2, 2]),
-        ([0, 1, 2, 1], {}, [0, 1, 2, 1]),
-    ],
-)
-def test_nested_regions_are_put_together(label, masks, expected):
-    arrays = {name: np.array(mask, bool) for name, mask in masks.items()}
-    assert with_regions(np.array(label, np.uint8), arrays, REGIONS).tolist() == expected
-
-
-def test_overlapping_regions_are_put_together():
-    label = np.array([0, 1, 2, 3], np.uint8)
-    new = with_regions(label, {"heart": np.array([True, True, False, False])}, OVERLAPPING)
-    assert new.tolist() == [2, 3, 0, 1]
-    assert label.tolist() == [0, 1, 2, 3]
 
 
 @pytest.fixture

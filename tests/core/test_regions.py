@@ -1,8 +1,17 @@
 """Objects that consist of several classes."""
 
 import numpy as np
+import pytest
 
-from segmend.core.regions import ClassSets, annotated_objects, completed, mask_of, objects_of, possible_classes
+from segmend.core.regions import (
+    ClassSets,
+    annotated_objects,
+    completed,
+    mask_of,
+    objects_of,
+    possible_classes,
+    with_regions,
+)
 
 
 def test_without_regions_each_foreground_class_is_an_object():
@@ -54,3 +63,31 @@ def test_objects_that_were_annotated():
     objects = {"liver": (1,), "spleen": (2,)}
     assert annotated_objects(objects, None) == objects
     assert annotated_objects(objects, ("spleen",)) == {"spleen": (2,)}
+
+
+REGIONS = {"whole": (1, 2), "core": (2,)}
+OVERLAPPING = {"lung": (1, 3), "heart": (2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("label", "masks", "expected"),
+    [
+        # The core grows within the whole, and does not where there is no whole.
+        ([0, 1, 2, 1], {"core": [1, 1, 1, 0]}, [0, 2, 2, 1]),
+        # The whole leaves a voxel of the core: no class is a core alone.
+        ([1, 2, 0, 255], {"whole": [0, 0, 1, 1]}, [0, 2, 1, 255]),
+        # Both together.
+        ([2, 2, 0, 1], {"whole": [0, 1, 1, 1], "core": [0, 0, 1, 1]}, [0, 1, 2, 2]),
+        ([0, 1, 2, 1], {}, [0, 1, 2, 1]),
+    ],
+)
+def test_nested_regions_are_put_together(label, masks, expected):
+    arrays = {name: np.array(mask, bool) for name, mask in masks.items()}
+    assert with_regions(np.array(label, np.uint8), arrays, REGIONS).tolist() == expected
+
+
+def test_overlapping_regions_are_put_together():
+    label = np.array([0, 1, 2, 3], np.uint8)
+    new = with_regions(label, {"heart": np.array([True, True, False, False])}, OVERLAPPING)
+    assert new.tolist() == [2, 3, 0, 1]
+    assert label.tolist() == [0, 1, 2, 3]

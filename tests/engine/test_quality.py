@@ -64,3 +64,17 @@ def test_views_are_flipped_where_that_confuses_no_classes(mirroring, classes, ax
     preprocessing = Preprocessing((None,) * 3, (Normalisation(),))
     labels = {name: value for value, name in enumerate(NAMES[:classes])}
     assert view_axes(Task(("MR",), labels, 3, (8, 8, 8), preprocessing, "", mirroring)) == axes
+
+
+def test_regions_have_the_probabilities_of_their_classes():
+    classes = np.array([1, 2, 0, 2], np.uint8)
+    maps = np.array([[0.1, 0.1, 0.8, 0.2], [0.6, 0.2, 0.1, 0.3], [0.3, 0.7, 0.1, 0.5]], np.float32)
+    sums = QualitySums(classes, NAMES, (1.0,), regions={"whole": (1, 2), "core": (2,)})
+    for of_class in maps:
+        sums.add(of_class)
+    whole, core = sums.rows("a")
+    assert (whole.label, core.label) == ("whole", "core")
+    assert (whole.volume, core.volume) == (3, 2)
+    assert whole.expected_volume == pytest.approx(2.8)
+    assert whole.expected_dice == pytest.approx(2 * 2.6 / (3 + 2.8))
+    assert core.expected_dice == pytest.approx(2 * 1.2 / (2 + 1.6))

@@ -18,9 +18,7 @@ from segmend.audit.auditor import Audit, Auditor
 from segmend.audit.evidence import AuditedCase, Evidence
 from segmend.audit.folder import AuditFolder
 from segmend.audit.rows import rank_rows
-from segmend.core.masks import Mask
 from segmend.core.progress import say
-from segmend.core.regions import mask_of
 from segmend.data.folder import DataFolder
 
 
@@ -96,38 +94,3 @@ class RegionEvidence(Evidence):
         edge = np.float32(np.finfo(np.float32).eps)
         clipped: NDArray[np.float32] = total.clip(edge, 1 - edge)
         return clipped
-
-
-def with_regions(
-    label: NDArray[np.uint8], masks: Mapping[str, Mask], regions: Mapping[str, tuple[int, ...]]
-) -> NDArray[np.uint8]:
-    """A label whose regions are changed.
-
-    Args:
-        label: ``[*spatial]`` class indices, or ``IGNORE``, which stays.
-        masks: the new extent of some regions, of the same shape; the others stay as they are.
-        regions: all, with the indices of their classes.
-
-    Returns:
-        Class indices. A voxel whose regions no class stands for keeps its class.
-    """
-    members = {index: frozenset(name for name in regions if index in regions[name]) for index in range(256)}
-    of_regions = {names: index for index, names in reversed(members.items()) if names or index == 0}
-    new = label.copy()
-    changed = np.zeros(label.shape, np.bool_)
-    for name, mask in masks.items():
-        changed |= mask != mask_of(label, regions[name])
-    known = changed & np.isin(label, [0, *(index for classes in regions.values() for index in classes)])
-    places = np.flatnonzero(known)
-    before = label.reshape(-1)[places]
-    inside = {name: mask.reshape(-1)[places] for name, mask in masks.items()}
-    codes = sum(
-        (inside[name].astype(np.int64) << bit for bit, name in enumerate(inside)), np.zeros(len(places), np.int64)
-    )
-    for code in np.unique(codes):
-        for index in np.unique(before[codes == code]):
-            kept = members[int(index)] - inside.keys()
-            wanted = frozenset(kept) | {name for bit, name in enumerate(inside) if code >> bit & 1}
-            if wanted in of_regions:
-                new.reshape(-1)[places[(codes == code) & (before == index)]] = of_regions[wanted]
-    return new

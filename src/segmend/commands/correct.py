@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.audit.by_region import region_view, with_regions
+from segmend.audit.by_region import region_view
 from segmend.audit.corrections import FILE, Correction, apply_changes, box_text, read_corrections, write_corrections
 from segmend.audit.folder import AuditFolder
 from segmend.audit.offsets import shift_boundaries
@@ -25,7 +25,7 @@ from segmend.core.grid import Grid
 from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file
 from segmend.core.progress import say, track
-from segmend.core.regions import mask_of
+from segmend.core.regions import mask_of, with_regions
 from segmend.data.cache import digest_of
 from segmend.data.cases_table import write_cases
 from segmend.data.copying import copy_files

@@ -15,6 +15,7 @@ from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.folders import atomic_folder, require_empty
 from segmend.core.progress import say, track
+from segmend.core.regions import mask_of
 from segmend.core.tables import write_rows
 from segmend.data.cases_table import write_cases
 from segmend.data.copying import copy_files
@@ -23,7 +24,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, write_label, write_map
 from segmend.data.maps import MapNames
 from segmend.data.raters import choose_raters, drawings_of, read_drawing
-from segmend.fusion import disagreement, majority, staple, staple_label, votes
+from segmend.fusion import disagreement, fused_regions, majority, staple, staple_label, votes
 from segmend.metrics.overlap import dice
 
 Rule = Literal["majority", "staple"]
@@ -107,12 +108,12 @@ def fuse(
         for case in track([case for case in folder.cases if drawn[case.name]], "fusing labels"):
             grid = read_grid(case.images[0])
             drawings = {rater: read_drawing(file, folder, grid) for rater, file in drawn[case.name].items()}
-            fused = _fused(list(drawings.values()), folder.classes, rule)
+            fused = _fused(list(drawings.values()), folder, rule)
             write_label(copy / MAIN / (case.name + folder.file_ending), folder.to_values(fused), like=case.images[0])
             if len(drawings) > 1:
                 different = disagreement(list(drawings.values()), fused)
                 write_map(copy / "disagreement" / f"{case.name}.nii.gz", different, like=case.images[0])
-                rows += _rows(case.name, list(folder.labels), drawings, fused)
+                rows += _rows(case.name, folder.objects, drawings, fused)
             if soft:
                 for index, label in enumerate(folder.labels):
                     share = votes(list(drawings.values()), index)
@@ -149,21 +150,25 @@ def _in_words(drawn: Mapping[str, Mapping[str, Path]], raters: Iterable[str], ou
         yield f"labels of one rater only, kept as they are: {len(single)}; the first is {single[0]}"
 
 
-def _fused(drawings: Sequence[NDArray[np.uint8]], classes: int, rule: Rule) -> NDArray[np.uint8]:
-    if rule == "staple" and len(drawings) > 1:
-        return staple_label(drawings, classes)
-    return majority(drawings, classes)
+def _fused(drawings: Sequence[NDArray[np.uint8]], folder: DataFolder, rule: Rule) -> NDArray[np.uint8]:
+    by = staple_label if rule == "staple" and len(drawings) > 1 else majority
+    if folder.regions:
+        return fused_regions(drawings, folder.classes, folder.regions, by)
+    return by(drawings, folder.classes)
 
 
 def _rows(
-    case: str, names: Sequence[str], drawings: dict[str, NDArray[np.uint8]], fused: NDArray[np.uint8]
+    case: str,
+    objects: Mapping[str, tuple[int, ...]],
+    drawings: dict[str, NDArray[np.uint8]],
+    fused: NDArray[np.uint8],
 ) -> list[Row]:
     rows = []
-    for index, label in enumerate(names[1:], start=1):
-        masks = [drawing == index for drawing in drawings.values()]
+    for label, classes in objects.items():
+        masks = [mask_of(drawing, classes) for drawing in drawings.values()]
         estimate = staple(masks)
         for rater, mask, sensitivity, specificity in zip(
             drawings, masks, estimate.sensitivity, estimate.specificity, strict=True
         ):
-            rows.append(Row(case, label, rater, dice(mask, fused == index), sensitivity, specificity))
+            rows.append(Row(case, label, rater, dice(mask, mask_of(fused, classes)), sensitivity, specificity))
     return rows

@@ -61,7 +61,7 @@ class PredictionFiles:
                 write_map(written[-1], of_class, like=like)
         if self.views is None:
             return written, []
-        sums = QualitySums(classes, list(labels), grid.spacing, self.calibration)
+        sums = QualitySums(classes, list(labels), grid.spacing, self.calibration, self.segmenter.task.regions)
         for of_class in self.views.probabilities(image, grid):
             sums.add(of_class)
         written.append(self.folder / "uncertainty" / f"{name}.nii.gz")

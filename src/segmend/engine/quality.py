@@ -9,7 +9,7 @@ than the network: a scan that is unlike the training data may be predicted wrong
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from segmend.core.regions import mask_of, objects_of
 from segmend.engine.quality_calibration import Calibration
 from segmend.engine.task import Task
 from segmend.functional.expected_dice import expected_dice
@@ -28,7 +29,7 @@ class Quality:
 
     Attributes:
         case: name of the case.
-        label: name of the class.
+        label: name of the class or region.
         expected_dice: 0..1; NaN for an empty mask, whose Dice is 0 or undefined.
         volume: of the mask, in mm^3 (2D: mm^2).
         expected_volume: sum of the probabilities, in the same unit.
@@ -53,6 +54,7 @@ class QualitySums:
         names: of the classes, background first, in the order in which their maps will be added.
         spacing: mm from voxel to voxel along each axis.
         calibration: applied before probabilities are summed up; the entropy is that of the probabilities as given.
+        regions: region name to the indices of its classes: rows are then of regions, which are not calibrated.
     """
 
     def __init__(
@@ -61,20 +63,26 @@ class QualitySums:
         names: Sequence[str],
         spacing: Sequence[float],
         calibration: Calibration | None = None,
+        regions: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
         self._classes, self._names = classes, tuple(names)
+        self._objects = objects_of(names, regions or {})
         self._calibration = calibration or Calibration()
         self._unit = math.prod(spacing)
         self._entropy = np.zeros(classes.shape, np.float32)
-        self._sums: list[tuple[float, float]] = []
+        self._added = 0
+        self._sums = dict.fromkeys(self._objects, (0.0, 0.0))
 
     def add(self, probability: NDArray[np.float32]) -> None:
         """Add the map ``[*spatial]`` of the next class, 0..1."""
-        mask = self._classes == len(self._sums)
         self._entropy += entr(probability)
-        probability = self._calibration.apply(self._names[len(self._sums)], probability)
-        within, total = (float(probability.sum(dtype=np.float64, where=where)) for where in (mask, True))
-        self._sums.append((within, total))
+        probability = self._calibration.apply(self._names[self._added], probability)
+        for name, parts in self._objects.items():
+            if self._added in parts:
+                mask = mask_of(self._classes, parts)
+                within, total = (float(probability.sum(dtype=np.float64, where=where)) for where in (mask, True))
+                self._sums[name] = self._sums[name][0] + within, self._sums[name][1] + total
+        self._added += 1
 
     def entropy(self) -> NDArray[np.float32]:
         """The normalised entropy ``[*spatial]`` of all maps, 0..1."""
@@ -82,21 +90,20 @@ class QualitySums:
         return entropy
 
     def rows(self, case: str) -> list[Quality]:
-        """What is expected of each foreground class.
+        """What is expected of each foreground class or region.
 
         Args:
             case: name of the case.
         """
         entropy, found = self.entropy(), []
-        for index, (within, total) in list(enumerate(self._sums))[1:]:
-            mask = self._classes == index
+        for name, (within, total) in self._sums.items():
+            mask = mask_of(self._classes, self._objects[name])
             voxels = int(np.count_nonzero(mask))
             row: dict[str, Any] = {"expected_dice": math.nan, "mean_entropy": math.nan}
             if voxels:
                 row["expected_dice"] = expected_dice(voxels, within, total)
                 row["mean_entropy"] = float(entropy.mean(dtype=np.float64, where=mask))
             volume, expected = voxels * self._unit, total * self._unit
-            name = self._names[index]
             note = self._calibration.note(name)
             found.append(Quality(case, name, volume=volume, expected_volume=expected, calibration=note, **row))
         return found

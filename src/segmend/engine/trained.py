@@ -176,7 +176,8 @@ class Predicts(ABC):
         calibration = self.calibration(checkpoint)
         if windows.get("temperature", 1.0) != 1:
             calibration = Calibration(reason="a temperature was given")
-        sums = QualitySums(segmenter.classes(image, grid), list(self.task.labels), grid.spacing, calibration)
+        labels, regions = list(self.task.labels), self.task.regions
+        sums = QualitySums(segmenter.classes(image, grid), labels, grid.spacing, calibration, regions)
         in_views: Windows = {**windows, "flips": view_axes(self.task)}
         for of_class in self.segmenter(checkpoint, **in_views).probabilities(image, grid):
             sums.add(of_class)
