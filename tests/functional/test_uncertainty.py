@@ -15,6 +15,7 @@ from segmend.functional.uncertainty import (
     expected_cross_entropy,
     misleading_evidence,
     normalised_entropy,
+    self_information,
     spread_of_halved_logits,
     vacuity,
     variance_of_passes,
@@ -59,6 +60,30 @@ class TestNormalisedEntropy:
 
     def test_keeps_the_grid(self):
         assert normalised_entropy(torch.full((2, 4, 3, 5, 6), 0.25)).shape == (2, 3, 5, 6)
+
+
+class TestSelfInformation:
+    def test_by_hand(self):
+        # -0.9 log2 0.9 and -0.1 log2 0.1; both 0.5 where the classes are equally probable.
+        information = self_information(torch.tensor([[[0.9, 0.5], [0.1, 0.5]]]).log())
+        assert_close(information, torch.tensor([[[0.136803, 0.5], [0.332193, 0.5]]]), atol=1e-6, rtol=0)
+
+    def test_adds_up_to_the_normalised_entropy(self):
+        log_p = torch.randn(2, 4, 3, 5).log_softmax(1)
+        assert_close(self_information(log_p).sum(1), normalised_entropy(log_p.exp()), atol=1e-4, rtol=0)
+
+    def test_its_gradient_by_hand(self):
+        logits = over_classes(0.7, 0.2, 0.1).log().requires_grad_()
+        self_information(logits.log_softmax(1)).sum().backward()
+        expected = over_classes(-0.283631, 0.147025, 0.136606)
+        assert_close(logits.grad, expected, atol=1e-6, rtol=0)
+
+    def test_stays_finite_where_a_class_is_impossible(self):
+        logits = over_classes(300.0, 0.0, -300.0).requires_grad_()
+        information = self_information(logits.log_softmax(1))
+        information.sum().backward()
+        assert information.isfinite().all()
+        assert logits.grad.isfinite().all()
 
 
 class TestSpreadOfHalvedLogits:

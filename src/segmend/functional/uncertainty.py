@@ -31,6 +31,19 @@ def normalised_entropy(probabilities: Tensor) -> Tensor:
     return entropy(probabilities) / math.log(probabilities.shape[1])
 
 
+def self_information(log_probabilities: Tensor) -> Tensor:
+    """Each class's part of the normalised entropy: -p_c log p_c / log C (ADVENT, Vu et al., CVPR 2019).
+
+    Args:
+        log_probabilities: ``[B, C, *spatial]``, from log-softmax, so that the gradient stays finite where p underflows.
+
+    Returns:
+        ``[B, C, *spatial]``; the sum over the classes is the entropy, from 0 to 1 where all classes are equally
+        probable.
+    """
+    return -log_probabilities.exp() * log_probabilities / math.log(log_probabilities.shape[1])
+
+
 def spread_of_halved_logits(logits: Tensor) -> Tensor:
     """Standard deviation (N - 1) over the passes of sigmoid(logit / 2), channel by channel.
 
