@@ -69,6 +69,7 @@ BEYOND_LABELS = {
     ("CPS", "cross"): "The other network gives the label.",
     ("DeepCoTraining", "agreement"): "Agreement of both networks needs no label.",
     ("DeepCoTraining", "diversity"): "Agreement of both networks needs no label.",
+    ("DTC", "consistency"): "Agreement of the two outputs needs no label.",
     ("EntropyMinimisation", "entropy"): "Confidence needs no label.",
     ("MTCL", "consistency"): "Agreement with the teacher needs no label.",
     ("MeanTeacher", "consistency"): "Agreement with the teacher needs no label.",

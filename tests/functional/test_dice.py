@@ -11,6 +11,7 @@ from segmend.functional.dice import (
     cross_entropy_dice,
     dice_cross_entropy_by_sample,
     dice_loss_by_sample,
+    foreground_dice,
     label_dice,
     noise_robust_dice_loss,
     soft_cross_entropy_dice,
@@ -262,3 +263,45 @@ class TestDiceCrossEntropyBySample:
         assert loss[0] > 0
         assert loss[1] == 0
         assert not logits.grad[1].any()
+
+
+class TestForegroundDice:
+    LOGITS = torch.tensor([0.9, 0.6, 0.2, 0.1]).logit()
+    LABEL = torch.tensor([[1, 1, 0, 0]])
+
+    def logits(self) -> torch.Tensor:
+        return torch.stack([torch.zeros(4), self.LOGITS]).unsqueeze(0)
+
+    @pytest.mark.parametrize(("squared", "expected"), [(True, 0.068323), (False, 0.210526)])
+    def test_by_hand(self, squared, expected):
+        # 1 - 2 * 1.5 / (1.22 + 2) and 1 - 2 * 1.5 / (1.8 + 2)
+        loss = foreground_dice(self.logits(), self.LABEL, squared=squared)
+        assert loss.item() == pytest.approx(expected, abs=2e-6)
+
+    @pytest.mark.parametrize("squared", [True, False])
+    def test_sums_go_over_the_whole_batch(self, squared):
+        halves = torch.cat([self.logits()[..., :2], self.logits()[..., 2:]])
+        together = foreground_dice(self.logits(), self.LABEL, squared=squared)
+        assert_close(foreground_dice(halves, self.LABEL.view(2, 2), squared=squared), together)
+
+    @pytest.mark.parametrize("squared", [True, False])
+    def test_is_the_mean_over_the_objects(self, squared):
+        logits, label = random_case()
+        both = [
+            foreground_dice(torch.stack([torch.zeros_like(p), p.logit()], 1), (label == cls).long(), squared=squared)
+            for cls, p in ((1, logits.softmax(1)[:, 1]), (2, logits.softmax(1)[:, 2]))
+        ]
+        assert_close(foreground_dice(logits, label, squared=squared), sum(both) / 2)
+
+    @pytest.mark.parametrize("squared", [True, False])
+    def test_voxels_without_a_label_do_not_count(self, squared):
+        padded = torch.cat([self.logits(), torch.full((1, 2, 3), 5.0)], dim=2).requires_grad_()
+        label = torch.cat([self.LABEL, torch.full((1, 3), IGNORE)], dim=1)
+        loss = foreground_dice(padded, label, squared=squared)
+        loss.backward()
+        assert_close(loss.detach(), foreground_dice(self.logits(), self.LABEL, squared=squared))
+        assert not padded.grad[..., 4:].any()
+
+    @pytest.mark.parametrize("squared", [True, False])
+    def test_without_any_label_it_is_0(self, squared):
+        assert foreground_dice(self.logits(), torch.full((1, 4), IGNORE), squared=squared).item() == 0

@@ -127,6 +127,28 @@ def cross_entropy_dice(
     return 0.5 * (masked_mean(cross_entropy(logits, label), mask) + dice)
 
 
+def foreground_dice(logits: Tensor, label: Tensor, *, squared: bool = True) -> Tensor:
+    """Dice loss averaged over all classes but the background, in float32.
+
+    The supervised loss of DTC and SASSNet, and in the plain form that of MC-Net. Sums go over the whole batch.
+
+    Args:
+        logits: ``[B, C, *spatial]``.
+        label: ``[B, *spatial]`` class indices; voxels with ``IGNORE`` are left out.
+        squared: the form of ``squared_dice_loss``; False takes 1 - 2 sum(p t) / (sum(p) + sum(t)), where a class that
+            is in no label costs nearly 1 until it is not predicted at all.
+
+    Returns:
+        Scalar, in 0..1.
+    """
+    maps = logits.float().softmax(1) * (label != IGNORE).unsqueeze(1)
+    target = one_hot(label, logits.shape[1])
+    if squared:
+        return squared_dice_loss(maps, target)[1:].mean()
+    of_batch = [each.movedim(1, 0).flatten(1).unsqueeze(0) for each in (maps, target)]
+    return dice_loss_by_sample(of_batch[0], of_batch[1], smooth=1e-8)[:, 1:].mean()
+
+
 def soft_cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
     """The same loss for soft labels; equal to ``cross_entropy_dice`` if they are one-hot.
 

@@ -1,4 +1,4 @@
-"""Segmentation heads on the features of coarser scales."""
+"""Heads on features of a network."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ _TRIAL_SIDE = 96
 
 
 class SideHeads(nn.Module):
-    """A 1-voxel convolution to class logits on each of several features of a network; the network itself is unchanged.
+    """A 1-voxel convolution on each of several features of a network; the network itself is unchanged.
 
     Args:
         network: whose features they are.
         names: sub-modules whose outputs get a head.
+        channels: of each head's output; one for each class by default: logits.
 
     Raises:
         InputError: a name is not a sub-module of the network, or none is given.
     """
 
-    def __init__(self, network: Network, names: Sequence[str]) -> None:
+    def __init__(self, network: Network, names: Sequence[str], channels: int | None = None) -> None:
         super().__init__()
-        classes, dimensions = network.arguments["classes"], network.arguments["dimensions"]
-        self.heads = nn.ModuleList(
-            convolution(width, classes, 1, dimensions) for width in feature_widths(network, names)
-        )
+        out, dimensions = channels or network.arguments["classes"], network.arguments["dimensions"]
+        self.heads = nn.ModuleList(convolution(width, out, 1, dimensions) for width in feature_widths(network, names))
 
     def forward(self, features: Sequence[Tensor], size: Sequence[int] | None) -> list[Tensor]:
-        """Logits on the grid of the image, or of each feature.
+        """Outputs of the heads on the grid of the image, or of each feature.
 
         Args:
-            features: ``[B, channels, *coarse]`` of each name.
+            features: ``[B, width, *coarse]`` of each name.
             size: the grid of the image; None leaves each on its own.
 
         Returns:
-            ``[B, classes, *size]`` float32 of each name; upsampled linearly.
+            ``[B, channels, *size]`` float32 of each name; upsampled linearly.
         """
-        logits = [head(feature).float() for head, feature in zip(self.heads, features, strict=True)]
-        return logits if size is None else [upsample(each, size) for each in logits]
+        outputs = [head(feature).float() for head, feature in zip(self.heads, features, strict=True)]
+        return outputs if size is None else [upsample(each, size) for each in outputs]
 
 
 def feature_widths(network: Network, names: Sequence[str]) -> list[int]:
