@@ -19,6 +19,7 @@ from segmend.functional.consistency import (
     kl_divergence_of_logs,
     rectified_discrepancy,
     squared_difference,
+    structural_difference,
 )
 
 
@@ -264,3 +265,30 @@ class TestJensenShannon:
         logits = torch.tensor([[[200.0], [-200.0]], [[-200.0], [200.0]]]).unsqueeze(1).requires_grad_()
         jensen_shannon(logits.log_softmax(2)).sum().backward()
         assert logits.grad.isfinite().all()
+class TestStructuralDifference:
+    FIRST, SECOND = torch.tensor([[[0.9, 0.5], [0.1, 0.5]]]), torch.tensor([[[0.8, 0.6], [0.2, 0.4]]])
+
+    def test_by_hand(self):
+        assert structural_difference(self.FIRST, self.SECOND).item() == pytest.approx(0.012940, abs=1e-6)
+
+    def test_is_the_mean_over_pairs_of_voxels_of_their_differences_in_similarity(self):
+        first, second = torch.rand(3, 4, 2, 3).softmax(1), torch.rand(3, 4, 2, 3).softmax(1)
+        f, g = (each.flatten(2) / each.flatten(2).norm(dim=1, keepdim=True) for each in (first, second))
+        direct = (f.transpose(1, 2) @ f - g.transpose(1, 2) @ g).square().mean((1, 2))
+        assert_close(structural_difference(first, second), direct, atol=1e-6, rtol=1e-4)
+
+    def test_the_order_of_the_voxels_does_not_matter_if_it_is_the_same_in_both(self):
+        order = torch.tensor([1, 2, 0])
+        first, second = (torch.cat([each, each[..., :1].flip(1)], -1) for each in (self.FIRST, self.SECOND))
+        expected = structural_difference(first, second)
+        assert_close(structural_difference(first[..., order], second[..., order]), expected)
+        assert abs(structural_difference(first[..., order], second) - expected) > 1e-3
+
+    def test_of_equal_predictions_is_0_and_never_less(self):
+        same = torch.rand(2, 3, 20, 20).softmax(1)
+        assert structural_difference(same, same).tolist() == [0, 0]
+        assert (structural_difference(same, same + 1e-6 * torch.rand_like(same)) >= 0).all()
+
+    def test_is_precise_under_autocast(self):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert structural_difference(self.FIRST, self.SECOND).item() == pytest.approx(0.012940, abs=1e-6)

@@ -100,6 +100,29 @@ def rectified_discrepancy(logits: Tensor, divergence: Literal["from_mean", "to_m
     return torch.stack(terms).mean()
 
 
+def structural_difference(first: Tensor, second: Tensor) -> Tensor:
+    r"""How much two predictions differ in which voxels they find similar (LG-ER-MT, Hang et al., MICCAI 2020).
+
+    Probabilities of each voxel are scaled to unit length, F for one prediction and G for the other, each C x M. The
+    M x M products F^T F and G^T G hold the similarity of every pair of voxels, and ||F^T F - G^T G||^2 / M^2 is their
+    mean squared difference. It is computed as ||F F^T||^2 - 2 ||F G^T||^2 + ||G G^T||^2 from products of C x C, in
+    float64, since the three nearly cancel.
+
+    Args:
+        first: probabilities ``[B, C, *spatial]``.
+        second: the same.
+
+    Returns:
+        ``[B]`` float32, >= 0; 0 where both find the same voxels similar.
+    """
+    f, g = (each.flatten(2).double() for each in (first, second))
+    f, g = (each / (each.norm(dim=1, keepdim=True) + 1e-8) for each in (f, g))
+    within, across, within_second = (
+        (one @ other.transpose(1, 2)).square().sum((1, 2)) for one, other in ((f, f), (f, g), (g, g))
+    )
+    return ((within - 2 * across + within_second).clamp(min=0) / f.shape[2] ** 2).float()
+
+
 def divergence_weighted_mean(log_probabilities: Tensor) -> Tensor:
     """Weighted mean in which a prediction weighs less at a voxel the more it deviates from the plain mean there.
 
