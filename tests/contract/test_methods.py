@@ -75,6 +75,7 @@ BEYOND_LABELS = {
     ("LGERMT", "entropy"): "Confidence needs no label.",
     ("LGERMT", "global"): "Agreement with the teacher needs no label.",
     ("LGERMT", "local"): "Agreement with the teacher needs no label.",
+    ("MCNet", "consistency"): "Agreement of the decoders needs no label.",
     ("MTCL", "consistency"): "Agreement with the teacher needs no label.",
     ("MeanTeacher", "consistency"): "Agreement with the teacher needs no label.",
     ("MixSegNet", "agreement"): "Both networks give the label.",

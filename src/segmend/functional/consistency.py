@@ -120,7 +120,8 @@ def structural_difference(first: Tensor, second: Tensor) -> Tensor:
     within, across, within_second = (
         (one @ other.transpose(1, 2)).square().sum((1, 2)) for one, other in ((f, f), (f, g), (g, g))
     )
-    return ((within - 2 * across + within_second).clamp(min=0) / f.shape[2] ** 2).float()
+    difference: Tensor = (within - 2 * across + within_second).clamp(min=0) / f.shape[2] ** 2
+    return difference.float()
 
 
 def divergence_weighted_mean(log_probabilities: Tensor) -> Tensor:

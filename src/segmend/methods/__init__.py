@@ -37,6 +37,7 @@ from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
 from segmend.methods.semi.dtc import DTC as DTC
 from segmend.methods.semi.entropy_minimisation import EntropyMinimisation as EntropyMinimisation
 from segmend.methods.semi.lgermt import LGERMT as LGERMT
+from segmend.methods.semi.mc_net import MCNet as MCNet
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher
 from segmend.methods.semi.pseudo_label import PseudoLabel as PseudoLabel
 from segmend.methods.semi.uamt import UAMT as UAMT

@@ -8,6 +8,7 @@ _CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _DROPOUT: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
+_LINEAR = {2: "bilinear", 3: "trilinear"}
 _MAX_POOL: dict[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
@@ -34,6 +35,11 @@ def doubling(in_channels: int, out_channels: int, dimensions: int) -> nn.Sequent
     """A transposed 2-voxel convolution, batch norm, ReLU: twice the size."""
     transposed = _TRANSPOSED[dimensions](in_channels, out_channels, 2, stride=2)
     return nn.Sequential(transposed, *_norm_relu(out_channels, dimensions))
+
+
+def linear_doubling(dimensions: int) -> nn.Module:
+    """Twice the size by linear interpolation with corners aligned; a module, so that methods can replace it."""
+    return nn.Upsample(scale_factor=2.0, mode=_LINEAR[dimensions], align_corners=True)
 
 
 def channel_dropout(rate: float, dimensions: int) -> nn.Module:

@@ -7,10 +7,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segmend.networks._base import Network, check_sizes
-from segmend.networks.blocks import conv_blocks, convolution, max_pool
+from segmend.networks.blocks import conv_blocks, convolution, linear_doubling, max_pool
 
 
 class UNet(Network):
@@ -73,13 +72,13 @@ class UNetDecoder(nn.Module):
         self.upward = nn.ModuleList(conv_blocks(below, here, 1, dimensions) for here, below in pairwise(widths))
         self.stages = nn.ModuleList(conv_blocks(2 * here, here, 2, dimensions) for here in widths[:-1])
         self.head = convolution(widths[0], classes, 1, dimensions)
-        self.mode = {2: "bilinear", 3: "trilinear"}[dimensions]
+        self.enlarge = linear_doubling(dimensions)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Logits ``[B, classes, *spatial]`` of the encoder's features, each half the size of the one before."""
         *skips, x = features
         for upward, stage in zip(reversed(self.upward), reversed(self.stages), strict=True):
-            x = upward(F.interpolate(x, scale_factor=2.0, mode=self.mode, align_corners=True))
+            x = upward(self.enlarge(x))
             x = stage(torch.cat([skips.pop(), x], dim=1))
         logits: Tensor = self.head(x)
         return logits

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segmend.networks._base import Network, check_sizes
-from segmend.networks.blocks import conv_blocks, convolution, max_pool
+from segmend.networks.blocks import conv_blocks, convolution, linear_doubling, max_pool
 
 
 class UNetPlusPlus(Network):
@@ -47,7 +46,7 @@ class UNetPlusPlus(Network):
             for column in range(1, stages - row):
                 self.nodes[f"x{row}_{column}"] = conv_blocks(column * here + widths[row + 1], here, 2, dimensions)
         self.head = convolution(width, classes, 1, dimensions)
-        self.mode = {2: "bilinear", 3: "trilinear"}[dimensions]
+        self.enlarge = linear_doubling(dimensions)
         self.encoder_stages = tuple(f"nodes.x{row}_0" for row in range(stages))
         self.decoder_scales = tuple(f"nodes.x{row}_{stages - 1 - row}" for row in reversed(range(min(3, stages - 1))))
 
@@ -58,7 +57,7 @@ class UNetPlusPlus(Network):
             rows.append([self.nodes[f"x{depth}_0"](self.pool(rows[-1][0]) if rows else image)])
             # Each new resolution allows one more node in every row above it.
             for row in reversed(range(depth)):
-                below = F.interpolate(rows[row + 1][-1], scale_factor=2.0, mode=self.mode, align_corners=True)
+                below = self.enlarge(rows[row + 1][-1])
                 rows[row].append(self.nodes[f"x{row}_{depth - row}"](torch.cat([*rows[row], below], dim=1)))
         logits: Tensor = self.head(rows[0][-1])
         return logits

@@ -6,10 +6,12 @@ import inspect
 import pytest
 import torch
 from refusals import raises
+from torch import nn
 from torch.testing import assert_close
 
-from segmend.methods.components.branches import second_decoder
-from segmend.networks import Network, SegResNet, UNet, VNet, all_networks
+from segmend.methods.components.branches import differing_decoders, second_decoder, upsample_by
+from segmend.methods.components.feature_taps import FeatureTaps
+from segmend.networks import Network, PlannedUNet, SegResNet, UNet, VNet, all_networks
 
 
 def vnet() -> VNet:
@@ -80,3 +82,87 @@ class TestNames:
     def test_a_wrong_one_brings_the_nearest(self):
         with raises("unknown-name", "encoder stage 'x99'", match="Did you mean x9"):
             second_decoder(vnet(), ["x1", "x99"])
+
+
+def kinds(network: Network) -> set[str]:
+    """How it upsamples."""
+    return {
+        module.mode if isinstance(module, nn.Upsample) else "transposed"
+        for module in network.modules()
+        if isinstance(module, (nn.Upsample, nn.ConvTranspose2d, nn.ConvTranspose3d))
+    }
+
+
+class TestUpsampling:
+    @pytest.mark.parametrize("mode", ["linear", "nearest"])
+    @pytest.mark.parametrize("dimensions", [2, 3])
+    def test_of_a_vnet_becomes_interpolation_and_a_convolution(self, mode, dimensions):
+        network, before = VNet(1, 2, dimensions, width=2), VNet(1, 2, dimensions, width=2)
+        upsample_by(network, mode)
+        named = {"linear": {2: "bilinear", 3: "trilinear"}[dimensions], "nearest": "nearest"}[mode]
+        assert kinds(network) == {named}
+        assert network.up5[0][1].kernel_size == (3,) * dimensions
+        image = torch.randn(2, 1, *[16] * dimensions)
+        assert network(image).shape == before(image).shape
+
+    def test_of_a_unet_changes_its_mode_alone(self):
+        torch.manual_seed(0)
+        network = UNet(1, 2, 2, width=2, stages=3)
+        before, image = copy.deepcopy(network), torch.randn(1, 1, 16, 16)
+        upsample_by(network, "nearest")
+        assert kinds(network) == {"nearest"}
+        assert network.state_dict().keys() == before.state_dict().keys()
+        assert not torch.allclose(network(image), before(image))
+        upsample_by(network, "linear")
+        assert_close(network(image), before(image))
+
+    def test_along_each_axis_is_by_the_stride(self):
+        arguments = {"kernels": (3, 3, 3), "strides": (1, (2, 2, 1), 2), "widths": (4, 4, 4)}
+        network = PlannedUNet(1, 2, 3, **arguments)
+        upsample_by(network, "linear")
+        assert kinds(network) == {"trilinear"}
+        assert network(torch.randn(1, 1, 8, 8, 4)).shape == (1, 2, 8, 8, 4)
+
+    def test_that_is_no_multiplication_stays(self):
+        network = VNet(1, 2, 2, width=2)
+        network.up5[0] = nn.ConvTranspose2d(32, 16, 3, stride=2)
+        upsample_by(network, "linear")
+        assert isinstance(network.up5[0], nn.ConvTranspose2d)
+
+
+class TestDifferingDecoders:
+    def test_of_a_vnet_are_linear_and_nearest(self):
+        network = vnet()
+        decoders = differing_decoders(network, network.encoder_stages, 2)
+        assert [kinds(each) for each in (network, *decoders)] == [{"transposed"}, {"bilinear"}, {"nearest"}]
+
+    def test_of_a_unet_are_nearest_and_linear_with_another_start(self):
+        network = UNet(1, 2, 2, width=2, stages=3)
+        decoders = differing_decoders(network, network.encoder_stages, 2)
+        assert [kinds(each) for each in (network, *decoders)] == [{"bilinear"}, {"nearest"}, {"bilinear"}]
+        assert not torch.equal(decoders[1].decoder.head.weight, network.decoder.head.weight)
+
+    def test_share_the_encoder_and_nothing_else(self, network):
+        decoders = differing_decoders(network, network.encoder_stages, 2)
+        names = [{id(each) for each in part.parameters()} for part in (network, *decoders)]
+        encoder = {id(each) for name, each in network.named_parameters() if below(name, network.encoder_stages)}
+        assert names[0] & names[1] == names[0] & names[2] == names[1] & names[2] == encoder
+
+    def test_have_the_same_features(self, network):
+        """A batch passes the encoder once for each decoder; nothing there is random."""
+        (decoder,) = differing_decoders(network, network.encoder_stages, 1)
+        found, image = [], torch.randn(2, 1, 16, 16)
+        bottom = "x5" if isinstance(network, VNet) else "encoder.2"
+        for part in (network, decoder):
+            with FeatureTaps(part, [bottom]).recording() as features:
+                part(image)
+            found.append(features[0])
+        assert torch.equal(*found)
+
+    def test_there_may_be_one(self):
+        network = vnet()
+        assert len(differing_decoders(network, network.encoder_stages, 1)) == 1
+
+    def test_wrong_names_are_refused(self):
+        with raises("unknown-name", "encoder stage 'x99'"):
+            differing_decoders(vnet(), ["x99"], 1)
