@@ -124,8 +124,8 @@ class TestTrainingBytes:
 
     def test_of_a_unet_by_hand(self):
         # In units of the patch: six layers of two channels, pooling to a quarter, six of four channels there,
-        # three of two after the interpolation, six of two, and two logits.
-        values = 6 * 2 + 2 / 4 + 6 * 4 / 4 + 3 * 2 + 6 * 2 + 2
+        # four channels interpolated, three layers of two after that, six of two, and two logits.
+        values = 6 * 2 + 2 / 4 + 6 * 4 / 4 + 4 + 3 * 2 + 6 * 2 + 2
         assert training_bytes(UNet(1, 2, 2, width=2, stages=2), 1, (8, 16), 3, 4) == values * 8 * 16 * 3 * 4
 
     def test_grows_with_batch_patch_and_precision(self):
