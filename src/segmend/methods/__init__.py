@@ -34,12 +34,14 @@ from segmend.methods.semi.cpcl import CPCL as CPCL
 from segmend.methods.semi.cps import CPS as CPS
 from segmend.methods.semi.deep_co_training import DeepCoTraining as DeepCoTraining
 from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
+from segmend.methods.semi.dan import DAN as DAN
 from segmend.methods.semi.dtc import DTC as DTC
 from segmend.methods.semi.entropy_minimisation import EntropyMinimisation as EntropyMinimisation
 from segmend.methods.semi.lgermt import LGERMT as LGERMT
 from segmend.methods.semi.mc_net import MCNet as MCNet
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher
 from segmend.methods.semi.pseudo_label import PseudoLabel as PseudoLabel
+from segmend.methods.semi.sassnet import SASSNet as SASSNet
 from segmend.methods.semi.uamt import UAMT as UAMT
 from segmend.methods.semi.uni_match import UniMatch as UniMatch
 from segmend.methods.semi.urpc import URPC as URPC

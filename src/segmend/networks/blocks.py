@@ -31,6 +31,11 @@ def halving(in_channels: int, out_channels: int, dimensions: int) -> nn.Sequenti
     return nn.Sequential(strided, *_norm_relu(out_channels, dimensions))
 
 
+def wide_halving(in_channels: int, out_channels: int, dimensions: int) -> nn.Module:
+    """A strided 4-voxel convolution alone: half the size, as critics use it."""
+    return _CONVOLUTION[dimensions](in_channels, out_channels, 4, stride=2, padding=1)
+
+
 def doubling(in_channels: int, out_channels: int, dimensions: int) -> nn.Sequential:
     """A transposed 2-voxel convolution, batch norm, ReLU: twice the size."""
     transposed = _TRANSPOSED[dimensions](in_channels, out_channels, 2, stride=2)
