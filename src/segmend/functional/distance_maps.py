@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def signed_distance_maps(label: Tensor, classes: int) -> Tensor:
-    """How far each voxel is from the boundary of each object, relative to the farthest one on its side.
+    """Distance of each voxel to the boundary of each object, relative to the largest one on its side.
 
     d_out / max d_out outside and -d_in / max d_in inside, where d_out and d_in are the Euclidean distances to the
     nearest voxel of the other side; 0 on the object's boundary, which are its voxels with a face in common with the

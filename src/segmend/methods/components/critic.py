@@ -19,7 +19,7 @@ _LEAST_SIDE = 16
 
 
 class Critic(nn.Module):
-    """Tells segmentations of labelled scans from those of other scans; the segmenting network is to make them the same.
+    """Distinguishes segmentations of labelled scans from others; the segmenting network is to make them the same.
 
     The evaluation network of DAN and SASSNet: one strided convolution of the segmentation, one of its image, their sum,
     three more of them with leaky ReLU and dropout, the mean over space, and a linear layer. The weights of each layer
@@ -76,7 +76,7 @@ class Critic(nn.Module):
         return _cross_entropy(logits, range(len(maps)))
 
     def own_loss(self, maps: Tensor, image: Tensor, labelled: Sequence[int]) -> Tensor:
-        """Loss of the critic, which is to tell scans with a label from others; moves the critic alone.
+        """Loss of the critic, which is to distinguish scans with a label from others; moves the critic alone.
 
         Args:
             maps: of all scans, ``[B, maps, *spatial]``.

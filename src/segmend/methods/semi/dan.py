@@ -15,7 +15,7 @@ from segmend.networks import Network
 
 
 class DAN(Method):
-    r"""A critic tells predictions for labelled scans from those for unlabelled ones, until they look the same.
+    r"""A critic distinguishes predictions for labelled and unlabelled scans, until they look the same.
 
     The critic D sees probabilities p and image x, and learns which scans have an expert label:
 
