@@ -44,7 +44,9 @@ def stage():
     "name", [pytest.param(name, marks=[pytest.mark.slow] * golden.slow) for name, golden in GOLDEN.items()]
 )
 def test_results_are_those_of_their_versions(name, stage):
-    golden, record = GOLDEN[name], read_records()[0]
+    golden, records = GOLDEN[name], read_records()
+    # What was added on a machine of another class is compared with that one's record.
+    record = next((each for each in records if name in each["runs"]), records[0])
     if not runnable(golden):
         pytest.skip("this processor does not compute in bfloat16")
     if name.endswith("/bf16") and not is_of_this_processor(record):
