@@ -504,7 +504,6 @@ class TestDescription:
         assert re.fullmatch(r"\w.+, .*\w (19|20)\d\d", cls.paper) if published else not cls.paper
 
 
-@pytest.mark.parametrize("key", [*EXCUSED, *BEYOND_LABELS, *EQUIVARIANT], ids=str)
-@pytest.mark.parametrize("key", [*EXCUSED, *BEYOND_LABELS, *OF_CRITICS], ids=str)
+@pytest.mark.parametrize("key", [*EXCUSED, *BEYOND_LABELS, *EQUIVARIANT, *OF_CRITICS], ids=str)
 def test_excuses_are_for_methods_that_exist(key):
     assert set(key) & set(METHODS)

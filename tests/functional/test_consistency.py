@@ -265,6 +265,8 @@ class TestJensenShannon:
         logits = torch.tensor([[[200.0], [-200.0]], [[-200.0], [200.0]]]).unsqueeze(1).requires_grad_()
         jensen_shannon(logits.log_softmax(2)).sum().backward()
         assert logits.grad.isfinite().all()
+
+
 class TestStructuralDifference:
     FIRST, SECOND = torch.tensor([[[0.9, 0.5], [0.1, 0.5]]]), torch.tensor([[[0.8, 0.6], [0.2, 0.4]]])
 

@@ -141,7 +141,7 @@ def foreground_dice(logits: Tensor, label: Tensor, *, squared: bool = True) -> T
     Returns:
         Scalar, in 0..1.
     """
-    maps = logits.float().softmax(1) * (label != IGNORE).unsqueeze(1)
+    maps = logits.float().softmax(1) * counted(label, logits.shape[1])
     target = one_hot(label, logits.shape[1])
     if squared:
         return squared_dice_loss(maps, target)[1:].mean()

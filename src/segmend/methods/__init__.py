@@ -32,9 +32,9 @@ from segmend.methods.noisy.tri_net import TriNet as TriNet
 from segmend.methods.semi.bcp import BCP as BCP
 from segmend.methods.semi.cpcl import CPCL as CPCL
 from segmend.methods.semi.cps import CPS as CPS
+from segmend.methods.semi.dan import DAN as DAN
 from segmend.methods.semi.deep_co_training import DeepCoTraining as DeepCoTraining
 from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
-from segmend.methods.semi.dan import DAN as DAN
 from segmend.methods.semi.dtc import DTC as DTC
 from segmend.methods.semi.entropy_minimisation import EntropyMinimisation as EntropyMinimisation
 from segmend.methods.semi.lgermt import LGERMT as LGERMT

@@ -118,6 +118,21 @@ class TestDecoders:
         assert all(branch.x6 is not made.network.x6 for branch in made.branches)
         assert all(parameter.grad is not None for parameter in made.parameters())
 
+    def test_get_the_features_of_one_pass(self):
+        made, passes = MCNet(VNet(1, 2, 2, width=2), decoders=3), []
+        made.network.x1[0].register_forward_hook(lambda *_: passes.append(1))
+        made.loss(random_batch(EXPERT, NONE), LAST)
+        assert len(passes) == 1
+        assert made.network.x1[1].num_batches_tracked == made.network.x6[1].num_batches_tracked == 1
+        assert all(branch.x6[1].num_batches_tracked == 1 for branch in made.branches)
+
+    def test_give_what_they_give_alone(self):
+        torch.manual_seed(0)
+        made, mixed = MCNet(VNet(1, 2, 2, width=2)).eval(), random_batch(EXPERT, NONE)
+        alone = [part(mixed.image[[0]]) for part in (made.network, *made.branches)]
+        expected = sum(foreground_dice(each, mixed.label[[0]], squared=False) for each in alone) / 2
+        assert_close(made.loss(mixed, LAST)["expert"], expected)
+
     @pytest.mark.parametrize("count", [1, 4])
     def test_are_two_or_three(self, count):
         with raises("invalid-value", "method.decoders"):

@@ -17,6 +17,8 @@ from segmend.functional.losses import probabilities
 from segmend.functional.ramps import sigmoid_ramp
 from segmend.methods._base import Method, Step
 from segmend.methods.components.branches import differing_decoders
+from segmend.methods.components.feature_taps import FeatureTaps
+from segmend.methods.components.sub_modules import members
 from segmend.networks import Network
 
 
@@ -47,7 +49,7 @@ class MCNet(Method):
 
     kind = "semi"
     paper = "Wu et al., Mutual consistency learning for semi-supervised medical image segmentation, MedIA 2022"
-    cost = "1 network with 2 or 3 decoders, each passed with the encoder"
+    cost = "1 network with 2 or 3 decoders"
     needs = Composition(expert=2, unlabelled=2)
 
     def __init__(
@@ -66,14 +68,20 @@ class MCNet(Method):
             raise InputError(
                 "method.decoders", f"{decoders} is not usable", "give 2 (MC-Net) or 3 (MC-Net+)", code="invalid-value"
             )
-        self.branches = nn.ModuleList(differing_decoders(network, shared or network.encoder_stages, decoders - 1))
+        stages = tuple(shared or network.encoder_stages)
+        self.branches = nn.ModuleList(differing_decoders(network, stages, decoders - 1))
+        self._encoder = FeatureTaps(network, members(network, stages))
         self.temperature, self.detach_target = temperature, detach_target
         self.consistency, self.ramp_length = consistency, ramp_length
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert`` and ``consistency``, each the sum over all decoders."""
         expert = batch.rows(Quality.EXPERT)
-        outputs = [decoder(batch.image).float() for decoder in (self.network, *self.branches)]
+        with self._encoder.recording(attached=True) as features:
+            outputs = [self.network(batch.image).float()]
+        # They share the encoder's modules, so these features take its place there.
+        with self._encoder.replaced(features):
+            outputs += [branch(batch.image).float() for branch in self.branches]
         weight = self.consistency * sigmoid_ramp(step.progress, self.ramp_length)
         terms = {"consistency": weight * self._disagreement(outputs)}
         if expert:
