@@ -7,6 +7,7 @@ gets into what is returned.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,13 @@ def planned(
         annotated=(20, 20),
         order=order,
     )
+    names: dict[str, Any] = {"classes": 3, "objects": ["a", "b"]}
+    if "class_names" in inspect.signature(plan_training).parameters:  # of commits before there were regions
+        names = {"class_names": ["background", "a", "b"]}
     plan = plan_training(
         fingerprint,
         channels=1,
-        class_names=["background", "a", "b"],
+        **names,
         slices=slices,
         batch=4,
         networks=1,
