@@ -282,3 +282,10 @@ def test_prints_means_and_what_was_left_out(data, capsys, write_scan):
     assert "Dice" in printed
     assert "not scored, as they have no reference: p, q, r and 1 more" in printed
     assert f"scores: {data / 'scores.csv'}" in printed
+
+
+def test_classes_that_are_not_annotated_are_not_scored(data):
+    describe(data, labels={"background": 0, "organ": 1, "vessel": 2})
+    (data / "data" / "cases.csv").write_text("case,annotated\na,organ\nb,\n")
+    scored = run(data)[["case", "label"]].values.tolist()
+    assert scored == [["a", "organ"], *[[case, label] for case in "bc" for label in ("organ", "vessel")]]

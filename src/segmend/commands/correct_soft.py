@@ -31,10 +31,14 @@ class SoftCorrections:
         place: the audit.
 
     Raises:
-        InputError: the audit has no usable probabilities of a case, or two maps would share a file name.
+        InputError: the folder has regions, the audit has no usable probabilities of a case, or two maps would share a
+            file name.
     """
 
     def __init__(self, folder: DataFolder, place: AuditFolder) -> None:
+        if folder.regions:
+            problem = f"is asked for, but {folder.root} has the regions {', '.join(folder.regions)}"
+            raise InputError("soft", problem, "leave it out: soft labels are of classes", code="unsupported")
         self._folder, self._place = folder, place
         self._cases = [case for case in folder.select(Split.TRAIN) if case.training_label]
         self._names = MapNames([case.name for case in folder.cases], folder.labels)

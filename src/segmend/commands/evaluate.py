@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.commands.evaluate_soft import evaluate_soft
+from segmend.commands.references import References, read_description_of
 from segmend.core.errors import InputError
 from segmend.core.folders import check_whole
 from segmend.core.io import check_writable
@@ -23,7 +22,6 @@ from segmend.core.progress import say, track
 from segmend.core.tables import write_json, write_table
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
-from segmend.data.regions import has_regions, read_regions
 from segmend.metrics.boxplot import draw_boxplot
 from segmend.metrics.evaluation import Score, both_empty, score_case
 from segmend.metrics.pairs import Pair, pair_files
@@ -31,20 +29,6 @@ from segmend.metrics.results import in_words, read_table, summarise, to_table
 from segmend.metrics.statistics import compare
 
 Unit = Literal["mm", "voxel"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Classes:
-    """What a dataset.json says of the label values; nothing, where there is none."""
-
-    names: dict[int, str] = field(default_factory=dict)
-    ignore: int | None = None
-    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def objects(self, values: set[int]) -> dict[str, tuple[int, ...]]:
-        """Regions, and values that are in none by themselves."""
-        others = sorted(values - {value for parts in self.regions.values() for value in parts})
-        return self.regions | {self.names.get(value, str(value)): (value,) for value in others}
 
 
 def evaluate(
@@ -63,7 +47,8 @@ def evaluate(
     Writes ``FILE.csv`` with a row a case and label, ``FILE.json`` with means and counts, and
     ``FILE_boxplot.png``, and prints the means. Where a dataset.json lies next to the folder of references, labels
     are called by the names in it, labels that are lists of values are scored as regions, and voxels that it calls
-    ignored are left out; no more is read of it.
+    ignored are left out; no more is read of it. Classes that a cases.csv there does not list as annotated in a case
+    are not scored in it.
 
     Args:
         predictions: folder of label files. Those without a reference are listed in ``FILE.json`` and not scored.
@@ -89,20 +74,20 @@ def evaluate(
         segmend evaluate --predictions predictions --references data/labelsTs --out scores.csv
     """
     _check_arguments(predictions, references, out, unit, tolerance, labels)
-    classes = _read_classes(references)
+    described = read_description_of(references)
     if soft:
         if against:
             problem = "compares tables of class labels"
             raise InputError("against", problem, "leave it out with `soft true`", code="unsupported")
-        if classes.regions:
-            problem = f"scores classes, but the references have the regions {', '.join(classes.regions)}"
+        if described.regions:
+            problem = f"scores classes, but the references have the regions {', '.join(described.regions)}"
             raise InputError("soft", problem, "score class labels", code="unsupported")
-        names = {value: name for value, name in classes.names.items() if not labels or value in labels}
+        names = {value: name for value, name in described.names.items() if not labels or value in labels}
         return evaluate_soft(predictions, references, out, names, unit)
     pairs, extra = pair_files(predictions, references)
     if against:
         _check_comparable(against, out, pairs, unit, tolerance)
-    table = _score(pairs, classes, labels, unit, tolerance)
+    table = _score(pairs, described, labels, unit, tolerance)
 
     settings = {"predictions": str(predictions), "references": str(references), "unit": unit, "tolerance": tolerance}
     digests = {"reference_digests": _digests(pairs)}
@@ -130,24 +115,29 @@ def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) 
 
 
 def _score(
-    pairs: Sequence[Pair], classes: _Classes, labels: list[int] | None, unit: Unit, tolerance: float
+    pairs: Sequence[Pair], described: References, labels: list[int] | None, unit: Unit, tolerance: float
 ) -> pd.DataFrame:
-    if labels and classes.regions:
-        problem = f"cannot be chosen by value, as they are the regions {', '.join(classes.regions)}"
+    if labels and described.regions:
+        problem = f"cannot be chosen by value, as they are the regions {', '.join(described.regions)}"
         raise InputError("labels", problem, "leave it out, and take the rows that you need", code="mismatch")
     scores: dict[tuple[str, str], Score] = {}
-    known = set(classes.names)
+    known = set(described.names)
     for pair in track(pairs, "evaluating cases"):
-        prediction, reference, spacing = _read(pair, classes.ignore)
+        prediction, reference, spacing = _read(pair, described.ignore)
         present = _values(prediction) | _values(reference)
         known |= present
-        wanted = classes.objects({value for value in present if not labels or value in labels})
+        wanted = described.objects({value for value in present if not labels or value in labels})
         unit_spacing = spacing if unit == "mm" else (1.0,) * len(spacing)
         of_case = score_case(pair.case, prediction, reference, wanted, unit_spacing, tolerance)
         scores |= {(pair.case, name): score for name, score in of_case.items()}
-    names = classes.objects(_values_to_report(known, labels))
+    names = described.objects(_values_to_report(known, labels))
     # A label is scored in every case, wherever it was found: only then do all of them have as many rows.
-    return to_table(scores.get((pair.case, name)) or both_empty(pair.case, name) for pair in pairs for name in names)
+    return to_table(
+        scores.get((pair.case, name)) or both_empty(pair.case, name)
+        for pair in pairs
+        for name in names
+        if described.annotates(pair.case, name)
+    )
 
 
 def _read(
@@ -182,57 +172,6 @@ def _values_to_report(known: set[int], labels: list[int] | None) -> set[int]:
                 code="unknown-name",
             )
     return set(labels or known)
-
-
-def _read_classes(references: Path) -> _Classes:
-    """Names and the ignored value, as far as they can be read; says what cannot. Nothing else is asked of the file."""
-    path = references.absolute().parent / "dataset.json"
-    if not os.path.lexists(path):
-        return _Classes()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:  # which may hide that a value is to be ignored
-        raise InputError(
-            path, f"is not valid JSON ({error})", "correct it, or move it elsewhere", code="damaged"
-        ) from error
-    given = content.get("labels") if isinstance(content, dict) else None
-    if not isinstance(given, dict):
-        say(f"{path}: holds no names of labels; they are called by their values")
-        return _Classes()
-    if has_regions(given):
-        return _read_regions(path, given)
-    values: dict[str, int] = {}
-    for name, value in given.items():
-        name, value = (value, int(name)) if _is_value(name) and isinstance(value, str) else (name, value)
-        if type(value) is int and name and name not in values and value not in values.values():
-            values[name] = value
-    ignore = values.pop("ignore", None)
-    # A name such as 3 for the value 1 could not be distinguished from the value 3.
-    names = {value: name for name, value in values.items() if value and (not _is_value(name) or int(name) == value)}
-    unread = len(given) - len(names) - (ignore is not None) - (0 in values.values())
-    if unread:
-        say(
-            f"{path}: {unread} of {len(given)} labels have no name and value of their own; "
-            "they are called by their values"
-        )
-    return _Classes(names, ignore)
-
-
-def _read_regions(path: Path, given: Mapping[str, Any]) -> _Classes:
-    try:
-        found = read_regions(path, given)
-    except InputError as error:
-        say(f"{path}: {error.problem}; labels are called by their values")
-        return _Classes(ignore=given["ignore"] if type(given.get("ignore")) is int else None)
-    parts = {name: set(indices) for name, indices in found.regions.items()}
-    values = {
-        name: tuple(value for value, index in found.values.items() if index in wanted) for name, wanted in parts.items()
-    }
-    return _Classes(ignore=found.ignore, regions=values)
-
-
-def _is_value(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and len(name) < 6
 
 
 def _check_arguments(

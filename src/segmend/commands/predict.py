@@ -147,7 +147,7 @@ def predict(
 
 
 def _say_calibration(calibration: Calibration, task: Task) -> None:
-    for label in list(task.labels)[1:]:
+    for label in task.objects:
         say(f"expected Dice of '{label}': {calibration.note(label)}")
 
 
