@@ -104,7 +104,7 @@ EQUIVARIANT = {
 """Terms that are zero for such a network, with the reason."""
 
 
-OF_CRITICS = {("DAN", "critic"), ("SASSNet", "critic")}
+OF_CRITICS = (("DAN", "critic"), ("SASSNet", "critic"))
 """Terms that train a further network, and must not move the one that segments."""
 
 
