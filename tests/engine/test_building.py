@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from segmend.core.case import Case, Quality, Split
-from segmend.engine.building import build_method, chosen_method, recommended
-from segmend.methods import PLIL, Supervised
+from segmend.engine.building import build_method, chosen_method, recommended, told_annotators
+from segmend.methods import PLIL, AnnotatorConfusion, Supervised
 from segmend.networks import UNet
 
 
@@ -34,3 +36,24 @@ def test_what_the_user_names_is_taken_with_its_own_batch(capsys):
 def test_otherwise_the_choice_is_printed(capsys):
     assert chosen_method(None, [Case("a", (), None, Split.TRAIN, Quality.EXPERT)]) is Supervised
     assert "method: Supervised, as all labels are expert ones" in capsys.readouterr().err
+
+
+class TestAnnotators:
+    cases = (
+        Case("a", (), None, Split.TRAIN, Quality.NOISY, annotator="ben"),
+        Case("b", (), None, Split.TRAIN, Quality.NOISY, annotator="ann"),
+        Case("c", (), None, Split.TRAIN, Quality.NOISY, annotator="ben"),
+        Case("d", (), None, Split.TRAIN, Quality.EXPERT, annotator="expert"),
+    )
+
+    def test_of_noisy_labels_are_told_to_a_method_that_models_them(self):
+        method = build_method(told_annotators(AnnotatorConfusion, self.cases), UNet(1, 2, 2, width=2, stages=2))
+        assert method.arguments["annotators"] == ["ann", "ben"]
+        assert method.confusion().shape == (2, 2, 2)
+
+    def test_that_the_user_names_stay(self):
+        given = partial(AnnotatorConfusion, annotators=["ben", "ann", "cay"])
+        assert told_annotators(given, self.cases) is given
+
+    def test_are_nothing_to_other_methods(self):
+        assert told_annotators(PLIL, self.cases) is PLIL

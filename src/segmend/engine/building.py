@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
@@ -71,6 +73,16 @@ def chosen_method(method: Callable[[Network], Method] | None, cases: Sequence[Ca
     best = SOFT_LABELS if any(case.soft for case in cases) else recommended(cases)
     say(f"method: {best.method.__name__}, as {best.reason}")
     return best.method
+
+
+def told_annotators(method: Callable[[Network], Method], cases: Sequence[Case]) -> Callable[[Network], Method]:
+    """Give a method that models annotators their names in the data, unless the user has named some."""
+    argument = inspect.signature(method).parameters.get("annotators")
+    if argument is None or argument.default:
+        return method
+    takes_names: Callable[..., Method] = method
+    names = sorted({case.annotator for case in cases if case.quality is Quality.NOISY})
+    return partial(takes_names, annotators=names)
 
 
 def build_method(method: Callable[[Network], Method], network: Network) -> Method:

@@ -18,7 +18,7 @@ from segmend.data.image import read_grid
 from segmend.data.remarks import unlabelled
 from segmend.data.sampling import BatchPlan
 from segmend.data.soft_labels import with_soft_labels
-from segmend.engine.building import build_method, build_network, chosen_method
+from segmend.engine.building import build_method, build_network, chosen_method, told_annotators
 from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
@@ -89,7 +89,8 @@ def prepare_training(
     slices = dimensions < of_scans
     _check_options(options, of_scans, planned=network is None)
 
-    method, channels = chosen_method(method, training_cases), len(folder.channel_names)
+    method = told_annotators(chosen_method(method, training_cases), training_cases)
+    channels = len(folder.channel_names)
     fingerprint = None
     if network is None:
         stand_in = start.network if start and start.network else _STAND_IN

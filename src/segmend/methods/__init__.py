@@ -17,6 +17,7 @@ from segmend.methods.mixed.offset_correction import OffsetCorrection as OffsetCo
 from segmend.methods.mixed.plil import PLIL as PLIL
 from segmend.methods.mixed.reweighting import Reweighting as Reweighting
 from segmend.methods.noisy.aide import AIDE as AIDE
+from segmend.methods.noisy.annotator_confusion import AnnotatorConfusion as AnnotatorConfusion
 from segmend.methods.noisy.bootstrapping import Bootstrapping as Bootstrapping
 from segmend.methods.noisy.co_teaching import CoTeaching as CoTeaching
 from segmend.methods.noisy.confident_learning import ConfidentLearning as ConfidentLearning
