@@ -43,6 +43,7 @@ from segmend.methods.semi.mc_net import MCNet as MCNet
 from segmend.methods.semi.mean_teacher import MeanTeacher as MeanTeacher
 from segmend.methods.semi.pseudo_label import PseudoLabel as PseudoLabel
 from segmend.methods.semi.sassnet import SASSNet as SASSNet
+from segmend.methods.semi.self_paced_contrast import SelfPacedContrast as SelfPacedContrast
 from segmend.methods.semi.uamt import UAMT as UAMT
 from segmend.methods.semi.uni_match import UniMatch as UniMatch
 from segmend.methods.semi.urpc import URPC as URPC
