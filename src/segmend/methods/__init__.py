@@ -31,6 +31,7 @@ from segmend.methods.noisy.superpixel import Superpixel as Superpixel
 from segmend.methods.noisy.tbrats import TBraTS as TBraTS
 from segmend.methods.noisy.tri_net import TriNet as TriNet
 from segmend.methods.semi.bcp import BCP as BCP
+from segmend.methods.semi.contrastive_pretraining import ContrastivePretraining as ContrastivePretraining
 from segmend.methods.semi.cpcl import CPCL as CPCL
 from segmend.methods.semi.cps import CPS as CPS
 from segmend.methods.semi.dan import DAN as DAN
