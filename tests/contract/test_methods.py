@@ -61,6 +61,8 @@ BEYOND_LABELS = {
     ("ALC", "selected"): "The teacher's refined labels are everywhere.",
     ("ALC", "consistency"): "Agreement with the teacher needs no label.",
     ("DiscreteMI", "information"): "Clusters need no label.",
+    ("DUWMStyle", "features"): "Agreement with the teacher needs no label.",
+    ("DUWMStyle", "segmentation"): "Agreement with the teacher needs no label.",
     ("KDEM", "distilled"): "Agreement with the strong decoder needs no label.",
     ("KDEM", "confident"): "Confidence needs no label.",
     ("BCP", "unlabelled"): "The teacher gives the label.",

@@ -38,6 +38,7 @@ from segmend.methods.semi.dan import DAN as DAN
 from segmend.methods.semi.deep_co_training import DeepCoTraining as DeepCoTraining
 from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
 from segmend.methods.semi.dtc import DTC as DTC
+from segmend.methods.semi.duwm_style import DUWMStyle as DUWMStyle
 from segmend.methods.semi.entropy_minimisation import EntropyMinimisation as EntropyMinimisation
 from segmend.methods.semi.lgermt import LGERMT as LGERMT
 from segmend.methods.semi.mc_net import MCNet as MCNet

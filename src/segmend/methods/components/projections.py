@@ -54,5 +54,4 @@ class Projections(nn.Module):
 
 
 def _mean_of_cells(feature: Tensor, cells: int) -> Tensor:
-    pool = F.adaptive_avg_pool2d if feature.ndim == 4 else F.adaptive_avg_pool3d
-    return pool(feature, [cells] * (feature.ndim - 2))
+    return F.adaptive_avg_pool2d(feature, cells) if feature.ndim == 4 else F.adaptive_avg_pool3d(feature, cells)

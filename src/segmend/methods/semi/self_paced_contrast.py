@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -97,7 +98,7 @@ class SelfPacedContrast(Method):
         with self._taps.recording(attached=True) as tapped:
             self.network(torch.cat([batch.image, mirror(batch.image)]))
         (vectors,) = self.projections(tapped)
-        total = vectors.new_zeros(())
+        total: Tensor = vectors.new_zeros(())
         for kind in self.labels:
             positive, negative = groups_of(meta_labels(batch, kind, self.partitions).repeat(2))
             losses = pair_losses(vectors[:, 0], positive, negative, self.temperature)
@@ -108,4 +109,4 @@ class SelfPacedContrast(Method):
 
     def _gamma(self, phase: float) -> float:
         first, last = self.pace
-        return first + (last - first) * phase**0.5
+        return first + (last - first) * math.sqrt(phase)
