@@ -35,6 +35,7 @@ from segmend.methods.semi.contrastive_pretraining import ContrastivePretraining 
 from segmend.methods.semi.cpcl import CPCL as CPCL
 from segmend.methods.semi.cps import CPS as CPS
 from segmend.methods.semi.dan import DAN as DAN
+from segmend.methods.semi.dap_style import DAPStyle as DAPStyle
 from segmend.methods.semi.deep_co_training import DeepCoTraining as DeepCoTraining
 from segmend.methods.semi.discrete_mi import DiscreteMI as DiscreteMI
 from segmend.methods.semi.dtc import DTC as DTC

@@ -1,0 +1,88 @@
+"""A network that judges, place by place, whether a segmentation looks like a label."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from segmend.functional.resampling import upsample
+from segmend.functional.weighting import masked_mean
+from segmend.methods.components.modes import evaluating
+from segmend.networks import Network
+from segmend.networks.blocks import wide_halving
+
+_LEAST_SIDE = 16
+"""What four halvings reduce to one voxel."""
+
+
+class PatchCritic(nn.Module):
+    """Tells labels from predicted probabilities; the segmenting network is to make the latter look like the former.
+
+    The fully convolutional discriminator of Hung et al. (BMVC 2018), as deep as SASSNet's public code has it for DAP:
+    four strided convolutions with leaky ReLU, the last to one logit. The weights of each layer are divided by their
+    largest singular value (Miyato et al., Spectral normalization, ICLR 2018), since the critic shares the optimiser of
+    the segmenting network.
+
+    ``loss_of`` moves what it judges, and ``own_loss`` the critic alone, so that one backward pass of both is a step of
+    both at once.
+
+    Args:
+        network: the network that segments; it determines the classes and the dimensions.
+        width: channels of the first layer, which the next two double.
+    """
+
+    def __init__(self, network: Network, width: int = 64) -> None:
+        super().__init__()
+        dimensions = network.arguments["dimensions"]
+        widths = [network.arguments["classes"], width, 2 * width, 4 * width, 1]
+        layers: list[nn.Module] = []
+        for above, here in pairwise(widths):
+            layers += [spectral_norm(wide_halving(above, here, dimensions)), nn.LeakyReLU(0.2)]
+        self.trunk = nn.Sequential(*layers[:-1])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Logits ``[B, *spatial]`` float32 of 'is a label', interpolated linearly.
+
+        Args:
+            maps: segmentations ``[B, C, *spatial]``: probabilities, or one-hot labels. Sides below 16 voxels are
+                padded.
+        """
+        lacking = [max(0, _LEAST_SIDE - side) for side in reversed(maps.shape[2:])]
+        judged: Tensor = self.trunk(F.pad(maps, [each for short in lacking for each in (0, short)]))
+        return upsample(judged.float(), maps.shape[2:]).squeeze(1)
+
+    def judged(self, maps: Tensor) -> Tensor:
+        """The same logits, whose gradient reaches the segmentation but not the critic."""
+        frozen = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        with evaluating(self):
+            logits: Tensor = functional_call(self, frozen, (maps,))
+        return logits
+
+    def own_loss(self, predicted: Tensor, labels: Tensor) -> Tensor:
+        """Loss of the critic, which is to tell labels from predictions; moves the critic alone.
+
+        Args:
+            predicted: probabilities ``[B, C, *spatial]``.
+            labels: one-hot ``[B', C, *spatial]``, 0 in all classes where nothing is known, which does not count.
+
+        Returns:
+            Half the mean binary cross-entropy of both, a scalar.
+        """
+        false, true = self(predicted.detach()), self(labels)
+        known = labels.sum(1) > 0
+        return 0.5 * (likeness_loss(-false).mean() + masked_mean(likeness_loss(true), known))
+
+
+def likeness_loss(logits: Tensor) -> Tensor:
+    """Binary cross-entropy ``[B, *spatial]`` of judgements ``[B, *spatial]`` that should be 'is a label'."""
+    return F.softplus(-logits)
+
+
+def taken_for_labels(logits: Tensor, threshold: float) -> Tensor:
+    """Where the probability of 'is a label' exceeds a threshold, boolean ``[B, *spatial]``."""
+    return torch.sigmoid(logits.detach()) > threshold
