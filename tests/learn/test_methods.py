@@ -77,6 +77,7 @@ EXCUSED: dict[str, str] = {
         "object, what 60 steps teach them depends on the seed. Its own tests show that it corrects labels."
     ),
     "ELR": _MEMORISATION,
+    "MSTFAL": "Compares neighbouring slices of volumes, and here scans are single images.",
     "Mixup": _MEMORISATION,
     "PickAndLearn": (
         "Weighs samples by how well their labels fit the others', and here most labels err in the same way."

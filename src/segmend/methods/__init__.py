@@ -25,6 +25,7 @@ from segmend.methods.noisy.divide_mix import DivideMix as DivideMix
 from segmend.methods.noisy.elr import ELR as ELR
 from segmend.methods.noisy.jocor import JoCoR as JoCoR
 from segmend.methods.noisy.mixup import Mixup as Mixup
+from segmend.methods.noisy.mstfal import MSTFAL as MSTFAL
 from segmend.methods.noisy.pick_and_learn import PickAndLearn as PickAndLearn
 from segmend.methods.noisy.self_cleansing import SelfCleansing as SelfCleansing
 from segmend.methods.noisy.superpixel import Superpixel as Superpixel
