@@ -3,9 +3,10 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from refusals import raises
 
 from segmend.core.case import Case, Quality, Split
-from segmend.engine.building import build_method, chosen_method, recommended, told_annotators
+from segmend.engine.building import build_method, chosen_method, recommended
 from segmend.methods import PLIL, AnnotatorConfusion, Supervised
 from segmend.networks import UNet
 
@@ -46,14 +47,26 @@ class TestAnnotators:
         Case("d", (), None, Split.TRAIN, Quality.EXPERT, annotator="expert"),
     )
 
-    def test_of_noisy_labels_are_told_to_a_method_that_models_them(self):
-        method = build_method(told_annotators(AnnotatorConfusion, self.cases), UNet(1, 2, 2, width=2, stages=2))
-        assert method.arguments["annotators"] == ["ann", "ben"]
-        assert method.confusion().shape == (2, 2, 2)
+    def built(self, method):
+        return build_method(method, UNet(1, 2, 2, width=2, stages=2), self.cases)
+
+    @pytest.mark.parametrize("method", [AnnotatorConfusion, lambda network: AnnotatorConfusion(network, trace=0.2)])
+    def test_of_noisy_labels_are_told_to_a_method_that_models_them(self, method):
+        made = self.built(method)
+        assert made.arguments["annotators"] == ["ann", "ben"]
+        assert made.confusion().shape == (2, 2, 2)
+        assert made.trace == method(made.network).trace
 
     def test_that_the_user_names_stay(self):
-        given = partial(AnnotatorConfusion, annotators=["ben", "ann", "cay"])
-        assert told_annotators(given, self.cases) is given
+        assert self.built(partial(AnnotatorConfusion, annotators=["ben", "cay", "ann"])).annotators == (
+            "ben",
+            "cay",
+            "ann",
+        )
+
+    def test_that_the_user_names_are_all(self):
+        with raises("mismatch", "method.annotators", match="leaves out 'ann', by whom"):
+            self.built(partial(AnnotatorConfusion, annotators=["ben"]))
 
     def test_are_nothing_to_other_methods(self):
-        assert told_annotators(PLIL, self.cases) is PLIL
+        assert "annotators" not in self.built(PLIL).arguments

@@ -18,7 +18,7 @@ from segmend.data.image import read_grid
 from segmend.data.remarks import unlabelled
 from segmend.data.sampling import BatchPlan
 from segmend.data.soft_labels import with_soft_labels
-from segmend.engine.building import build_method, build_network, chosen_method, told_annotators
+from segmend.engine.building import build_method, build_network, chosen_method
 from segmend.engine.hardware import machine_of
 from segmend.engine.initial_labels import with_initial_labels
 from segmend.engine.launchers import launcher_of
@@ -89,8 +89,7 @@ def prepare_training(
     slices = dimensions < of_scans
     _check_options(options, of_scans, planned=network is None)
 
-    method = told_annotators(chosen_method(method, training_cases), training_cases)
-    channels = len(folder.channel_names)
+    method, channels = chosen_method(method, training_cases), len(folder.channel_names)
     fingerprint = None
     if network is None:
         stand_in = start.network if start and start.network else _STAND_IN
@@ -118,7 +117,7 @@ def prepare_training(
         weights = start.weights_for(untrained, one_class_more, list(folder.labels))
         untrained.load_state_dict(weights, strict=False)
         make_network = partial(starting_from, make_network, weights)
-    built = build_method(method, untrained)
+    built = build_method(method, untrained, training_cases)
     learned_from, batches = _batches(built, training_cases, folder, options, run)
     if options.patch is not None:
         check_patch(built.network, channels, options.patch)
