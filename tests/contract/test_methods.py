@@ -102,9 +102,6 @@ BEYOND_LABELS = {
 }
 """Terms that are meant to look at voxels without a label."""
 
-OF_CRITICS = {("DAPStyle", "critic")}
-"""Terms that train a further network, and must not move the one that segments."""
-
 EQUIVARIANT = {
     ("DAPStyle", "critic"): "The critic sees predictions as constants, and no image.",
     ("DiscreteMI", "consistency"): "A network that looks at one voxel at a time sees a mirrored image equally.",
@@ -112,7 +109,7 @@ EQUIVARIANT = {
 """Terms that are zero for such a network, with the reason."""
 
 
-OF_CRITICS = {("DAN", "critic"), ("SASSNet", "critic")}
+OF_CRITICS = {("DAN", "critic"), ("DAPStyle", "critic"), ("SASSNet", "critic")}
 """Terms that train a further network, and must not move the one that segments."""
 
 

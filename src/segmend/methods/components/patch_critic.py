@@ -6,18 +6,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from segmend.functional.resampling import upsample
 from segmend.functional.weighting import masked_mean
-from segmend.methods.components.modes import evaluating
+from segmend.methods.components.critic import frozen_pass, padded
 from segmend.networks import Network
 from segmend.networks.blocks import wide_halving
-
-_LEAST_SIDE = 16
-"""What four halvings reduce to one voxel."""
 
 
 class PatchCritic(nn.Module):
@@ -52,16 +48,12 @@ class PatchCritic(nn.Module):
             maps: segmentations ``[B, C, *spatial]``: probabilities, or one-hot labels. Sides below 16 voxels are
                 padded.
         """
-        lacking = [max(0, _LEAST_SIDE - side) for side in reversed(maps.shape[2:])]
-        judged: Tensor = self.trunk(F.pad(maps, [each for short in lacking for each in (0, short)]))
+        judged: Tensor = self.trunk(padded(maps))
         return upsample(judged.float(), maps.shape[2:]).squeeze(1)
 
     def judged(self, maps: Tensor) -> Tensor:
         """The same logits, whose gradient reaches the segmentation but not the critic."""
-        frozen = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        with evaluating(self):
-            logits: Tensor = functional_call(self, frozen, (maps,))
-        return logits
+        return frozen_pass(self, maps)
 
     def own_loss(self, predicted: Tensor, labels: Tensor) -> Tensor:
         """Loss of the critic, which is to tell labels from predictions; moves the critic alone.
