@@ -145,6 +145,6 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _slice_weight(positive: float, negative: float) -> float:
-    """By how far a slice's affinities are above the mean; 1 if one is undefined."""
+    """By how much a slice's affinities are above the mean; 1 if one is undefined."""
     weight = math.exp(2 * (positive - negative))
     return 1.0 if math.isnan(weight) else weight
