@@ -17,7 +17,7 @@ from segmend.networks.blocks import wide_halving
 
 
 class PatchCritic(nn.Module):
-    """Distinguishes labels from predicted probabilities; the segmenting network is to make the latter look like the former.
+    """Distinguishes labels from predicted probabilities, which the segmenting network is to make look like labels.
 
     The fully convolutional discriminator of Hung et al. (BMVC 2018), as deep as SASSNet's public code has it for DAP:
     four strided convolutions with leaky ReLU, the last to one logit. The weights of each layer are divided by their

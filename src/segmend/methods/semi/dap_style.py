@@ -22,7 +22,7 @@ class DAPStyle(Method):
     r"""A critic makes predictions look like labels, and labels count more where atlas or network did not expect them.
 
     The atlas A holds how often each class is at each place of the scans, by the expert labels seen so far. With the
-    network's own probability p_y of the label, kept constant, and a critic D that distinguishes labels from predictions,
+    network's own probability p_y of the label, kept constant, and a critic D that distinguishes labels and predictions,
 
         L = mean (a + b) / 2 CE(expert),    a = 1 - A_y,  b = (1 - p_y)^2
             + \alpha_l BCE(D(p), label) on expert samples + \alpha_u BCE(D(p), label) on the others
