@@ -61,12 +61,16 @@ BEYOND_LABELS = {
     ("ALC", "selected"): "The teacher's refined labels are everywhere.",
     ("ALC", "consistency"): "Agreement with the teacher needs no label.",
     ("DiscreteMI", "information"): "Clusters need no label.",
+    ("DUWMStyle", "features"): "Agreement with the teacher needs no label.",
+    ("DUWMStyle", "segmentation"): "Agreement with the teacher needs no label.",
     ("KDEM", "distilled"): "Agreement with the strong decoder needs no label.",
     ("KDEM", "confident"): "Confidence needs no label.",
     ("BCP", "unlabelled"): "The teacher gives the label.",
     ("CPCL", "backward"): "Labels are compared with the prototypes of unlabelled samples.",
     ("CPCL", "forward"): "Is for samples without a label.",
     ("CPS", "cross"): "The other network gives the label.",
+    ("DAPStyle", "adversarial"): "The critic judges a sample by all of it.",
+    ("DAPStyle", "pseudo"): "The network gives the label.",
     ("DeepCoTraining", "agreement"): "Agreement of both networks needs no label.",
     ("DeepCoTraining", "diversity"): "Agreement of both networks needs no label.",
     ("DAN", "adversarial"): "The critic judges a sample by all of it.",
@@ -99,12 +103,13 @@ BEYOND_LABELS = {
 """Terms that are meant to look at voxels without a label."""
 
 EQUIVARIANT = {
+    ("DAPStyle", "critic"): "The critic sees predictions as constants, and no image.",
     ("DiscreteMI", "consistency"): "A network that looks at one voxel at a time sees a mirrored image equally.",
 }
 """Terms that are zero for such a network, with the reason."""
 
 
-OF_CRITICS = (("DAN", "critic"), ("SASSNet", "critic"))
+OF_CRITICS = (("DAN", "critic"), ("DAPStyle", "critic"), ("SASSNet", "critic"))
 """Terms that train a further network, and must not move the one that segments."""
 
 
@@ -330,7 +335,7 @@ class TestLabels:
         image = given.image.requires_grad_()
         torch.manual_seed(1)
         for term_name, term in method.loss(given, MIDDLE).items():
-            (gradient,) = torch.autograd.grad(term, image, retain_graph=True)
+            (gradient,) = torch.autograd.grad(term, image, retain_graph=True, materialize_grads=True)
             pulled = gradient.abs().sum(1)
             assert bool(pulled.any()) is ((name, term_name) not in EQUIVARIANT), term_name
             beyond = (name, term_name) in BEYOND_LABELS

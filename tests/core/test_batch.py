@@ -52,9 +52,11 @@ def test_both_tensors_are_pinned(monkeypatch):
 
 def test_takes_all_that_was_revised_along():
     kept = {"layers": {"pseudo": torch.ones(2, 2, 2).long()}, "maps": {"regions": torch.ones(2, 2, 2).long()}}
-    here = replace(batch(EXPERT, NOISY), **kept, values={"chance": torch.ones(2)})
+    here = replace(batch(EXPERT, NOISY), **kept, values={"chance": torch.ones(2)}, place=torch.ones(2, 3, 3))
     there = here.to(torch.device("meta"))
     tensors = {"pseudo": there.layers["pseudo"], "regions": there.maps["regions"], "chance": there.values["chance"]}
+    assert there.place is not None
+    tensors["place"] = there.place
     assert {name: tensor.device.type for name, tensor in tensors.items()} == dict.fromkeys(tensors, "meta")
     assert there.layers["pseudo"].shape == there.maps["regions"].shape == (2, 2, 2)
     assert here.layers["pseudo"].device.type == "cpu"

@@ -131,7 +131,61 @@ class TestBatch:
         assert sorted(shared[:5]) == [("a",), ("b",), ("c",), ("d",), ("e",)]
 
 
+def placed(batch):
+    """The point of the scan that each voxel shows, ``[B, axes, *patch]``, by ``Batch.place``."""
+    sides = batch.image.shape[2:]
+    offsets = torch.from_numpy(np.indices(sides)).float() - torch.tensor(sides).sub(1).div(2).view(
+        -1, *[1] * len(sides)
+    )
+    return torch.einsum("bad,d...->ba...", batch.place[..., :-1], offsets) + batch.place[..., -1].view(
+        *batch.place.shape[:2], *[1] * len(sides)
+    )
+
+
+def fractions(shape):
+    """An image ``[axes, *shape]`` of where each voxel lies, as fractions of the scan."""
+    return ((np.indices(shape) + 0.5) / np.array(shape).reshape(-1, *[1] * len(shape))).astype(np.float32)
+
+
 class TestPlace:
+    @pytest.mark.parametrize(
+        ("shape", "patch"),
+        [((9, 8, 7), (4, 4, 3)), ((9, 8, 7), (5, 4)), ((9, 8), (4, 4)), ((6, 4, 3), (7, 4, 6)), ((4, 9, 5), (6, 6))],
+        ids=str,
+    )
+    def test_of_every_voxel_is_known(self, shape, patch):
+        case = make_case("a", shape)
+        made = batches_of([replace(case, image=fractions(shape))], patch)
+        for step in range(5):
+            batch = made[step]
+            inside = (batch.image[:, :1] > 0).expand_as(batch.image)
+            assert inside.any()
+            np.testing.assert_allclose(batch.image[inside], placed(batch)[inside], atol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(9, 9, 7), (9, 9)], ids=str)
+    def test_is_turned_with_the_image(self, shape):
+        case = replace(make_case("a", shape), image=fractions(shape))
+        made = batches_of([case, case], shape, augmentation=replace(LEFT_ATRIUM_PROTOCOL, rotation=30.0, zoom=0.3))
+        for step in range(10):
+            batch = made[step]
+            place, half = placed(batch), torch.tensor(shape).mul(2).reciprocal().view(-1, *[1] * len(shape))
+            # Beyond the outermost centres, images are continued by the border's value.
+            between = ((place > half) & (place < 1 - half)).all(1, keepdim=True).expand_as(place)
+            assert between.float().mean() > 0.2
+            np.testing.assert_allclose(batch.image[between], place[between], atol=1e-5)
+
+    def test_annotators_are_told(self):
+        cases = [make_case("a", (4, 4)), make_case("b", (4, 4))]
+        cases[1] = replace(cases[1], case=replace(cases[1].case, annotator="ann"))
+        batch = batches_of(cases, (4, 4))[0]
+        assert dict(zip(batch.cases, batch.annotators, strict=True)) == {"a": "", "b": "ann"}
+
+    def test_slices_have_a_position(self):
+        batch = batches_of([make_case("a", (4, 4, 5))], (4, 4))[3]
+        z = int(batch.image[0, 0, 0, 0] - 1) % 5
+        assert batch.slice_positions.tolist() == [pytest.approx((z + 0.5) / 5)]
+        assert batches_of([make_case("a", (4, 4))], (4, 4))[0].slice_positions is None
+
     def test_crops_lie_anywhere_with_equal_chance(self):
         case = make_case("a", (8, 4, 4))
         starts = [int(batches_of([case], (4, 4, 4))[step].image[0, 0, 0, 0, 0] - 1) // 16 for step in range(500)]

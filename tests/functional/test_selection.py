@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segmend.core.masks import IGNORE
 from segmend.functional.selection import (
+    hard_voxels,
     low_loss_chances,
     low_losses,
     small_loss_voxels,
@@ -192,3 +193,16 @@ class TestLowLossChances:
 
     def test_of_one_kind_are_certain(self):
         assert (low_loss_chances(normal(100, 0.3, 0.08)) == 1).all()
+
+
+class TestHardVoxels:
+    def test_are_below_the_threshold(self):
+        probabilities, among = torch.tensor([0.1, 0.69, 0.7, 0.9, 0.2]), torch.tensor([True, True, True, True, False])
+        assert hard_voxels(probabilities, among).tolist() == [True, True, False, False, False]
+
+    def test_are_a_few_at_least(self):
+        probabilities = torch.linspace(0.8, 1.0, 32)
+        assert hard_voxels(probabilities, torch.ones(32, dtype=torch.bool)).nonzero().flatten().tolist() == [0, 1]
+
+    def test_of_none_are_none(self):
+        assert not hard_voxels(torch.rand(4), torch.zeros(4, dtype=torch.bool)).any()

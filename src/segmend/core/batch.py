@@ -29,6 +29,10 @@ class Batch:
             cases without them.
         soft: probability of each class by soft labels, ``[B, C, *spatial]`` float32, summing to 1, or 0 in all classes
             where nothing is known: everywhere in unlabelled samples. None unless the training is on soft labels.
+        annotators: who drew each sample's given label, "" if unknown; empty if all are unknown.
+        place: where each sample lies in its scan, ``[B, axes of the scan, dimensions + 1]`` float32: a voxel at an
+            offset v from the centre of the sample, in voxels, shows the point place[..., :-1] @ v + place[..., -1] of
+            the scan, as a fraction 0..1 of it along each axis. None if unknown.
     """
 
     image: Tensor
@@ -39,6 +43,16 @@ class Batch:
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     values: Mapping[str, Tensor] = field(default_factory=dict)
     soft: Tensor | None = None
+    annotators: tuple[str, ...] = ()
+    place: Tensor | None = None
+
+    @property
+    def slice_positions(self) -> Tensor | None:
+        """Where each sample's centre lies along the last axis of its scan, ``[B]`` in 0..1.
+
+        None if it is unknown, and for 2D scans, which have no slices.
+        """
+        return None if self.place is None or self.place.shape[1] < 3 else self.place[:, -1, -1]
 
     @property
     def labelled(self) -> list[int]:
@@ -74,6 +88,7 @@ class Batch:
             maps=maps,
             values=values,
             soft=None if self.soft is None else change(self.soft),
+            place=None if self.place is None else change(self.place),
         )
 
 

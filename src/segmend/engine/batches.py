@@ -79,6 +79,8 @@ class CropBatches(Dataset[Batch]):
             maps={name: warp(each, mode="nearest", fill=-1) for name, each in self._maps(crops, revision).items()},
             values=self._values(crops, revision),
             soft=None if soft is None else renormalised(warp(soft)),
+            annotators=tuple(case.case.annotator for case in chosen),
+            place=_places(crops, warp.matrix()),
         )
 
     def _revision(self, step: int) -> int:
@@ -154,6 +156,14 @@ class _Crop:
         """Of the case."""
         return self.case.case.name
 
+    @property
+    def extent(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The scan's point at the centre of the crop, as a fraction of its sides, and the sides in voxels."""
+        sides = np.array(self.case.image.shape[1:])
+        patch = np.array((*self.patch, 1)[: len(sides)])
+        first = np.array(self.start) - np.maximum(patch - sides, 0) // 2
+        return (first + patch / 2) / sides, sides
+
     def of_image(self) -> NDArray[np.float32]:
         """``[channels, *patch]``; 0 beyond the scan."""
         return self._cut(self.case.image, fill=0, channels=True)
@@ -209,6 +219,15 @@ class StepSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.total
+
+
+def _places(crops: Sequence[_Crop], matrix: Tensor) -> Tensor:
+    """``Batch.place`` of crops that are then warped by a matrix ``[B, dimensions, dimensions]``."""
+    centres, sides = (torch.from_numpy(np.stack(each)) for each in zip(*(crop.extent for crop in crops), strict=True))
+    # The axis across 2D crops is the same point for all of their voxels.
+    across = matrix.new_zeros(len(matrix), sides.shape[1] - matrix.shape[1], matrix.shape[2])
+    steps = torch.cat([matrix, across], 1) / sides.unsqueeze(2)
+    return torch.cat([steps, centres.unsqueeze(2)], 2).float()
 
 
 def _stacked(arrays: Sequence[NDArray[Any]]) -> Tensor:

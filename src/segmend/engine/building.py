@@ -73,12 +73,13 @@ def chosen_method(method: Callable[[Network], Method] | None, cases: Sequence[Ca
     return best.method
 
 
-def build_method(method: Callable[[Network], Method], network: Network) -> Method:
+def build_method(method: Callable[[Network], Method], network: Network, cases: Sequence[Case] = ()) -> Method:
     """Build a method around its network.
 
     Args:
-        method: gives the method.
+        method: gives the method. If it takes ``annotators`` and has none, it gets those of the noisy labels.
         network: to be trained.
+        cases: training cases.
 
     Raises:
         InputError: the method does not take its arguments, or is none.
@@ -93,7 +94,19 @@ def build_method(method: Callable[[Network], Method], network: Network) -> Metho
         raise InputError(
             "method", f"gives {made!r}, which is not a Method", "give the class of a method", code="invalid-value"
         )
-    return made
+    return _told_annotators(made, cases)
+
+
+def _told_annotators(method: Method, cases: Sequence[Case]) -> Method:
+    """The method with the names of all who drew noisy labels, if it takes annotators and the user has named none."""
+    names = sorted({case.annotator for case in cases if case.quality is Quality.NOISY})
+    named = method.arguments.get("annotators", names)
+    if names and not named:
+        return type(method)(**method.arguments | {"annotators": names})
+    if left_out := [repr(name) for name in names if name not in named]:
+        problem = f"leaves out {', '.join(left_out)}, by whom there are noisy training labels"
+        raise InputError("method.annotators", problem, "name all annotators, or leave it out", code="mismatch")
+    return method
 
 
 def _cannot_be_built(argument: str, error: Exception) -> InputError:

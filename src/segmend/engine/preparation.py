@@ -117,7 +117,7 @@ def prepare_training(
         weights = start.weights_for(untrained, one_class_more, list(folder.labels))
         untrained.load_state_dict(weights, strict=False)
         make_network = partial(starting_from, make_network, weights)
-    built = build_method(method, untrained)
+    built = build_method(method, untrained, training_cases)
     learned_from, batches = _batches(built, training_cases, folder, options, run)
     if options.patch is not None:
         check_patch(built.network, channels, options.patch)

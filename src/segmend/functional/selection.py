@@ -66,6 +66,21 @@ def smallest_share(losses: Tensor, among: Tensor, share: float) -> Tensor:
     return among & (losses <= largest)
 
 
+def hard_voxels(probabilities: Tensor, among: Tensor, threshold: float = 0.7, least: float = 1 / 16) -> Tensor:
+    """Select the voxels whose labels are not learned yet: online hard example mining (Shrivastava et al., CVPR 2016).
+
+    Args:
+        probabilities: of the labels, any shape.
+        among: boolean, of the same shape: the voxels that count.
+        threshold: those with a lower probability are selected.
+        least: fraction of these voxels that is selected at least.
+
+    Returns:
+        Boolean, of the same shape.
+    """
+    return (among & (probabilities < threshold)) | smallest_share(probabilities, among, least)
+
+
 def small_loss_voxels(losses: Tensor, label: Tensor, shares: Sequence[float], *, scope: Scope, among: Tensor) -> Tensor:
     """Select the voxels with small losses in a whole batch.
 

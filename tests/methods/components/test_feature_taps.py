@@ -159,3 +159,21 @@ class TestReplaced:
     def test_each_name_needs_one(self):
         with pytest.raises(ValueError, match="zip"), FeatureTaps(Doubling(), ["first"]).replaced([]):
             pass
+
+
+class TestConstant:
+    def test_no_gradient_flows_into_or_through_the_stage(self):
+        network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+        expected = network(torch.ones(1, 2))
+        with FeatureTaps(network, ["1"]).constant():
+            found = network(torch.ones(1, 2))
+        assert torch.equal(found, expected)
+        found.sum().backward()
+        assert [stage.weight.grad is None for stage in network] == [True, True, False]
+
+    def test_afterwards_it_flows_again(self):
+        network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        with FeatureTaps(network, ["0"]).constant():
+            pass
+        network(torch.ones(1, 2)).sum().backward()
+        assert network[0].weight.grad is not None

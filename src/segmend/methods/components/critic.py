@@ -56,7 +56,7 @@ class Critic(nn.Module):
             maps: segmentations ``[B, maps, *spatial]``: probabilities, for example. Sides below 16 voxels are padded.
             image: ``[B, channels, *spatial]``.
         """
-        features = self.trunk(self.of_maps(_padded(maps)) + self.of_image(_padded(image)))
+        features = self.trunk(self.of_maps(padded(maps)) + self.of_image(padded(image)))
         logits: Tensor = self.head(features.flatten(2).mean(2))
         return logits.float()
 
@@ -70,10 +70,7 @@ class Critic(nn.Module):
         Returns:
             Mean cross-entropy, a scalar; ln 2 if the critic cannot decide.
         """
-        frozen = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        with evaluating(self):
-            logits = functional_call(self, frozen, (maps, image))
-        return _cross_entropy(logits, range(len(maps)))
+        return _cross_entropy(frozen_pass(self, maps, image), range(len(maps)))
 
     def own_loss(self, maps: Tensor, image: Tensor, labelled: Sequence[int]) -> Tensor:
         """Loss of the critic, which is to distinguish scans with a label from others; moves the critic alone.
@@ -94,7 +91,15 @@ def _cross_entropy(logits: Tensor, labelled: Sequence[int]) -> Tensor:
     return F.cross_entropy(logits, target)
 
 
-def _padded(maps: Tensor) -> Tensor:
-    """With zeros behind the end of each axis that is too short."""
+def frozen_pass(critic: nn.Module, *inputs: Tensor) -> Tensor:
+    """What a critic says in evaluation mode, whose gradient reaches the inputs but not the critic."""
+    frozen = {name: parameter.detach() for name, parameter in critic.named_parameters()}
+    with evaluating(critic):
+        logits: Tensor = functional_call(critic, frozen, inputs)
+    return logits
+
+
+def padded(maps: Tensor) -> Tensor:
+    """With zeros behind the end of each axis that is too short for four halvings: below 16 voxels."""
     lacking = [max(0, _LEAST_SIDE - side) for side in reversed(maps.shape[2:])]
     return F.pad(maps, [each for short in lacking for each in (0, short)]) if any(lacking) else maps

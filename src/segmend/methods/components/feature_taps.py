@@ -52,6 +52,20 @@ class FeatureTaps:
                 handle.remove()
 
     @contextmanager
+    def constant(self) -> Iterator[None]:
+        """Inside the block, no gradient flows into or through the tapped sub-modules."""
+
+        def stop(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+            return output.detach()
+
+        handles = [module.register_forward_hook(stop) for module in self._modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
     def replaced(self, outputs: Sequence[Tensor]) -> Iterator[None]:
         """Inside the block, the tapped sub-modules return these tensors and compute nothing.
 
