@@ -29,8 +29,8 @@ def commands(page: str) -> list[str]:
 
 
 def options(page: str) -> list[str]:
-    """Options that a table adds to 'segmend train'."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    """Options that the first table adds to 'segmend train'; sections are of other commands."""
+    text = (ROOT / page).read_text(encoding="utf-8").split("\n## ")[0]
     return [
         found for found in re.findall(r"`(--[^`]+ [^`]+)`", text) if "MODULE" not in found and "my_module" not in found
     ]

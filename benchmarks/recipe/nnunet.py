@@ -1,4 +1,4 @@
-"""nnU-Net's own plan and training beside Segmend's, on the same cases and for the same number of steps.
+"""nnU-Net's own plan and training, on the same cases and for the same number of steps as Segmend's.
 
 Runs in an environment with ``nnunetv2`` (2.8.1 was used), which Segmend does not need, also with a CPU build of torch.
 DATA is a data folder with ``imagesTr``, ``labelsTr`` and ``imagesTs``, for example of ``split.py``. The plan, the
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def declare_torchvision() -> None:
-    """Make torchvision importable beside a CPU build of torch: its operators must exist, but are not called."""
+    """Make torchvision importable with a CPU build of torch: its operators must exist, but are not called."""
     import torch
 
     found = importlib.util.find_spec("torchvision")
