@@ -58,6 +58,8 @@ def listed(digests: list[str]) -> list[tuple[Place, dict[str, Any]]]:
     from segmend.bench.unit import Unit
 
     class OfDigest(Preparation):
+        _grids: list[object] = []  # the data are not there, so whether scans are resampled is left open, as in recorded runs
+
         def _digest(self, labels: object) -> str:
             return self.data.name
 

@@ -23,7 +23,7 @@ def test_messages_have_the_names_of_the_command_line(tmp_path, capsys):
     assert main(["import", "--data", str(tmp_path), "--out", "x"]) == 2
     assert "segmend import: --from must be given. Add --from." in capsys.readouterr().err
     assert main(["import", "--from", "dicomm", "--data", str(tmp_path), "--out", "x"]) == 2
-    assert "--from must be msd or totalsegmentator, got 'dicomm'" in capsys.readouterr().err
+    assert "--from must be msd, totalsegmentator or dicom, got 'dicomm'" in capsys.readouterr().err
     error = InputError("from_", "is wrong", "give another `from_`")
     assert in_flags(error, import_data) == "--from: is wrong. Give another --from."
 
@@ -36,7 +36,7 @@ def test_a_file_of_arguments_may_write_either_name(tmp_path, capsys):
         assert f"{tmp_path / 'dataset.json'}: does not exist" in capsys.readouterr().err
     (tmp_path / "wrong.yaml").write_text("data: x\nout: y\nfrom: nnunet\n")
     assert main(["import", "--config", str(tmp_path / "wrong.yaml")]) == 1
-    assert "wrong.yaml line 3: from_ must be msd or totalsegmentator" in capsys.readouterr().err
+    assert "wrong.yaml line 3: from_ must be msd, totalsegmentator or dicom" in capsys.readouterr().err
 
 
 def test_python_callers_give_paths_as_text(tmp_path):

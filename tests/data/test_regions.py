@@ -57,7 +57,7 @@ def test_a_value_may_be_ignored():
         (TUMOUR | {"ignore": 3}, None, "duplicate", "has the value 3, which is to be ignored"),
         (TUMOUR | {"ignore": [3, 4]}, None, "invalid-value", "'ignore' has the values [3, 4]"),
         (TUMOUR | {"background": 4}, None, "missing-value", "has no label for the value 0"),
-        (TUMOUR | {"background": [0, 4]}, None, "missing-value", "'background' has more values than 0"),
+        (TUMOUR | {"background": [0, 4]}, None, "invalid-value", "'background' has the values [0, 4]"),
         (TUMOUR | {"whole only": [4, 5]}, None, "duplicate", "has a region 'whole only'"),
         (TUMOUR, [1, 2], "mismatch", "there are 3 regions"),
         (TUMOUR, [1, 2, 2], "mismatch", "there are 3 regions"),

@@ -91,7 +91,8 @@ def planned(machine: Machine, **given):
     return plan_training(
         ISOTROPIC,
         channels=1,
-        class_names=["background", "organ"],
+        classes=2,
+        objects=["organ"],
         slices=False,
         batch=2,
         networks=1,
