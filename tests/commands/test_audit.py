@@ -291,7 +291,7 @@ class TestResuming:
         def interrupted(auditor):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("segmend.commands.audit.Auditor.run", interrupted)
+        monkeypatch.setattr("segmend.audit.by_region.Auditor.run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             audit(data=data, out=tmp_path / "audit", **SMALL)
         for name in ("audit.csv", "audit.json", "regions.csv", "report.html"):
@@ -341,6 +341,7 @@ class TestArguments:
             "memory": 2.0,
             "width": 8,
             "foreground_by": "class",
+            "residual": False,
         }
         audit(data=data, out=tmp_path / "audit", folds=2, cache=tmp_path, network=NETWORK, **values)
         given = perfect[0]
@@ -349,6 +350,8 @@ class TestArguments:
             "augmentation",
             "optimisation",
             "weights",
+            "labels",
+            "recipe",
         }
         assert (given["cache"], given["network"]) == (tmp_path, NETWORK)
         left = {name for name in inspect.signature(train).parameters if not hasattr(TrainingOptions(), name)} - set(

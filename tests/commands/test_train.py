@@ -310,7 +310,7 @@ class TestReproduction:
     def test_the_configuration_is_complete(self, make_folder, train):
         run = train(make_folder(), *TINY_UNET, "--iterations", 1)
         written = yaml.safe_load((run.path / "config.yaml").read_text())
-        not_of_the_result = {"cache", "workers", "checkpoint_every", "memory", "width", "folds", "fold"}
+        not_of_the_result = {"cache", "workers", "checkpoint_every", "memory", "width", "folds", "fold", "splits"}
         assert set(written) == set(inspect.signature(segmend.train).parameters) - not_of_the_result
 
     def test_from_python(self, make_folder, train, tmp_path):

@@ -56,8 +56,10 @@ class AnnotatorConfusion(Method):
     ) -> None:
         super().__init__(network)
         self.annotators, self.trace, self.warm_up = tuple(annotators), trace, warm_up
-        same = torch.eye(network.arguments["classes"])
-        self.logits = nn.Parameter(diagonal * same.repeat(max(len(self.annotators), 1), 1, 1))
+        classes = network.arguments["classes"]
+        self.logits = nn.Parameter(torch.zeros(max(len(self.annotators), 1), classes, classes))
+        with torch.no_grad():
+            self.logits.diagonal(dim1=1, dim2=2).fill_(diagonal)
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """``expert`` and ``noisy``, which after the warm-up has the trace in it."""
