@@ -100,3 +100,13 @@ def test_an_entry_taken_up_while_it_is_being_removed_stays(tmp_path, monkeypatch
 def test_a_cache_that_may_only_be_read_is_used_all_the_same(tmp_path):
     (tmp_path / "in_use").touch()
     hold(tmp_path, KEYS)
+
+
+def test_what_a_killed_process_held_is_removed_by_the_next(tmp_path):
+    folder = tmp_path / "in_use"
+    folder.mkdir()
+    for name in ("dead.txt", ".segmend-lock.dead.txt", ".segmend-lock.other.txt"):
+        (folder / name).write_text("")
+    hold(tmp_path, ["0" * 32])
+    assert len([path for path in folder.iterdir() if "dead" in path.name or "other" in path.name]) == 0
+    assert len(list(folder.iterdir())) == 2

@@ -29,6 +29,7 @@ import torch
 
 from segmend import COMMANDS
 from segmend.cli import main
+from segmend.data import cache_entries
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -140,8 +141,13 @@ class Stage:
         return found
 
     def leftovers(self) -> list[str]:
-        """Hidden files, and files in the folder of temporary ones or among unfinished entries of the cache."""
-        hidden = {path for path in self.place.rglob(".*") if "home" not in path.relative_to(self.place).parts}
+        """Hidden files, and files in the folder of temporary ones or among unfinished entries of the cache.
+
+        What a killed process held in the cache is removed by the next one that uses the cache, which a command that
+        finds everything finished does not.
+        """
+        kept = {"home", "in_use"}
+        hidden = {path for path in self.place.rglob(".*") if not kept & set(path.relative_to(self.place).parts)}
         others = {path for place in ("tmp", "cache/unfinished") for path in (self.place / place).glob("*")}
         return sorted(str(path.relative_to(self.place)) for path in hidden | others)
 
@@ -192,6 +198,8 @@ def _play(work: Callable[[], int], place: Path, report: Path, kill_before: int) 
     except BaseException:
         traceback.print_exc()
     finally:
+        for holder in cache_entries._holders.values():  # as at the end of a process that was not forked
+            holder.release()
         print(f"\nchanges: {count}", flush=True)
         os._exit(status)
 

@@ -206,6 +206,8 @@ class _Holder:
     def __init__(self, cache: Path) -> None:
         folder = cache / _IN_USE
         folder.mkdir(parents=True, exist_ok=True)
+        _held(cache)  # which removes the files of killed processes, and the next line their locks
+        remove_leftovers(folder)
         self.file, self.process, self.keys = folder / f"{uuid.uuid4().hex}.txt", os.getpid(), set[str]()
         self._stack = ExitStack()
         self._stack.enter_context(locked(hidden(self.file, "lock"), self.file))
