@@ -118,7 +118,7 @@ def methods() -> Iterable[Golden]:
             if where == "2D" and name in _OF_VOLUMES:
                 continue
             run = training_run(where, name, {}, network, of_network, precision)
-            slow = precision == "bf16" and name not in _IN_BFLOAT16
+            slow = where == "3D" and name not in _IN_BFLOAT16
             yield Golden(f"method/{name}/{where}/{precision}", ("engine", name, network), run, slow=slow)
 
 

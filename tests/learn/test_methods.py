@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -206,6 +206,15 @@ def mean_result(name: str, kind: str = "imperfect", noise: Callable[[Tensor], Te
     return float(np.mean([result(name, seed, kind, noise) for seed in SEEDS]))
 
 
+IN_EVERY_RUN = {"AIDE", "ALC", "CoTeaching", "MLBSeg", "MeanTeacher", "OffsetCorrection", "PLIL", "SelfCleansing"}
+"""Methods that every run of the tests trains: those of the five papers, ours, and two that many build on."""
+
+
+def marked(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test: all others are left to the slow suite."""
+    return [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in names]
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Sums in one order, so that the results are the same in every run."""
@@ -226,18 +235,18 @@ def test_imperfect_labels_harm_the_baseline():
     assert mean_result("Supervised") < mean_result("Supervised", "clean") - 0.15
 
 
-@pytest.mark.parametrize("name", [name for name in all_methods() if name not in EXCUSED])
+@pytest.mark.parametrize("name", marked(name for name in all_methods() if name not in EXCUSED))
 def test_beats_plain_training_on_the_same_labels(name):
     noise = NOISE.get(name, over_segmented)
     assert mean_result(name, noise=noise) > mean_result("Supervised", noise=noise) + SMALLER.get(name, MARGIN)
 
 
-@pytest.mark.parametrize("name", [name for name in EXCUSED if name != "Supervised"])
+@pytest.mark.parametrize("name", marked(name for name in EXCUSED if name != "Supervised"))
 def test_learns_from_clean_labels_all_the_same(name):
     assert mean_result(name, "clean") > mean_result("Supervised", "clean") - 0.05
 
 
-@pytest.mark.parametrize("name", [name for name, cls in all_methods().items() if cls.kind == "mixed"])
+@pytest.mark.parametrize("name", marked(name for name, cls in all_methods().items() if cls.kind == "mixed"))
 def test_beats_plain_training_on_the_expert_labels_alone(name):
     assert mean_result(name) > mean_result("Supervised", "expert") - (CLOSE if name in LEVEL else 0)
 
