@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parent.parent
 Place = tuple[str, ...]
@@ -58,7 +58,8 @@ def listed(digests: list[str]) -> list[tuple[Place, dict[str, Any]]]:
     from segmend.bench.unit import Unit
 
     class OfDigest(Preparation):
-        _grids: list[object] = []  # the data are not there, so whether scans are resampled is left open, as in recorded runs
+        # The data are not there: as in recorded runs, it is left open whether scans are resampled.
+        _grids: ClassVar[list[object]] = []
 
         def _digest(self, labels: object) -> str:
             return self.data.name
