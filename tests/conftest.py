@@ -103,9 +103,9 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
             "file_ending": ending,
         }
         root.mkdir()
-        (root / "dataset.json").write_text(json.dumps(description))
+        (root / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
         if table is not None:
-            (root / "cases.csv").write_text(table)
+            (root / "cases.csv").write_text(table, encoding="utf-8")
         for number, case in enumerate([*cases, *test_cases]):
             part = "Tr" if number < len(cases) else "Ts"
             random = np.random.default_rng(number)
