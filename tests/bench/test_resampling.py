@@ -11,23 +11,23 @@ def grid(shape, spacing):
     return Grid(shape, np.diag([*spacing, *[1.0] * (4 - len(spacing))]))
 
 
-ALIKE = [grid((20, 30, 10), (1, 1, 3)), grid((10, 24, 30), (3, 1, 1))]
-MIXED = [*ALIKE, grid((20, 30, 10), (1, 1, 4))]
+SAME_SPACING = [grid((20, 30, 10), (1, 1, 3)), grid((10, 24, 30), (3, 1, 1))]
+MIXED = [*SAME_SPACING, grid((20, 30, 10), (1, 1, 4))]
 
 
 @pytest.mark.parametrize(
     ("grids", "spacing", "expected"),
     [
         (MIXED, "native", False),
-        (ALIKE, "auto", False),
-        (ALIKE, None, False),
+        (SAME_SPACING, "auto", False),
+        (SAME_SPACING, None, False),
         (MIXED, "auto", True),
-        (ALIKE, [1, 1, 3], False),
-        (ALIKE, [1.0001, 1, 3], False),  # not a voxel more or less
-        (ALIKE, [1, 1, 2], True),
-        (ALIKE, [1, 1], False),  # within slices
+        (SAME_SPACING, [1, 1, 3], False),
+        (SAME_SPACING, [1.0001, 1, 3], False),  # not a voxel more or less
+        (SAME_SPACING, [1, 1, 2], True),
+        (SAME_SPACING, [1, 1], False),  # within slices
         (MIXED, [1, 1], False),
-        (ALIKE, [2, 2], True),
+        (SAME_SPACING, [2, 2], True),
         ([], "auto", False),
     ],
 )

@@ -114,3 +114,20 @@ def test_a_run_on_regions_refuses_data_of_other_regions(regions, tmp_path, make_
     root = make_folder("other", labels={"background": 0, "organ only": 1, "core + organ": 2})
     with raises("mismatch", root):
         run.check_data_folder(DataFolder.open(root))
+
+
+def test_completed_classes_do_not_count_for_their_annotator(make_folder, tmp_path):
+    """They agree with the prediction that completed them, which says nothing of who drew the rest."""
+    table = "case,annotator,annotated\ncase_1,ann,liver\ncase_2,ann,spleen\n"
+    root = make_folder(cases=("case_1", "case_2"), labels=LABELS, table=table)
+    given = tmp_path / "probabilities"
+    given.mkdir()
+    for case, keep in (("case_1", 1), ("case_2", 2)):
+        label, _ = read_label(root / "labelsTr" / f"{case}.nii.gz")
+        maps = np.stack([np.where(label == index, 0.96, 0.02) for index in range(3)]).astype(np.float32)
+        np.savez_compressed(given / f"{case}.npz", probabilities=maps.transpose(0, 3, 2, 1))
+        only(root, case, keep)
+    out = tmp_path / "audit"
+    assert main(["audit", "--data", str(root), "--probabilities", str(given), "--out", str(out)]) == 0
+    annotators = pd.read_csv(out / "annotators.csv")
+    assert annotators[["annotator", "label", "cases"]].values.tolist() == [["ann", "liver", 1], ["ann", "spleen", 1]]

@@ -21,6 +21,7 @@ from segmend.audit.regions import find_regions, issue_map
 from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
+from segmend.core.masks import IGNORE
 from segmend.core.progress import track
 from segmend.core.regions import completed, possible_classes
 from segmend.data.folder import DataFolder
@@ -117,13 +118,20 @@ class Auditor:
         most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._unseen) * classes**2)))
         chosen = [audited for audited in self.cases if audited.case.name in self._unseen]
         samples = [
-            Sample.of(self._label(audited)[0], audited.evidence, most) for audited in track(chosen, "calibrating")
+            Sample.of(self._annotated_label(audited), audited.evidence, most)
+            for audited in track(chosen, "calibrating")
         ]
         return Calibration.of(samples, classes)
 
     def _measure(self, audited: AuditedCase, examination: Examination) -> dict[int, Measurement]:
         grid = self._grid(audited)
-        measured = measure_label(examination, grid.spacing)
+        # What was completed from the evidence agrees with it, and must not count as a good label.
+        unknown = self._not_annotated(audited.case)
+        measured = {
+            index: of_class
+            for index, of_class in measure_label(examination, grid.spacing).items()
+            if index not in unknown
+        }
         for axis, before, after in find_mirroring(examination.label, examination.predicted):
             detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
             self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
@@ -187,8 +195,7 @@ class Auditor:
         """Write the proposed label and the map of issues over the label."""
         assert case.label is not None
         ending = self.folder.file_ending
-        if case.annotated is not None:
-            unknown = [index for index, name in enumerate(self.names) if index and name not in case.annotated]
+        if unknown := self._not_annotated(case):
             proposal = np.where(np.isin(proposal, unknown), np.uint8(0), proposal)
         write_label(self.out.proposal(case.name, ending), self.folder.to_values(proposal), like=case.label)
         write_label(self.out.issues(case.name, ending), issues, like=case.label)
@@ -196,6 +203,17 @@ class Auditor:
     def _grid(self, audited: AuditedCase) -> Grid:
         assert audited.case.label is not None
         return read_grid(audited.case.label)
+
+    def _not_annotated(self, case: Case) -> list[int]:
+        """Classes that were not annotated in a case."""
+        if case.annotated is None:
+            return []
+        return [index for index, name in enumerate(self.names) if index and name not in case.annotated]
+
+    def _annotated_label(self, audited: AuditedCase) -> NDArray[np.uint8]:
+        """The label without what it was completed by."""
+        label, unknown = self._label(audited)[0], self._not_annotated(audited.case)
+        return np.where(np.isin(label, unknown), np.uint8(IGNORE), label) if unknown else label
 
     def _label(self, audited: AuditedCase) -> tuple[NDArray[np.uint8], Grid]:
         """The label, with the most probable class where it leaves several open: nothing is wrong there."""
