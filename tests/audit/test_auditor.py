@@ -125,6 +125,66 @@ class TestWholeAudit:
         assert usual.excess > of_all.excess
         assert {row.case for row in data.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
 
+    def test_enough_expert_labels_are_the_norm(self, make_data):
+        """All noisy labels have the same error: compared with each other none is suspect, with experts all are."""
+        names = tuple(f"case_{number}" for number in range(6))
+        wrong = names[5:]
+        table = "case,quality\n" + "".join(f"{case},{'noisy' if case in wrong else 'expert'}\n" for case in names)
+        data = make_data(table=table)
+        data.corrupt("case_5", lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
+        found = data.audit()
+        assert {row.case for row in found.labels if row.suspect} == {"case_5"}
+        assert found.reliability["organ"].against == "expert labels"
+        assert len(found.reliability["organ"].found) == 5
+        assert found.reliability["organ"].found == [1] * 5
+        seen = data.audit(**dict.fromkeys(names[:1]))  # four are too few
+        assert seen.reliability["organ"].against == "given labels"
+        assert len(seen.reliability["organ"].found) == 5
+
+
+class TestSilence:
+    @pytest.fixture
+    def unlearned(self, make_data):
+        """A model that hardly knows the class, and a label that is half missing."""
+        data = make_data(table="case,annotator\n" + "".join(f"{case},ann\n" for case in CASES))
+        for case in CASES:
+            truth = data.read(data.root / "labelsTr" / f"{case}.nii.gz")[0]
+            inside = np.where(truth == 1, 0.52, 0.35)
+            write_evidence(data.place.evidence(case), (1 - inside, inside))
+        data.corrupt("case_2", lambda values: np.where(np.arange(30)[:, None, None] < 15, 0, values))
+        return data
+
+    def test_nothing_is_said_of_a_class_that_is_not_learned(self, unlearned):
+        found = unlearned.audit()
+        assert not found.references["organ"].competent
+        assert {row.proposal for row in found.labels} == {"none"}
+        assert not any(row.suspect for row in found.labels)
+        assert found.regions == []
+        assert found.annotators == []
+        given = unlearned.read(unlearned.root / "labelsTr" / "case_2.nii.gz")[0]
+        np.testing.assert_array_equal(unlearned.read(unlearned.place.proposal("case_2", unlearned.ending))[0], given)
+
+    def test_of_one_that_is_learned_it_is(self, unlearned):
+        for case in CASES:
+            truth = unlearned.read(unlearned.root / "labelsTr" / f"{case}.nii.gz")[0]
+            write_evidence(unlearned.place.evidence(case), (np.where(truth == i, 0.95, 0.05) for i in (0, 1)))
+        unlearned.corrupt("case_4", lambda values: np.where(np.arange(28)[:, None] < 14, 0, values))
+        found = unlearned.audit()
+        assert rows_by_case(found)["case_4"].proposal == "regions"
+        assert {row.annotator for row in found.annotators} == {"ann"}
+
+
+class TestWholeObjects:
+    def test_what_erases_or_creates_a_whole_object_says_so(self, make_data):
+        data = make_data()
+        data.corrupt("case_1", np.zeros_like)
+        truth = data.read(data.root / "labelsTr" / "case_3.nii.gz")[0]
+        write_evidence(data.place.evidence("case_3"), (np.full(truth.shape, p) for p in (0.98, 0.02)))
+        rows = rows_by_case(data.audit())
+        assert (rows["case_1"].proposal, rows["case_3"].proposal) == ("create", "erase")
+        assert rows["case_3"].changed_voxels == (truth == 1).sum()
+        assert rows["case_1"].expected_dice_proposal > 0.8 > rows["case_1"].expected_dice
+
 
 class TestKeptExaminations:
     @pytest.mark.parametrize(("room", "examined"), [(2**27, 6), (0, 12)])

@@ -32,10 +32,11 @@ class TestTemperature:
         found = Calibration.of([sample_at(temperature, seed) for seed in range(3)], 3).temperature
         assert found == pytest.approx(temperature, rel=0.15)
 
-    def test_a_minority_of_wrong_labels_does_not_move_it(self):
-        good = [sample_at(2.0, seed) for seed in range(3)]
-        bad = [Sample(sample.probabilities, (sample.label + 1) % 3) for sample in good[:1]]
-        clean, mixed = (Calibration.of(samples, 3).temperature for samples in (good, good[:2] + bad))
+    @pytest.mark.parametrize("wrong", [1, 3, 5])
+    def test_wrong_labels_do_not_move_it_while_some_are_right(self, wrong):
+        good = [sample_at(2.0, seed) for seed in range(8)]
+        bad = [Sample(sample.probabilities, (sample.label + 1) % 3) for sample in good[:wrong]]
+        clean, mixed = (Calibration.of(samples, 3).temperature for samples in (good, good[wrong:] + bad))
         assert Calibration.of(bad, 3).temperature == TEMPERATURES[-1]
         assert mixed == pytest.approx(clean, rel=0.2)
 

@@ -32,6 +32,45 @@ def test_the_best_outline_of_an_unsure_model_is_wider_than_what_it_predicts():
     assert found.best_dice(0.01) > found.dice(0.01) + 0.1
 
 
+def test_a_true_label_reaches_its_own_expectation_on_average():
+    """Labels drawn from the probabilities have a mean D of D_t, and so an expected Dice of about 1."""
+    rng = np.random.default_rng(0)
+    probability = np.clip(rng.normal(0.5, 0.35, 4000), 0.01, 0.99)
+    drawn = [Expectation.of(rng.random(4000) < probability, probability) for _ in range(30)]
+    assert np.mean([each.dice(1.0) for each in drawn]) == pytest.approx(drawn[0].of_truth(1.0), abs=2e-3)
+    statistics = CohortStatistics(1.0, 0.0, 0.1, 0.9, 1.0)
+    assert np.mean([statistics.dice(each) for each in drawn]) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_independent_errors_lower_the_expected_dice_as_they_lower_the_true_one(share):
+    rng = np.random.default_rng(1)
+    probability = np.clip(rng.normal(0.5, 0.4, 20000), 0.01, 0.99)
+    truth = rng.random(20000) < probability
+    label = truth & (rng.random(20000) > share)  # pieces are missing anywhere
+    true = 2 * (label & truth).sum() / (label.sum() + truth.sum())
+    found = CohortStatistics(1.0, 0.0, 0.1, 0.9, 1.0).dice(Expectation.of(label, probability))
+    assert found == pytest.approx(true, abs=0.01)
+
+
+def test_true_labels_set_how_well_right_ones_agree():
+    probability = np.array([0.9, 0.9, 0.1, 0.1])
+    expert = Expectation.of(np.array([True, False, False, False]), probability)
+    found = CohortStatistics.of([expert] * 5, [1.0] * 5, 1.0, true=True)
+    assert found.agreement == pytest.approx(expert.dice(found.slack) / expert.of_truth(found.slack))
+    assert found.dice(expert) == pytest.approx(1)
+    assert CohortStatistics.of([expert] * 5, [1.0] * 5, 1.0).agreement == 1
+
+
+def test_what_is_redrawn_counts_as_an_outline_of_the_model():
+    found = Expectation.of(np.array([True, True, False]), np.array([0.9, 0.1, 0.6]))
+    statistics = CohortStatistics(0.4, 0.0, 0.1, 0.9, 1.0)
+    as_label = found.dice(0.4) / ((2 * (0.81 + 0.01 + 0.36) + 0.4) / (2 * 1.6 + 0.4))
+    assert statistics.dice(found) == pytest.approx(as_label)
+    assert statistics.dice(found, redrawn=1) == pytest.approx(found.dice(0.4))
+    assert statistics.dice(found, redrawn=0.25) == pytest.approx(0.75 * as_label + 0.25 * found.dice(0.4))
+
+
 @given(PROBABILITIES, st.data())
 def test_no_mask_is_better_than_the_best(probability, data):
     """Up to what the steps of 0.025 between thresholds may cost."""

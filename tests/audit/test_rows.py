@@ -66,8 +66,10 @@ def test_a_good_label(rows_of, truth):
     organ = rows["organ"]
     assert (organ.kind, organ.dice_to_prediction, organ.flagged_voxels) == (ErrorKind.OK, 1, 0)
     assert organ.score > 0.95
-    assert organ.expected_dice == pytest.approx(organ.best_dice)
-    assert organ.best_dice > 0.9
+    assert organ.expected_dice == 1  # it agrees with the model as a true label does
+    assert 0.9 < organ.best_dice < 1
+    assert (organ.suspect, organ.reason) == (False, "")
+    assert math.isnan(organ.expected_dice_proposal)
     assert (organ.proposal, organ.changed_voxels) == ("none", 0)
     assert math.isnan(organ.proposal_score)
     assert organ.volume_ratio == pytest.approx(1, abs=0.1)
@@ -98,7 +100,9 @@ def test_a_missing_piece(rows_of, truth):
     assert organ.changed_voxels == (proposal.label != label).sum() == region.voxels
     assert organ.score < 0.5
     promised = proposal.expected[1].dice(USUAL.slack)
-    assert organ.best_dice > promised - 1e-6 > organ.expected_dice + 0.1
+    assert organ.best_dice > promised - 1e-6 > organ.expected_dice
+    assert organ.expected_dice_proposal == pytest.approx(promised)  # what differs follows the model everywhere
+    assert (organ.suspect, organ.reason) == (True, "relative")
     assert organ.proposal_score == pytest.approx((1 - organ.score) * promised)
     assert organ.volume_ratio < 0.9
     assert rows["vessel"].kind is ErrorKind.OK

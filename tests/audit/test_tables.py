@@ -26,7 +26,7 @@ def reference(best_dice):
 
 
 def test_where_most_are_surely_off_it_says_how_many_and_by_how_much():
-    (said,) = make_remarks(rows((2.0, 0.5), (-3.0, 0.5), (4.0, 0.5), (0.9, 0.5), EXPERT), {}, "pixels")
+    (said,) = make_remarks(rows((2.0, 0.5), (-3.0, 0.5), (4.0, 0.5), (0.9, 0.5), EXPERT), {}, "pixels", "")
     assert said.startswith(
         "3 of 4 noisy labels seem to be over- or under-segmented, with a median offset of 3.0 pixels."
     )
@@ -44,17 +44,19 @@ def test_where_most_are_surely_off_it_says_how_many_and_by_how_much():
     ],
 )
 def test_otherwise_it_says_nothing(corrections):
-    assert make_remarks(rows(*corrections), {"organ": reference(0.9)}, "mm") == []
+    assert make_remarks(rows(*corrections), {"organ": reference(0.9)}, "mm", "") == []
 
 
 def test_classes_with_low_model_confidence_are_reported():
     found = [*rows((0.0, 0.2), label="organ"), *rows(UNSEEN, label="vessel"), *rows((0.0, 0.2), label="bone")]
     organ, vessel = make_remarks(
-        found, {"organ": reference(0.41), "vessel": reference(0.2), "bone": reference(0.8)}, "mm"
+        found, {"organ": reference(0.41), "vessel": reference(0.2), "bone": reference(0.8)}, "mm", "Train longer."
     )
-    assert organ.startswith("Low model confidence for 'organ': the median expected Dice of its own outlines is 0.41.")
+    assert organ.startswith("The model has not learned 'organ': the median expected Dice of its own outlines is 0.41,")
+    assert "Its labels are not judged" in organ
+    assert "Train longer." in organ
     assert "need less, and are reported" in organ
-    assert vessel.startswith("Low model confidence for 'vessel'")
+    assert vessel.startswith("The model has not learned 'vessel'")
     assert "need less, and are reported" not in vessel
 
 

@@ -18,6 +18,7 @@ from segmend.audit.expected_dice import CohortStatistics
 from segmend.audit.folder import AuditFolder
 from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
+from segmend.audit.reliability import FEWEST, Reliability
 from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
@@ -47,6 +48,7 @@ class Audit:
         regions: rows of ``regions.csv``.
         annotators: rows of ``annotators.csv``.
         findings: labels that fit better when mirrored.
+        reliability: of the expected Dice, of each foreground class or region, by name.
     """
 
     temperature: float | Mapping[str, float]
@@ -56,6 +58,7 @@ class Audit:
     regions: Sequence[RegionRow]
     annotators: Sequence[AnnotatorRow]
     findings: Sequence[Finding]
+    reliability: Mapping[str, Reliability]
 
 
 class Auditor:
@@ -77,6 +80,9 @@ class Auditor:
         self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
             case.case.name for case in cases
         }
+        experts = {case.case.name for case in cases if case.case.quality is Quality.EXPERT} & self._unseen
+        self._by_experts = len(experts) >= FEWEST
+        self._reference = experts if self._by_experts else self._unseen
         self._comparison = AnnotatorComparison(folder, raters)
         self._findings: list[Finding] = []
 
@@ -89,6 +95,7 @@ class Auditor:
             for audited in track(self.cases, "measuring labels")
         }
         references, corrections = self._references(measured), self._corrections(measured)
+        unknown = {self.names[index] for index, of_class in references.items() if not of_class.competent}
         rows: list[LabelRow] = []
         regions: list[RegionRow] = []
         for audited in track(self.cases, "finding regions"):
@@ -109,14 +116,16 @@ class Auditor:
             references={self.names[index]: of_class for index, of_class in references.items()},
             labels=rank_rows(rows),
             regions=regions,
-            annotators=self._comparison.rows(),
+            # A model that has not learned a class must not speak of people who drew it.
+            annotators=[row for row in self._comparison.rows() if row.label not in unknown],
             findings=self._findings,
+            reliability=self._reliability(measured, references),
         )
 
     def _calibrate(self) -> Calibration:
         classes = len(self.names)
-        most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._unseen) * classes**2)))
-        chosen = [audited for audited in self.cases if audited.case.name in self._unseen]
+        most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._reference) * classes**2)))
+        chosen = [audited for audited in self.cases if audited.case.name in self._reference]
         samples = [
             Sample.of(self._annotated_label(audited), audited.evidence, most)
             for audited in track(chosen, "calibrating")
@@ -142,15 +151,35 @@ class Auditor:
         voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
         references = {}
         for index in range(1, len(self.names)):
-            of_class = [
-                classes[index] for name, classes in measured.items() if name in self._unseen and index in classes
-            ]
+            of_class = self._of_reference(measured, index)
             references[index] = CohortStatistics.of(
                 [measurement.expectation for measurement in of_class],
                 [measurement.distance for measurement in of_class],
                 voxel,
+                true=self._by_experts,
             )
         return references
+
+    def _of_reference(self, measured: Mapping[str, Mapping[int, Measurement]], index: int) -> list[Measurement]:
+        """Measurements of a class that set the reference: those of expert labels if enough of them have it."""
+        for names in (self._reference, self._unseen):
+            of_class = [classes[index] for name, classes in measured.items() if name in names and index in classes]
+            if len(of_class) >= FEWEST:
+                break
+        return of_class
+
+    def _reliability(
+        self, measured: Mapping[str, Mapping[int, Measurement]], references: Mapping[int, CohortStatistics]
+    ) -> dict[str, Reliability]:
+        reliability = {}
+        for index, reference in references.items():
+            predicted = [each for each in self._of_reference(measured, index) if each.of_prediction.voxels]
+            reliability[self.names[index]] = Reliability(
+                "expert labels" if self._by_experts else "given labels",
+                [each.of_prediction.dice(reference.slack) for each in predicted],
+                [each.dice for each in predicted],
+            )
+        return reliability
 
     def _corrections(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[str, dict[int, CorrectedOffset]]:
         """By case and class, the correction that OffsetCorrection would derive from the offsets."""
@@ -176,9 +205,16 @@ class Auditor:
         references: Mapping[int, CohortStatistics],
     ) -> CaseFindings:
         grid = self._grid(audited)
+        judged = {index for index, of_class in references.items() if of_class.competent}
         tolerances = {index: of_class.tolerance for index, of_class in references.items()}
-        offsets = {index: of_class.offset for index, of_class in measured.items() if of_class.offset}
-        regions = find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
+        offsets = {
+            index: of_class.offset for index, of_class in measured.items() if of_class.offset and index in judged
+        }
+        regions = [
+            region
+            for region in find_regions(examination, grid.spacing, tolerances, slice_axis(grid))
+            if {region.given, region.suggested} <= judged | {0}
+        ]
         if audited.uncertain_alignment:
             proposal = keep_label(examination)
         else:

@@ -58,6 +58,7 @@ def audit_objects(
         regions=[row for each in audits for row in each.regions],
         annotators=[row for each in audits for row in each.annotators],
         findings=[replace(finding, label=name) for name, each in found.items() for finding in each.findings],
+        reliability={name: each.reliability[name] for name, each in found.items()},
     )
 
 

@@ -1,8 +1,8 @@
 r"""Calibrated probabilities, and the thresholds of confident learning.
 
 One temperature for all cases (Guo et al., On Calibration of Modern Neural Networks, ICML 2017): p_c^{1/T} /
-\sum_k p_k^{1/T}. The labels that T is fitted to may be wrong here, so it maximises the median over the cases of their
-log-likelihoods, which a minority of erroneous labels changes little.
+\sum_k p_k^{1/T}. The labels that T is fitted to may be wrong here, so it maximises the upper quartile over the cases of
+their log-likelihoods, which erroneous labels change little as long as a quarter of the labels is right.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from segmend.functional.confident_learning import SelfConfidence
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 41)
 """Temperatures that the fit tries."""
+
+_TRUSTED = 0.75
+"""Quantile of the log-likelihoods of the cases that the temperature maximises."""
 
 BAND = 10
 """Distance from the objects of a label, in voxels along any axis, within which background is sampled."""
@@ -78,7 +81,7 @@ class Calibration:
         """
         samples = [sample for sample in samples if sample.label.size]
         curves = [log_likelihoods(sample) for sample in samples]
-        temperature = float(TEMPERATURES[np.median(curves, axis=0).argmax()]) if curves else 1.0
+        temperature = float(TEMPERATURES[np.quantile(curves, _TRUSTED, axis=0).argmax()]) if curves else 1.0
         confidence = SelfConfidence.empty(classes)
         for sample in samples:
             tempered = sample.probabilities ** (1 / temperature)

@@ -161,7 +161,9 @@ class Measurement:
     Attributes:
         dice: Dice of the label to the prediction.
         flagged: number of voxels that confident learning flags.
+        differing: number of voxels in which label and prediction differ.
         expectation: sums for the expected Dice of the label.
+        of_prediction: sums for the expected Dice of the predicted mask.
         distance: median distance in mm of the given surface from the predicted one; NaN if one of them is missing.
         offset: how the boundary lies; None where nothing is drawn.
         low_confidence: offset as OffsetCorrection measures it, even from low-confidence evidence; None where nothing is
@@ -171,7 +173,9 @@ class Measurement:
 
     dice: float
     flagged: int
+    differing: int
     expectation: Expectation
+    of_prediction: Expectation
     distance: float
     offset: Offset | None
     low_confidence: OffsetEstimate | None
@@ -208,7 +212,9 @@ def _measure(part: Part, examination: Examination, spacing: Sequence[float]) -> 
     return Measurement(
         dice=dice(part.given, part.predicted),
         flagged=int(np.count_nonzero(part.flagged)),
+        differing=int(np.count_nonzero(part.given != part.predicted)),
         expectation=part.expectation(part.given),
+        of_prediction=part.expectation(part.predicted),
         distance=median_surface_distance(part.given, part.predicted, spacing),
         offset=offset,
         low_confidence=_low_confidence_offset(part.index, examination, spacing) if drawn else None,

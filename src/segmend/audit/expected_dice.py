@@ -4,6 +4,19 @@ D(m) is the expected Dice of a mask m (``functional.expected_dice``). The mask o
 some threshold (half of that D, and so at most 0.5: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1
 Measure, ECML 2014): the best outline according to the model, however uncertain it is.
 
+A true label t does not agree with an uncertain model entirely: its expected D is
+
+    D_t = (2 \sum p^2 + s) / (2 \sum p + s),
+
+the mean of D over labels that are drawn from the probabilities. So D of a label underestimates its Dice with the true
+one wherever the model is uncertain. If the errors of the label and those of the model are independent, each costs its
+own share, D = Q D_t, where Q is the Dice of the label with the truth. Hence the expected Dice of a label
+
+    Q = min(1, D / (a D_t)),
+
+where a = 1, or, where enough labels are expert ones, the median of D / D_t over these: Q is 1 for what agrees with the
+model as true labels do. The outline of the model itself is not independent of its errors: its expected Dice is D.
+
 The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
 accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
 (1.4826 times the median absolute deviation, at least 0.1). A label with excess x has the score
@@ -35,6 +48,8 @@ _SLACK = 0.05
 """Smoothing term relative to the median volume: this fraction of an object counts as small."""
 _LEAST_SPREAD = 0.1
 """Expected errors that differ by a tenth do not count as different."""
+LEAST_COMPETENCE = 0.6
+"""Median expected Dice of a model's own outlines of a class below which it cannot judge labels of that class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +60,7 @@ class Expectation:
         voxels: of the mask.
         within: \sum_m p.
         total: \sum p.
+        squared: \sum p^2.
         counts: ``[T + 1]`` voxels above each of the thresholds that the best mask may have; the last is none.
         masses: ``[T + 1]`` \sum p over these.
     """
@@ -52,6 +68,7 @@ class Expectation:
     voxels: int
     within: float
     total: float
+    squared: float
     counts: NDArray[np.int64]
     masses: NDArray[np.float64]
 
@@ -69,6 +86,7 @@ class Expectation:
             voxels=int(np.count_nonzero(mask)),
             within=float(exact[mask].sum()),
             total=float(exact.sum()),
+            squared=float(np.square(exact).sum()),
             counts=np.append(counts[::-1].cumsum()[::-1], 0),
             masses=np.append(masses[::-1].cumsum()[::-1], 0.0),
         )
@@ -88,6 +106,14 @@ class Expectation:
             slack: s in voxels, above 0.
         """
         return float(np.max((2 * self.masses + slack) / (self.counts + self.total + slack)))
+
+    def of_truth(self, slack: float) -> float:
+        """D_t, which a true label is expected to reach.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        return (2 * self.squared + slack) / (2 * self.total + slack)
 
     def excess(self, slack: float) -> float:
         """Logarithm of the ratio of the expected error 1 - D of the mask to that of the best one.
@@ -110,6 +136,7 @@ class CohortStatistics:
         best_dice: median over the cases of the Dice that the model expects of its best outlines.
         tolerance: usual distance in mm between given and predicted surfaces, at least a voxel; differences within it
             are not errors.
+        agreement: a, how well true labels agree with the model, relative to what its probabilities say.
     """
 
     slack: float
@@ -117,15 +144,19 @@ class CohortStatistics:
     spread: float
     best_dice: float
     tolerance: float
+    agreement: float = 1.0
 
     @classmethod
-    def of(cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float) -> CohortStatistics:
+    def of(
+        cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float, *, true: bool = False
+    ) -> CohortStatistics:
         """Compute the statistics of some cases.
 
         Args:
             expectations: of their labels.
             distances: usual distances of their surfaces; NaN where there is none.
             voxel: smallest spacing in mm.
+            true: whether these labels are known to be right.
         """
         drawn = [expectation.voxels for expectation in expectations if expectation.voxels]
         slack = _SLACK * float(np.median(drawn)) if drawn else 1.0
@@ -135,12 +166,37 @@ class CohortStatistics:
         best = [expectation.best_dice(slack) for expectation in expectations]
         known = [distance for distance in distances if not np.isnan(distance)]
         tolerance = max(voxel, float(np.median(known)) if known else 0.0)
-        return cls(slack, median, max(spread, _LEAST_SPREAD), float(np.median(best)) if best else 1.0, tolerance)
+        agreement = [expectation.dice(slack) / expectation.of_truth(slack) for expectation in expectations]
+        return cls(
+            slack=slack,
+            excess=median,
+            spread=max(spread, _LEAST_SPREAD),
+            best_dice=float(np.median(best)) if best else 1.0,
+            tolerance=tolerance,
+            agreement=float(np.median(agreement)) if true and agreement else 1.0,
+        )
+
+    @property
+    def competent(self) -> bool:
+        """Whether the model has learned the class well enough to judge labels of it."""
+        return self.best_dice >= LEAST_COMPETENCE
 
     def score(self, expectation: Expectation) -> float:
         """Score of a label in 0..1, low if it is suspect."""
         above = (expectation.excess(self.slack) - self.excess) / self.spread
         return 1 / (1 + math.exp(above - 3))
+
+    def dice(self, expectation: Expectation, redrawn: float = 0.0) -> float:
+        """Expected Dice Q of a label with the true one.
+
+        Args:
+            expectation: of the label.
+            redrawn: share of its differences to the model that were given up for the outline of the model, 0..1; the
+                expected Dice lies as far between that of a label and that of the model's outline.
+        """
+        as_outline = expectation.dice(self.slack)
+        as_label = min(1.0, as_outline / (self.agreement * expectation.of_truth(self.slack)))
+        return (1 - redrawn) * as_label + redrawn * as_outline
 
 
 def rank_scores(scores: Sequence[float]) -> list[int]:

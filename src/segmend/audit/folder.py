@@ -15,10 +15,11 @@ from segmend.core.errors import InputError
 from segmend.core.paths import read_json
 from segmend.data.names import path_part
 
-PROPOSALS = frozenset(("none", "regions", "shift"))
-"""Possible proposals for a label: no change, changes in regions, or a shift of its whole boundary."""
+PROPOSALS = frozenset(("none", "regions", "shift", "erase", "create"))
+"""Possible proposals for a label: no change, changes in regions, a shift of its whole boundary, or a class of which
+nothing is left, or something where the label has nothing of it."""
 
-_TEXT = frozenset(("case", "label", "kind", "proposal", "quality", "annotator"))
+_TEXT = frozenset(("case", "label", "reason", "kind", "proposal", "quality", "annotator"))
 _NEEDED = {"case", "label", "score", "quality", "proposal", "proposal_score"}
 
 
@@ -86,6 +87,10 @@ class AuditFolder:
     def fold(self, number: int) -> Path:
         """Run that judges a fold, counted from 1."""
         return self.root / "folds" / str(number)
+
+    def runs(self) -> list[Path]:
+        """Runs of the folds that are there: they may be deleted once they have given their evidence."""
+        return sorted(folder for folder in self.root.glob("folds/*") if (folder / "log.csv").is_file())
 
     def fold_cases(self, number: int) -> Path:
         """Table of cases in which the labels of a fold are hidden."""

@@ -13,11 +13,12 @@ from segmend.audit.examination import Measurement
 from segmend.audit.expected_dice import CohortStatistics, rank_scores
 from segmend.audit.proposals import Proposal
 from segmend.audit.regions import ErrorKind, Region
+from segmend.audit.reliability import BELOW
 from segmend.data.image import Grid
 from segmend.functional.offsets.correction import CorrectedOffset
 
 SUSPECT = 0.5
-"""Score below which a label is suspect even if no region of it is."""
+"""Score below which a label differs from the model more than the others of its class do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,15 @@ class LabelRow:
         case: the case's name.
         label: name of the class.
         score: 0..1, low if the label is suspect.
+        suspect: whether the label is probably wrong, for one of these reasons; never in a class that the model has not
+            learned.
+        reason: "relative" (the score is below ``SUSPECT``), "absolute" (the expected Dice is below
+            ``reliability.BELOW``), "both" or "".
         kind: kind of the most important error.
         dice_to_prediction: Dice to the prediction.
         flagged_voxels: number of voxels that confident learning flags.
-        expected_dice: Dice that the model expects of the label.
-        best_dice: Dice that it expects of the best outline; much below 1 where it is uncertain.
+        expected_dice: expected Dice of the label with the true one (``CohortStatistics.dice``).
+        best_dice: Dice that the model expects of its best outline; much below 1 where it is uncertain.
         distance_mm: median distance of the drawn from the predicted surface; NaN if one of them is missing.
         offset_mm: boundary offset, positive outward (over-segmented); NaN where nothing is annotated.
         offset_se_mm: its standard error.
@@ -44,7 +49,9 @@ class LabelRow:
             drawn.
         correction_se_mm: standard deviation of the correction.
         volume_ratio: drawn volume relative to the predicted one; NaN where nothing is predicted.
-        proposal: "none", "regions" (redrawn in places) or "shift" (the whole boundary shifted).
+        proposal: "none", "regions" (redrawn in places), "shift" (the whole boundary shifted), "erase" (nothing of the
+            class is left) or "create" (something of it, where the label has nothing); people decide on the last two.
+        expected_dice_proposal: the same of the proposal; NaN without one.
         proposal_score: how much the label needs correction times the Dice expected of the proposal, 0..1, high if it
             should be followed; NaN without one.
         changed_voxels: number of voxels that the proposal changes.
@@ -59,6 +66,8 @@ class LabelRow:
     case: str
     label: str
     score: float = 1.0
+    suspect: bool = False
+    reason: str = ""
     kind: ErrorKind = ErrorKind.OK
     dice_to_prediction: float = 1.0
     flagged_voxels: int = 0
@@ -71,6 +80,7 @@ class LabelRow:
     correction_se_mm: float = math.nan
     volume_ratio: float = math.nan
     proposal: str = "none"
+    expected_dice_proposal: float = math.nan
     proposal_score: float = math.nan
     changed_voxels: int = 0
     quality: str
@@ -193,13 +203,17 @@ class CaseFindings:
         score, offset = reference.score(measured.expectation), measured.offset
         shifted, changed = index in self.proposal.shifted, self.proposal.changed.get(index, 0)
         own = [region for region in self.regions if index in (region.given, region.suggested)]
+        expected = reference.dice(measured.expectation)
+        reason = _reason(score < SUSPECT, expected < BELOW) if reference.competent else ""
         row = replace(
             row,
             score=score,
-            kind=_kind_of_label(own, shifted, score, offset.mm if offset else 0.0),
+            suspect=bool(reason),
+            reason=reason,
+            kind=_kind_of_label(own, shifted, bool(reason), offset.mm if offset else 0.0),
             dice_to_prediction=measured.dice,
             flagged_voxels=measured.flagged,
-            expected_dice=measured.expectation.dice(reference.slack),
+            expected_dice=expected,
             best_dice=measured.expectation.best_dice(reference.slack),
             distance_mm=measured.distance,
             volume_ratio=measured.volume_ratio,
@@ -209,9 +223,16 @@ class CaseFindings:
         if correction:
             row = replace(row, correction_mm=correction.offset, correction_se_mm=correction.error)
         if changed:
-            expected = self.proposal.expected[index].dice(reference.slack)
-            proposal = "shift" if shifted else "regions"
-            row = replace(row, proposal=proposal, proposal_score=(1 - score) * expected, changed_voxels=changed)
+            of_proposal = self.proposal.expected[index]
+            # A shifted boundary keeps its detail, which the model knows nothing of.
+            redrawn = 0.0 if shifted else min(1.0, changed / measured.differing)
+            row = replace(
+                row,
+                proposal=_kind_of_proposal(measured.expectation.voxels, of_proposal.voxels, shifted),
+                proposal_score=(1 - score) * of_proposal.dice(reference.slack),
+                expected_dice_proposal=reference.dice(of_proposal, redrawn),
+                changed_voxels=changed,
+            )
         return row
 
 
@@ -226,13 +247,26 @@ def shifts_boundary(correction_mm: float, correction_se_mm: float) -> bool:
     return abs(correction_mm) > correction_se_mm
 
 
-def _kind_of_label(regions: Sequence[Region], shifted: bool, score: float, offset: float) -> ErrorKind:
+def _reason(relative: bool, absolute: bool) -> str:
+    if relative and absolute:
+        return "both"
+    return "relative" if relative else "absolute" if absolute else ""
+
+
+def _kind_of_proposal(before: int, after: int, shifted: bool) -> str:
+    """What a proposal does to a class of so many voxels."""
+    if bool(before) != bool(after):
+        return "erase" if before else "create"
+    return "shift" if shifted else "regions"
+
+
+def _kind_of_label(regions: Sequence[Region], shifted: bool, suspect: bool, offset: float) -> ErrorKind:
     """The kind of the most important regions, or that of a boundary that is off all round."""
     if not shifted and regions:
         weights: dict[ErrorKind, float] = {}
         for region in regions:
             weights[region.kind] = weights.get(region.kind, 0.0) + region.weight
         return max(weights, key=lambda kind: weights[kind])
-    if not shifted and score >= SUSPECT:
+    if not shifted and not suspect:
         return ErrorKind.OK
     return ErrorKind.OVER_SEGMENTED if offset > 0 else ErrorKind.UNDER_SEGMENTED

@@ -10,18 +10,18 @@ from typing import Any
 
 import pandas as pd
 
+from segmend.audit.advice import advice
 from segmend.audit.annotators import CLEAR_ERRORS, AnnotatorRow
 from segmend.audit.auditor import Audit
 from segmend.audit.checks import Finding
-from segmend.audit.expected_dice import CohortStatistics
+from segmend.audit.expected_dice import LEAST_COMPETENCE, CohortStatistics
 from segmend.audit.folder import AuditFolder
-from segmend.audit.rows import SUSPECT, LabelRow, RegionRow
+from segmend.audit.reliability import BELOW, Reliability, share_below
+from segmend.audit.rows import LabelRow, RegionRow
 from segmend.core.tables import write_json, write_rows
 from segmend.data.folder import DataFolder
 from segmend.data.image import PICTURES
 
-_LOW_CONFIDENCE_DICE = 0.6
-"""Median expected Dice of a model's own outlines below which it cannot judge other labels."""
 _IN_TRAINING_SET = (
     "The labels of 'cases_seen_by_their_model' were trained on by the model that judges them, "
     "so they look better than they are."
@@ -56,8 +56,10 @@ def write_audit(
         "temperature": found.temperature,
         "thresholds": {name: value if math.isfinite(value) else None for name, value in found.thresholds.items()},
         "usual": {name: asdict(of_class) for name, of_class in found.references.items()},
-        "remarks": [*assumed, *make_remarks(found.labels, found.references, unit_of(folder))],
-        "suspect": sum(row.score < SUSPECT for row in found.labels),
+        "remarks": [*assumed, *make_remarks(found.labels, found.references, unit_of(folder), advice(place))],
+        "suspect": sum(row.suspect for row in found.labels),
+        "share_below": _share_below(found),
+        "reliability": {name: _reliability(of_class) for name, of_class in found.reliability.items()},
         "regions": len(found.regions),
         "findings": len(findings),
     }
@@ -65,15 +67,48 @@ def write_audit(
     return table
 
 
-def make_remarks(rows: Sequence[LabelRow], references: Mapping[str, CohortStatistics], unit: str) -> list[str]:
-    """Write one remark for each class with low model confidence, and one if most labels have a boundary offset.
+def _share_below(found: Audit) -> dict[str, float | int]:
+    """Of the labels whose class the model has learned."""
+    judged = [row.expected_dice for row in found.labels if found.references[row.label].competent]
+    share, low, high = share_below(judged)
+    return {"dice": BELOW, "labels": len(judged), "share": share, "from": low, "to": high}
+
+
+def _reliability(found: Reliability) -> dict[str, Any]:
+    known = {"error": found.error, "bias": found.bias} if found.expected else {"error": None, "bias": None}
+    return {"against": found.against, **known, "expected": list(found.expected), "found": list(found.found)}
+
+
+def headline(summary: Mapping[str, Any], labels: int) -> str:
+    """How good the labels are, in a sentence.
+
+    Args:
+        summary: content of ``audit.json``.
+        labels: number of rows of ``audit.csv``.
+    """
+    below = summary["share_below"]
+    if not below["labels"]:
+        return f"None of {labels} labels is judged: the model has not learned their classes."
+    share, low, high = (f"{100 * below[each]:.0f}" for each in ("share", "from", "to"))
+    judged = f"{labels} labels" if below["labels"] == labels else f"the {below['labels']} labels that can be judged"
+    return (
+        f"{share} % of {judged} ({low} to {high} %) are expected to have a Dice below {below['dice']}; "
+        f"{summary['suspect']} are suspect."
+    )
+
+
+def make_remarks(
+    rows: Sequence[LabelRow], references: Mapping[str, CohortStatistics], unit: str, remedy: str
+) -> list[str]:
+    """Write one remark for each class that the model has not learned, and one if most labels have a boundary offset.
 
     Args:
         rows: all labels.
         references: reference statistics of each class.
         unit: unit of distances, 'mm' or 'pixels'.
+        remedy: what gives a model that has learned the classes, in a sentence.
     """
-    return [*_on_low_confidence(rows, references), *_on_offsets(rows, unit)]
+    return [*_on_low_competence(rows, references, remedy), *_on_offsets(rows, unit)]
 
 
 def unit_of(folder: DataFolder) -> str:
@@ -81,15 +116,17 @@ def unit_of(folder: DataFolder) -> str:
     return "pixels" if folder.file_ending in PICTURES else "mm"
 
 
-def _on_low_confidence(rows: Sequence[LabelRow], references: Mapping[str, CohortStatistics]) -> Iterator[str]:
+def _on_low_competence(
+    rows: Sequence[LabelRow], references: Mapping[str, CohortStatistics], remedy: str
+) -> Iterator[str]:
     with_offsets = {row.label for row in rows if not math.isnan(row.correction_se_mm)}
     for label, reference in references.items():
-        if reference.best_dice < _LOW_CONFIDENCE_DICE:
+        if not reference.competent:
             of_offsets = " Boundary offsets need less, and are reported." if label in with_offsets else ""
             yield (
-                f"Low model confidence for '{label}': the median expected Dice of its own outlines is "
-                f"{reference.best_dice:.2f}. Train for more steps before you rely on this audit for "
-                f"this class.{of_offsets}"
+                f"The model has not learned '{label}': the median expected Dice of its own outlines is "
+                f"{reference.best_dice:.2f}, below {LEAST_COMPETENCE}. Its labels are not judged: nothing is proposed, "
+                f"and nothing is said of their annotators. {remedy}{of_offsets}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,8 @@ from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
 from segmend.audit.out_of_fold import check_out_of_fold, copy_evidence, source_of
 from segmend.audit.report.page import write_audit_report
-from segmend.audit.rows import SUSPECT
 from segmend.audit.settings import audit_settings, claim, training_settings
-from segmend.audit.tables import write_audit
+from segmend.audit.tables import headline, write_audit
 from segmend.commands.train import train
 from segmend.core import signals as stopping
 from segmend.core.case import Case, Split
@@ -273,8 +273,16 @@ def _seen(runs: Sequence[Run], names: Mapping[str, object]) -> dict[str, bool]:
 
 
 def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
-    suspect = int((table["score"] < SUSPECT).sum())
-    lines = [f"{suspect} of {len(table)} labels flagged (score below {SUSPECT}); most suspect first:"]
-    lines += [f"  {row.score:.2f}  {row.case}  {row.label}  {row.kind}" for row in table.head(10).itertuples()]
-    for line in [*lines, *place.read_summary()["remarks"], f"Review them in {place.root / 'report.html'}"]:
+    summary = place.read_summary()
+    lines = [headline(summary, len(table)), "most suspect first: expected Dice now, with the proposal, attainable"]
+    numbers = ["expected_dice", "expected_dice_proposal", "best_dice"]
+    lines += [
+        f"  {'  '.join(map(_two_digits, row[numbers]))}  {row['case']}  {row['label']}  {row['kind']}"
+        for _, row in table.head(10).iterrows()
+    ]
+    for line in [*lines, *summary["remarks"], f"Review them in {place.root / 'report.html'}"]:
         say(line)
+
+
+def _two_digits(number: float) -> str:
+    return "-   " if math.isnan(number) else f"{number:.2f}"
