@@ -18,7 +18,7 @@ from segmend.audit.expected_dice import CohortStatistics
 from segmend.audit.folder import AuditFolder
 from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
-from segmend.audit.reliability import FEWEST, Reliability
+from segmend.audit.reliability import EXPERTS, FEWEST, GIVEN, Reliability
 from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
@@ -175,7 +175,7 @@ class Auditor:
         for index, reference in references.items():
             predicted = [each for each in self._of_reference(measured, index) if each.of_prediction.voxels]
             reliability[self.names[index]] = Reliability(
-                "expert labels" if self._by_experts else "given labels",
+                EXPERTS if self._by_experts else GIVEN,
                 [each.of_prediction.dice(reference.slack) for each in predicted],
                 [each.dice for each in predicted],
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from segmend.engine.cross_validation import CrossValidation
 from segmend.engine.evidence import without_evidence as cases_without_evidence
 from segmend.engine.evidence import write_evidence
 from segmend.engine.folds import hide_fold
+from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run
 from segmend.engine.segmenter import Segmenter
 
@@ -41,15 +42,17 @@ class Folds:
         folder: the data folder.
         fold_of: fold of each held-out case, from 1.
         duplicate_scans: first case with the same scan, for every case that is not the first.
-        training: ``train`` with all its arguments but ``out`` and ``cases``.
-        precision: of the networks.
+        training: ``train`` with all its arguments but ``out``, ``cases`` and ``options``.
+        options: of the trainings.
+        weights: run from whose weights the training of a fold starts, by its number; None starts from random ones.
     """
 
     folder: DataFolder
     fold_of: Mapping[str, int]
     duplicate_scans: Mapping[str, str]
     training: partial[Run | CrossValidation]
-    precision: Precision
+    options: TrainingOptions
+    weights: Callable[[int], Path] | None = None
 
     def collect(self, cases: Sequence[Case], out: AuditFolder) -> dict[str, int]:
         """Write the missing evidence, and train the models that it needs.
@@ -73,14 +76,15 @@ class Folds:
             # A finished run is not repeated; but it is made sure that it is one of these arguments.
             run = self._train(fold, out)
             if missing:
-                predict_evidence(missing, self.folder, [run], self.precision, out)
+                predict_evidence(missing, self.folder, [run], self.options.precision, out)
         return evaluating_fold
 
     def _train(self, fold: int, out: AuditFolder) -> Run:
         table = out.fold_cases(fold)
         with atomic_file(table) as temporary:
             write_cases(temporary, hide_fold(self.folder.cases, self.fold_of, fold, self.duplicate_scans))
-        run = self.training(out=out.fold(fold), cases=table)
+        options = replace(self.options, weights=self.weights(fold)) if self.weights else self.options
+        run = self.training(out=out.fold(fold), cases=table, options=options)
         assert isinstance(run, Run)
         return run
 

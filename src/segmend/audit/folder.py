@@ -69,6 +69,11 @@ class AuditFolder:
         """Findings of the checks without a model."""
         return self.root / "checks.csv"
 
+    @property
+    def since(self) -> Path:
+        """What has changed since an earlier round."""
+        return self.root / "since.csv"
+
     def evidence(self, case: str) -> Path:
         """Probabilities of a case."""
         return self.root / "evidence" / f"{case}.npz"
@@ -110,7 +115,7 @@ class AuditFolder:
 
     def remove_results(self) -> None:
         """Remove tables and page of an earlier audit: an interrupted audit must not pass for a finished one."""
-        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks)
+        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks, self.since)
         for path in (*tables, self.root / "report.html"):
             path.unlink(missing_ok=True)
 

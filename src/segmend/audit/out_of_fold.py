@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from segmend.audit.folder import AuditFolder
-from segmend.core.case import Case
+from segmend.core.case import Case, cases_in_words
 from segmend.core.errors import InputError
 from segmend.core.io import atomic_file
 from segmend.core.progress import track
@@ -27,16 +27,16 @@ def check_out_of_fold(place: CrossValidation, folder: DataFolder, judged: Sequen
     fold_of, before = place.assignment.fold_of, place.assignment.data.cases
     unknown = [case.name for case in judged if case.name not in fold_of]
     if unknown:
-        problem = f"has no out-of-fold probabilities of {_listed(unknown)}"
+        problem = f"has no out-of-fold probabilities of {cases_in_words(unknown)}"
         remedy = "train the cross-validation again in another folder, with these cases"
         raise InputError(place.path, problem, remedy, code="mismatch")
     changed = [case.name for case in judged if digest_of(*case.images) != before[case.name]["images"]]
     if changed:
-        problem = f"was trained on other scans: those of {_listed(changed)} have changed since"
+        problem = f"was trained on other scans: those of {cases_in_words(changed)} have changed since"
         raise InputError(place.path, problem, "restore them, or train again", code="changed-data")
     missing = [case.name for case in without_evidence(judged, folder.classes, place.out_of_fold)]
     if missing:
-        problem = f"has no usable out-of-fold probabilities of {_listed(missing)}"
+        problem = f"has no usable out-of-fold probabilities of {cases_in_words(missing)}"
         remedy = f"run the same 'segmend train' with `folds {place.assignment.folds}` again, which makes them"
         raise InputError(place.path, problem, remedy, code="damaged")
 
@@ -52,8 +52,3 @@ def copy_evidence(cases: Sequence[Case], place: CrossValidation, out: AuditFolde
     for case in track(cases, "copying probabilities"):
         with atomic_file(out.evidence(case.name)) as temporary:
             shutil.copyfile(place.out_of_fold(case.name), temporary)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{more}"

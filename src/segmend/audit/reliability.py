@@ -19,6 +19,8 @@ BELOW = 0.8
 """True Dice below which a label is bad."""
 ERROR = 0.05
 """Mean error of the expected Dice where it was compared with true labels (benchmarks/audit)."""
+EXPERTS, GIVEN = "expert labels", "given labels"
+"""What the model's own outlines are compared with: labels that are right, or labels that may be wrong."""
 FEWEST = 5
 """Expert labels unseen by their model that are needed to calibrate by them alone."""
 
@@ -28,7 +30,7 @@ class Reliability:
     """Expected and true Dice of the model's own outlines of a class.
 
     Attributes:
-        against: "expert labels" that their model was not trained on, or "given labels", which may be wrong.
+        against: ``EXPERTS`` or ``GIVEN``; of labels that their model was not trained on.
         expected: expected Dice of each case, 0..1.
         found: Dice to the label, 0..1.
     """

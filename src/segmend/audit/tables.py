@@ -16,12 +16,18 @@ from segmend.audit.auditor import Audit
 from segmend.audit.checks import Finding
 from segmend.audit.expected_dice import LEAST_COMPETENCE, CohortStatistics
 from segmend.audit.folder import AuditFolder
-from segmend.audit.reliability import BELOW, Reliability, share_below
+from segmend.audit.reliability import BELOW, EXPERTS, Reliability, share_below
+from segmend.audit.rounds import EarlierRound, summarise_changes
 from segmend.audit.rows import LabelRow, RegionRow
-from segmend.core.tables import write_json, write_rows
+from segmend.core.case import Quality, Split
+from segmend.core.tables import write_json, write_rows, write_table
 from segmend.data.folder import DataFolder
 from segmend.data.image import PICTURES
 
+_SHARED_ERRORS = (
+    "No expert label is unseen by its model: the expected Dice takes the errors of the labels to be independent of the "
+    "model's. Errors that most labels share, of a program or a registration, are learned and cannot be seen."
+)
 _IN_TRAINING_SET = (
     "The labels of 'cases_seen_by_their_model' were trained on by the model that judges them, "
     "so they look better than they are."
@@ -29,7 +35,12 @@ _IN_TRAINING_SET = (
 
 
 def write_audit(
-    place: AuditFolder, folder: DataFolder, found: Audit, findings: Sequence[Finding], assumed: Sequence[str] = ()
+    place: AuditFolder,
+    folder: DataFolder,
+    found: Audit,
+    findings: Sequence[Finding],
+    assumed: Sequence[str] = (),
+    before: EarlierRound | None = None,
 ) -> pd.DataFrame:
     """Write all tables, ``audit.json`` last.
 
@@ -39,6 +50,7 @@ def write_audit(
         found: what was found.
         findings: hints of the checks that need no comparison.
         assumed: what is to be said of the evidence, the first of the remarks.
+        before: an earlier round, to compare with.
 
     Returns:
         The table of ``audit.csv``.
@@ -56,13 +68,21 @@ def write_audit(
         "temperature": found.temperature,
         "thresholds": {name: value if math.isfinite(value) else None for name, value in found.thresholds.items()},
         "usual": {name: asdict(of_class) for name, of_class in found.references.items()},
-        "remarks": [*assumed, *make_remarks(found.labels, found.references, unit_of(folder), advice(place))],
+        "remarks": [
+            *assumed,
+            *make_remarks(found.labels, found.references, unit_of(folder), advice(place)),
+            *_on_shared_errors(found),
+        ],
         "suspect": sum(row.suspect for row in found.labels),
         "share_below": _share_below(found),
         "reliability": {name: _reliability(of_class) for name, of_class in found.reliability.items()},
         "regions": len(found.regions),
         "findings": len(findings),
     }
+    if before:
+        since = before.since(table, folder.select(Split.TRAIN))
+        write_table(place.since, since, "%.6g")
+        summary["since"] = summarise_changes(since)
     write_json(place.summary, summary | ({"warning": _IN_TRAINING_SET} if in_training_set else {}))
     return table
 
@@ -92,8 +112,8 @@ def headline(summary: Mapping[str, Any], labels: int) -> str:
     share, low, high = (f"{100 * below[each]:.0f}" for each in ("share", "from", "to"))
     judged = f"{labels} labels" if below["labels"] == labels else f"the {below['labels']} labels that can be judged"
     return (
-        f"{share} % of {judged} ({low} to {high} %) are expected to have a Dice below {below['dice']}; "
-        f"{summary['suspect']} are suspect."
+        f"{share} % of {judged} ({low} to {high} %) are expected to have a Dice below {below['dice']}. "
+        f"Suspect: {summary['suspect']}."
     )
 
 
@@ -114,6 +134,13 @@ def make_remarks(
 def unit_of(folder: DataFolder) -> str:
     """Unit of distances: pictures of microscopes have no millimetres."""
     return "pixels" if folder.file_ending in PICTURES else "mm"
+
+
+def _on_shared_errors(found: Audit) -> list[str]:
+    """That the expected Dice rests on an assumption, unless expert labels set the norm, or all labels are expert."""
+    noisy = any(row.quality == Quality.NOISY for row in found.labels)
+    tested = any(each.against == EXPERTS for each in found.reliability.values())
+    return [_SHARED_ERRORS] if noisy and not tested else []
 
 
 def _on_low_competence(

@@ -26,6 +26,7 @@ from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
 from segmend.audit.out_of_fold import check_out_of_fold, copy_evidence, source_of
 from segmend.audit.report.page import write_audit_report
+from segmend.audit.rounds import EarlierRound, changes_in_words
 from segmend.audit.settings import audit_settings, claim, training_settings
 from segmend.audit.tables import headline, write_audit
 from segmend.commands.train import train
@@ -58,6 +59,8 @@ def audit(
     run: Path | list[Path] | None = None,
     probabilities: Path | None = None,
     nnunet: Path | None = None,
+    earlier: Path | None = None,
+    retrain: bool = False,
     folds: int = 3,
     splits: Path | None = None,
     method: Callable[[Network], Method] = Supervised,
@@ -89,6 +92,9 @@ def audit(
             of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
         nnunet: the folder of an nnU-Net model in nnUNet_results, as it lies, to judge by the validation cases of its
             folds (--npz): every label by the fold that held it out.
+        earlier: the folder of an earlier round of the audit, before labels were corrected: its probabilities judge the
+            labels as they are now, and nothing is trained. since.csv tells what has changed.
+        retrain: with `earlier`: train its folds again on the labels as they are now, each from its former weights.
         folds: number of models to train, 2 or more; at most one for each case.
         splits: take the folds from this file instead of random ones: splits_final.json of nnUNet_preprocessed/DATASET,
             or that folder; `folds` is not used then. With `nnunet`, the folds of the model are compared with it.
@@ -107,6 +113,7 @@ def audit(
 
     Example:
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
+        segmend audit --data DATA2 --out AUDIT2 --earlier AUDIT
     """
     network = network_by(options.recipe, network)
     folder = labelled_as(DataFolder.open(data, cases), options)
@@ -114,14 +121,15 @@ def audit(
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
     paths = [run] if isinstance(run, Path) else run or []
     crossed, runs = _opened(paths)
-    _check_sources(run=paths, probabilities=probabilities, nnunet=nnunet, splits=splits)
+    _check_sources(run=paths, probabilities=probabilities, nnunet=nnunet, earlier=earlier, splits=splits)
     known = Splits.read(splits) if splits else None
     results = _results(nnunet, folder, judged, known)
     given = _given(probabilities, results, folder)
-    _check_arguments(folder, out, judged, paths, given, folds)
+    _check_arguments(folder, out, judged, paths, given, earlier, folds)
     check_runs(runs, folder)
     if crossed:
         check_out_of_fold(crossed, folder, judged)
+    before = _earlier(earlier, retrain, folder, judged, out, options)
     if options.weights and not paths and not given:
         _check_weights(options.weights, judged, Run(out))
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
@@ -130,8 +138,12 @@ def audit(
     source = source_of(crossed, judged) if crossed else _source(runs, given, judged)
     held_out = held_out_cases(judged)
     split = known.assign(held_out, [case.name for case in folder.cases]) if known else None
+    if before and retrain:
+        split = before.folds_to_continue(held_out)
+    elif before:
+        source = before.source
     asked = {"splits": split} if split else {"folds": folds, "seed": options.seed}
-    settings = audit_settings(folder, judged, source or asked)
+    settings = audit_settings(folder, judged, source or asked | (before.source if before else {}))
     if not source:
         settings["training"] = training_settings(folder, method, network, options)
     with locked_folder(out):
@@ -148,13 +160,18 @@ def audit(
             copy_evidence(missing, crossed, place)
             fold_of = crossed.assignment.fold_of
             judged_by, seen = {name: fold_of[name] for name in summaries}, dict.fromkeys(summaries, False)
+        elif before and not retrain:
+            before.copy_evidence(missing, place)
+            judged_by = {name: before.fold_of[name] for name in summaries}
+            seen = {name: before.seen[name] for name in summaries}
         elif runs:
             predict_evidence(missing, folder, runs, options.precision, place)
             judged_by, seen = dict.fromkeys(summaries, 0), _seen(runs, summaries)
         else:
             same = duplicate_scans(summaries)
             fold_of = split or assign_folds(held_out, min(folds, len(held_out)), options.seed, same)
-            judged_by = Folds(folder, fold_of, same, training, options.precision).collect(judged, place)
+            weights = before.place.fold if before else None
+            judged_by = Folds(folder, fold_of, same, training, options, weights).collect(judged, place)
             seen = {name: name not in fold_of for name in summaries}
         corrections = read_corrections(data)
         audited = [
@@ -171,7 +188,7 @@ def audit(
         place.remove_results()
         found = audit_objects(folder, audited, find_raters(folder), place)
         remarks = placement.remarks if placement else ()
-        table = write_audit(place, folder, found, [*findings, *found.findings], remarks)
+        table = write_audit(place, folder, found, [*findings, *found.findings], remarks, before)
         write_audit_report(place.root, folder)
         _tell(place, table)
     return table
@@ -186,6 +203,23 @@ def _check_sources(*, splits: Path | None, **sources: object) -> None:
     if splits and chosen and chosen != ["nnunet"]:
         problem = f"are given, but nothing is trained with `{chosen[0]}`"
         raise InputError("splits", problem, "leave one of them out", code="mismatch")
+
+
+def _earlier(
+    earlier: Path | None, retrain: bool, folder: DataFolder, judged: Sequence[Case], out: Path, options: TrainingOptions
+) -> EarlierRound | None:
+    """The earlier round, if it is of these cases."""
+    if retrain and not earlier:
+        problem, remedy = "is true, but no earlier round is given", "name its folder as `earlier`"
+        raise InputError("retrain", problem, remedy, code="missing-value")
+    if not earlier:
+        return None
+    if retrain and options.weights:
+        problem = "are both given, but the folds start from the weights of the earlier round"
+        raise InputError("retrain, weights", problem, "leave one of them out", code="mismatch")
+    before = EarlierRound(AuditFolder(earlier))
+    before.check(folder, judged, out)
+    return before
 
 
 def _results(
@@ -213,6 +247,7 @@ def _check_arguments(
     judged: Sequence[Case],
     runs: Sequence[Path],
     given: ExternalProbabilities | None,
+    earlier: Path | None,
     folds: int,
 ) -> None:
     if out.resolve().is_relative_to(folder.root.resolve()):
@@ -223,7 +258,7 @@ def _check_arguments(
         raise InputError(folder.root, "has no training case with a label", "there is nothing to audit", code="no-data")
     if folds < 2:
         raise InputError("folds", f"is {folds}", "give 2 or more", code="invalid-value")
-    if not runs and not given and len(judged) < 2:
+    if not runs and not given and not earlier and len(judged) < 2:
         raise InputError(
             folder.root, "has only one labelled training case", "give a `run` that can judge it", code="no-data"
         )
@@ -280,6 +315,8 @@ def _tell(place: AuditFolder, table: pd.DataFrame) -> None:
         f"  {'  '.join(map(_two_digits, row[numbers]))}  {row['case']}  {row['label']}  {row['kind']}"
         for _, row in table.head(10).iterrows()
     ]
+    if "since" in summary:
+        lines.insert(1, changes_in_words(summary["since"]))
     for line in [*lines, *summary["remarks"], f"Review them in {place.root / 'report.html'}"]:
         say(line)
 

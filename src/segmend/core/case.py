@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -53,3 +54,9 @@ class Case:
     def training_label(self) -> Path | None:
         """The label file, unless the table hides it."""
         return None if self.quality is Quality.NONE else self.label
+
+
+def cases_in_words(names: Sequence[str]) -> str:
+    """Some cases by name, for a message: "case a", or "cases a, b, c and 2 more"."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{more}"
