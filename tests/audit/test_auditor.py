@@ -125,21 +125,29 @@ class TestWholeAudit:
         assert usual.excess > of_all.excess
         assert {row.case for row in data.audit(**seen).labels if row.in_training_set} == set(CASES[2:])
 
-    def test_enough_expert_labels_are_the_norm(self, make_data):
-        """All noisy labels have the same error: compared with each other none is suspect, with experts all are."""
-        names = tuple(f"case_{number}" for number in range(6))
-        wrong = names[5:]
-        table = "case,quality\n" + "".join(f"{case},{'noisy' if case in wrong else 'expert'}\n" for case in names)
+    def test_expert_labels_show_how_reliable_the_expected_dice_is(self, make_data):
+        table = "case,quality\n" + "".join(f"{case},{'noisy' if case in CASES[3:] else 'expert'}\n" for case in CASES)
         data = make_data(table=table)
         data.corrupt("case_5", lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
         found = data.audit()
-        assert {row.case for row in found.labels if row.suspect} == {"case_5"}
         assert found.reliability["organ"].against == "expert labels"
-        assert len(found.reliability["organ"].found) == 5
-        assert found.reliability["organ"].found == [1] * 5
-        seen = data.audit(**dict.fromkeys(names[:1]))  # four are too few
+        assert found.reliability["organ"].found == [1] * 3
+        seen = data.audit(**dict.fromkeys(CASES[:1]))  # two are too few
         assert seen.reliability["organ"].against == "given labels"
         assert len(seen.reliability["organ"].found) == 5
+
+    def test_enough_expert_labels_set_the_norm(self, make_data, monkeypatch):
+        """Most labels have the same error: none is an outlier among all, each is one beside expert labels."""
+        monkeypatch.setattr(module, "FEWEST", 3)
+        table = "case,quality\n" + "".join(f"{case},{'noisy' if case in CASES[2:] else 'expert'}\n" for case in CASES)
+        data = make_data(table=table)
+        for case in CASES[2:]:
+            data.corrupt(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
+        of_all = data.audit().references["organ"]
+        monkeypatch.setattr(module, "FEWEST", 2)
+        by_experts = data.audit()
+        assert by_experts.references["organ"].excess < of_all.excess
+        assert {row.case for row in by_experts.labels if row.score < 0.5} == set(CASES[2:])
 
 
 class TestSilence:

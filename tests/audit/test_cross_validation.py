@@ -26,8 +26,9 @@ def case(name, quality=Quality.NOISY, split=Split.TRAIN, annotator="", tmp="x"):
 CASES = [case(f"c{number:02d}") for number in range(20)]
 
 
-def test_experts_are_held_out_only_if_there_is_nobody_else():
-    noisy, experts = CASES[:2], [case("e1", Quality.EXPERT), case("e2", Quality.EXPERT)]
+def test_a_few_experts_are_held_out_only_if_there_is_nobody_else():
+    noisy, experts = CASES[:2], [case(f"e{number}", Quality.EXPERT) for number in range(4)]
     others = [case("n", Quality.NONE), case("v", split=Split.VAL), case("t", Quality.EXPERT, Split.TEST)]
-    assert held_out_cases([*noisy, *experts, *others]) == noisy
-    assert held_out_cases([*experts, *others]) == experts
+    assert held_out_cases([*noisy, *experts[:3], *others]) == noisy
+    assert held_out_cases([*experts[:3], *others]) == experts[:3]
+    assert held_out_cases([*noisy, *experts, *others]) == [*noisy, *experts]

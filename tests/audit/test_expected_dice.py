@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from segmend.audit.expected_dice import CohortStatistics, Expectation, rank_scores
+from segmend.audit.expected_dice import Agreement, CohortStatistics, Expectation, rank_scores
 
 PROBABILITIES = arrays(
     np.float32, array_shapes(min_dims=1, max_dims=3), elements=st.floats(2**-20, 1 - 2**-20, width=32)
@@ -53,13 +53,54 @@ def test_independent_errors_lower_the_expected_dice_as_they_lower_the_true_one(s
     assert found == pytest.approx(true, abs=0.01)
 
 
-def test_true_labels_set_how_well_right_ones_agree():
+def draw(rng, probability, share):
+    """A label between a true one (share 0) and the outline of the model (share 1)."""
+    truth = rng.random(probability.shape) < probability
+    return np.where(rng.random(probability.shape) < share, probability > 0.5, truth)
+
+
+@pytest.fixture
+def agreement():
+    def make(share, experts=20, others=20):
+        rng = np.random.default_rng(0)
+        probability = np.clip(rng.normal(0.5, 0.35, 4000), 0.01, 0.99)
+        labels = [draw(rng, probability, 0.0) for _ in range(experts)], [draw(rng, probability, share)] * others
+        true, noisy = ([Expectation.of(label, probability) for label in of] for of in labels)
+        return Agreement(true, [Expectation.of(probability > 0.5, probability)] * experts, noisy)
+
+    return make
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_share_of_the_errors_that_the_model_has_learned(agreement, share):
+    found = agreement(share)
+    assert found.of_true(1.0) == pytest.approx(1, abs=0.01)
+    assert found.shared(1.0) == pytest.approx(share, abs=0.2)
+
+
+def test_too_few_expert_labels_show_nothing(agreement):
+    assert agreement(1.0, experts=2).shared(1.0) == 0
+    assert agreement(1.0, experts=2).of_true(1.0) == 1
+    assert agreement(1.0, others=0).shared(1.0) == 0
+    assert agreement(1.0, experts=3).shared(1.0) > 0.5
+
+
+def test_expert_labels_set_how_well_right_ones_agree():
     probability = np.array([0.9, 0.9, 0.1, 0.1])
     expert = Expectation.of(np.array([True, False, False, False]), probability)
-    found = CohortStatistics.of([expert] * 5, [1.0] * 5, 1.0, true=True)
+    known = Agreement([expert] * 5, [Expectation.of(probability > 0.5, probability)] * 5, [expert])
+    found = CohortStatistics.of([expert] * 5, [1.0] * 5, 1.0, known)
     assert found.agreement == pytest.approx(expert.dice(found.slack) / expert.of_truth(found.slack))
     assert found.dice(expert) == pytest.approx(1)
     assert CohortStatistics.of([expert] * 5, [1.0] * 5, 1.0).agreement == 1
+
+
+def test_labels_that_share_errors_with_the_model_are_as_good_as_its_outline():
+    found = Expectation.of(np.array([True, True, False]), np.array([0.9, 0.1, 0.6]))
+    alone, shared = (CohortStatistics(0.4, 0.0, 0.1, 0.9, 1.0, shared=share) for share in (0.0, 0.5))
+    assert shared.dice(found) == pytest.approx((alone.dice(found) + found.dice(0.4)) / 2)
+    assert shared.dice(found, expert=True) == alone.dice(found)
+    assert shared.dice(found, redrawn=1) == pytest.approx(found.dice(0.4))
 
 
 def test_what_is_redrawn_counts_as_an_outline_of_the_model():

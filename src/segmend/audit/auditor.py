@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from segmend.audit.calibration import Calibration, Sample
 from segmend.audit.checks import Finding, find_mirroring
 from segmend.audit.evidence import AuditedCase
 from segmend.audit.examination import Examination, Measurement, measure_label
-from segmend.audit.expected_dice import CohortStatistics
+from segmend.audit.expected_dice import FEWEST_TRUE, Agreement, CohortStatistics
 from segmend.audit.folder import AuditFolder
 from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
@@ -80,9 +80,8 @@ class Auditor:
         self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
             case.case.name for case in cases
         }
-        experts = {case.case.name for case in cases if case.case.quality is Quality.EXPERT} & self._unseen
-        self._by_experts = len(experts) >= FEWEST
-        self._reference = experts if self._by_experts else self._unseen
+        self._experts = {case.case.name for case in cases if case.case.quality is Quality.EXPERT} & self._unseen
+        self._reference = self._experts if len(self._experts) >= FEWEST else self._unseen
         self._comparison = AnnotatorComparison(folder, raters)
         self._findings: list[Finding] = []
 
@@ -156,26 +155,39 @@ class Auditor:
                 [measurement.expectation for measurement in of_class],
                 [measurement.distance for measurement in of_class],
                 voxel,
-                true=self._by_experts,
+                self._agreement(measured, index),
             )
         return references
 
+    def _of(self, names: Set[str], measured: Mapping[str, Mapping[int, Measurement]], index: int) -> list[Measurement]:
+        """Measurements of a class in some cases."""
+        return [classes[index] for name, classes in measured.items() if name in names and index in classes]
+
     def _of_reference(self, measured: Mapping[str, Mapping[int, Measurement]], index: int) -> list[Measurement]:
-        """Measurements of a class that set the reference: those of expert labels if enough of them have it."""
-        for names in (self._reference, self._unseen):
-            of_class = [classes[index] for name, classes in measured.items() if name in names and index in classes]
-            if len(of_class) >= FEWEST:
-                break
-        return of_class
+        """Measurements of a class that set the norm: those of expert labels if enough of them have it."""
+        experts = self._of(self._reference, measured, index)
+        return experts if len(experts) >= FEWEST else self._of(self._unseen, measured, index)
+
+    def _agreement(self, measured: Mapping[str, Mapping[int, Measurement]], index: int) -> Agreement:
+        true = self._of(self._experts, measured, index)
+        others = self._of(self._unseen - self._experts, measured, index)
+        return Agreement(
+            [each.expectation for each in true],
+            [each.of_prediction for each in true],
+            [each.expectation for each in others],
+        )
 
     def _reliability(
         self, measured: Mapping[str, Mapping[int, Measurement]], references: Mapping[int, CohortStatistics]
     ) -> dict[str, Reliability]:
         reliability = {}
         for index, reference in references.items():
-            predicted = [each for each in self._of_reference(measured, index) if each.of_prediction.voxels]
+            true = self._of(self._experts, measured, index)
+            by_experts = len(true) >= FEWEST_TRUE
+            compared = true if by_experts else self._of(self._unseen, measured, index)
+            predicted = [each for each in compared if each.of_prediction.voxels]
             reliability[self.names[index]] = Reliability(
-                EXPERTS if self._by_experts else GIVEN,
+                EXPERTS if by_experts else GIVEN,
                 [each.of_prediction.dice(reference.slack) for each in predicted],
                 [each.dice for each in predicted],
             )

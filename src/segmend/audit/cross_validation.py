@@ -27,11 +27,19 @@ from segmend.engine.options import TrainingOptions
 from segmend.engine.run import Run
 from segmend.engine.segmenter import Segmenter
 
+FEWEST_EXPERTS = 4
+"""Expert labels from which on they are held out, too: every model is still trained on half of them or more."""
+
 
 def held_out_cases(cases: Sequence[Case]) -> list[Case]:
-    """Training cases that are held out: those with noisy labels, or all labelled ones if none of these is noisy."""
+    """Training cases that are held out: all labelled ones, except a few expert labels that training cannot spare.
+
+    Args:
+        cases: of the data folder.
+    """
     labelled = [case for case in cases if case.split is Split.TRAIN and case.training_label]
-    return [case for case in labelled if case.quality is Quality.NOISY] or labelled
+    noisy = [case for case in labelled if case.quality is Quality.NOISY]
+    return labelled if not noisy or len(labelled) - len(noisy) >= FEWEST_EXPERTS else noisy
 
 
 @dataclass(frozen=True)

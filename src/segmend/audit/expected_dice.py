@@ -14,8 +14,11 @@ own share, D = Q D_t, where Q is the Dice of the label with the truth. Hence the
 
     Q = min(1, D / (a D_t)),
 
-where a = 1, or, where enough labels are expert ones, the median of D / D_t over these: Q is 1 for what agrees with the
-model as true labels do. The outline of the model itself is not independent of its errors: its expected Dice is D.
+where a = 1, or, where expert labels were not seen by their model, the median of D / D_t over these: Q is 1 for what
+agrees with the model as true labels do. The outline of the model itself is not independent of its errors: its expected
+Dice is D, and its D / D_t is larger, say b. Labels whose median of D / D_t is larger than a share errors with the
+model, as labels of a program or a registration do, which a network learns. The share w = (median - a) / (b - a), less
+its standard error, then makes their expected Dice (1 - w) Q + w D.
 
 The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
 accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
@@ -46,6 +49,10 @@ _SMALLEST = 1e-6
 """Lower bound of the expected error: probabilities are stored with about three digits."""
 _SLACK = 0.05
 """Smoothing term relative to the median volume: this fraction of an object counts as small."""
+FEWEST_TRUE = 3
+"""Expert labels unseen by their model that show how well true labels agree with it."""
+_AGREEMENT_SPREAD = 0.05
+"""Standard deviation of D / D_t over true labels, where it was measured (benchmarks/audit)."""
 _LEAST_SPREAD = 0.1
 """Expected errors that differ by a tenth do not count as different."""
 LEAST_COMPETENCE = 0.6
@@ -126,6 +133,47 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well labels of a class agree with the model.
+
+    Attributes:
+        true: expectations of expert labels that their model was not trained on.
+        predicted: expectations of the model's own outlines of these scans.
+        others: expectations of the labels that are not expert ones.
+    """
+
+    true: Sequence[Expectation]
+    predicted: Sequence[Expectation]
+    others: Sequence[Expectation]
+
+    def of_true(self, slack: float) -> float:
+        """a: the median of D / D_t over the expert labels; 1 if there are too few.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        return _median_ratio(self.true, slack) if len(self.true) >= FEWEST_TRUE else 1.0
+
+    def shared(self, slack: float) -> float:
+        """w: how far the other labels lie between true ones and outlines of the model, 0..1.
+
+        Args:
+            slack: s in voxels, above 0.
+        """
+        if len(self.true) < FEWEST_TRUE or not self.others:
+            return 0.0
+        true, predicted = self.of_true(slack), _median_ratio(self.predicted, slack)
+        # The median of normal values scatters 1.2533 times as much as their mean.
+        error = 1.2533 * _AGREEMENT_SPREAD / math.sqrt(len(self.true))
+        above = _median_ratio(self.others, slack) - true - error
+        return min(1.0, max(0.0, above) / (predicted - true)) if predicted > true else 0.0
+
+
+def _median_ratio(expectations: Sequence[Expectation], slack: float) -> float:
+    return float(np.median([each.dice(slack) / each.of_truth(slack) for each in expectations]))
+
+
+@dataclass(frozen=True, slots=True)
 class CohortStatistics:
     """Reference statistics of a class in a data set.
 
@@ -137,6 +185,7 @@ class CohortStatistics:
         tolerance: usual distance in mm between given and predicted surfaces, at least a voxel; differences within it
             are not errors.
         agreement: a, how well true labels agree with the model, relative to what its probabilities say.
+        shared: w, share of the errors of labels that are not expert ones that the model has learned.
     """
 
     slack: float
@@ -145,10 +194,15 @@ class CohortStatistics:
     best_dice: float
     tolerance: float
     agreement: float = 1.0
+    shared: float = 0.0
 
     @classmethod
     def of(
-        cls, expectations: Sequence[Expectation], distances: Sequence[float], voxel: float, *, true: bool = False
+        cls,
+        expectations: Sequence[Expectation],
+        distances: Sequence[float],
+        voxel: float,
+        agreement: Agreement | None = None,
     ) -> CohortStatistics:
         """Compute the statistics of some cases.
 
@@ -156,7 +210,7 @@ class CohortStatistics:
             expectations: of their labels.
             distances: usual distances of their surfaces; NaN where there is none.
             voxel: smallest spacing in mm.
-            true: whether these labels are known to be right.
+            agreement: of true labels and others with the model; None if it is not known.
         """
         drawn = [expectation.voxels for expectation in expectations if expectation.voxels]
         slack = _SLACK * float(np.median(drawn)) if drawn else 1.0
@@ -166,14 +220,15 @@ class CohortStatistics:
         best = [expectation.best_dice(slack) for expectation in expectations]
         known = [distance for distance in distances if not np.isnan(distance)]
         tolerance = max(voxel, float(np.median(known)) if known else 0.0)
-        agreement = [expectation.dice(slack) / expectation.of_truth(slack) for expectation in expectations]
+        found = agreement or Agreement((), (), ())
         return cls(
             slack=slack,
             excess=median,
             spread=max(spread, _LEAST_SPREAD),
             best_dice=float(np.median(best)) if best else 1.0,
             tolerance=tolerance,
-            agreement=float(np.median(agreement)) if true and agreement else 1.0,
+            agreement=found.of_true(slack),
+            shared=found.shared(slack),
         )
 
     @property
@@ -186,17 +241,19 @@ class CohortStatistics:
         above = (expectation.excess(self.slack) - self.excess) / self.spread
         return 1 / (1 + math.exp(above - 3))
 
-    def dice(self, expectation: Expectation, redrawn: float = 0.0) -> float:
-        """Expected Dice Q of a label with the true one.
+    def dice(self, expectation: Expectation, redrawn: float = 0.0, *, expert: bool = False) -> float:
+        """Expected Dice of a label with the true one.
 
         Args:
             expectation: of the label.
+            expert: whether it is an expert label, which shares no errors with the model.
             redrawn: share of its differences to the model that were given up for the outline of the model, 0..1; the
                 expected Dice lies as far between that of a label and that of the model's outline.
         """
         as_outline = expectation.dice(self.slack)
         as_label = min(1.0, as_outline / (self.agreement * expectation.of_truth(self.slack)))
-        return (1 - redrawn) * as_label + redrawn * as_outline
+        followed = max(redrawn, 0.0 if expert else self.shared)
+        return (1 - followed) * as_label + followed * as_outline
 
 
 def rank_scores(scores: Sequence[float]) -> list[int]:

@@ -21,8 +21,8 @@ ERROR = 0.05
 """Mean error of the expected Dice where it was compared with true labels (benchmarks/audit)."""
 EXPERTS, GIVEN = "expert labels", "given labels"
 """What the model's own outlines are compared with: labels that are right, or labels that may be wrong."""
-FEWEST = 5
-"""Expert labels unseen by their model that are needed to calibrate by them alone."""
+FEWEST = 10
+"""Expert labels unseen by their model that are needed to calibrate, and to set the norm, by them alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from segmend.audit.expected_dice import CohortStatistics, rank_scores
 from segmend.audit.proposals import Proposal
 from segmend.audit.regions import ErrorKind, Region
 from segmend.audit.reliability import BELOW
+from segmend.core.case import Quality
 from segmend.data.image import Grid
 from segmend.functional.offsets.correction import CorrectedOffset
 
@@ -203,7 +204,8 @@ class CaseFindings:
         score, offset = reference.score(measured.expectation), measured.offset
         shifted, changed = index in self.proposal.shifted, self.proposal.changed.get(index, 0)
         own = [region for region in self.regions if index in (region.given, region.suggested)]
-        expected = reference.dice(measured.expectation)
+        expert = case.quality is Quality.EXPERT
+        expected = reference.dice(measured.expectation, expert=expert)
         reason = _reason(score < SUSPECT, expected < BELOW) if reference.competent else ""
         row = replace(
             row,
@@ -230,7 +232,7 @@ class CaseFindings:
                 row,
                 proposal=_kind_of_proposal(measured.expectation.voxels, of_proposal.voxels, shifted),
                 proposal_score=(1 - score) * of_proposal.dice(reference.slack),
-                expected_dice_proposal=reference.dice(of_proposal, redrawn),
+                expected_dice_proposal=reference.dice(of_proposal, redrawn, expert=expert),
                 changed_voxels=changed,
             )
         return row

@@ -28,6 +28,8 @@ _SHARED_ERRORS = (
     "No expert label is unseen by its model: the expected Dice takes the errors of the labels to be independent of the "
     "model's. Errors that most labels share, of a program or a registration, are learned and cannot be seen."
 )
+SHARED = 0.1
+"""Share of learned errors from which a remark says so."""
 _IN_TRAINING_SET = (
     "The labels of 'cases_seen_by_their_model' were trained on by the model that judges them, "
     "so they look better than they are."
@@ -136,11 +138,20 @@ def unit_of(folder: DataFolder) -> str:
     return "pixels" if folder.file_ending in PICTURES else "mm"
 
 
-def _on_shared_errors(found: Audit) -> list[str]:
-    """That the expected Dice rests on an assumption, unless expert labels set the norm, or all labels are expert."""
+def _on_shared_errors(found: Audit) -> Iterator[str]:
+    """Errors that the model has learned from the labels, or that nothing is known of them."""
     noisy = any(row.quality == Quality.NOISY for row in found.labels)
-    tested = any(each.against == EXPERTS for each in found.reliability.values())
-    return [_SHARED_ERRORS] if noisy and not tested else []
+    tested = [name for name, each in found.reliability.items() if each.against == EXPERTS]
+    if noisy and not tested:
+        yield _SHARED_ERRORS
+    for name in tested:
+        if found.references[name].shared > SHARED:
+            learned = f"{100 * found.references[name].shared:.0f} %"
+            yield (
+                f"Labels of '{name}' agree with the model more than expert labels do: it has learned errors that they "
+                f"share, and cannot find these. About {learned} of the disagreement with expert labels is shared, and "
+                "the expected Dice takes it into account."
+            )
 
 
 def _on_low_competence(

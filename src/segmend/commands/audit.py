@@ -72,8 +72,9 @@ def audit(
     """Find annotation errors: rank all training labels, show what is wrong where, and propose corrections.
 
     Every label is judged by a model that was not trained on it: the cases are assigned to folds, and each fold is
-    predicted by a model that is trained on all others. Expert labels are used for training in every fold, and judged
-    for completeness only (column 'in_training_set'). No label needs to be expert.
+    predicted by a model that is trained on all others. No label needs to be expert. Four or more
+    expert labels that the models have not seen show whether the others share errors with the models; fewer are used
+    for training in every fold, and judged for completeness only (column 'in_training_set').
 
     Writes into the folder ``out`` the tables audit.csv (one row per case and label), regions.csv,
     annotators.csv, checks.csv and audit.json, and label files in the folders 'proposals' and 'issues' that
