@@ -23,7 +23,11 @@ def files(place: str) -> list[Path]:
     return (
         [path]
         if path.is_file()
-        else sorted(each for each in path.rglob("*") if each.suffix in (".py", ".md", ".js", ".html"))
+        else sorted(
+            each
+            for each in path.rglob("*")
+            if each.suffix in (".py", ".md", ".js", ".html") and not each.name.startswith("niivue")
+        )
     )
 
 

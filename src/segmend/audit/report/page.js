@@ -1,12 +1,5 @@
 // The list of labels next to the viewer: which to show, and what users decide about each.
 
-const KINDS = {
-  ok: "ok", missing: "piece missing", extra: "piece too much", under_segmented: "under-segmented",
-  over_segmented: "over-segmented", swap: "wrong class", object_missing: "object missed", object_extra: "false object",
-  slices: "slices left out",
-};
-const SIGNS = { accept: "✓", reject: "✗", unsure: "?" };
-const DONE = { accept: "accepted", reject: "rejected", unsure: "unsure" };
 const PAGE = 50; // rows that are shown at a time
 const ORDERS = {
   rank: (a, b) => a.rank - b.rank,
@@ -14,15 +7,6 @@ const ORDERS = {
   dice: (a, b) => a.dice_to_prediction - b.dice_to_prediction || a.rank - b.rank,
   flagged: (a, b) => b.flagged_voxels - a.flagged_voxels || a.rank - b.rank,
 };
-
-const byId = (id) => document.getElementById(id);
-const words = (kind) => KINDS[kind] ?? kind.replaceAll("_", " ");
-const number = (value, digits) => value === null ? "–" : value.toFixed(digits);
-
-/** An element with a class and text in it; text never becomes markup. */
-function make(tag, kind = "", text = "") {
-  return Object.assign(document.createElement(tag), { className: kind, textContent: text });
-}
 
 /** What was decided, by index of the row; kept by the browser for this very audit. */
 class Decisions {

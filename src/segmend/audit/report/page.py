@@ -31,7 +31,8 @@ MOST_PICTURES = 100
 Regions = Mapping[tuple[str, str], Sequence[Row]]
 """Regions by case and label, the most important first."""
 
-_SCRIPTS = ("pixels.js", "viewer.js", "page.js")
+_SCRIPTS = ("pixels.js", "outlines.js", "elements.js", "viewer.js", "page.js")
+_STYLES = ("colours.css", "page.css")
 _MOST_REGIONS = 8
 
 
@@ -73,7 +74,7 @@ def _page(place: AuditFolder, folder: DataFolder, pictures: int, channel: int) -
         raise InputError(
             place.root, f"judges a label '{unknown[0]}'", did_you_mean(unknown[0], folder.objects), code="mismatch"
         )
-    script, style = "\n".join(map(_part, _SCRIPTS)), _part("page.css")
+    script, style = ("\n".join(map(_part, parts)) for parts in (_SCRIPTS, _STYLES))
     return template("segmend.audit.report", "page.html").render(
         page=page_content(place, folder, rows),
         pictured=min(pictures, len(rows)),

@@ -194,45 +194,14 @@ class Viewer {
     const locate = this.locator(view.plane), bit = MASKS.indexOf(mask);
     const inside = (x, y) =>
       x >= 0 && y >= 0 && x < width && y < height ? (this.masks[locate(x, y)] + 8 >> 4 + bit) & 1 : 0;
-    const path = new Path2D();
-    for (const line of outline(inside, width, height)) {
-      for (const [i, [x, y]] of line.entries()) {
-        path[i ? "lineTo" : "moveTo"](left + (x / 2 + 0.5) * pixelWidth, top + (y / 2 + 0.5) * pixelHeight);
-      }
-      path.closePath();
-    }
+    const path = outlinePath(inside, view.placed);
     context.save();
     context.beginPath();
     context.rect(left, top, width * pixelWidth, height * pixelHeight);
     context.clip();
     context.lineJoin = "round";
-    this.strokeMask(context, path, mask);
+    strokeMask(context, path, mask, this.colours[mask]);
     context.restore();
-  }
-
-  strokeMask(context, path, mask) {
-    const { line, dash, fill, edge } = {
-      given: { line: 2.4, dash: [], edge: true },
-      proposal: { line: 2.2, dash: [6, 5] },
-      issue: { line: 1, dash: [], fill: 0.22 },
-      other: { line: 1.2, dash: [2, 3] },
-    }[mask];
-    context.strokeStyle = context.fillStyle = this.colours[mask];
-    if (fill) {
-      context.globalAlpha = fill;
-      context.fill(path, "evenodd");
-      context.globalAlpha = 1;
-    }
-    if (edge) {
-      context.save();
-      context.strokeStyle = "rgb(0 0 0 / 60%)";
-      context.lineWidth = line + 1.6;
-      context.stroke(path);
-      context.restore();
-    }
-    context.setLineDash(dash);
-    context.lineWidth = line;
-    context.stroke(path);
   }
 
   drawCross(context, { plane, placed }) {
@@ -254,25 +223,14 @@ class Viewer {
     context.strokeStyle = "rgb(255 255 255 / 85%)";
     context.lineWidth = 2;
     context.stroke(new Path2D(`M${right - length * scale} ${y}H${right}`));
-    this.write(context, `${length} ${this.unit}`, right - length * scale / 2, y - 6);
+    writeOver(context, `${length} ${this.unit}`, right - length * scale / 2, y - 6);
   }
 
   drawSides(context, { plane }, box) {
     const [left, right] = SIDES[plane.across], [above, below] = SIDES[plane.down];
-    this.write(context, left, 10, box.clientHeight / 2);
-    this.write(context, right, box.clientWidth - 10, box.clientHeight / 2);
-    this.write(context, above, box.clientWidth / 2, 16);
-    this.write(context, below, box.clientWidth / 2, box.clientHeight - 32);
-  }
-
-  /** Text that can be read on any ground. */
-  write(context, text, x, y) {
-    context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.lineWidth = 3;
-    context.strokeStyle = "rgb(0 0 0 / 70%)";
-    context.strokeText(text, x, y);
-    context.fillStyle = "rgb(255 255 255 / 85%)";
-    context.fillText(text, x, y);
+    writeOver(context, left, 10, box.clientHeight / 2);
+    writeOver(context, right, box.clientWidth - 10, box.clientHeight / 2);
+    writeOver(context, above, box.clientWidth / 2, 16);
+    writeOver(context, below, box.clientWidth / 2, box.clientHeight - 32);
   }
 }
