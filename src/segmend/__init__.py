@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from segmend.commands.import_data import import_data as import_data
     from segmend.commands.merge import merge as merge
     from segmend.commands.predict import predict as predict
+    from segmend.commands.review import review as review
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
     from segmend.engine.cross_validation import CrossValidation as CrossValidation
@@ -48,6 +49,7 @@ COMMANDS = {
     "predict": "segmend.commands.predict",
     "evaluate": "segmend.commands.evaluate",
     "audit": "segmend.commands.audit",
+    "review": "segmend.commands.review",
     "correct": "segmend.commands.correct",
     "fuse": "segmend.commands.fuse",
     "export-dicom": "segmend.commands.export_dicom",
@@ -61,7 +63,7 @@ COMMANDS = {
 _KEYWORDS = {"import": "import_data"}
 """Functions of the commands that are called like a keyword of Python."""
 
-PACKAGES = ("audit", "bench", "demo", "methods")
+PACKAGES = ("audit", "bench", "demo", "methods", "review")
 """Commands whose name is that of a package: the package is callable, but for ``methods``, which holds the methods."""
 
 

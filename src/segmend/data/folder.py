@@ -94,8 +94,16 @@ class DataFolder:
 
     def to_indices(self, values: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Label values as in the files to class indices; the ignored value and unknown ones become ``IGNORE``."""
+        known = self.values or {value: at for at, value in enumerate(self.labels.values())}
+        if values.dtype.kind == "u" and values.dtype.itemsize <= 2:  # one look-up, whatever the number of classes
+            table = np.full(np.iinfo(values.dtype).max + 1, IGNORE, dtype=np.uint8)
+            for value, index in known.items():
+                if value < len(table):
+                    table[value] = index
+            found: NDArray[np.uint8] = table[values]
+            return found
         indices = np.full(values.shape, IGNORE, dtype=np.uint8)
-        for value, index in (self.values or {value: at for at, value in enumerate(self.labels.values())}).items():
+        for value, index in known.items():
             indices[values == value] = index
         return indices
 

@@ -59,11 +59,17 @@ class Scene:
         """Turns what lies on a grid; a 2D image is left as it is stored."""
         if grid.dimensions == 2:
             return cls(image, masks, place, grid, np.eye(4))
-        stored = nibabel.orientations.io_orientation(grid.affine)
-        turn = nibabel.orientations.ornt_transform(stored, nibabel.orientations.axcodes2ornt("LPI"))
+        turn = upright_turn(grid)
         to_file = nibabel.orientations.inv_ornt_aff(turn, grid.shape)
         turned = [nibabel.orientations.apply_orientation(array, turn) for array in (image, place, *masks)]
         return cls(turned[0], turned[2:], turned[1], Grid(turned[0].shape, grid.affine @ to_file), to_file)
+
+
+def upright_turn(grid: Grid) -> NDArray[np.float64]:
+    """``[3, 2]``, for each axis of a volume the axis that it becomes in a ``Scene``, and -1 if it is reversed."""
+    stored = nibabel.orientations.io_orientation(grid.affine)
+    turn: NDArray[np.float64] = nibabel.orientations.ornt_transform(stored, nibabel.orientations.axcodes2ornt("LPI"))
+    return turn
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
         "content": {
             "key": place.mark,
             "rows": [_row(row) for row in rows],
-            "findings": _findings(read_rows(place.checks)),
+            "findings": findings_by_case(read_rows(place.checks)),
             "unit": unit_of(folder),
         },
     }
@@ -108,8 +108,8 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 """Columns of ``audit.csv`` that the script needs, and how their cells are read."""
 
 
-def _findings(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """In words, by case."""
+def findings_by_case(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Rows of ``checks.csv`` in words, by case."""
     found: dict[str, list[str]] = {}
     for row in rows:
         subject = " of ".join(part for part in (row["check"].replace("_", " "), row["label"]) if part)
