@@ -32,7 +32,7 @@ Regions = Mapping[tuple[str, str], Sequence[Row]]
 """Regions by case and label, the most important first."""
 
 _SCRIPTS = ("pixels.js", "outlines.js", "elements.js", "viewer.js", "page.js")
-_STYLES = ("colours.css", "page.css")
+_STYLES = ("colours.css", "controls.css", "page.css")
 _MOST_REGIONS = 8
 
 
