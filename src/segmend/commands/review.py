@@ -61,12 +61,12 @@ def review(
     from segmend.review.review import Review
     from segmend.review.server import serve
 
-    place = AuditFolder(audit)
     if not is_folder(audit):
         raise InputError(audit, "is no folder", "give the folder that 'segmend audit' wrote", code="missing-file")
     refuse_if_written(audit)
+    place = AuditFolder(audit.resolve())  # the page shows paths and commands that are pasted elsewhere
     name = check_reader(reader) if reader else ""
-    shown = Review(place, DataFolder.open(data or _audited(place), cases), name, blinded)
+    shown = Review(place, DataFolder.open(data.resolve() if data else _audited(place), cases), name, blinded)
     stopping.promise("continue the review")
     serve(shown, port, open_page=open)
     written = shown.write_tables()

@@ -43,7 +43,7 @@ _TYPES = {
     ".png": "image/png",
     ".txt": "text/plain; charset=utf-8",
 }
-_SHARED = {"pixels.js": "segmend.audit.report"}
+_SHARED = ("pixels.js", "outlines.js", "elements.js", "colours.css", "controls.css")
 """Files of the mailed report that the page of a review uses, too."""
 
 _KEPT = {"Cache-Control": "private, max-age=300"}
@@ -74,7 +74,7 @@ def make_application(review: Review, token: str) -> Starlette:
     ]
     changing: list[tuple[str, Change]] = [
         ("/api/decisions", Review.decide),
-        ("/api/undo", Review.take_back),
+        ("/api/take_back", Review.take_back),
         ("/api/open", Review.open_viewer),
         ("/api/replace", Review.replace),
         ("/api/export", Review.export),
@@ -84,7 +84,7 @@ def make_application(review: Review, token: str) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, token=token)],
-        exception_handlers={404: _unknown, 405: _unknown},
+        exception_handlers={404: _unknown, 405: _unknown, Exception: _unforeseen},
     )
 
 
@@ -132,6 +132,11 @@ async def _unknown(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "there is nothing at this address", "code": "unknown-name"}, status)
 
 
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """The server prints where it comes from."""
+    return JSONResponse({"error": f"an error that was not foreseen: {error!r}", "code": "environment"}, 500)
+
+
 def _page(review: Review, request: Request) -> Response:
     return _file("index.html")
 
@@ -142,8 +147,7 @@ def _static(review: Review, request: Request) -> Response:
 
 def _file(name: str) -> Response:
     """A file of the page, by its name among those that there are: a name that leads elsewhere is none of them."""
-    package = _SHARED.get(name)
-    folder = files(package) if package else files("segmend.review").joinpath("page")
+    folder = files("segmend.audit.report") if name in _SHARED else files("segmend.review").joinpath("page")
     known = {each.name: each for each in folder.iterdir() if each.is_file()}
     kind = next((kind for ending, kind in _TYPES.items() if name.endswith(ending)), None)
     if name not in known or kind is None:

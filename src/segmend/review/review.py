@@ -92,10 +92,11 @@ class Review:
         first = next(iter(self.findings.labels_of), None)
         return read_grid(label_of(self.scans.case(first))).dimensions if first else 3
 
-    def labels(self, reader: str) -> dict[str, list[Any]]:
+    def labels(self, reader: str) -> dict[str, Any]:
         """The columns of all rows, with what a reader has decided and how many others have decided."""
         reader = self._allowed(reader, needed=False)
-        rows, columns = self.findings.rows, dict(self.findings.columns)
+        rows = self.findings.rows
+        columns: dict[str, Any] = dict(self.findings.columns)
         count = len(rows)
         columns |= {"decision": [""] * count, "comment": [""] * count, "replaced": [False] * count}
         columns |= {"others": [0] * count, "region_decisions": [0] * count}
@@ -117,7 +118,7 @@ class Review:
                 columns["comment"][rows[subject.case, subject.label]] = comment
         for (case, _), row in rows.items():
             columns["replaced"][row] = case in replaced
-        return columns
+        return columns | {"steps": self.store.steps(reader)}
 
     def case(self, name: str, reader: str) -> dict[str, Any]:
         """All about a case, with what a reader has decided about its regions."""
@@ -167,15 +168,15 @@ class Review:
             raise InputError(
                 "decision", problem, "reject it (the label stays), or draw a new one", code="invalid-value"
             )
-        undo = self.store.decide(Decision(subject, reader, decision, comment))
-        return {"decision": decision, "comment": comment, "undo": undo}
+        steps = self.store.decide(Decision(subject, reader, decision, comment))
+        return {"decision": decision, "comment": comment, "steps": steps}
 
     def take_back(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Take back the last step of ``reader``."""
         found = self.store.take_back(self._allowed(given.get("reader")))
         if found is None:
             return {}
-        decision, undo = found
+        decision, steps = found
         subject = decision.subject
         return {
             "case": subject.case,
@@ -183,7 +184,7 @@ class Review:
             "region": subject.region,
             "decision": decision.decision,
             "comment": decision.comment,
-            "undo": undo,
+            "steps": steps,
         }
 
     def open_viewer(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,8 +201,8 @@ class Review:
         kept, changed = take_label(self.scans, case, file)
         comment = given.get("comment", "")
         subject = Subject(case.name, "")
-        undo = self.store.decide(Decision(subject, reader, REPLACE, str(comment)[:LONGEST_COMMENT], file=kept))
-        return {"file": kept, "changed_voxels": changed, "undo": undo}
+        steps = self.store.decide(Decision(subject, reader, REPLACE, str(comment)[:LONGEST_COMMENT], file=kept))
+        return {"file": kept, "changed_voxels": changed, "steps": steps}
 
     def export(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Write the tables of decisions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 import threading
@@ -54,33 +55,40 @@ def serve(review: Review, port: int = 0, *, open_page: bool = True) -> None:
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
-        thread = threading.Thread(target=server.run, args=([listener],), name="segmend-review", daemon=True)
-        thread.start()
-        with _ended(server, thread):
+        with _running(server, listener) as ended:
             say(f"Review at {address}")
             say("Only programs of this machine can open this address. Ctrl+C ends the review; decisions are kept.")
             if open_page and _has_screen():
                 webbrowser.open(address)
-            _wait(thread)
+            while not ended.wait(_LOOK_S):  # a signal does not interrupt a wait without a limit on every system
+                pass
     session.forget(root, mark)
 
 
 @contextmanager
-def _ended(server: uvicorn.Server, thread: threading.Thread) -> Iterator[None]:
-    """End the server with the block, which Ctrl+C ends."""
+def _running(server: uvicorn.Server, listener: socket.socket) -> Iterator[threading.Event]:
+    """Run the server in a thread, and end it with the block, which Ctrl+C ends.
+
+    Yields:
+        An event that is set when the server has ended.
+    """
+    ended = threading.Event()  # a thread that is joined counts as ended when Ctrl+C interrupts that (Python 3.11)
+
+    def run() -> None:
+        try:
+            server.run([listener])
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name="segmend-review", daemon=True).start()
     try:
-        yield
+        yield ended
     except KeyboardInterrupt as interrupt:
-        if isinstance(interrupt, stopping.Stopped) and interrupt.number != stopping.Stopped().number:
+        if isinstance(interrupt, stopping.Stopped) and interrupt.number != signal.SIGINT:
             raise
     finally:
         server.should_exit = True
-        thread.join(_GRACE_S + 1)
-
-
-def _wait(thread: threading.Thread) -> None:
-    while thread.is_alive():  # a signal interrupts no wait without a limit on every system
-        thread.join(_LOOK_S)
+        ended.wait(_GRACE_S + 1)
 
 
 def _listen(left: Session | None, port: int) -> tuple[socket.socket, Session]:
