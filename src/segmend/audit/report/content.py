@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from segmend.audit.folder import AuditFolder
+from segmend.audit.report.reading import Row, findings_by_case, read_rows
 from segmend.audit.rows import SUSPECT, shifts_boundary
 from segmend.audit.tables import unit_of
-from segmend.core.errors import InputError
 from segmend.data.folder import DataFolder
-
-Row = Mapping[str, str]
-"""A row of a table, by column."""
 
 _BINS = 20
 _ANNOTATORS = {
@@ -35,22 +30,6 @@ _ANNOTATORS = {
     "verdict": "in words",
 }
 """Columns of ``annotators.csv`` that are shown, and what they are called."""
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Reads a table of an audit. All is text: a case may be called 'NA' or '007'.
-
-    Raises:
-        InputError: it is not there or damaged.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problem = "cannot be read" if path.exists() else "does not exist"
-        raise InputError(
-            path, problem, "give the folder that 'segmend audit' writes, and let that finish", code="unfinished"
-        ) from error
 
 
 def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) -> dict[str, Any]:
@@ -106,15 +85,6 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "in_training_set": "True".__eq__,
 }
 """Columns of ``audit.csv`` that the script needs, and how their cells are read."""
-
-
-def findings_by_case(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """Rows of ``checks.csv`` in words, by case."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        subject = " of ".join(part for part in (row["check"].replace("_", " "), row["label"]) if part)
-        found.setdefault(row["case"], []).append(f"{subject}: {row['detail']}")
-    return found
 
 
 def _bars(scores: Sequence[float]) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ from typing import Any
 from segmend.audit.by_region import region_view
 from segmend.audit.folder import AuditFolder
 from segmend.audit.report.close_up import CloseUp, close_up
-from segmend.audit.report.content import Row, page_content, read_rows
+from segmend.audit.report.content import page_content
+from segmend.audit.report.reading import Row, read_rows
 from segmend.audit.report.scenes import audited_scans, worst_region
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.io import atomic_file

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segmend.audit.folder import AuditFolder
 from segmend.audit.report.close_up import Scene
-from segmend.audit.report.content import Row
+from segmend.audit.report.reading import Row
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.masks import IGNORE, Mask
 from segmend.data.folder import DataFolder
@@ -85,12 +85,10 @@ def audited_scans(
             problem = f"does not lie over {known[name].images[channel].name}"
             raise InputError(audit.issues(name, folder.file_ending), problem, "audit the folder again", code="mismatch")
         given = read_drawing(label, folder, grid)
-        yield (
-            name,
-            AuditedScan(
-                image[0], given, read_drawing(audit.proposal(name, folder.file_ending), folder, grid), issues, grid
-            ),
-        )
+        # The values of a label file say what belongs to a region, but its proposals are masks of 0 and 1.
+        proposing = replace(folder, values={}) if audit.region else folder
+        proposal = read_drawing(audit.proposal(name, folder.file_ending), proposing, grid)
+        yield name, AuditedScan(image[0], given, proposal, issues, grid)
 
 
 def worst_region(row: Row, regions: Sequence[Row]) -> int | None:

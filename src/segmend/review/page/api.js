@@ -19,10 +19,11 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 /** Requests to the server; a "change" event whenever it goes or comes back. */
 export class Connection extends EventTarget {
   up = true;
+  pulse = "/api/audit"; // what is asked to see whether the server is there
 
   /** Notices a server that has gone although nothing is asked. */
   watch() {
-    setInterval(() => this.up && !document.hidden && this.ask("/api/progress").catch(() => {}), HEARTBEAT_MS);
+    setInterval(() => this.up && !document.hidden && this.ask(this.pulse).catch(() => {}), HEARTBEAT_MS);
   }
 
   ask(path, options) {
@@ -59,7 +60,7 @@ export class Connection extends EventTarget {
     while (!this.up) {
       await wait(PAUSE_MS);
       try {
-        await fetch("/api/progress", { cache: "no-store" });
+        await fetch(this.pulse, { cache: "no-store" });
         this.#set(true);
       } catch {
         // it is still away

@@ -27,7 +27,9 @@ async function start() {
       location.reload();
     });
     byId("who").disabled = Boolean(audit.reader);
-    const columns = await connection.ask(`/api/labels?${new URLSearchParams({ reader })}`);
+    const query = new URLSearchParams({ reader });
+    connection.pulse = `/api/progress?${query}`;
+    const columns = await connection.ask(`/api/labels?${query}`);
     const page = new Review(connection, storage, audit, reader, columns);
     connection.addEventListener("change", () => showBanner(connection, page.decider.outbox));
     connection.watch();

@@ -37,5 +37,5 @@ export function drawView(viewer, view) {
   drawMasks(context, view.outlines, view.placed, viewer);
   if (!planar) drawCross(context, view.placed, ...onPlane(plane, about.shape, at));
   drawBar(context, box, scale, viewer.unit);
-  if (!planar) drawSides(context, box, plane);
+  if (!planar) drawSides(context, box, view.title, plane);
 }

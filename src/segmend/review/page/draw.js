@@ -191,10 +191,10 @@ export function drawBar(context, box, scale, unit) {
   writeOver(context, `${length} ${unit}`, right - length * scale / 2, y - 6);
 }
 
-/** Letters of the patient's sides at the edges. */
-export function drawSides(context, box, { across, down }) {
+/** Letters of the patient's sides at the edges, clear of the title. */
+export function drawSides(context, box, title, { across, down }) {
   writeOver(context, across.letters[0], 10, box.clientHeight / 2);
   writeOver(context, across.letters[1], box.clientWidth - 10, box.clientHeight / 2);
-  writeOver(context, down.letters[0], box.clientWidth / 2, 16);
+  writeOver(context, down.letters[0], Math.max(box.clientWidth / 2, title.offsetLeft + title.offsetWidth + 10), 16);
   writeOver(context, down.letters[1], box.clientWidth / 2, box.clientHeight - 32);
 }

@@ -4,13 +4,17 @@ const HEIGHT = 46; // of a row, in pixels; review.css has the same
 const SPARE = 6; // rows above and below those in sight
 
 export class RowList {
-  /** @param box its element, with the element `.space` in it; @param chosen called with a row that is clicked. */
-  constructor(box, chosen) {
+  /**
+   * @param box its element, with the element `.space` in it; @param several whether labels are of several classes;
+   * @param chosen called with a row that is clicked.
+   */
+  constructor(box, several, chosen) {
     this.box = box;
     this.space = box.querySelector(".space");
     this.rows = [];
     this.current = null;
     this.elements = new Map();
+    this.several = several;
     box.addEventListener("scroll", () => this.draw(), { passive: true });
     box.addEventListener("click", (event) => {
       const element = event.target.closest("[role=option]");
@@ -80,8 +84,7 @@ export class RowList {
       role: "option", "aria-selected": row === this.current, "aria-setsize": this.rows.length, "aria-posinset": place + 1,
     };
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    const name = make("div", "name");
-    name.append(make("bdi", "case", row.case), make("small", "", `${row.label}, ${words(row.kind)}`));
+    const name = make("bdi", "case", row.case), what = make("div", "what", `${words(row.kind)}${this.several ? `, ${row.label}` : ""}`);
     const dice = row.expected_dice ?? null;
     const value = make("div", "dice", number(dice, 2));
     const bar = make("div", "track"), filled = make("div", "filled");
@@ -99,7 +102,7 @@ export class RowList {
     sign.setAttribute("aria-label", done);
     sign.title = row.comment ? `${done}. ${row.comment}` : done;
     if (row.comment || row.region_decisions) sign.append(make("small", "", row.comment ? "✎" : "◧"));
-    element.append(make("div", "rank", row.rank), name, value, sign);
+    element.append(make("div", "rank", row.rank), name, what, value, sign);
     return element;
   }
 }

@@ -29,7 +29,7 @@ export class Review {
     this.viewer.next = (viewer) => this.#ahead(viewer);
     this.controls = new Controls(this.viewer, audit);
     this.panel = new Panel(this.decider, audit.unit, (region) => this.#look(region));
-    this.list = new RowList(byId("list"), (row) => this.open(row));
+    this.list = new RowList(byId("list"), this.labels.values("label").length > 1, (row) => this.open(row));
     this.volume = new Volume(byId("volume"), audit.classes);
     this.tools = new Tools(connection, {
       reader, decider: this.decider, current: () => this.current, say: (text) => this.say(text),

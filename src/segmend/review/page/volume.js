@@ -3,6 +3,9 @@
 import { address } from "./slices.js";
 
 const BUNDLE = "/static/niivue.umd.js";
+const UNSEEN = 4; // entries of a table of colours that are never seen
+const FAINT = 60; // of 255
+const HAZE = 0.15; // opacity of the scan around the objects
 const LAYERS = ["scan", "label", "proposal"];
 
 let loading = null;
@@ -26,7 +29,7 @@ export class Volume {
 
   /** @param box its element; @param classes of the audit, with their colours. */
   constructor(box, classes) {
-    Object.assign(this, { box, classes, seen: { scan: 0.15, label: 1, proposal: 0 } });
+    Object.assign(this, { box, classes, seen: { scan: HAZE, label: 1, proposal: 0 } });
     this.status = make("p", "status");
     this.status.setAttribute("role", "status");
     this.switches = make("div", "segments");
@@ -85,7 +88,7 @@ export class Volume {
     this.box.append(this.#canvas);
     const viewer = new Niivue({
       backColor: [0, 0, 0, 1], dragAndDropEnabled: false, isColorbar: false, logLevel: "error", loadingText: "",
-      show3Dcrosshair: false, viewModeHotKey: "", clipPlaneHotKey: "", isOrientCube: true,
+      show3Dcrosshair: false, crosshairWidth: 0, isRadiologicalConvention: true, viewModeHotKey: "", clipPlaneHotKey: "", isOrientCube: true,
     });
     if (!this.#canvas.getContext("webgl2")) {
       this.#canvas.remove();
@@ -96,13 +99,17 @@ export class Volume {
     this.viewer = viewer;
   }
 
-  /** A lookup table of 256 class indices; the class that is judged is solid, what is not a class is not seen. */
+  /**
+   * A lookup table by class index; the class that is judged is solid, all others are faint. NiiVue shows what lies near
+   * the lower end as the second entry, and above the end as the last one: so there are unseen ones at both ends.
+   */
   #colours(chosen) {
     const table = { R: [], G: [], B: [], A: [], I: [], labels: [] };
-    for (let index = 0; index < 256; index++) {
+    const end = Math.max(...this.classes.map(({ index }) => index)) + 1;
+    for (let index = -UNSEEN; index <= end; index++) {
       const known = this.classes.find((each) => each.index === index);
       const [red, green, blue] = known?.colour?.match(/[0-9a-f]{2}/gi)?.map((part) => parseInt(part, 16)) ?? [0, 0, 0];
-      const alpha = !known || index === 0 ? 0 : index === chosen ? 255 : 40;
+      const alpha = !known ? 0 : index === chosen ? 255 : FAINT;
       for (const [name, value] of Object.entries({ R: red, G: green, B: blue, A: alpha, I: index })) table[name].push(value);
       table.labels.push(known?.name ?? "");
     }
@@ -128,6 +135,8 @@ export class Volume {
     if (!this.viewer) return;
     const on = this.planes.getAttribute("aria-pressed") !== "true";
     this.planes.setAttribute("aria-pressed", on);
+    this.slider.value = on ? 1 : HAZE;
+    this.#set("scan", on ? 1 : HAZE);
     this.viewer.setSliceType(on ? this.viewer.sliceTypeMultiplanar : this.viewer.sliceTypeRender);
   }
 }
