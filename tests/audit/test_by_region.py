@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segmend.audit.by_region import RegionEvidence, region_view
+from segmend.audit.by_region import RegionEvidence, proposal_view, region_view
 from segmend.cli import main
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_label, write_label
@@ -76,3 +76,9 @@ def test_regions_are_audited_and_corrected(data, tmp_path):
     assert ((corrected == 2) == (label == 2)).all()
     rows = pd.read_csv(tmp_path / "corrected" / "corrections.csv")
     assert rows[["case", "label"]].values.tolist() == [["case_5", "whole"]]
+
+
+def test_a_proposal_is_a_mask_whatever_the_values_of_the_region(data):
+    folder = DataFolder.open(data)
+    assert region_view(folder, "core").to_indices(np.array([0, 1, 2])).tolist() == [0, 0, 1]
+    assert proposal_view(folder, "core").to_indices(np.array([0, 1])).tolist() == [0, 1]

@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from segmend.audit.auditor import Audit, Auditor
 from segmend.audit.evidence import AuditedCase, Evidence
 from segmend.audit.folder import AuditFolder
+from segmend.audit.region_views import proposal_view, region_view
 from segmend.audit.rows import rank_rows
 from segmend.core.progress import say
 from segmend.data.folder import DataFolder
+
+__all__ = ["RegionEvidence", "audit_objects", "proposal_view", "region_view"]
 
 
 def audit_objects(
@@ -60,13 +63,6 @@ def audit_objects(
         findings=[replace(finding, label=name) for name, each in found.items() for finding in each.findings],
         reliability={name: each.reliability[name] for name, each in found.items()},
     )
-
-
-def region_view(folder: DataFolder, region: str) -> DataFolder:
-    """The data folder as if the region were its only class."""
-    background, classes = next(iter(folder.labels)), folder.regions[region]
-    values = {value: int(index in classes) for value, index in folder.values.items()}
-    return replace(folder, labels={background: 0, region: 1}, regions={}, values=values)
 
 
 @dataclass(frozen=True)

@@ -219,5 +219,7 @@ def _window(low: float | None, high: float | None) -> tuple[float, float] | None
     if low is None and high is None:
         return None
     if low is None or high is None or not high > low:
-        raise InputError("low, high", f"are {low} and {high}", "give both, the second above the first")
+        raise InputError(
+            "low, high", f"are {low} and {high}", "give both, the second above the first", code="invalid-value"
+        )
     return low, high

@@ -6,7 +6,7 @@ import colorsys
 from collections.abc import Sequence
 
 _FIRST = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
-"""Those that Okabe and Ito chose to be told apart under any kind of colour blindness."""
+"""Those that Okabe and Ito chose to stay distinguishable under any kind of colour blindness."""
 
 _GOLDEN = 0.618033988749895
 

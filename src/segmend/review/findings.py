@@ -13,8 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.audit.folder import AuditFolder
-from segmend.audit.report.content import Row, findings_by_case, read_rows
-from segmend.audit.rows import SUSPECT
+from segmend.audit.report.reading import Row, findings_by_case, read_rows
 from segmend.core.errors import InputError, did_you_mean
 from segmend.data.folder import DataFolder
 from segmend.data.names import canonical
@@ -192,7 +191,11 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     """The rows by rank, with a column ``suspect`` where the audit has none."""
     if "rank" in table:
         table = table.sort_values("rank", kind="stable", ignore_index=True)
-    return table if "suspect" in table else table.assign(suspect=table["score"] < SUSPECT)
+    if "suspect" in table:
+        return table
+    from segmend.audit.rows import SUSPECT  # imports torch, which takes seconds
+
+    return table.assign(suspect=table["score"] < SUSPECT)
 
 
 def _check_names(place: AuditFolder, folder: DataFolder, found: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Several readers of one audit: what all of them say together, how far one has come, and how well they agree."""
+"""Several readers of one audit: what all of them say together, how much each has decided, and how well they agree."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def expanded(decisions: Iterable[Decision], labels_of: Mapping[str, Sequence[str
 def combine(decisions: Iterable[Decision], labels_of: Mapping[str, Sequence[str]]) -> Combined:
     """What all who decided on a label or region agree on, or else unsure, with what each of them said as the comment.
 
-    A new label file counts for the whole case if nobody has said anything else of any of its labels.
+    A new label file counts for the whole case if no reader has said anything else of any of its labels.
 
     Args:
         decisions: of all readers.
@@ -106,7 +106,7 @@ def _together(decisions: Sequence[Decision]) -> Decision:
 def progress(
     decisions: Iterable[Decision], rows: Mapping[tuple[str, str], int], suspect: Sequence[bool]
 ) -> dict[str, Any]:
-    """How far a reader has come, by label.
+    """How much a reader has decided, by label.
 
     Args:
         decisions: of the reader, label by label.

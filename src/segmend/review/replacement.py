@@ -9,7 +9,7 @@ import numpy as np
 from segmend.core.case import Case
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
-from segmend.data.cache import digest_of
+from segmend.data.cache_entries import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.image import is_image_file, read_label, write_label
 from segmend.data.names import path_part

@@ -250,7 +250,7 @@ class Review:
         return {"readers": self.store.readers(), "pairs": agreement(labels)}
 
     def _known(self, decisions: list[Decision]) -> list[Decision]:
-        """Without decisions on what the audit does not list, of which a database of this mark has none."""
+        """Without decisions on what the audit does not list."""
         rows, cases = self.findings.rows, self.findings.labels_of
         return [
             each

@@ -13,13 +13,13 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.by_region import region_view
 from segmend.audit.folder import AuditFolder
+from segmend.audit.region_views import proposal_view, region_view
 from segmend.core.case import Case
 from segmend.core.errors import InputError, did_you_mean
 from segmend.core.grid import Grid, slice_axis
 from segmend.core.masks import IGNORE, bounding_box
-from segmend.data.cache import digest_of
+from segmend.data.cache_entries import digest_of
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
 from segmend.data.raters import read_drawing
@@ -136,7 +136,8 @@ class ReviewedScans:
                 raise InputError(path, "does not lie over its scan", "audit the folder again", code="mismatch")
             shown: NDArray[np.uint8] = np.minimum(numbers, _LARGEST_SHOWN).astype(np.uint8)
             return shown
-        folder = region_view(self.folder, region) if region else self.folder
+        view = region_view if kind == "label" else proposal_view
+        folder = view(self.folder, region) if region else self.folder
         indices = read_drawing(path, folder, grid)
         if region:
             indices[indices == 1] = self.index_of(region)

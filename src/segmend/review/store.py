@@ -1,9 +1,9 @@
 """Decisions of a review in SQLite, next to the audit: every step is kept, with its time and reader.
 
 A step is one transaction, on the disk before the answer is given. A process that is killed therefore loses at most the
-step that it is writing, and never the file: what was half-written is rolled back from SQLite's journal by whoever
-opens it next. The journal is SQLite's default one and no write-ahead log, since that needs shared memory, which
-network drives lack. Each call opens the file anew, so threads, processes and machines may share it.
+step that it is writing, and never the file: what was half-written is rolled back from SQLite's journal when it is
+opened next. The journal is SQLite's default one and no write-ahead log, since that needs shared memory, which
+network drives lack. Each call opens the file, so threads, processes and machines may share it.
 """
 
 from __future__ import annotations

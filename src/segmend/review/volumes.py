@@ -65,7 +65,7 @@ class InMemory:
 
 
 class Mapped:
-    """A channel in an uncompressed NIfTI file, of which the system reads what is looked at.
+    """A channel in an uncompressed NIfTI file: the system reads what is looked at.
 
     Args:
         header: of the file.
