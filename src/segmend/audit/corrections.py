@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from segmend.data.tables import Row, read_table
 
 FILE = "corrections.csv"
 
+REASONS = ("accepted", "replaced", "score", "offset", "neighbour", "ignored")
+"""Why a label changes: a person accepted it or gave another one; its score; the offset of its boundary; voxels that go
+to or come from another class, which was corrected; or issues that are ignored from now on."""
+
 _REMEDY = "restore it, or delete it to forget them"
 
 
@@ -30,13 +34,21 @@ class Correction:
         case: the case's name.
         label: name of the class.
         kind: kind of the error.
-        reason: why it was changed: "accepted" by a person, its "score", or the "offset" of its boundary.
+        reason: why it was changed, one of ``REASONS``.
         score: of the label, as of ``audit.csv``.
-        proposal: how it was changed, as in ``audit.csv``, or the distance by which its surface was moved.
-        proposal_score: how sure the proposal was; "" if its surface was moved.
+        proposal: how it was changed: as in ``audit.csv``, the distance by which its surface was moved, the numbers of
+            the regions that were accepted, or the file that replaces it.
+        proposal_score: how sure the proposal was; "" if none was followed.
         added_voxels: number of voxels that the class gained.
         removed_voxels: number of voxels that it lost.
         box: first and last voxel index of the change along each axis, ``first-last`` with blanks between the axes.
+        changed_mm3: volume of the voxels that it gained or lost (2D: area in mm^2).
+        distance_mm: average symmetric distance between its surfaces before and after; "" where one is missing.
+        ignored_voxels: number of its voxels, or of those that it might lack, that are ignored from now on.
+        expected_dice_before: Dice that the audit expects of the label as it was; "" if that is not known.
+        expected_dice_after: the same of the label as it is now.
+        reader: who accepted or replaced it; "" if nobody did, or that was not stated.
+        comment: their remark.
     """
 
     round: int
@@ -50,6 +62,13 @@ class Correction:
     added_voxels: int
     removed_voxels: int
     box: str
+    changed_mm3: str = ""
+    distance_mm: str = ""
+    ignored_voxels: int = 0
+    expected_dice_before: str = ""
+    expected_dice_after: str = ""
+    reader: str = ""
+    comment: str = ""
 
 
 def apply_changes(
@@ -95,15 +114,19 @@ def read_corrections(root: Path) -> list[Correction]:
         return []
     columns = [field.name for field in fields(Correction)]
     table = read_table(path, columns)
-    missing = next((column for column in columns if column not in table.columns), None)
+    needed = [field.name for field in fields(Correction) if field.default is MISSING]  # those of earlier versions
+    missing = next((column for column in needed if column not in table.columns), None)
     if missing:
         raise InputError(path, f"cannot be read (it has no column '{missing}')", _REMEDY, code="missing-value")
     return [_correction(row) for row in table.rows]
 
 
 def _correction(row: Row) -> Correction:
-    values: dict[str, Any] = {field.name: row.cells[field.name] for field in fields(Correction)}
-    for column in ("round", "added_voxels", "removed_voxels"):
+    names = [field.name for field in fields(Correction)]
+    values: dict[str, Any] = {name: row.cells[name] for name in names if name in row.cells}
+    for column in ("round", "added_voxels", "removed_voxels", "ignored_voxels"):
+        if column not in values:
+            continue
         number = row.number(column)
         if not (number.is_integer() and number >= 0):
             problem = f"cannot be read ({column} is '{values[column]}', which is not a whole number)"

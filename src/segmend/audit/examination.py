@@ -6,7 +6,7 @@ Only a few arrays are in memory for any number of classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -127,10 +127,16 @@ class Examination:
         """Examine another label of the same scan with the same evidence, without flagging its voxels."""
         return replace(self, label=label, flagged=np.zeros(label.shape, dtype=bool))
 
-    def parts(self) -> Iterator[Part]:
-        """The foreground classes that the label or the evidence holds, one after the other."""
+    def parts(self, only: Collection[int] | None = None) -> Iterator[Part]:
+        """The foreground classes that the label or the evidence holds, one after the other.
+
+        Args:
+            only: classes to choose from; None takes all.
+        """
         known = self.label != IGNORE
         for index in range(1, self.evidence.classes):
+            if only is not None and index not in only:
+                continue
             given, predicted = self.label == index, (self.predicted == index) & known
             concerned = given | predicted
             if concerned.any():

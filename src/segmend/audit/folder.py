@@ -20,6 +20,7 @@ PROPOSALS = frozenset(("none", "regions", "shift", "erase", "create"))
 nothing is left, or something where the label has nothing of it."""
 
 _TEXT = frozenset(("case", "label", "reason", "kind", "proposal", "quality", "annotator"))
+_OF_REGIONS = ("case", "region", "label", "given", "suggested")
 _NEEDED = {"case", "label", "score", "quality", "proposal", "proposal_score"}
 
 
@@ -74,6 +75,11 @@ class AuditFolder:
         """What has changed since an earlier round."""
         return self.root / "since.csv"
 
+    @property
+    def preview(self) -> Path:
+        """What 'segmend correct --preview true' has shown last."""
+        return self.root / "preview.csv"
+
     def evidence(self, case: str) -> Path:
         """Probabilities of a case."""
         return self.root / "evidence" / f"{case}.npz"
@@ -116,7 +122,8 @@ class AuditFolder:
     def remove_results(self) -> None:
         """Remove tables and page of an earlier audit: an interrupted audit must not pass for a finished one."""
         tables = (self.summary, self.labels, self.regions, self.annotators, self.checks, self.since)
-        for path in (*tables, self.root / "report.html"):
+        previews = (self.preview, self.preview.with_suffix(".json"))
+        for path in (*tables, *previews, self.root / "report.html"):
             path.unlink(missing_ok=True)
 
     def read_settings(self) -> dict[str, Any]:
@@ -176,6 +183,23 @@ class AuditFolder:
         if table.duplicated(["case", "label"]).any():
             raise self._damaged(self.labels, "a case has a label twice")
         return table
+
+    def read_regions(self) -> pd.DataFrame:
+        """``regions.csv``: ``region`` is a whole number, all else is text.
+
+        Raises:
+            InputError: it is not there or damaged.
+        """
+        try:
+            table = pd.read_csv(self.regions, dtype=str, keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise self._unfinished(self.regions, error) from error
+        missing = next((column for column in _OF_REGIONS if column not in table), None)
+        if missing:
+            raise self._damaged(self.regions, f"it has no column '{missing}'")
+        if not table["region"].str.fullmatch(r"[0-9]{1,3}").all():
+            raise self._damaged(self.regions, "a region is no whole number")
+        return table.assign(region=table["region"].astype(int))
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

@@ -1,9 +1,9 @@
-"""JSON files and tables of CSV, written atomically."""
+"""JSON files and tables of CSV, written atomically; and tables as text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -60,3 +60,19 @@ def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> pd.DataFrame
     table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
     write_table(path, table, "%.6g")
     return table
+
+
+def aligned(rows: Sequence[Sequence[str]], names: int = 1) -> Iterator[str]:
+    """A table as lines of text, its columns two blanks apart.
+
+    Args:
+        rows: cells of each row, the heads first; all rows have as many.
+        names: number of leading columns that are aligned to the left; the others are numbers.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place < names else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()

@@ -17,7 +17,7 @@ from segmend.data.regions import IGNORED, has_regions, read_regions
 
 FILE = "dataset.json"
 
-_HIGHEST_VALUE = 65535
+HIGHEST_VALUE = 65535
 _LONGEST_NUMBER = 5
 
 
@@ -85,9 +85,9 @@ def read_labels(path: Path, given: Any) -> tuple[dict[str, int], int | None]:
     if not isinstance(given, dict) or not given:
         raise InputError(path, "has no labels", 'write for example {"background": 0, "liver": 1}', code="missing-value")
     pairs = _inverse(path, given) if _is_inverse(given) else list(given.items())
-    wrong = [value for _, value in pairs if type(value) is not int or not 0 <= value <= _HIGHEST_VALUE]
+    wrong = [value for _, value in pairs if type(value) is not int or not 0 <= value <= HIGHEST_VALUE]
     if wrong:
-        problem = f"labels must map names to whole numbers from 0 to {_HIGHEST_VALUE}, but one is {_short(wrong[0])}"
+        problem = f"labels must map names to whole numbers from 0 to {HIGHEST_VALUE}, but one is {_short(wrong[0])}"
         raise InputError(
             path, problem, "give each class a value, or each region a list of values", code="invalid-value"
         )

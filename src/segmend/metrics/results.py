@@ -11,6 +11,7 @@ import pandas as pd
 
 from segmend.core.errors import InputError
 from segmend.core.paths import check_file
+from segmend.core.tables import aligned
 from segmend.data import tables
 from segmend.metrics.evaluation import Score, Status
 
@@ -55,10 +56,7 @@ def in_words(table: pd.DataFrame, unit: str) -> Iterator[str]:
     for label, of_label in summarise(table)["labels"].items():
         means = [_mean(of_label[metric]) for metric in ("dice", "hd95", "assd", "nsd")]
         rows.append((label, *means, str(len(table[table["label"] == label])), str(of_label["hd95"]["undefined"])))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    for label, *cells in rows:
-        numbers = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([label.ljust(widths[0]), *numbers]).rstrip()
+    yield from aligned(rows)
 
 
 def read_table(path: Path) -> pd.DataFrame:
