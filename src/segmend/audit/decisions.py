@@ -265,4 +265,3 @@ def _check_of_this_audit(row: Row, mark: str) -> None:
     if named != mark:
         remedy = "give the table that was made of this audit, by its report.html or by 'segmend review'"
         raise InputError(row.where, f"is of the audit {named}, not of {mark}", remedy, code="mismatch")
-

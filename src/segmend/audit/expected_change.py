@@ -102,9 +102,7 @@ class ChangeEstimator:
             return {}
         examination = _examined(given, Evidence(file), self._temperatures[known[0]])
         indices = {index: name for name, (index,) in self._folder.objects.items() if name in known}
-        return {
-            name: _change(examination, index, new, self._slack[name]) for index, name in indices.items()
-        }
+        return {name: _change(examination, index, new, self._slack[name]) for index, name in indices.items()}
 
     def report_unknown(self) -> None:
         """Warn of cases without an estimate."""
@@ -114,9 +112,7 @@ class ChangeEstimator:
                 f"probabilities of them (the first is {min(self._unknown)})"
             )
 
-    def _of_region(
-        self, file: Path, name: str, given: NDArray[np.uint8], new: NDArray[np.uint8]
-    ) -> ExpectedChange:
+    def _of_region(self, file: Path, name: str, given: NDArray[np.uint8], new: NDArray[np.uint8]) -> ExpectedChange:
         classes = self._folder.regions[name]
         evidence = RegionEvidence(file, Evidence(file), classes)
         before, after = (
@@ -150,9 +146,7 @@ def _change(examination: Examination, index: int, new: NDArray[np.uint8], slack:
     probability = examination.probability(index, box)
     outside = after.copy()
     outside[box] = False
-    further = (
-        float(examination.probability(index, [slice(None)] * given.ndim)[outside].sum()) if outside.any() else 0.0
-    )
+    further = float(examination.probability(index, [slice(None)] * given.ndim)[outside].sum()) if outside.any() else 0.0
     return ExpectedChange(
         _dice(before[box], probability, known[box], slack),
         _dice(after[box], probability, still[box], slack, int(np.count_nonzero(outside)), further),

@@ -132,9 +132,7 @@ def _choice(case: Case, rows: LabelTable, decisions: CaseDecisions, wishes: Wish
         _check_expert_stays(case, decisions)
         return Choice(case, rows, decisions, frozenset(), {}, frozenset())
     # What a person has looked at is changed as this person wants, and in no other way.
-    open_rows = {
-        name: row for name, row in rows.items() if not decisions.replacement and not decisions.listed(name)
-    }
+    open_rows = {name: row for name, row in rows.items() if not decisions.replacement and not decisions.listed(name)}
     scored = {
         name
         for name, row in open_rows.items()
@@ -168,9 +166,7 @@ def _check_expert_stays(case: Case, decisions: CaseDecisions) -> None:
     if wanted:
         what = "replaces the label" if wanted.choice == "replace" else "accepts a change"
         problem = f"{what} of the expert case '{case.name}'"
-        raise InputError(
-            wanted.where, problem, "add `change_expert true`, or take the line out", code="invalid-value"
-        )
+        raise InputError(wanted.where, problem, "add `change_expert true`, or take the line out", code="invalid-value")
 
 
 def _check_replacement(folder: DataFolder, choice: Choice) -> None:

@@ -74,9 +74,7 @@ def draw(folder: DataFolder, place: AuditFolder, choice: Choice, given: NDArray[
         held |= {name: changes for name, changes in found.items() if changes}
 
 
-def touched(
-    folder: DataFolder, before: NDArray[np.uint8], after: NDArray[np.uint8], names: Iterable[str]
-) -> list[str]:
+def touched(folder: DataFolder, before: NDArray[np.uint8], after: NDArray[np.uint8], names: Iterable[str]) -> list[str]:
     """Those of some classes or regions that gain or lose voxels by a change.
 
     Args:
@@ -107,9 +105,7 @@ class _Pen(ABC):
         self._folder, self._place, self._choice, self._given, self._grid = folder, place, choice, given, grid
 
     @abstractmethod
-    def label(
-        self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]
-    ) -> NDArray[np.uint8]:
+    def label(self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]) -> NDArray[np.uint8]:
         """The label with what people accepted and some further changes.
 
         Args:
@@ -122,9 +118,7 @@ class _Pen(ABC):
 class _ClassPen(_Pen):
     """Classes exclude each other: a voxel that changes concerns the class that it leaves and the one that it joins."""
 
-    def label(
-        self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]
-    ) -> NDArray[np.uint8]:
+    def label(self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]) -> NDArray[np.uint8]:
         index = {name: number for number, name in enumerate(self._folder.labels)}
         choice = self._choice
         kept = [index[name] for name in choice.kept]
@@ -174,11 +168,9 @@ class _ClassPen(_Pen):
 class _RegionPen(_Pen):
     """Regions of the data overlap: each changes by itself, and the label is put together from them."""
 
-    def label(
-        self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]
-    ) -> NDArray[np.uint8]:
+    def label(self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]) -> NDArray[np.uint8]:
         choice, masks = self._choice, dict[str, Mask]()
-        for name in sorted((choice.accepted | frozenset(scored))):
+        for name in sorted(choice.accepted | frozenset(scored)):
             file = self._place.of_region(name).proposal(choice.case.name, self._folder.file_ending)
             masks[name] = read_drawing(file, region_view(self._folder, name), self._grid) == 1
         for name, shift in moved.items():

@@ -76,9 +76,7 @@ def _flagged(
     """Issues without the regions that people were sure of."""
     issues = read_issues(place, choice.case.name, folder, grid)
     sure = [
-        region.number
-        for region in choice.decisions.regions
-        if region.decision.final and label in ("", region.label)
+        region.number for region in choice.decisions.regions if region.decision.final and label in ("", region.label)
     ]
     return np.where(np.isin(issues, sure), 0, issues)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,19 +132,16 @@ class Corrector:
             without &= ~differing
             if not (differing.any() or without.any()):
                 continue
-            row = _why(choice, name, held, self._number, changed=bool(differing.any()))
-            rows.append(
-                replace(
-                    row,
-                    added_voxels=int(np.count_nonzero(after & ~before)),
-                    removed_voxels=int(np.count_nonzero(before & ~after)),
-                    box=box_text(differing | without),
-                    changed_mm3=f"{np.count_nonzero(differing) * math.prod(spacing):.6g}",
-                    distance_mm=_distance(before, after, spacing),
-                    ignored_voxels=int(np.count_nonzero(without)),
-                    **_expected(choice, name, row, expected.get(name)),
-                )
+            row = replace(
+                _why(choice, name, held, self._number, changed=bool(differing.any())),
+                added_voxels=int(np.count_nonzero(after & ~before)),
+                removed_voxels=int(np.count_nonzero(before & ~after)),
+                box=box_text(differing | without),
+                changed_mm3=f"{np.count_nonzero(differing) * math.prod(spacing):.6g}",
+                distance_mm=_distance(before, after, spacing),
+                ignored_voxels=int(np.count_nonzero(without)),
             )
+            rows.append(replace(row, **_expected(choice.rows[name], row, expected.get(name))))
         return rows
 
 
@@ -182,12 +180,13 @@ def _why(choice: Choice, name: str, held: Mapping[str, ObjectChanges], number: i
     )
 
 
-def _expected(choice: Choice, name: str, row: Correction, change: ExpectedChange | None) -> dict[str, str]:
+def _expected(audited: Mapping[Hashable, Any], row: Correction, change: ExpectedChange | None) -> dict[str, str]:
+    """Expected Dice of a label before and after, in the columns of a row."""
     if change is None:
         return {}
-    audited = choice.rows[name]
-    whole = row.reason in ("accepted", "score") and row.proposal == audited["proposal"]
-    whole = whole and not choice.decisions.regions and len(choice.rows) == 1
+    # A correction changes no voxel that its proposal leaves as it is: of equal number, they are the same voxels.
+    whole = row.reason in ("accepted", "score") and row.ignored_voxels == 0
+    whole = whole and row.added_voxels + row.removed_voxels == audited.get("changed_voxels")
     stated = change.from_table(
         _number(audited.get("expected_dice")), _number(audited.get("expected_dice_proposal")) if whole else None
     )
