@@ -25,11 +25,16 @@ LABELS = {"background": 0, "organ": 3, "vessel": 7}
 
 
 @pytest.fixture
-def data(make_folder):
+def data(make_folder, write_scan):
     root = make_folder(cases=CASES, test_cases=("t",), raters=("ann",), labels=LABELS, table=TABLE)
     description = json.loads((root / "dataset.json").read_text())
     description["labels"]["ignore"] = 9
     (root / "dataset.json").write_text(json.dumps(description))
+    for path in sorted(root.glob("labelsTr*/*")):
+        # What the audit proposes below is an extension of these: new objects need a person.
+        values, grid = read_label(path)
+        values[10, 0, 8], values[10, -1, 8] = LABELS["organ"], LABELS["vessel"]
+        write_scan(path, values, grid.affine)
     return root
 
 
@@ -71,6 +76,11 @@ def indices(root, case, folder="labelsTr"):
     return DataFolder.open(root).to_indices(read_label(root / folder / f"{case}.nii.gz")[0])
 
 
+def chosen(rows):
+    """Rows without those of classes that only lost voxels to, or gained some from, a corrected one."""
+    return rows[rows["reason"] != "neighbour"]
+
+
 @pytest.fixture
 def with_offsets(data, audit):
     """The audit, by which every organ is 2 mm too tight and no vessel is off by more than is certain."""
@@ -86,7 +96,7 @@ def with_offsets(data, audit):
 class TestByOffsets:
     def test_surfaces_of_noisy_labels_are_moved(self, data, with_offsets, tmp_path):
         out = tmp_path / "out"
-        rows = correct(data=data, audit=with_offsets.root, out=out, minimum_score=1.0, correct_offsets=True)
+        rows = chosen(correct(data=data, audit=with_offsets.root, out=out, minimum_score=1.0, correct_offsets=True))
         assert set(zip(rows["case"], rows["label"], strict=True)) == {(case, "organ") for case in "abc"}
         assert set(rows["reason"]) == {"offset"}
         assert set(rows["proposal"]) == {"moved +2.00 mm"}
@@ -100,7 +110,8 @@ class TestByOffsets:
         assert read_corrections(out)[0].proposal_score == ""
 
     def test_proposals_that_are_followed_come_first(self, data, with_offsets, tmp_path):
-        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", correct_offsets=True).set_index("case")
+        rows = correct(data=data, audit=with_offsets.root, out=tmp_path / "out", correct_offsets=True)
+        rows = chosen(rows).set_index("case")
         assert rows.loc["a", "reason"] == "score"
         assert rows.loc["c", "reason"] == "offset"
         assert (indices(tmp_path / "out", "a")[:, :4] == 1).all()
@@ -206,7 +217,7 @@ class TestByDecisions:
 
     def test_only_what_is_accepted_changes(self, data, audit, tmp_path, decide):
         table = decide("a,organ,reject\nb,vessel,accept\nb,organ,unsure\nc,organ,accept\n")
-        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=table)
+        rows = chosen(correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=table))
         assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
         assert set(rows["reason"]) == {"accepted"}
         new, old = indices(tmp_path / "out", "b", "labelsTr_ann"), indices(data, "b", "labelsTr_ann")
@@ -218,6 +229,7 @@ class TestByDecisions:
     def test_with_a_bar_for_the_others(self, data, audit, tmp_path, decide):
         table = decide("a,organ,reject\nc,organ,accept\n")
         rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=table, minimum_score=0.58)
+        rows = chosen(rows)
         assert set(zip(rows["case"], rows["label"], rows["reason"], strict=True)) == {
             ("b", "organ", "score"),
             ("c", "organ", "accepted"),
@@ -248,7 +260,7 @@ class TestByDecisions:
     )
     def test_as_a_spreadsheet_saves_it(self, data, audit, tmp_path, content):
         (tmp_path / "decisions.csv").write_bytes(content)
-        rows = correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=tmp_path / "decisions.csv")
+        rows = chosen(correct(data=data, audit=audit.root, out=tmp_path / "out", decisions=tmp_path / "decisions.csv"))
         assert set(zip(rows["case"], rows["label"], strict=True)) == {("b", "vessel"), ("c", "organ")}
 
     def test_an_empty_decision_is_none(self, data, audit, tmp_path, decide):
@@ -265,7 +277,7 @@ class TestByDecisions:
                 correct(**arguments)
             assert not (tmp_path / "out").exists()
         else:
-            assert list(correct(**arguments)["case"]) == ["c"]
+            assert list(chosen(correct(**arguments))["case"]) == ["c"]
 
     def test_what_is_not_proposed_cannot_be_accepted(self, data, audit, tmp_path, decide):
         rows = pd.read_csv(audit.labels, keep_default_na=False)
@@ -310,7 +322,8 @@ class TestCorrections:
         correct(data=data, audit=audit.root, out=first)
         audit_anew(audit, first)
         correct(data=first, audit=audit.root, out=tmp_path / "second", minimum_score=0.1)
-        rounds = [(row.round, row.case, row.label) for row in read_corrections(tmp_path / "second")]
+        rows = read_corrections(tmp_path / "second")
+        rounds = [(row.round, row.case, row.label) for row in rows if row.reason != "neighbour"]
         assert rounds == [
             (1, "a", "organ"),
             (1, "b", "organ"),

@@ -104,6 +104,8 @@ def test_corrected_voxels_have_the_probabilities_of_the_audit(make_folder, tmp_p
     rows, digests = [], {}
     for case in folder.cases:
         given = folder.to_indices(read_label(case.label)[0])
+        given[10, 0, 8] = 1  # so that the proposal extends an object; a new one would need a person
+        write_label(case.label, folder.to_values(given), like=case.label)
         proposed = given.copy()
         proposed[:, :2] = 1
         write_label(place.proposal(case.name, ".nii.gz"), folder.to_values(proposed), like=case.label)

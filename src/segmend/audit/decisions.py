@@ -158,7 +158,7 @@ class _Audited:
         self._place = place
         pairs = list(zip(table["case"], table["label"], strict=True))
         self._pairs = {(canonical(case), canonical(label)): (case, label) for case, label in pairs}
-        self._cases = {canonical(case): case for case, _ in pairs}
+        self._cases: dict[str, str] = {canonical(case): case for case, _ in pairs}
         self._labels = {canonical(label): label for _, label in pairs}
         proposing = table[table["proposal"] != "none"]
         self._proposed = set(zip(proposing["case"], proposing["label"], strict=True))

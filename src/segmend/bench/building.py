@@ -122,6 +122,7 @@ _FORMER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"predict": {"largest_compon
 _WITHOUT_EFFECT = {
     *("data", "out", "run", "images", "predictions", "references", "audit", "decisions", "cases", "cache"),
     *("checkpoint", "probabilities", "uncertainty", "soft", "against", "batch", "precision"),
+    *("preview", "confirmed_expert"),  # the latter without decisions
     *("devices", "nodes", "workers", "compile"),
 }
 """Arguments of commands that only set paths, additional outputs or devices."""

@@ -29,7 +29,7 @@ PLANS = Path(__file__).parent / "plans"
 _BATCH = {"expert", "noisy", "unlabelled", "any_labelled"}
 _GIVEN_BY_BENCH = {
     *("data", "out", "method", "seed", "cases", "cache", "run", "images", "predictions", "references"),
-    *("probabilities", "audit", "decisions"),
+    *("probabilities", "audit", "decisions", "preview"),
 }
 Selection = Literal["last", "best", "test"]
 

@@ -26,7 +26,7 @@ ENGINE_VERSION = 1
 networks trained, scans predicted, predictions scored. Raise it when results change: the golden tests fail until you
 do."""
 
-AUDIT_VERSION = 2
+AUDIT_VERSION = 3
 """Version of audit and correction: of the ranks, proposals and corrected labels that given probabilities lead to.
 Raise it when they change: the golden tests fail until you do."""
 

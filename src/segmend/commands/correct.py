@@ -106,7 +106,7 @@ def correct(
     if preview:
         for choice in track(choices, "previewing corrections"):
             results.append(corrector.corrected(choice).without_values())
-        summary = Summary.of(results, table, confirmed, new_value)
+        summary = Summary.of(folder, results, table, confirmed, new_value)
         write_preview(out, summary)
         _tell(corrector, summary, f"all labels that would change: {out}", preview=True)
         return summary.table
@@ -126,7 +126,7 @@ def correct(
         expert = [replace(case, quality=Quality.EXPERT) if case.name in confirmed else case for case in folder.cases]
         write_cases(copy / "cases.csv", expert)
         write_corrections(copy / FILE, [*before, *rows])
-    summary = Summary.of(results, table, confirmed, new_value)
+    summary = Summary.of(folder, results, table, confirmed, new_value)
     _tell(corrector, summary, f"all labels that changed: {out / FILE}", preview=False)
     return pd.DataFrame(rows, columns=list(Correction.__dataclass_fields__))
 

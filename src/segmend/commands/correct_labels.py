@@ -141,7 +141,7 @@ class Corrector:
                 distance_mm=_distance(before, after, spacing),
                 ignored_voxels=int(np.count_nonzero(without)),
             )
-            rows.append(replace(row, **_expected(choice.rows[name], row, expected.get(name))))
+            rows.append(_with_expectation(row, choice.rows[name], expected.get(name)))
         return rows
 
 
@@ -180,17 +180,17 @@ def _why(choice: Choice, name: str, held: Mapping[str, ObjectChanges], number: i
     )
 
 
-def _expected(audited: Mapping[Hashable, Any], row: Correction, change: ExpectedChange | None) -> dict[str, str]:
-    """Expected Dice of a label before and after, in the columns of a row."""
+def _with_expectation(row: Correction, audited: Mapping[Hashable, Any], change: ExpectedChange | None) -> Correction:
+    """The row with the expected Dice before and after, if it is known."""
     if change is None:
-        return {}
+        return row
     # A correction changes no voxel that its proposal leaves as it is: of equal number, they are the same voxels.
     whole = row.reason in ("accepted", "score") and row.ignored_voxels == 0
     whole = whole and row.added_voxels + row.removed_voxels == audited.get("changed_voxels")
     stated = change.from_table(
         _number(audited.get("expected_dice")), _number(audited.get("expected_dice_proposal")) if whole else None
     )
-    return {"expected_dice_before": f"{stated.before:.6g}", "expected_dice_after": f"{stated.after:.6g}"}
+    return replace(row, expected_dice_before=f"{stated.before:.6g}", expected_dice_after=f"{stated.after:.6g}")
 
 
 def _number(cell: object) -> float | None:

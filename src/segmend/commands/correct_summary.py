@@ -11,8 +11,11 @@ from typing import Any
 import pandas as pd
 
 from segmend.audit.corrections import Correction
+from segmend.audit.tables import unit_of
 from segmend.commands.correct_labels import CorrectedLabel
 from segmend.core.tables import aligned, write_json, write_table
+from segmend.data.folder import DataFolder
+from segmend.data.image import read_grid
 
 GAIN = "expected_gain"
 """Column: expected Dice after minus before; below 0 where a label is expected to become worse."""
@@ -32,6 +35,8 @@ class Summary:
         audited: ``audit.csv``.
         confirmed: names of the cases that become expert ones, since people were sure of all of their labels.
         ignored: value of ignored voxels, if the data folder gets one.
+        unit: of distances: mm, or pixels in pictures.
+        unit_of_volume: the same of volumes, or in 2D of areas.
     """
 
     table: pd.DataFrame
@@ -39,10 +44,13 @@ class Summary:
     audited: pd.DataFrame
     confirmed: Sequence[str]
     ignored: int | None = None
+    unit: str = "mm"
+    unit_of_volume: str = "mm3"
 
     @classmethod
     def of(
         cls,
+        folder: DataFolder,
         results: Sequence[CorrectedLabel],
         audited: pd.DataFrame,
         confirmed: Sequence[str],
@@ -51,6 +59,7 @@ class Summary:
         """Summarise.
 
         Args:
+            folder: the data folder.
             results: what becomes of each case.
             audited: ``audit.csv``.
             confirmed: cases that become expert ones.
@@ -62,7 +71,9 @@ class Summary:
             table[column] = pd.to_numeric(table[column])
         table[GAIN] = table["expected_dice_after"] - table["expected_dice_before"]
         table = table.sort_values([GAIN, "case", "label"], kind="stable", ignore_index=True)
-        return cls(table, results, audited, confirmed, ignored)
+        unit = unit_of(folder)
+        of_volume = unit if unit != "mm" else f"mm{read_grid(folder.cases[0].images[0]).dimensions}"
+        return cls(table, results, audited, confirmed, ignored, unit, of_volume)
 
     @property
     def held(self) -> list[dict[str, Any]]:
@@ -94,7 +105,7 @@ class Summary:
             "labels_expected_to_lose": int((gain < 0).sum()),
             "labels_without_expected_dice": int(gain.isna().sum()),
             "expected_gain": _round(float(gain[gain > 0].sum())),
-            "expected_loss": _round(float(-gain[gain < 0].sum())),
+            "expected_loss": _round(abs(float(gain[gain < 0].sum()))),
             "left_for_a_person": self.held,
             "confirmed_cases": list(self.confirmed),
         }
@@ -120,7 +131,7 @@ class Summary:
         yield (
             f"{found['changed_labels']} of {found['audited_labels']} labels in {found['changed_cases']} of "
             f"{found['audited_cases']} cases {change}: {found['added_voxels']} voxels added, "
-            f"{found['removed_voxels']} removed, {found['changed_mm3']:g} mm3 in all"
+            f"{found['removed_voxels']} removed, {found['changed_mm3']:g} {self.unit_of_volume} in all"
         )
         yield from self._of_expectations(found)
         yield from self._of_ignored(found, preview=preview)
@@ -145,7 +156,7 @@ class Summary:
             f"labels; expected loss {found['expected_loss']:.2f}, over {found['labels_expected_to_lose']}. "
             "Largest loss, or least gain, first:"
         )
-        heads = ("case", "label", "reason", "added", "removed", "distance (mm)", "expected Dice", "gain")
+        heads = ("case", "label", "reason", "added", "removed", f"distance ({self.unit})", "expected Dice", "gain")
         rows = [_cells(row) for row in self.table.head(_SHOWN).to_dict("records")]
         yield from (f"  {line}" for line in aligned([heads, *rows], names=3))
         if len(self.table) > _SHOWN:
