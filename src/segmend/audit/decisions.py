@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -118,13 +120,13 @@ def read_decisions(path: Path, place: AuditFolder, table: pd.DataFrame) -> dict[
     for column in NEEDED:
         if column not in given.columns:
             raise InputError(path, f"has no column '{column}'", _REMEDY, code="missing-value")
-    audited = _Audited(place, table)
+    audited, mark = _Audited(place, table), place.mark
     labels: dict[str, dict[str, Decision]] = {}
     regions: dict[str, dict[tuple[str, int], DecidedRegion]] = {}
     replaced: dict[str, Decision] = {}
     for row in given.rows:
-        decision = _decision(row, path)
-        _check_of_this_audit(row, place.mark)
+        decision = _decision(row, (path.parent, place.root))
+        _check_of_this_audit(row, mark)
         if decision.choice == "replace":
             case = audited.case(row)
             _keep(replaced, case, decision, row, f"case '{case}'")
@@ -162,7 +164,6 @@ class _Audited:
         self._labels = {canonical(label): label for _, label in pairs}
         proposing = table[table["proposal"] != "none"]
         self._proposed = set(zip(proposing["case"], proposing["label"], strict=True))
-        self._regions: pd.DataFrame | None = None
 
     def case(self, row: Row) -> str:
         """The case whose label is replaced."""
@@ -188,26 +189,30 @@ class _Audited:
     def region(self, row: Row, decision: Decision) -> tuple[str, DecidedRegion]:
         """Case and region; the label may be left empty where the number is unique, and name either class of a swap."""
         case, label, number = row.cells["case"], row.cells["label"], row.number("region")
-        if self._regions is None:
-            self._regions = self._place.read_regions()
-        of_case = self._regions[[canonical(each) == case for each in self._regions["case"]]]
-        found = of_case[of_case["region"] == number]
-        named = {column: [canonical(each) == label for each in found[column]] for column in _NAMING}
+        of_case = self._regions.get(case, [])
+        found = [each for each in of_case if each["region"] == number]
         if label:
             # Numbers are unique within a case, but for regions as classes, each of which has its own map.
-            exact = found[named["label"]]
-            either = [any(of_row) for of_row in zip(*named.values(), strict=True)]
-            found = exact if len(exact) else found[either]
+            exact = [each for each in found if canonical(each["label"]) == label]
+            found = exact or [each for each in found if label in map(canonical, (each["given"], each["suggested"]))]
         if len(found) > 1:
             problem = f"region {number:g} of case '{case}' is a region of several labels"
             raise InputError(row.where, problem, "name one in the column 'label'", code="missing-value")
-        if found.empty:
+        if not found:
             of_label = f", label '{label}'" if label else ""
             problem = f"case '{case}'{of_label} has no region {row.cells['region']}"
-            advice = did_you_mean(row.cells["region"], sorted(set(map(str, of_case["region"]))))
+            advice = did_you_mean(row.cells["region"], sorted({str(each["region"]) for each in of_case}))
             raise InputError(row.where, problem, advice or f"see {self._place.regions}", code="unknown-name")
-        only = found.iloc[0]
-        return str(only["case"]), DecidedRegion(only["label"], int(only["region"]), only["suggested"], decision)
+        (only,) = found
+        return only["case"], DecidedRegion(only["label"], only["region"], only["suggested"], decision)
+
+    @cached_property
+    def _regions(self) -> dict[str, list[dict[Hashable, Any]]]:
+        """Rows of regions.csv by case."""
+        regions: dict[str, list[dict[Hashable, Any]]] = {}
+        for row in self._place.read_regions().to_dict("records"):
+            regions.setdefault(canonical(row["case"]), []).append(row)
+        return regions
 
     def check_proposed(self, row: Row, case: str, label: str) -> None:
         """Make sure that there is something to accept."""
@@ -217,37 +222,27 @@ class _Audited:
             raise InputError(row.where, problem, remedy, code="mismatch")
 
 
-_NAMING = ("label", "given", "suggested")
-"""Columns of regions.csv whose names a row may use."""
-
-
-def _decision(row: Row, path: Path) -> Decision:
+def _decision(row: Row, places: Sequence[Path]) -> Decision:
     choice = row.choice("decision", CHOICES)
     if not choice:
         raise InputError(row.where, "decision is ''", f"write {' or '.join(CHOICES)}", code="invalid-value")
-    return Decision(
-        choice, row.where, row.cells.get("reader", ""), row.cells.get("comment", ""), _file(row, path, choice)
-    )
+    file = _file(row, places) if choice == "replace" else None
+    return Decision(choice, row.where, row.cells.get("reader", ""), row.cells.get("comment", ""), file)
 
 
-def _file(row: Row, path: Path, choice: str) -> Path | None:
-    """The label file that a row names, from the table's own folder."""
+def _file(row: Row, places: Sequence[Path]) -> Path:
+    """The label file that a row names, from the first of some folders that holds it."""
     name = row.cells.get("file", "")
-    if choice != "replace":
-        return None
     if not name:
         raise InputError(
             row.where, "replaces a label, but names no file", "name it in the column 'file'", code="missing-value"
         )
-    file = path.parent / name
-    if not is_file(file):
-        raise InputError(
-            row.where,
-            f"names the file {file}, which does not exist",
-            "restore it, or take the line out",
-            code="missing-file",
-        )
-    return file
+    files = [place / name for place in places]
+    found = next((file for file in files if is_file(file)), None)
+    if found is None:
+        problem = f"names the file {files[0]}, which does not exist"
+        raise InputError(row.where, problem, "restore it, or take the line out", code="missing-file")
+    return found
 
 
 def _keep(found: dict[str, Decision], key: str, decision: Decision, row: Row, what: str) -> None:

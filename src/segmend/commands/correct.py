@@ -122,7 +122,8 @@ def correct(
         ignores = any(result.ignored for result in results)
         (copy / "dataset.json").write_bytes(description_with_ignore(folder) if ignores else folder.description)
         if soft_labels:
-            soft_labels.write(copy, sorted({row.case for row in rows}))
+            drawn = {row.case for row in rows if row.reason == "replaced"}
+            soft_labels.write(copy, {row.case for row in rows}, drawn)
         expert = [replace(case, quality=Quality.EXPERT) if case.name in confirmed else case for case in folder.cases]
         write_cases(copy / "cases.csv", expert)
         write_corrections(copy / FILE, [*before, *rows])

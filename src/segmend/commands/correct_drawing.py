@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.by_region import region_view
 from segmend.audit.corrections import apply_changes
 from segmend.audit.folder import AuditFolder
 from segmend.audit.offsets import shift_boundaries
@@ -171,8 +171,9 @@ class _RegionPen(_Pen):
     def label(self, scored: Collection[str], moved: Mapping[str, float], held: Collection[str]) -> NDArray[np.uint8]:
         choice, masks = self._choice, dict[str, Mask]()
         for name in sorted(choice.accepted | frozenset(scored)):
+            # A mask, whatever values the region has in labels.
             file = self._place.of_region(name).proposal(choice.case.name, self._folder.file_ending)
-            masks[name] = read_drawing(file, region_view(self._folder, name), self._grid) == 1
+            masks[name] = _read_map(file, self._grid) == 1
         for name, shift in moved.items():
             own = mask_of(self._given, self._folder.regions[name]).astype(np.uint8)
             masks[name] = shift_boundaries(own, {1: shift}, self._grid.spacing) == 1
@@ -200,7 +201,10 @@ def read_issues(place: AuditFolder, case: str, folder: DataFolder, grid: Grid) -
     Raises:
         InputError: it cannot be read or lies on another grid.
     """
-    file = place.issues(case, folder.file_ending)
+    return _read_map(place.issues(case, folder.file_ending), grid)
+
+
+def _read_map(file: Path, grid: Grid) -> NDArray[np.integer]:
     values, own = read_label(file)
     if not own.matches(grid):
         raise InputError(file, "does not lie over its label", "audit the folder again", code="mismatch")

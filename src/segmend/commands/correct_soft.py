@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ class SoftCorrections:
     """Writes the soft labels of all labelled training cases.
 
     A voxel that was changed has the calibrated probabilities of the audit's evidence; one that was not has its label.
-    So a correction counts as much as the audit is certain of it.
+    So a correction counts as much as the audit is certain of it. A label that a person has drawn stays as it is drawn.
 
     Args:
         folder: the data folder that was audited.
@@ -54,28 +54,30 @@ class SoftCorrections:
                 problem = f"holds no usable probabilities of case '{case.name}'"
                 raise InputError(file, problem, "run the same 'segmend audit' again", code="missing-file")
 
-    def write(self, copy: Path, changed: Sequence[str]) -> None:
+    def write(self, copy: Path, changed: Collection[str], drawn: Collection[str] = ()) -> None:
         """Write the maps into the folder 'soft' of a copy.
 
         Args:
             copy: the data folder with corrected labels.
             changed: names of the cases that were corrected.
+            drawn: names of those that got a new label, drawn by a person.
 
         Raises:
             InputError: a file cannot be read or written.
         """
         for case in track(self._cases, "writing soft labels"):
-            for name, of_class in zip(self._folder.labels, self._maps(copy, case, case.name in changed), strict=True):
+            maps = self._maps(copy, case, case.name in changed, case.name in drawn)
+            for name, of_class in zip(self._folder.labels, maps, strict=True):
                 write_map(copy / SOFT / self._names.name(case.name, name), of_class, like=case.images[0])
 
-    def _maps(self, copy: Path, case: Case, changed: bool) -> NDArray[np.float32]:
+    def _maps(self, copy: Path, case: Case, changed: bool, drawn: bool) -> NDArray[np.float32]:
         assert case.label is not None
         grid = read_grid(case.label)
         given = read_drawing(case.label, self._folder, grid)
         new = read_drawing(copy / case.label.relative_to(self._folder.root), self._folder, grid) if changed else given
         maps = np.stack([new == index for index in range(self._folder.classes)]).astype(np.float32)
         where = new != given
-        if where.any():
+        if where.any() and not drawn:
             evidence = Evidence(self._place.evidence(case.name))
             found = np.stack([evidence.probability(index)[where] for index in range(evidence.classes)])
             tempered = found ** (1 / self._temperature)
