@@ -136,7 +136,7 @@ def _choice(case: Case, rows: LabelTable, decisions: CaseDecisions, wishes: Wish
     scored = {
         name
         for name, row in open_rows.items()
-        if bar is not None and row["proposal"] != "none" and row["proposal_score"] >= bar
+        if bar is not None and row["proposal"] != "none" and row["proposal_score"] >= bar and not _loses(row)
     }
     moved = {
         name: float(row["correction_mm"])
@@ -154,6 +154,11 @@ def _ignored(rows: LabelTable, decisions: CaseDecisions, wishes: Wishes) -> froz
         return frozenset()
     sure = {name for name, decision in decisions.labels.items() if decision.final}
     return frozenset(name for name, row in rows.items() if name not in sure and _is_suspect(row))
+
+
+def _loses(row: Mapping[Hashable, Any]) -> bool:
+    """Whether less is expected of the proposal than of the label as it is."""
+    return bool(row.get("expected_dice_proposal", 1.0) < row.get("expected_dice", 0.0))
 
 
 def _is_suspect(row: Mapping[Hashable, Any]) -> bool:
