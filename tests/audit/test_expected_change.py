@@ -63,7 +63,7 @@ def test_what_lies_far_from_label_and_prediction_counts(make_folder, tmp_path, w
 
 
 def test_the_numbers_are_those_of_the_audit(make_folder, tmp_path):
-    """After a proposal is followed, it is what 'proposal_score' was made of; a label is expected to be no worse than that."""
+    """After a proposal is followed, it is what 'proposal_score' was made of; before, it is no more than stated."""
     data = make_folder(cases=[f"case_{number}" for number in range(6)], shape=(24, 24, 12))
     folder, given = DataFolder.open(data), tmp_path / "probabilities"
     given.mkdir()

@@ -1,7 +1,7 @@
 """Expected Dice of labels before and after a change, by the calibrated evidence of an audit.
 
-It is the D of ``audit.expected_dice``, which takes a mask for an outline of the model. The audit states more for a label
-as it is and for its proposal; of any other change, the difference in D counts.
+It is the D of ``audit.expected_dice``, which takes a mask for an outline of the model. The audit states more for a
+label as it is and for its proposal; of any other change, the difference in D counts.
 """
 
 from __future__ import annotations
