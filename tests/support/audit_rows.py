@@ -12,6 +12,8 @@ def example_row(rank: int = 1, case: str = "a", label: str = "organ", score: flo
     """A label that lacks slices if it is suspect."""
     suspect = score < 0.5
     usual: dict[str, object] = {
+        "suspect": suspect,
+        "reason": "relative" if suspect else "",
         "kind": ErrorKind.SLICES if suspect else ErrorKind.OK,
         "dice_to_prediction": 0.5 + score / 2,
         "flagged_voxels": round(1000 * (1 - score)),
@@ -24,6 +26,7 @@ def example_row(rank: int = 1, case: str = "a", label: str = "organ", score: flo
         "correction_se_mm": 0.2,
         "volume_ratio": 0.5,
         "proposal": "regions" if suspect else "none",
+        "expected_dice_proposal": 0.85 if suspect else nan,
         "proposal_score": 0.8 if suspect else nan,
         "changed_voxels": 180,
         "quality": "noisy",

@@ -17,8 +17,9 @@ own share, D = Q D_t, where Q is the Dice of the label with the truth. Hence the
 where a = 1, or, where expert labels were not seen by their model, the median of D / D_t over these: Q is 1 for what
 agrees with the model as true labels do. The outline of the model itself is not independent of its errors: its expected
 Dice is D, and its D / D_t is larger, say b. Labels whose median of D / D_t is larger than a share errors with the
-model, as labels of a program or a registration do, which a network learns. The share w = (median - a) / (b - a), less
-its standard error, then makes their expected Dice (1 - w) Q + w D.
+model, as labels of a program or a registration do, which a network learns. If the share w = (median - a) / (b - a),
+less its standard error, is above 0.1, such labels count as outlines of the model: how much of their errors is
+independent cannot be told, and their expected Dice is D.
 
 The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
 accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
@@ -51,6 +52,8 @@ _SLACK = 0.05
 """Smoothing term relative to the median volume: this fraction of an object counts as small."""
 FEWEST_TRUE = 3
 """Expert labels unseen by their model that show how well true labels agree with it."""
+SHARED = 0.1
+"""w from which labels count as outlines of the model."""
 _AGREEMENT_SPREAD = 0.05
 """Standard deviation of D / D_t over true labels, where it was measured (benchmarks/audit)."""
 _LEAST_SPREAD = 0.1
@@ -252,7 +255,7 @@ class CohortStatistics:
         """
         as_outline = expectation.dice(self.slack)
         as_label = min(1.0, as_outline / (self.agreement * expectation.of_truth(self.slack)))
-        followed = max(redrawn, 0.0 if expert else self.shared)
+        followed = 1.0 if self.shared > SHARED and not expert else redrawn
         return (1 - followed) * as_label + followed * as_outline
 
 

@@ -14,7 +14,7 @@ from segmend.audit.advice import advice
 from segmend.audit.annotators import CLEAR_ERRORS, AnnotatorRow
 from segmend.audit.auditor import Audit
 from segmend.audit.checks import Finding
-from segmend.audit.expected_dice import LEAST_COMPETENCE, CohortStatistics
+from segmend.audit.expected_dice import LEAST_COMPETENCE, SHARED, CohortStatistics
 from segmend.audit.folder import AuditFolder
 from segmend.audit.reliability import BELOW, EXPERTS, Reliability, share_below
 from segmend.audit.rounds import EarlierRound, summarise_changes
@@ -28,8 +28,6 @@ _SHARED_ERRORS = (
     "No expert label is unseen by its model: the expected Dice takes the errors of the labels to be independent of the "
     "model's. Errors that most labels share, of a program or a registration, are learned and cannot be seen."
 )
-SHARED = 0.1
-"""Share of learned errors from which a remark says so."""
 _IN_TRAINING_SET = (
     "The labels of 'cases_seen_by_their_model' were trained on by the model that judges them, "
     "so they look better than they are."
@@ -108,7 +106,7 @@ def headline(summary: Mapping[str, Any], labels: int) -> str:
         summary: content of ``audit.json``.
         labels: number of rows of ``audit.csv``.
     """
-    below = summary["share_below"]
+    below: Mapping[str, Any] = summary["share_below"]
     if not below["labels"]:
         return f"None of {labels} labels is judged: the model has not learned their classes."
     share, low, high = (f"{100 * below[each]:.0f}" for each in ("share", "from", "to"))
@@ -146,11 +144,10 @@ def _on_shared_errors(found: Audit) -> Iterator[str]:
         yield _SHARED_ERRORS
     for name in tested:
         if found.references[name].shared > SHARED:
-            learned = f"{100 * found.references[name].shared:.0f} %"
             yield (
                 f"Labels of '{name}' agree with the model more than expert labels do: it has learned errors that they "
-                f"share, and cannot find these. About {learned} of the disagreement with expert labels is shared, and "
-                "the expected Dice takes it into account."
+                "share, and cannot find these. Their expected Dice is that of the model's own outlines; it ranks them "
+                "less well."
             )
 
 

@@ -93,7 +93,16 @@ class MadeUpAudit:
         write_rows(self.place.regions, RegionRow, regions)
         write_rows(self.place.annotators, AnnotatorRow, biases)
         write_rows(self.place.checks, Finding, findings)
-        write_json(self.place.summary, {"remarks": list(remarks)})
+        summary = {
+            "remarks": list(remarks),
+            "suspect": sum(row.suspect for row in rows),
+            "share_below": {"dice": 0.8, "labels": len(rows), "share": 0.5, "from": 0.25, "to": 0.75},
+            "reliability": {
+                label: {"against": "expert labels", "expected": [0.9, 0.7], "found": [0.8, 0.8]}
+                for label in self.labels
+            },
+        }
+        write_json(self.place.summary, summary)
 
 
 @pytest.fixture

@@ -194,11 +194,26 @@ def test_hostile_names_are_only_text(opened):
 def test_what_is_known_of_a_label_is_told(browser, make_audit):
     made = make_audit(["a"])
     unclear = {"correction_mm": -0.4, "correction_se_mm": 0.6}
-    made.write_tables([example_row(1, "a", "organ", 0.6), example_row(2, "a", "organ", 0.7, **unclear)])
+    shift = {"proposal": "shift", "proposal_score": 0.6, "offset_mm": 2.5}
+    erase = {"proposal": "erase", "proposal_score": 0.6, "changed_voxels": 1275}
+    made.write_tables(
+        [
+            example_row(1, "a", "organ", 0.6),
+            example_row(2, "a", "organ", 0.7, **unclear),
+            example_row(3, "a", "organ", 0.8, **unclear, **shift),
+            example_row(4, "a", "organ", 0.9, **unclear, **erase),
+        ]
+    )
     browser.open(write_audit_report(made.audit, made.folder, pictures=0))
-    assert "moved 0.4 ± 0.2 mm inward" in browser.text("#facts")
+    assert "0.4 ± 0.2 mm too wide" in browser.text("#facts")
+    assert "by an expert" not in browser.text("#facts")
     browser.press("j")
-    assert "moved" not in browser.text("#facts")
+    assert "too" not in browser.text("#facts")
+    browser.press("j")
+    assert "2.5 mm too wide" in browser.text("#facts")  # one offset: that which the proposal undoes
+    assert "0.4" not in browser.text("#facts").replace("0.40", "")
+    browser.press("j")
+    assert "erases all 1275 voxels" in browser.text("#facts")
 
 
 def test_keys_and_clicks_step_through_the_labels(opened):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_all_labels_are_there_the_most_suspect_first(make_audit):
     assert rows[0]["score"] == 0.1
     assert rows[0]["proposal_score"] == 0.8
     assert rows[-1]["proposal_score"] is None
-    assert "made up: 3 of 6 labels of 3 cases look suspect." in page.text
+    lead = "made up: 50 % of 6 labels (25 to 75 %) are expected to have a Dice below 0.8. Suspect: 3."
+    assert lead in page.text
 
 
 def test_pictures_show_the_worst_region(make_audit):
@@ -170,21 +172,22 @@ def test_thousands_of_labels_are_one_small_page(make_audit):
     made.write_tables([example_row(rank, f"case_{rank:05d}", "organ", rank / 5000) for rank in range(1, 5001)])
     page = report(made, pictures=0)
     assert len(page.data("audit")["rows"]) == 5000
-    assert len(page.source) < 2_000_000
+    assert len(page.source) < 2_500_000
     assert len(page.elements) < 300
 
 
-def test_the_histogram_counts_every_score(make_audit):
+def test_the_histogram_counts_the_expected_dice_of_every_label(make_audit):
     made = make_audit(["a"])
-    scores = [0.0, 0.04, 0.06, 0.51, 1.0]
-    made.write_tables([example_row(rank, "a", "organ", score) for rank, score in enumerate(scores, start=1)])
+    expected = [0.0, 0.04, 0.06, 0.81, 1.0]
+    rows = [example_row(rank, "a", "organ", 0.5, expected_dice=dice) for rank, dice in enumerate(expected, start=1)]
+    made.write_tables(rows)
     page = report(made, pictures=0)
     bars = page.all("rect")
     assert len(bars) == 20
-    assert [bar["class"] for bar in bars] == ["suspect"] * 10 + ["fine"] * 10
-    assert [number for number, bar in enumerate(bars) if float(bar["height"])] == [0, 1, 10, 19]
+    assert [bar["class"] for bar in bars] == ["suspect"] * 16 + ["fine"] * 4
+    assert [number for number, bar in enumerate(bars) if float(bar["height"])] == [0, 1, 16, 19]
     assert "2 from 0.00 to 0.05" in page.text
-    assert "Low is suspect; 3 of 5 labels are below 0.5." in page.text
+    assert "With the true label; below 0.8 a label is suspect." in page.text
 
 
 def test_what_is_wrong_is_counted(make_audit):
@@ -228,7 +231,33 @@ def test_remarks_stand_above_all(make_audit):
     made.write_tables([example_row(1, "a", "organ", 0.6)], remarks=remarks)
     page = report(made, pictures=0)
     assert [text for text in page.text if text in remarks] == remarks
-    assert page.all("b") == []
+    assert len(page.all("b")) == 1  # of what to do
+    assert any(text.startswith("Read this first: 2 remarks") for text in page.text)
+
+
+def test_what_to_do_stands_first_with_a_line_to_copy(make_audit):
+    made = make_audit(["a"], name="it's")
+    page = report(made, pictures=0)
+    (line,) = [text for text in page.text if text.startswith("segmend correct --data")]
+    assert shlex.split(line)[2:6] == ["--data", str(made.root / "data"), "--audit", str(made.audit)]
+    assert page.text.index(line) < page.text.index("Expected Dice of the labels")
+
+
+def test_reliability_is_drawn(make_audit):
+    page = report(make_audit(["a"], ["organ", "vessel"]), pictures=0)
+    points = page.all("circle")
+    assert len(points) == 4
+    assert (points[0]["cx"], points[0]["cy"]) == ("127.0", "36.0")
+    assert any("Dice to expert labels: mean difference 0.10 over 4." in text for text in page.text)
+
+
+def test_what_changed_since_an_earlier_round_is_told(make_audit):
+    made = make_audit(["a"])
+    summary = json.loads(made.place.summary.read_text())
+    counts = {"changed": 1, "confirmed": 0, "new": 0, "gone": 0}
+    summary["since"] = {**counts, "expected_dice_of_changed": [0.5, 0.9], "suspect": [2, 1]}
+    made.place.summary.write_text(json.dumps(summary))
+    assert any(text.startswith("Since the earlier round: 1 changed;") for text in report(made, pictures=0).text)
 
 
 def test_pictures_of_microscopes_have_no_millimetres(make_audit, tmp_path):

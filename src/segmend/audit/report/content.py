@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from segmend.audit.folder import AuditFolder
+from segmend.audit.reliability import BELOW
 from segmend.audit.report.reading import Row, findings_by_case, read_rows
-from segmend.audit.rows import SUSPECT, shifts_boundary
-from segmend.audit.tables import unit_of
+from segmend.audit.rounds import changes_in_words
+from segmend.audit.rows import shifts_boundary
+from segmend.audit.tables import headline, unit_of
 from segmend.data.folder import DataFolder
 
 _BINS = 20
+_MOST_POINTS = 500
 _ANNOTATORS = {
     "annotator": "annotator",
     "label": "label",
@@ -40,18 +44,17 @@ def page_content(place: AuditFolder, folder: DataFolder, rows: Sequence[Row]) ->
         folder: the data folder that was audited.
         rows: of ``audit.csv``, the most suspect first.
     """
-    scores = [float(row["score"]) for row in rows]
-    suspects = sum(score < SUSPECT for score in scores)
-    cases = len({row["case"] for row in rows})
+    summary = place.read_summary()
     kinds = Counter(row["kind"] for row in rows)
     return {
         "dataset": folder.name,
-        "lead": f"{suspects} of {len(rows)} labels of {cases} cases look suspect.",
-        "remarks": place.read_summary()["remarks"],
-        "rows": len(rows),
-        "suspects": suspects,
-        "threshold": SUSPECT,
-        "bars": _bars(scores),
+        "lead": headline(summary, len(rows)),
+        "since": changes_in_words(summary["since"]) if "since" in summary else "",
+        "remarks": summary["remarks"],
+        "command": _next_command(place, folder),
+        "threshold": BELOW,
+        "bars": _bars([float(row["expected_dice"]) for row in rows]),
+        "reliability": _reliability(summary["reliability"]),
         "kinds": kinds.most_common(),
         "annotators": _annotators(read_rows(place.annotators)),
         "footer": "Written by 'segmend audit'. Scores and proposals are a model's hints; people decide.",
@@ -80,16 +83,48 @@ def _number(cell: str) -> float | None:
 _READ: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("case", "label", "kind", "proposal", "quality", "annotator"), str),
     **dict.fromkeys(("rank", "flagged_voxels", "changed_voxels"), int),
-    **dict.fromkeys(("score", "dice_to_prediction"), float),
-    **dict.fromkeys(("offset_mm", "correction_mm", "correction_se_mm", "proposal_score"), _number),
-    "in_training_set": "True".__eq__,
+    **dict.fromkeys(("score", "expected_dice", "best_dice", "dice_to_prediction"), float),
+    **dict.fromkeys(
+        ("offset_mm", "correction_mm", "correction_se_mm", "expected_dice_proposal", "proposal_score"), _number
+    ),
+    **dict.fromkeys(("suspect", "in_training_set"), "True".__eq__),
 }
 """Columns of ``audit.csv`` that the script needs, and how their cells are read."""
 
 
-def _bars(scores: Sequence[float]) -> list[dict[str, Any]]:
+def _next_command(place: AuditFolder, folder: DataFolder) -> str:
+    """What to call with the decisions, to copy."""
+    paths = {"data": folder.root, "audit": place.root}
+    given = " ".join(f"--{name} {shlex.quote(str(path.resolve()))}" for name, path in paths.items())
+    return f"segmend correct {given} --out CORRECTED --decisions decisions.csv"
+
+
+def _reliability(of_classes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Expected and found Dice of the model's own outlines, in the coordinates of the template's picture."""
+    points = [
+        {
+            "x": round(10 + 130 * expected, 1),
+            "y": round(140 - 130 * found, 1),
+            "title": f"{name}: {expected:.2f}, {found:.2f}",
+        }
+        for name, each in of_classes.items()
+        for expected, found in zip(each["expected"], each["found"], strict=True)
+    ]
+    if not points:
+        return None
+    errors = [
+        abs(expected - found)
+        for each in of_classes.values()
+        for expected, found in zip(each["expected"], each["found"], strict=True)
+    ]
+    against = " and ".join(sorted({each["against"] for each in of_classes.values()}))
+    some = points if len(points) <= _MOST_POINTS else points[:: -(-len(points) // _MOST_POINTS)]
+    return {"points": some, "count": len(points), "error": float(np.mean(errors)), "against": against}
+
+
+def _bars(expected_dice: Sequence[float]) -> list[dict[str, Any]]:
     """The histogram, in the coordinates of the template's picture."""
-    counts, edges = np.histogram(scores, _BINS, (0, 1))
+    counts, edges = np.histogram(expected_dice, _BINS, (0, 1))
     heights = 105 * counts / max(counts.max(), 1)
     return [
         {
@@ -97,7 +132,7 @@ def _bars(scores: Sequence[float]) -> list[dict[str, Any]]:
             "width": 400 / _BINS - 2,
             "y": round(125 - height, 1),
             "height": round(height, 1),
-            "suspect": low < SUSPECT,
+            "suspect": low < BELOW - 1e-9,
             "count": int(count),
             "title": f"{count} from {low:.2f} to {high:.2f}",
         }

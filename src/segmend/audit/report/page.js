@@ -4,6 +4,7 @@ const PAGE = 50; // rows that are shown at a time
 const ORDERS = {
   rank: (a, b) => a.rank - b.rank,
   case: (a, b) => a.case.localeCompare(b.case, undefined, { numeric: true }) || a.rank - b.rank,
+  expected: (a, b) => a.expected_dice - b.expected_dice || a.rank - b.rank,
   dice: (a, b) => a.dice_to_prediction - b.dice_to_prediction || a.rank - b.rank,
   flagged: (a, b) => b.flagged_voxels - a.flagged_voxels || a.rank - b.rank,
 };
@@ -115,15 +116,15 @@ class Page {
   }
 
   line(row) {
-    const line = make("tr", row.kind === "ok" ? "fine" : "");
+    const line = make("tr", row.suspect ? "" : "fine");
     line.dataset.index = row.index;
     line.setAttribute("aria-current", row === this.current);
     const name = make("td", "name"), score = make("td", "score"), decision = this.decisions.of[row.index];
     name.append(make("span", "case", row.case), make("small", "", this.severalLabels ? `${words(row.kind)}, ${row.label}` : words(row.kind)));
     name.title = row.case;
     const bar = make("meter");
-    bar.value = row.score;
-    score.append(number(row.score, 2), bar);
+    bar.value = row.expected_dice;
+    score.append(number(row.expected_dice, 2), bar);
     const sign = make("td", `sign ${decision ?? ""}`, SIGNS[decision] ?? "");
     sign.title = DONE[decision] ?? "";
     line.append(make("td", "rank", row.rank), name, score, sign);
@@ -156,21 +157,27 @@ class Page {
     else this.viewer.clear();
   }
 
-  describeShift(row) {
-    const way = row.correction_mm > 0 ? "outward" : "inward";
-    return `moved ${number(Math.abs(row.correction_mm), 1)} ± ${number(row.correction_se_mm, 1)} ${this.unit} ${way}`;
+  /** How far the boundary is off: what the proposal undoes, or what a correction of offsets would. */
+  describeOffset(row) {
+    const off = row.proposal === "shift" ? row.offset_mm : row.correction_mm === null ? null : -row.correction_mm;
+    if (off === null) return null;
+    const error = row.proposal === "shift" ? "" : ` ± ${number(row.correction_se_mm, 1)}`;
+    return `${number(Math.abs(off), 1)}${error} ${this.unit} too ${off > 0 ? "wide" : "tight"}`;
   }
 
   showFacts(row) {
     const changes = {
-      shift: "moves the whole boundary", regions: `changes ${row.changed_voxels} voxels`, none: "none: nothing to correct",
+      shift: "shifts the whole boundary", regions: `changes ${row.changed_voxels} voxels`, none: "none",
+      erase: `erases all ${row.changed_voxels} voxels`, create: `draws ${row.changed_voxels} voxels where there are none`,
     };
+    const sure = row.proposal_score === null ? "" : `, ${Math.round(100 * row.proposal_score)} % sure`;
+    const offset = this.describeOffset(row);
     const facts = [
-      ["score", number(row.score, 2)], ["Dice to prediction", number(row.dice_to_prediction, 2)], ["flagged voxels", row.flagged_voxels],
-      ["off by", row.offset_mm === null ? "–" : `${number(Math.abs(row.offset_mm), 1)} ${this.unit} too ${row.offset_mm > 0 ? "wide" : "tight"}`],
-      ["proposal", changes[row.proposal] + (row.proposal_score === null ? "" : `, ${Math.round(100 * row.proposal_score)} % sure`)],
-      ...row.correction_mm === null ? [] : [["by its own offset", this.describeShift(row)]],
-      ["drawn by", [row.annotator, row.quality].filter(Boolean).join(", ")],
+      ["expected Dice", number(row.expected_dice, 2)],
+      ...row.expected_dice_proposal === null ? [] : [["with the proposal", number(row.expected_dice_proposal, 2)]],
+      ["attainable by the model", number(row.best_dice, 2)], ["Dice to prediction", number(row.dice_to_prediction, 2)],
+      ["proposal", changes[row.proposal] + sure], ...offset ? [["boundary", offset]] : [],
+      ["label", [`${row.quality}`, row.annotator && `by ${row.annotator}`].filter(Boolean).join(", ")],
     ];
     byId("facts").replaceChildren(...facts.map(([name, value]) => {
       const fact = make("div");
