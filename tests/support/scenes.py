@@ -143,6 +143,12 @@ SCENES = {
         "--data given/noisy --audit given/audit --out corrected --minimum_score 0",
         ("corrected",),
     ),
+    "preview of corrections": Scene(
+        "correct",
+        build_audit,
+        "--data given/noisy --audit given/audit --preview true --out previews/p.csv --minimum_score 0",
+        ("previews",),
+    ),
     "fuse": Scene("fuse", build_raters, "--data given/data --out fused --soft true", ("fused",)),
     "export-labels": Scene(
         "export-labels", partial(build_run, method="OffsetCorrection"), "--run given/run --out labels", ("labels",)
