@@ -47,7 +47,7 @@ class Correction:
         ignored_voxels: number of its voxels, or of those that it might lack, that are ignored from now on.
         expected_dice_before: Dice that the audit expects of the label as it was; "" if that is not known.
         expected_dice_after: the same of the label as it is now.
-        reader: who accepted or replaced it; "" if nobody did, or that was not stated.
+        reader: who accepted or replaced it; "" if no person did, or none was stated.
         comment: their remark.
     """
 

@@ -81,7 +81,7 @@ class CaseDecisions:
     Attributes:
         labels: by name of the class or region, about whole labels.
         regions: about single regions.
-        replacement: if the label of the case was drawn anew; it takes the place of all that was accepted.
+        replacement: a new label of the whole case, or None; it takes the place of all that was accepted.
     """
 
     labels: Mapping[str, Decision] = field(default_factory=dict)
@@ -192,7 +192,7 @@ class _Audited:
         of_case = self._regions.get(case, [])
         found = [each for each in of_case if each["region"] == number]
         if label:
-            # Numbers are unique within a case, but for regions as classes, each of which has its own map.
+            # Numbers are unique within a case, but each region of the data has its own map.
             exact = [each for each in found if canonical(each["label"]) == label]
             found = exact or [each for each in found if label in map(canonical, (each["given"], each["suggested"]))]
         if len(found) > 1:

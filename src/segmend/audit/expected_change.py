@@ -84,7 +84,7 @@ class ChangeEstimator:
     def estimate(
         self, case: str, given: NDArray[np.uint8], new: NDArray[np.uint8], labels: Collection[str]
     ) -> dict[str, ExpectedChange]:
-        """Estimate the change of some labels of a case; those of which nothing is known are left out.
+        """Estimate the change of some labels of a case; those without probabilities are left out.
 
         Args:
             case: its name.

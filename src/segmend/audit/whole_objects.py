@@ -24,7 +24,7 @@ class ObjectChanges:
     """Numbers of objects.
 
     Attributes:
-        erased: those of which next to nothing is left.
+        erased: those that lose at least ``ERASED_FRACTION`` of their voxels.
         created: those where there was nothing of the class.
     """
 
@@ -57,7 +57,7 @@ class ObjectChanges:
 
 
 def _count(objects: Mask, other: Mask, most: float) -> int:
-    """Number of objects of which at most a fraction is in the other mask."""
+    """Number of objects with at most a fraction of their voxels in the other mask."""
     numbers, sizes = connected_components(objects)
     shared = np.bincount(numbers[other], minlength=len(sizes))
     large = sizes >= SMALL_FRACTION * max(int(sizes[1:].sum()), 1)

@@ -41,8 +41,8 @@ class Drawn:
 def draw(folder: DataFolder, place: AuditFolder, choice: Choice, given: NDArray[np.uint8], grid: Grid) -> Drawn:
     """Correct the label of a case.
 
-    What people accepted is applied first. What no person has seen follows, but for labels of which it would erase or
-    create a whole object: they are left as people want them.
+    What people accepted is applied first, then what no person has seen. Where the latter would erase or create a whole
+    object of a label, that label is left as people want it.
 
     Args:
         folder: the data folder.
