@@ -58,7 +58,20 @@ def read_drawing(path: Path, folder: DataFolder, grid: Grid) -> NDArray[np.uint8
     """
     if not read_grid(path).matches(grid):
         raise InputError(path, "does not lie over its scan", "resample it to the scan's grid", code="mismatch")
-    values, _ = read_label(path)
+    return to_known_indices(path, folder, read_label(path)[0])
+
+
+def to_known_indices(path: Path, folder: DataFolder, values: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Class indices of the values of a label file, ``IGNORE`` where not annotated.
+
+    Args:
+        path: the file, for messages.
+        folder: of whose classes it is.
+        values: ``[*spatial]``, as they are in the file.
+
+    Raises:
+        InputError: there are values that dataset.json does not name.
+    """
     indices = folder.to_indices(values)
     unknown = np.setdiff1d(values[indices == IGNORE], [] if folder.ignore is None else [folder.ignore])
     if unknown.size:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,18 +22,23 @@ from segmend.core.grid import Grid, slice_axis
 from segmend.core.masks import IGNORE, bounding_box
 from segmend.data.cache_entries import digest_of
 from segmend.data.folder import DataFolder
-from segmend.data.image import read_grid, read_label
-from segmend.data.raters import read_drawing
+from segmend.data.image import read_grid
+from segmend.data.raters import to_known_indices
 from segmend.review.findings import Findings
 from segmend.review.slices import grey, png, view_across, views_of, window_of
 from segmend.review.starts import first_slices
-from segmend.review.volumes import Volume, VolumeCache, file_key, open_volume
+from segmend.review.volumes import Volume, VolumeCache, file_key, open_volume, read_mask
 
-KINDS = ("scan", "label", "proposal", "issues")
+MASKS = ("label", "proposal", "issues")
+"""What lies over a scan."""
+
+KINDS = ("scan", *MASKS)
 """What a case holds."""
 
 _NEAR = 32
 """Voxels of the scan around all objects that decide about the window."""
+_EVERY = 2
+"""Of how many voxels along each axis one is enough to find them."""
 _LARGEST_SHOWN = 255
 _SMALL_BYTES = 2**10
 """What the cache counts for some numbers."""
@@ -129,16 +135,13 @@ class ReviewedScans:
         return mask
 
     def _read(self, case: Case, kind: str, region: str, path: Path) -> NDArray[np.uint8]:
-        grid = self.grid(case)
+        values = read_mask(path, self.grid(case))
         if kind == "issues":
-            numbers, own = read_label(path)
-            if not own.matches(grid):
-                raise InputError(path, "does not lie over its scan", "audit the folder again", code="mismatch")
-            shown: NDArray[np.uint8] = np.minimum(numbers, _LARGEST_SHOWN).astype(np.uint8)
+            shown: NDArray[np.uint8] = np.minimum(values, _LARGEST_SHOWN).astype(np.uint8)
             return shown
         view = region_view if kind == "label" else proposal_view
         folder = view(self.folder, region) if region else self.folder
-        indices = read_drawing(path, folder, grid)
+        indices = to_known_indices(path, folder, values)
         if region:
             indices[indices == 1] = self.index_of(region)
         return indices
@@ -182,7 +185,7 @@ class ReviewedScans:
         """A slice of label, proposal and issues as red, green and blue of a PNG."""
         view = view_across(self.grid(case), axis)
         view.check(index)
-        masks = [self.mask(case, kind, label)[view.where(index)] for kind in ("label", "proposal", "issues")]
+        masks = [self.mask(case, kind, label)[view.where(index)] for kind in MASKS]
         return png(np.stack([view.turned(mask) for mask in masks], axis=-1))
 
     def window(self, case: Case, channel: int) -> tuple[float, float]:
@@ -195,11 +198,16 @@ class ReviewedScans:
         return window
 
     def _near(self, case: Case, volume: Volume) -> tuple[slice, ...]:
-        whole = tuple(slice(0, side) for side in volume.shape)
-        shown = self.findings.labels_of[case.name][0]
-        label = self.mask(case, "label", shown)
-        objects = (label > 0) & (label != IGNORE)
-        return bounding_box(objects, _NEAR) if objects.any() else whole
+        label = self.mask(case, "label", self.findings.labels_of[case.name][0])
+        some = label[(slice(None, None, _EVERY),) * label.ndim]
+        objects = (some > 0) & (some != IGNORE)
+        if not objects.any():
+            return tuple(slice(0, side) for side in volume.shape)
+        box = bounding_box(objects, _NEAR // _EVERY)
+        return tuple(
+            slice(_EVERY * side.start, min(_EVERY * side.stop, length))
+            for side, length in zip(box, volume.shape, strict=True)
+        )
 
     def starts(self, case: Case) -> dict[str, dict[str, int]]:
         """For each label the slice to show first: axis and index."""
@@ -224,6 +232,7 @@ class ReviewedScans:
         """What the page needs to know of a case, without decisions."""
         grid = self.grid(case)
         names = self.folder.channel_names
+        self._read_ahead(case)
         windows = [self.window(case, channel) for channel in range(len(names))]
         return {
             "case": case.name,
@@ -239,6 +248,17 @@ class ReviewedScans:
             "checks": self.findings.checks.get(case.name, ()),
             "start": self.starts(case),
         }
+
+    def _read_ahead(self, case: Case) -> None:
+        """Read what the first slice needs, at once: decompression leaves other threads alone."""
+        first = self.findings.labels_of[case.name][0]
+        wanted: list[Callable[[], object]] = [
+            partial(self.volume, case, channel) for channel in range(len(self.folder.channel_names))
+        ]
+        wanted += [partial(self.mask, case, kind, first) for kind in MASKS]
+        with ThreadPoolExecutor() as pool:
+            for reading in [pool.submit(read) for read in wanted]:
+                reading.result()
 
     def nifti(self, case: Case, kind: str, label: str, channel: int) -> bytes:
         """A volume as a compressed NIfTI file, whatever the format of the file that it comes from.

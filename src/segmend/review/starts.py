@@ -23,24 +23,21 @@ def first_slices(
         classes: indices by name.
         axis: across the slices.
     """
-    slices = given.shape[axis]
-    changed = np.nonzero((given != proposed) & (given != IGNORE))
-    before, after, at = given[changed], proposed[changed], changed[axis]
-    found, unchanged = {}, []
+    before, after = np.moveaxis(given, axis, 0), np.moveaxis(proposed, axis, 0)
+    changes, sizes = np.zeros((2, len(before), 256), np.intp)
+    for number, (was, will_be) in enumerate(zip(before, after, strict=True)):
+        sizes[number] = _sizes(was)
+        changed = (was != will_be) & (was != IGNORE)
+        if changed.any():
+            changes[number] = _sizes(was[changed]) + _sizes(will_be[changed])
+    found = {}
     for name, index in classes.items():
-        counts = np.bincount(at[(before == index) | (after == index)], minlength=slices)
-        if counts.any():
-            found[name] = int(counts.argmax())
-        else:
-            unchanged.append(name)
-    if unchanged:
-        sizes = _sizes(given, axis)
-        for name in unchanged:
-            of_class = sizes[:, classes[name]]
-            found[name] = int(of_class.argmax()) if of_class.any() else slices // 2
+        counts = next((each[:, index] for each in (changes, sizes) if each[:, index].any()), None)
+        found[name] = len(before) // 2 if counts is None else int(counts.argmax())
     return found
 
 
-def _sizes(label: NDArray[np.uint8], axis: int) -> NDArray[np.intp]:
-    """Voxels of each class index in each slice, ``[slices, 256]``."""
-    return np.stack([np.bincount(part.ravel(), minlength=256) for part in np.moveaxis(label, axis, 0)])
+def _sizes(label: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Number of voxels of each class index, ``[256]``; the background is not counted."""
+    flat = label.ravel("K")
+    return np.bincount(flat, minlength=256) if flat.any() else np.zeros(256, np.intp)

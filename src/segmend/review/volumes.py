@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from segmend.core.errors import InputError
 from segmend.data import nifti
 from segmend.data.container import explained, require_room
-from segmend.data.image import NIFTI, read_image
+from segmend.data.image import NIFTI, Grid, read_grid, read_image, read_label
 
 CACHE_BYTES = 2**30
 """Memory for what was read; the last volume is kept even if it is larger."""
@@ -131,6 +131,28 @@ def _read(header: nifti.NiftiHeader) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             found[..., where] = piece
     return found
+
+
+def read_mask(path: Path, grid: Grid) -> NDArray[np.integer[Any]]:
+    """Values of a label file as they are in the file, ``[*spatial]``.
+
+    Whole numbers in NIfTI files keep their order in memory, which takes a tenth of the time of turning it.
+
+    Args:
+        path: the file.
+        grid: that it must lie on.
+
+    Raises:
+        InputError: the file is missing or damaged, lies elsewhere, or holds no whole numbers.
+    """
+    if not read_grid(path).matches(grid):
+        raise InputError(path, "does not lie over its scan", "resample it to the scan's grid", code="mismatch")
+    if path.name.lower().endswith(NIFTI):
+        with explained(path):
+            header = nifti.read_header(path)
+            if header.dtype.kind in "iu" and header.raw.get_slope_inter() in ((None, None), (1, 0)):
+                return _read(header)
+    return read_label(path)[0]
 
 
 class VolumeCache:
