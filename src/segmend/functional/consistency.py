@@ -116,7 +116,7 @@ def structural_difference(first: Tensor, second: Tensor) -> Tensor:
         ``[B]`` float32, >= 0; 0 where both find the same voxels similar.
     """
     f, g = (each.flatten(2).double() for each in (first, second))
-    f, g = (each / (each.norm(dim=1, keepdim=True) + 1e-8) for each in (f, g))
+    f, g = (each / (torch.linalg.vector_norm(each, dim=1, keepdim=True) + 1e-8) for each in (f, g))
     within, across, within_second = (
         (one @ other.transpose(1, 2)).square().sum((1, 2)) for one, other in ((f, f), (f, g), (g, g))
     )
