@@ -22,33 +22,35 @@ from segmend.functional.selection import (
 @pytest.mark.parametrize(
     ("losses", "count", "expected"),
     [
-        ([0.1, 0.9, 0.2, 0.8], 2, [True, False, True, False]),
-        ([0.7, 0.1, 0.6, 0.2], 2, [False, True, False, True]),
-        ([1.0, 1.0, 1.0], 2, [True, True, False]),
-        ([1.0, 2.0], 0, [False, False]),
-        ([1.0, 2.0], 2, [True, True]),
+        ([0.1, 0.9, 0.2, 0.8], 2, [[0, 2], [1, 3]]),
+        ([0.7, 0.2, 0.6, 0.1], 2, [[1, 3], [0, 2]]),
+        ([1.0, 1.0, 1.0], 2, [[0, 1], [2]]),
+        ([1.0, 2.0], 0, [[], [0, 1]]),
+        ([1.0, 2.0], 2, [[0, 1], []]),
     ],
 )
 def test_smallest_takes_exactly_that_many(losses, count, expected):
-    assert smallest(torch.tensor(losses), count).tolist() == expected
+    assert [each.tolist() for each in smallest(torch.tensor(losses), count)] == expected
 
 
 @pytest.mark.parametrize(
     ("losses", "expected"),
-    [([3.0, 1.0, 2.0, 4.0], [0, 1, 1, 0]), ([3.0, 1.0, 2.0], [0, 1, 0]), ([3.0], [1]), ([], [])],
+    [([3.0, 1.0, 2.0, 4.0], [[1, 2], [0, 3]]), ([3.0, 1.0, 2.0], [[1], [0, 2]]), ([3.0], [[0], []]), ([], [[], []])],
 )
 def test_the_smaller_half_is_at_least_one(losses, expected):
-    assert smaller_half(torch.tensor(losses), torch.zeros(len(losses), 2)).tolist() == expected
+    halves = smaller_half(torch.tensor(losses), torch.zeros(len(losses), 2))
+    assert [each.tolist() for each in halves] == expected
 
 
 def test_samples_without_a_label_come_last_in_the_smaller_half():
     label = torch.tensor([[IGNORE, IGNORE], [IGNORE, 0], [0, 0], [1, 1]])
-    assert smaller_half(torch.tensor([0.0, 4.0, 3.0, 5.0]), label).tolist() == [False, True, True, False]
+    halves = smaller_half(torch.tensor([0.0, 4.0, 3.0, 5.0]), label)
+    assert [each.tolist() for each in halves] == [[1, 2], [0, 3]]
 
 
 def test_smallest_lets_no_gradient_through():
     losses = torch.tensor([1.0, 2.0], requires_grad=True)
-    assert not smallest(losses, 1).requires_grad
+    assert not any(each.requires_grad for each in smallest(losses, 1))
 
 
 class TestSmallestShare:

@@ -122,7 +122,7 @@ class Learner(LightningModule):
         sets: class indices of the sets of possible classes that labels hold.
 
     Attributes:
-        last_terms: loss terms of the last step by name.
+        last_terms: loss terms of the last step by name; on the CPU from the optimiser's step on.
         make_loader: gives the loader of one of several processes, by its rank and their number.
     """
 
@@ -170,6 +170,9 @@ class Learner(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stop before a loss that is not finite corrupts the weights."""
+        # All in one copy, the only one of a step for which the host waits: progress and log read what is copied here.
+        values = torch.stack([term.double() for term in self.last_terms.values()]).cpu()
+        self.last_terms = dict(zip(self.last_terms, values, strict=True))
         broken = [name for name, term in self.last_terms.items() if not torch.isfinite(term)]
         if broken:
             raise InputError(

@@ -65,9 +65,15 @@ def beta_shares(like: Tensor, alpha: float) -> Tensor:
 
     Returns:
         ``[B]`` float32, 0..1.
+
+    Raises:
+        ValueError: alpha is not above 0.
     """
+    if not alpha > 0:
+        raise ValueError(f"alpha must be above 0, not {alpha}")
     concentration = torch.full((len(like),), alpha, device=like.device)
-    return Beta(concentration, concentration).sample()
+    # A check by torch would wait for the accelerator.
+    return Beta(concentration, concentration, validate_args=False).sample()
 
 
 def mixed(values: Tensor, partners: Tensor, shares: Tensor) -> Tensor:

@@ -19,22 +19,23 @@ Scope = Literal["pixel", "class", "image"]
 """What competes for a small loss: all voxels of a batch, those of each labelled class separately, or whole samples."""
 
 
-def smallest(losses: Tensor, count: int) -> Tensor:
+def smallest(losses: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The entries with the smallest losses: deterministic, the earlier of two equal ones first.
+
+    Numbers and not a mask, since their count is known: an accelerator need not be waited for.
 
     Args:
         losses: ``[N]``.
         count: how many, 0..N.
 
     Returns:
-        Boolean ``[N]`` with exactly ``count`` true entries.
+        Their numbers ``[count]`` and those of all others ``[N - count]``, both ascending.
     """
-    chosen = torch.zeros_like(losses, dtype=torch.bool)
-    chosen[losses.detach().argsort(stable=True)[:count]] = True
-    return chosen
+    order = losses.detach().argsort(stable=True)
+    return order[:count].sort().values, order[count:].sort().values
 
 
-def smaller_half(losses: Tensor, label: Tensor) -> Tensor:
+def smaller_half(losses: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """The half of the samples with the smaller losses, at least one; those without any label come last.
 
     Args:
@@ -42,7 +43,7 @@ def smaller_half(losses: Tensor, label: Tensor) -> Tensor:
         label: ``[B, *spatial]`` class indices or ``IGNORE``.
 
     Returns:
-        Boolean ``[B]``.
+        Numbers of these samples, and of the others, see ``smallest``.
     """
     unlabelled = (label == IGNORE).flatten(1).all(1)
     return smallest(losses.masked_fill(unlabelled, torch.inf), max(len(losses) // 2, 1))
@@ -102,7 +103,8 @@ def small_loss_voxels(losses: Tensor, label: Tensor, shares: Sequence[float], *,
         samples = smallest_share(means, counts > 0, shares[0])
         return among & samples.view(-1, *[1] * (among.ndim - 1))
     chosen = torch.zeros_like(among)
-    for index in label[among].bincount().nonzero().flatten().tolist():
+    voxels = label.where(among, IGNORE).flatten().bincount().tolist()
+    for index in (index for index, count in enumerate(voxels) if count and index != IGNORE):
         share = shares[index if len(shares) > 1 else 0]
         chosen |= smallest_share(losses, among & (label == index), share)
     return chosen

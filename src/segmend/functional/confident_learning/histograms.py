@@ -45,7 +45,10 @@ class ScoreHistograms:
 
     def add(self, probabilities: Tensor, label: Tensor) -> Self:
         """Return the histograms with more voxels added; arguments as in ``SelfConfidence.add``."""
-        rows, given = known_voxels(probabilities, label)
+        return self.add_voxels(*known_voxels(probabilities, label))
+
+    def add_voxels(self, rows: Tensor, given: Tensor) -> Self:
+        """The same for voxels that ``known_voxels`` has found."""
         classes, _, length = self.bins.shape
         bins = (scores(rows, given).view(torch.int32) - self.first.to(rows.device)[given]) >> self.shift
         pairs = given.unsqueeze(1) * classes + torch.arange(classes, device=rows.device)

@@ -32,9 +32,7 @@ def off_diagonal_issues(probabilities: Tensor, label: Tensor, thresholds: Tensor
     Returns:
         Boolean ``[B, *spatial]``.
     """
-    rows, given = known_voxels(probabilities, label)
-    confident = confident_class(rows, thresholds)
-    return _as_map((confident != IGNORE) & (confident != given) & ~_agrees(rows, given), label)
+    return _as_map(_off_diagonal(*known_voxels(probabilities, label), thresholds), label)
 
 
 def pruned_issues(probabilities: Tensor, label: Tensor, cuts: Tensor, rule: PruningRule = "both") -> Tensor:
@@ -50,12 +48,7 @@ def pruned_issues(probabilities: Tensor, label: Tensor, cuts: Tensor, rule: Prun
     Returns:
         Boolean ``[B, *spatial]``.
     """
-    rows, given = known_voxels(probabilities, label)
-    below = scores(rows, given) <= cuts.to(rows.device)[given]
-    own = torch.zeros_like(below).scatter_(1, given.unsqueeze(1), True)
-    by_class, by_noise_rate = (below & own).any(1), (below & ~own).any(1)
-    chosen = {"prune_by_class": by_class, "prune_by_noise_rate": by_noise_rate, "both": by_class & by_noise_rate}
-    return _as_map(chosen[rule] & ~_agrees(rows, given), label)
+    return _as_map(_pruned(*known_voxels(probabilities, label), cuts, rule), label)
 
 
 def label_issues(probabilities: Tensor, label: Tensor, rule: IssueRule = "both") -> Tensor:
@@ -69,13 +62,27 @@ def label_issues(probabilities: Tensor, label: Tensor, rule: IssueRule = "both")
     Returns:
         Boolean ``[B, *spatial]``: the voxels whose label is doubtful.
     """
-    confidence = SelfConfidence.empty(probabilities.shape[1]).add(probabilities, label)
+    rows, given = known_voxels(probabilities, label)
+    confidence = SelfConfidence.empty(probabilities.shape[1]).add_voxels(rows, given)
     if rule == "confident_learning":
-        return off_diagonal_issues(probabilities, label, confidence.thresholds)
-    counts = ConfidentJoint.empty(confidence).add(probabilities, label).prune_counts()
-    coarse = ScoreHistograms.empty(probabilities.shape[1]).add(probabilities, label)
-    fine = coarse.narrowed(counts).add(probabilities, label)
-    return pruned_issues(probabilities, label, fine.cuts(counts), rule)
+        return _as_map(_off_diagonal(rows, given, confidence.thresholds), label)
+    counts = ConfidentJoint.empty(confidence).add_voxels(rows, given).prune_counts()
+    coarse = ScoreHistograms.empty(probabilities.shape[1]).add_voxels(rows, given)
+    fine = coarse.narrowed(counts).add_voxels(rows, given)
+    return _as_map(_pruned(rows, given, fine.cuts(counts), rule), label)
+
+
+def _off_diagonal(rows: Tensor, given: Tensor, thresholds: Tensor) -> Tensor:
+    confident = confident_class(rows, thresholds)
+    return (confident != IGNORE) & (confident != given) & ~_agrees(rows, given)
+
+
+def _pruned(rows: Tensor, given: Tensor, cuts: Tensor, rule: PruningRule) -> Tensor:
+    below = scores(rows, given) <= cuts.to(rows.device)[given]
+    own = torch.zeros_like(below).scatter_(1, given.unsqueeze(1), True)
+    by_class, by_noise_rate = (below & own).any(1), (below & ~own).any(1)
+    chosen = {"prune_by_class": by_class, "prune_by_noise_rate": by_noise_rate, "both": by_class & by_noise_rate}
+    return chosen[rule] & ~_agrees(rows, given)
 
 
 def _as_map(flags: Tensor, label: Tensor) -> Tensor:

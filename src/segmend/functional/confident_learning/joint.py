@@ -38,7 +38,10 @@ class SelfConfidence:
             probabilities: ``[B, C, *spatial]`` in 0..1.
             label: ``[B, *spatial]`` class indices or ``IGNORE``.
         """
-        rows, given = known_voxels(probabilities, label)
+        return self.add_voxels(*known_voxels(probabilities, label))
+
+    def add_voxels(self, rows: Tensor, given: Tensor) -> Self:
+        """The same for voxels that ``known_voxels`` has found."""
         own = rows.gather(1, given.unsqueeze(1)).squeeze(1).double()
         # Not a weighted count, whose order of summation changes from run to run on a GPU.
         total = torch.stack([own[given == cls].sum() for cls in range(len(self.total))])
@@ -72,11 +75,13 @@ class ConfidentJoint:
 
     def add(self, probabilities: Tensor, label: Tensor) -> Self:
         """Return the counts with more voxels added; arguments as in ``SelfConfidence.add``."""
-        rows, given = known_voxels(probabilities, label)
+        return self.add_voxels(*known_voxels(probabilities, label))
+
+    def add_voxels(self, rows: Tensor, given: Tensor) -> Self:
+        """The same for voxels that ``known_voxels`` has found."""
         confident = confident_class(rows, self.confidence.thresholds)
-        sure = confident != IGNORE
         classes = len(self.counts)
-        pairs = torch.bincount(given[sure] * classes + confident[sure], minlength=classes**2)
+        pairs = (given * classes + confident)[confident != IGNORE].bincount(minlength=classes**2)
         return replace(self, counts=self.counts + pairs.view(classes, classes).cpu())
 
     def calibrated(self) -> Tensor:
@@ -99,7 +104,7 @@ class ConfidentJoint:
 
 def known_voxels(probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """``[N, C]`` float32 and ``[N]`` int64 of the voxels that have a label."""
-    known = label != IGNORE
+    known = (label != IGNORE).nonzero(as_tuple=True)  # a mask would be searched anew for each of the two
     return probabilities.detach().float().movedim(1, -1)[known], label[known].long()
 
 

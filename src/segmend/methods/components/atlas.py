@@ -38,8 +38,10 @@ class Atlas(nn.Module):
             place: as in ``Batch``; None takes each sample for a whole scan.
         """
         known = label != IGNORE
-        keys = (self._cells_of(label, place) * self.classes + label)[known]
-        self.counts += keys.bincount(minlength=self.counts.numel()).view_as(self.counts)
+        last = self.counts.numel()
+        keys = (self._cells_of(label, place) * self.classes + label).where(known, last).flatten()
+        found = self.counts.new_zeros(last + 1).index_add_(0, keys, torch.ones_like(keys))
+        self.counts += found[:last].view_as(self.counts)
 
     def prior(self, label: Tensor, place: Tensor | None) -> Tensor:
         """How frequent the labelled class is at the place of each voxel.

@@ -111,11 +111,12 @@ class ALC(Method):
             ramp = sigmoid_ramp(step.progress, self.ramp_length)
             student, label = logits[noisy], batch.label[noisy]
             label = label if self.noisy_target == "given" else refined.label
-            chosen = smallest(refined.uncertainty, round(self.k * len(noisy)) if self.selection else len(noisy))
-            if chosen.any():
+            count = round(self.k * len(noisy)) if self.selection else len(noisy)
+            chosen, others = smallest(refined.uncertainty, count)
+            if len(chosen):
                 terms["selected"] = ramp * self.alpha * cross_entropy_dice(student[chosen], refined.label[chosen])
-            if not chosen.all():
-                terms["noisy"] = ramp * self.beta * cross_entropy_dice(student[~chosen], label[~chosen])
+            if len(others):
+                terms["noisy"] = ramp * self.beta * cross_entropy_dice(student[others], label[others])
             terms["consistency"] = ramp * squared_difference(probabilities(student), refined.mean).mean()
         return terms
 

@@ -104,9 +104,10 @@ class AIDE(TwoNetworks):
         trusted = [smaller_half(*each) for each in zip(losses, labels, strict=True)]
         ramp = min((self._epoch(step) / self.warm_up) ** 2, 1.0) if self.warm_up else 1.0
         supervised, consistency = [], []
-        for own, loss, peer, by_peer in zip(logits, losses, networks[::-1], trusted[::-1], strict=True):
-            supervised.append(masked_mean(loss, by_peer) + (1 - ramp) * masked_mean(loss, ~by_peer))
-            consistency.append(self._inconsistency(own[~by_peer], peer, image[~by_peer]))
+        for own, loss, peer, (by_peer, others) in zip(logits, losses, networks[::-1], trusted[::-1], strict=True):
+            is_trusted = torch.zeros_like(loss, dtype=torch.bool).index_fill(0, by_peer, True)
+            supervised.append(masked_mean(loss, is_trusted) + (1 - ramp) * masked_mean(loss, ~is_trusted))
+            consistency.append(self._inconsistency(own[others], peer, image[others]))
         weight = self.consistency * ramp
         return {"supervised": torch.stack(supervised).sum(), "consistency": weight * torch.stack(consistency).sum()}
 

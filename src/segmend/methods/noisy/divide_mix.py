@@ -96,12 +96,13 @@ class DivideMix(TwoNetworks):
             trust = batch.values[by_other][rows]
             target = self._target(label, trust, guess, guesses.mean(0))
             logits, target = self._mixed(network, views, target)
-            clean = (trust > 0.5).repeat(_VIEWS)
-            if clean.any():
+            is_clean = (trust > 0.5).repeat(_VIEWS)
+            clean, others = (mask.nonzero().squeeze(1) for mask in (is_clean, ~is_clean))
+            if len(clean):
                 terms["clean"].append(soft_cross_entropy_dice(logits[clean], target[clean]))
-            if not clean.all():
-                difference = squared_difference(probabilities(logits[~clean]), target[~clean])
-                terms["other"].append(self.weight * ramp * masked_mean(difference, target[~clean].sum(1) > 0))
+            if len(others):
+                difference = squared_difference(probabilities(logits[others]), target[others])
+                terms["other"].append(self.weight * ramp * masked_mean(difference, target[others].sum(1) > 0))
         return {name: torch.stack(of_both).sum() for name, of_both in terms.items() if of_both}
 
     def revises(self, step: Step) -> bool:

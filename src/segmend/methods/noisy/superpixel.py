@@ -90,7 +90,7 @@ class Superpixel(TwoNetworks):
         regions = batch.maps[_SUPERPIXELS][rows] + 1  # what lies outside the scan is a region too
         first, second = self.network(image), self.peer(image)
         with torch.no_grad():
-            pooled = _pooled(first, regions), _pooled(second, regions)
+            pooled = _pooled([first, second], regions)
             scores = torch.stack(joint_loss(*pooled, label, self.co_lambda)).sum(0)
         selection = self._later_selection if self._refined(step) else self._selection
         chosen = selection.select(scores, label, label != IGNORE, step.progress)
@@ -133,9 +133,10 @@ class Superpixel(TwoNetworks):
         return [region_statistics(*of_image) for of_image in zip(*map(case.images, of_case), strict=True)]
 
 
-def _pooled(logits: Tensor, regions: Tensor) -> Tensor:
-    """Logarithm of the probabilities that are typical of each voxel's superpixel."""
-    return region_means(probabilities(logits), regions).clamp(min=1e-6).log()
+def _pooled(logits: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, ...]:
+    """Logarithm of the probabilities that are typical of each voxel's superpixel, by each network."""
+    maps = torch.cat([probabilities(each) for each in logits], 1)
+    return region_means(maps, regions).clamp(min=1e-6).log().chunk(len(logits), 1)
 
 
 def _relabelled(given: Tensor, regions: Tensor, refined: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -67,19 +68,19 @@ class TriNet(Method):
         rows = batch.labelled
         image, label = batch.image[rows], batch.label[rows]
         losses = [cross_entropy(network(image), label) for network in (self.network, self.second, self.third)]
-        terms = []
-        for turn, own in enumerate(losses):
-            values = self._values(losses[turn - 1].detach(), losses[turn - 2].detach())
-            masks = [self._small.select(value, label, label != IGNORE, step.progress) for value in values]
-            terms.append(masked_mean(own, torch.stack(masks).all(0)))
+        values = [each.detach() for each in losses]
+        small = partial(self._small.select, label=label, among=label != IGNORE, progress=step.progress)
+        masks: list[list[Tensor]] = [[] for _ in losses]
+        if self.rule != "difference":
+            by_one = [small(each) for each in values]
+            masks = [[by_one[turn - 1], by_one[turn - 2]] for turn in range(3)]
+        if self.rule != "consensus":
+            for turn, of_pair in enumerate(masks):
+                of_pair.append(small((values[turn - 1] - values[turn - 2]).abs()))
+        terms = [masked_mean(own, torch.stack(of_pair).all(0)) for own, of_pair in zip(losses, masks, strict=True)]
         return {"selected": torch.stack(terms).sum()}
 
     def predict(self, image: Tensor) -> Tensor:
         """Class probabilities of the first network, or the mean of all."""
         networks = (self.network, self.second, self.third)[: 1 if self.prediction == "first" else 3]
         return mean_probabilities(networks, image)
-
-    def _values(self, one: Tensor, other: Tensor) -> list[Tensor]:
-        """What must be small where the third network is to learn, from the losses of its peers."""
-        consensus, difference = [one, other], [(one - other).abs()]
-        return {"consensus": consensus, "difference": difference, "both": consensus + difference}[self.rule]
