@@ -10,10 +10,10 @@ say that they are on ``DEVICE``, a kind that no build of PyTorch for CPUs can co
 
 from __future__ import annotations
 
-import traceback
+import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -22,11 +22,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+import segmend
+
 DEVICE = torch.device("maia:0")
 """Where the tensors say that they are."""
 
 CPU = torch.device("cpu")
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = os.path.join(os.path.dirname(segmend.__file__), "")
 aten = torch.ops.aten
 
 _FROM_DATA = {torch.tensor, torch.as_tensor}
@@ -68,6 +70,9 @@ class AcceleratorTensor(Tensor):
     @property
     def device(self) -> torch.device:
         return DEVICE
+
+    def numpy(self, **_options: object) -> Any:
+        raise WrongDevice(f"NumPy cannot read what is on {DEVICE}: copy it to the CPU first")
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -121,10 +126,13 @@ class Accelerator:
 
 def _place() -> str:
     """The innermost line of the source that is being run; "backward" or so if there is none."""
-    for frame in reversed(traceback.extract_stack()):
-        if frame.filename.startswith(str(SOURCE)):
-            return f"{Path(frame.filename).relative_to(SOURCE)}:{frame.lineno}"
-    return "no line of the source"
+    frame = sys._getframe()
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(SOURCE):
+            return f"{file.removeprefix(SOURCE)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "backward"
 
 
 class _Functions(TorchFunctionMode):
@@ -231,9 +239,7 @@ def _is_masked_fill(args: Sequence[Any]) -> bool:
     return scalar and len(indices) == 1 and indices[0].dtype == torch.bool
 
 
-def _check(
-    func: Any, args: Sequence[Any], given: Sequence[Tensor], options: Mapping[str, Any], there: bool
-) -> None:
+def _check(func: Any, args: Sequence[Any], given: Sequence[Tensor], options: Mapping[str, Any], there: bool) -> None:
     """Refuse tensors of two devices, except where a GPU takes them."""
     if there and any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
         raise WrongDevice(f"{func}: a generator of the CPU cannot draw on {DEVICE}")
@@ -244,7 +250,9 @@ def _check(
     if operation in _INDEX and isinstance(args[0], AcceleratorTensor):
         strangers = [each for each in args[2:3] if not isinstance(each, AcceleratorTensor)]
     elif torch.Tag.pointwise in func.tags or operation in _TAKES_CPU_SCALARS:
-        writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments]
+        writes = [
+            argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
+        ]
         if any(write and any(each is stranger for stranger in strangers) for write, each in zip(writes, args)):
             raise WrongDevice(f"{func}: writes to a tensor of the CPU what is on {DEVICE}")
     elif operation not in _INDEX:
@@ -267,10 +275,3 @@ def _written(func: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         if argument.alias_info is not None and argument.alias_info.is_write:
             found.append(args[position] if position < len(args) else options.get(argument.name))
     return found[0] if len(found) == 1 else tuple(found)
-
-
-def on_accelerator(function: Callable[[], Any]) -> Accelerator:
-    """Runs a function and returns what was counted."""
-    with Accelerator() as accelerator:
-        function()
-    return accelerator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -90,6 +90,25 @@ class Batch:
             soft=None if self.soft is None else change(self.soft),
             place=None if self.place is None else change(self.place),
         )
+
+
+def samples(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Some samples of a tensor, the same as ``tensor[rows]`` gives.
+
+    Consecutive ones are a view. A list of numbers would be copied to the accelerator, and the host would wait for all
+    that was computed there before.
+
+    Args:
+        tensor: ``[B, ...]``.
+        rows: numbers of the samples.
+
+    Returns:
+        ``[len(rows), ...]``, to be read only.
+    """
+    first = rows[0] if rows else 0
+    if list(rows) == list(range(first, first + len(rows))):
+        return tensor[first : first + len(rows)]
+    return tensor[list(rows)]
 
 
 @dataclass(frozen=True, slots=True)

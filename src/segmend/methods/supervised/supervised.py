@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segmend.core.batch import Batch, Composition
+from segmend.core.batch import Batch, Composition, samples
 from segmend.core.errors import InputError
 from segmend.core.masks import IGNORE
 from segmend.functional.class_sets import counted
@@ -123,10 +123,11 @@ class Supervised(Method):
 
     def loss(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """One term, ``supervised``; of soft labels, where the batch has them."""
-        image, label = batch.image[batch.labelled], batch.label[batch.labelled]
+        rows = batch.labelled
+        image, label = samples(batch.image, rows), samples(batch.label, rows)
         warm = step.progress >= self.warm_up
         if batch.soft is not None:
-            return {"supervised": soft_cross_entropy_dice(self.network(image), batch.soft[batch.labelled])}
+            return {"supervised": soft_cross_entropy_dice(self.network(image), samples(batch.soft, rows))}
         if self.heads is None:
             return {"supervised": self._loss(self.network(image), label, warm)}
         with self._taps.recording(attached=True) as tapped:
