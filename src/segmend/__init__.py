@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from segmend.commands.merge import merge as merge
     from segmend.commands.predict import predict as predict
     from segmend.commands.review import review as review
+    from segmend.commands.select import select as select
     from segmend.commands.train import train as train
     from segmend.demo.command import demo as demo
     from segmend.engine.cross_validation import CrossValidation as CrossValidation
@@ -50,6 +51,7 @@ COMMANDS = {
     "evaluate": "segmend.commands.evaluate",
     "audit": "segmend.commands.audit",
     "review": "segmend.commands.review",
+    "select": "segmend.commands.select",
     "correct": "segmend.commands.correct",
     "fuse": "segmend.commands.fuse",
     "export-dicom": "segmend.commands.export_dicom",

@@ -1,0 +1,323 @@
+"""segmend select."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from segmend.audit.folder import AuditFolder
+from segmend.audit.selection.candidates import Candidate, labelled_candidates, open_labels, unlabelled_candidates
+from segmend.audit.selection.checked import (
+    KNOWN,
+    Outcomes,
+    RightLabels,
+    outcomes_of_decisions,
+    outcomes_of_labels,
+    outcomes_of_table,
+)
+from segmend.audit.selection.decisions import Decision, Key, read_decisions
+from segmend.audit.selection.estimate import EstimateRow, estimate
+from segmend.audit.selection.estimate import in_words as estimates_in_words
+from segmend.audit.selection.features import CaseFeatures, read_features
+from segmend.audit.selection.ranking import SelectedCase, select_cases
+from segmend.audit.selection.sample import BELOW, SampledLabel, draw_sample, filled_in, is_sample, read_sample
+from segmend.audit.selection.sample import in_words as strata_in_words
+from segmend.core.case import Quality
+from segmend.core.errors import InputError
+from segmend.core.io import check_writable
+from segmend.core.paths import FOLDER, is_file, is_folder, kind_of
+from segmend.core.progress import say, warn
+from segmend.core.tables import write_rows
+from segmend.data.folder import DataFolder
+from segmend.data.tables import read_table
+from segmend.functional.stratified import Allocation
+
+Purpose = Literal["gain", "estimate"]
+
+SELECTED, SAMPLE, ESTIMATE = "selected.csv", "sample.csv", "estimate.csv"
+"""Tables in the folder of the audit, unless another file is named."""
+_DECISIONS = "decisions.csv"
+_READ_PER_CHOSEN = 5
+_READ_AT_LEAST = 100
+"""How many cases are read for their features, those of the largest gains: the other ones would hardly be chosen."""
+_SHOWN = 20
+
+
+def select(
+    *,
+    audit: Path,
+    budget: int | None = None,
+    purpose: Purpose = "gain",
+    out: Path | None = None,
+    decisions: Path | None = None,
+    predictions: Path | None = None,
+    diversity: float = 0.5,
+    below: float | None = None,
+    allocation: Allocation = "neyman",
+    checked: Path | None = None,
+    sample: Path | None = None,
+    seed: int = 0,
+    data: Path | None = None,
+    cases: Path | None = None,
+) -> pd.DataFrame:
+    """Choose which cases to check or annotate next, or estimate how many labels are erroneous.
+
+    For the largest gain, cases are ranked by what their labels are expected to be short of the attainable Dice, and
+    those that are similar to cases chosen before count for less. For an estimate, labels are drawn at random from
+    strata of similar expected Dice; fill in what you find, and give the table back with 'checked'. Expert labels, and
+    those decided already, are not chosen.
+
+    Args:
+        audit: the folder that 'segmend audit' wrote.
+        budget: number of cases to choose; for an estimate number of labels, each a class of a case.
+        purpose: gain chooses where correcting is expected to help most; estimate draws a random sample.
+        out: the CSV file to write; by default selected.csv, sample.csv or estimate.csv in the folder of the audit.
+        decisions: a table of decisions so far; decisions.csv in the folder of the audit, if it is there.
+        predictions: folder that 'segmend predict --uncertainty true' wrote for unlabelled cases, which then may be
+            chosen, too.
+        diversity: how much of its value a case loses that equals one chosen before, 0..1; 0 ranks by gain alone.
+        below: true Dice below which a label counts as erroneous; 0.8 by default, or as when the sample was drawn.
+        allocation: of the sample over the strata: neyman draws more where labels differ more, proportional the same
+            fraction of each.
+        checked: what was found: the sample with its column dice or erroneous filled in, another table with these
+            columns, decisions of a review, or a folder of right labels.
+        sample: the sample that was drawn, where 'checked' is not itself that table; by default sample.csv in the
+            folder of the audit.
+        seed: of the random sample, 0 or more.
+        data: the data folder, if it was moved since the audit.
+        cases: a table to use instead of cases.csv, as in the audit.
+
+    Returns:
+        The table as written.
+
+    Raises:
+        InputError: the audit is not finished, the budget is not from 1 to what there is to choose, a table cannot be
+            used, or data have changed since the audit.
+
+    Example:
+        segmend select --audit AUDIT --budget 20
+    """
+    _check_arguments(budget, purpose, diversity, below, checked, sample, predictions, decisions, seed)
+    place = AuditFolder(audit)
+    place.read_summary()
+    opened = _Opened(place, place.read_labels(), place.read_settings(), data, cases)
+    if checked is not None:
+        return _estimate(opened, checked, sample or audit / SAMPLE, below, out or audit / ESTIMATE)
+    assert budget is not None
+    decided = _decided(opened, decisions)
+    rows = open_labels(place, opened.table, decided)
+    if purpose == "estimate":
+        limit = BELOW if below is None else below
+        return _sample(opened, rows, budget, limit, allocation, seed, out or audit / SAMPLE)
+    return _gain(opened, rows, budget, diversity, predictions, out or audit / SELECTED)
+
+
+class _Opened:
+    """An audit that was read, and its data as far as they are needed.
+
+    Args:
+        place: the audit.
+        table: ``audit.csv``.
+        settings: of the audit.
+        data: folder that the user names.
+        cases: table that the user names.
+    """
+
+    def __init__(
+        self,
+        place: AuditFolder,
+        table: pd.DataFrame,
+        settings: Mapping[str, Any],
+        data: Path | None,
+        cases: Path | None,
+    ) -> None:
+        self.place, self.table, self.settings = place, table, settings
+        self._data, self._cases = data, cases
+
+    def folder(self) -> DataFolder | None:
+        """The data folder; None if it was moved and not named.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        recorded = self.settings.get("data")
+        root = self._data or (Path(recorded) if isinstance(recorded, str) else None)
+        if root is None or (self._data is None and kind_of(root) != FOLDER):
+            return None
+        return DataFolder.open(root, self._cases)
+
+    def needed_folder(self) -> DataFolder:
+        """The data folder.
+
+        Raises:
+            InputError: it cannot be used, or is not there.
+        """
+        folder = self.folder()
+        if folder is None:
+            problem = f"is needed to compare labels, and {self.settings.get('data')} is not there any more"
+            raise InputError("data", problem, "give the folder that was audited", code="missing-value")
+        return folder
+
+
+def _decided(opened: _Opened, decisions: Path | None) -> dict[Key, Decision]:
+    """The decisions so far."""
+    own = opened.place.root / _DECISIONS
+    path = decisions or (own if is_file(own) else None)
+    if path is None:
+        return {}
+    found = read_decisions(path, opened.table, opened.place)
+    say(f"{sum(each.final for each in found.values())} labels are decided in {path}, and not chosen again")
+    return found
+
+
+def _gain(
+    opened: _Opened, rows: pd.DataFrame, budget: int, diversity: float, predictions: Path | None, out: Path
+) -> pd.DataFrame:
+    candidates = labelled_candidates(rows)
+    folder = opened.folder()
+    if predictions is not None:
+        labelled = {case.name for case in folder.cases if case.label} if folder else set()
+        candidates += unlabelled_candidates(predictions, labelled | set(opened.table["case"]))
+    _check_budget(budget, len(candidates), "cases")
+    _check_out(out)
+    ranked = sorted(candidates, key=lambda candidate: -candidate.gain)
+    pool = ranked[: max(_READ_AT_LEAST, _READ_PER_CHOSEN * budget)]
+    features = _features(pool, folder, opened.settings, diversity)
+    chosen = select_cases(pool, features, budget, diversity)
+    table = write_rows(out, SelectedCase, chosen)
+    for line in _in_words(chosen, candidates):
+        say(line)
+    say(f"selected cases: {out}")
+    return table
+
+
+def _features(
+    pool: Sequence[Candidate], folder: DataFolder | None, settings: Mapping[str, Any], diversity: float
+) -> list[CaseFeatures]:
+    if folder is None:
+        warn(
+            f"The data folder {settings.get('data')} is not there: cases are compared by annotator and kind of error "
+            "only, not by domain, volume or intensity. Give its new place as `data`."
+        )
+    if folder is None or diversity == 0:
+        return [CaseFeatures(volumes=candidate.volumes) for candidate in pool]
+    return read_features(pool, folder, settings)
+
+
+def _in_words(chosen: Sequence[SelectedCase], candidates: Sequence[Candidate]) -> Iterator[str]:
+    total, own = sum(each.gain for each in candidates), sum(each.expected_gain for each in chosen)
+    part = f"{100 * own / total:.0f} % of the expected gain of all" if total else "none is expected to gain anything"
+    yield f"{len(chosen)} of {len(candidates)} cases, {part}:"
+    for each in chosen[:_SHOWN]:
+        yield f"  {each.order}. {each.case} ({each.task}): {each.reason}"
+    if len(chosen) > _SHOWN:
+        yield f"  and {len(chosen) - _SHOWN} more"
+
+
+def _sample(
+    opened: _Opened, rows: pd.DataFrame, budget: int, below: float, allocation: Allocation, seed: int, out: Path
+) -> pd.DataFrame:
+    _check_budget(budget, len(rows), "labels")
+    if filled_in(out):
+        problem = "holds what a reader has found in an earlier sample"
+        raise InputError(out, problem, "name another file by `out`, or move it away", code="already-exists")
+    _check_out(out)
+    drawn, strata = draw_sample(rows, budget, below, allocation, seed, opened.place.mark)
+    table = write_rows(out, SampledLabel, drawn)
+    say(f"{budget} of {len(rows)} labels of {rows['case'].nunique()} cases drawn at random ({allocation} allocation):")
+    for line in strata_in_words(strata):
+        say(f"  {line}")
+    say(
+        f"the sample: {out}. Check its labels in their order, write the Dice of each to the right label into the "
+        f"column 'dice', or yes or no into 'erroneous' (Dice below {below:g}), and run 'segmend select --audit "
+        f"{opened.place.root} --checked {out}'"
+    )
+    return table
+
+
+def _estimate(opened: _Opened, checked: Path, sample: Path, below: float | None, out: Path) -> pd.DataFrame:
+    mark = opened.place.mark
+    if kind_of(checked) == FOLDER and is_folder(checked):
+        drawn = read_sample(sample, mark)
+        limit = drawn.below if below is None else below
+        right = RightLabels(opened.needed_folder(), opened.place, opened.settings)
+        found = outcomes_of_labels(checked, drawn, limit, right)
+    else:
+        given = read_table(checked, KNOWN, remedy="give the table in which you have written what you found")
+        drawn = read_sample(checked if is_sample(given) else sample, mark)
+        limit = drawn.below if below is None else below
+        if "decision" in given.columns:
+            right = RightLabels(opened.needed_folder(), opened.place, opened.settings)
+            found = outcomes_of_decisions(checked, given, opened.table, drawn, limit, right)
+        else:
+            found = outcomes_of_table(checked, given, drawn, limit)
+    _check_out(out, checked, sample)
+    noisy = opened.table[opened.table["quality"] == Quality.NOISY]
+    rows = estimate(drawn, found, noisy, limit)
+    table = write_rows(out, EstimateRow, rows)
+    _tell_about(found, len(drawn.rows))
+    for line in estimates_in_words(rows):
+        say(line)
+    say(f"estimates: {out}")
+    return table
+
+
+def _tell_about(found: Outcomes, drawn: int) -> None:
+    left = drawn - len(found.erroneous)
+    if left:
+        warn(
+            f"{left} of the {drawn} labels of the sample are not checked. The estimate is unbiased only if what was "
+            "left out does not depend on how good the label is: check in the order of the table."
+        )
+    if found.outside:
+        say(f"{found.outside} other checked labels are left out, as they were not drawn at random")
+
+
+def _check_arguments(
+    budget: int | None,
+    purpose: str,
+    diversity: float,
+    below: float | None,
+    checked: Path | None,
+    sample: Path | None,
+    predictions: Path | None,
+    decisions: Path | None,
+    seed: int,
+) -> None:
+    if purpose not in ("gain", "estimate"):
+        raise InputError("purpose", f"is '{purpose}'", "give gain or estimate", code="unknown-name")
+    if not 0 <= diversity <= 1:
+        raise InputError("diversity", f"is {diversity}", "give a number from 0 to 1", code="invalid-value")
+    if below is not None and not 0 < below <= 1:
+        raise InputError("below", f"is {below}", "give a Dice above 0, up to 1", code="invalid-value")
+    if seed < 0:
+        raise InputError("seed", f"is {seed}", "give 0 or more", code="invalid-value")
+    if checked is None and budget is None:
+        raise InputError("budget", "is not given", "say how many cases can be looked at", code="missing-value")
+    contradictions = (
+        ("sample", sample is not None and checked is None, "is the table that `checked` belongs to"),
+        ("budget", budget is not None and checked is not None, "is of a new sample, but `checked` is of an old one"),
+        ("decisions", decisions is not None and checked is not None, "are given as `checked` for an estimate"),
+        ("predictions", predictions is not None and checked is not None, "are of no use to an estimate"),
+        ("predictions", predictions is not None and purpose == "estimate", "have no labels whose errors to estimate"),
+    )
+    for argument, contradicts, problem in contradictions:
+        if contradicts:
+            raise InputError(argument, problem, "leave one of them out", code="mismatch")
+
+
+def _check_budget(budget: int, available: int, what: str) -> None:
+    if not 1 <= budget <= available:
+        problem = f"is {budget}, but {available} {what} are open"
+        raise InputError("budget", problem, f"give a number from 1 to {available}", code="invalid-value")
+
+
+def _check_out(out: Path, *inputs: Path) -> None:
+    if out.suffix != ".csv":
+        raise InputError(out, "does not end in .csv", "give it that ending", code="invalid-value")
+    if any(out.resolve() == each.resolve() for each in inputs):
+        raise InputError(out, "is a table that is read", "name another file by `out`", code="invalid-value")
+    check_writable(out)
