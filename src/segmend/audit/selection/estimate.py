@@ -63,11 +63,10 @@ def estimate(sample: Sample, outcomes: Outcomes, audited: pd.DataFrame, below: f
     """
     strata: dict[int, Stratum] = {}
     for number, size in sorted(sample.sizes.items()):
-        verdicts = [
-            outcomes.erroneous[key] for key, own in sample.strata.items() if own == number and key in outcomes.erroneous
-        ]
+        drawn = [key for key, own in sample.strata.items() if own == number]
+        verdicts = [outcomes.erroneous[key] for key in drawn if key in outcomes.erroneous]
         if not verdicts:
-            example = next(key for key, own in sample.strata.items() if own == number)
+            case, label = drawn[0]
             problem = f"has no checked label of stratum {number}, so that nothing is known of its {size} labels"
             remedy = f"check one, such as case '{case}', label '{label}'"
             raise InputError(sample.path, problem, remedy, code="missing-value")
@@ -75,9 +74,9 @@ def estimate(sample: Sample, outcomes: Outcomes, audited: pd.DataFrame, below: f
     rows = [_row(OVERALL, list(strata.values()), audited, below)]
     classes = list(dict.fromkeys(sample.classes[number] for number in strata))
     if len(classes) > 1:
-        for label in classes:
-            own = [stratum for number, stratum in strata.items() if sample.classes[number] == label]
-            rows.append(_row(label, own, audited[audited["label"] == label], below))
+        for name in classes:
+            own = [stratum for number, stratum in strata.items() if sample.classes[number] == name]
+            rows.append(_row(name, own, audited[audited["label"] == name], below))
     return rows
 
 
