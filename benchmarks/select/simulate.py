@@ -173,10 +173,8 @@ def by_gain(folder: DataFolder, place: AuditFolder, truth: pd.DataFrame) -> dict
 
 def estimate(truth: pd.DataFrame, below: float, repeats: int, seed: int) -> pd.DataFrame:
     """Coverage, width, and error of the estimate of each kind of sample."""
-    erroneous = {
-        key: value < below
-        for key, value in zip(zip(truth["case"], truth["label"], strict=True), truth["true"], strict=True)
-    }
+    keys = zip(truth["case"], truth["label"], strict=True)
+    erroneous = dict(zip(keys, (truth["true"] < below).tolist(), strict=True))
     fraction = float(np.mean(list(erroneous.values())))
     rows = []
     for budget in BUDGETS:

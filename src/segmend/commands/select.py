@@ -100,9 +100,9 @@ def select(
     Example:
         segmend select --audit AUDIT --budget 20
     """
-    _check_arguments(budget, purpose, diversity, below, checked, sample, predictions, decisions, seed)
     place = AuditFolder(audit)
     place.read_summary()
+    _check_arguments(budget, purpose, diversity, below, checked, sample, predictions, decisions, seed)
     opened = _Opened(place, place.read_labels(), place.read_settings(), data, cases)
     if checked is not None:
         return _estimate(opened, checked, sample or audit / SAMPLE, below, out or audit / ESTIMATE)

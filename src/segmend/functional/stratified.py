@@ -18,6 +18,7 @@ With one stratum it is the exact interval.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -126,12 +127,19 @@ class Stratum:
             confidence: two-sided, 0..1.
         """
         # So many can be erroneous: those that were found, up to all that were not found to be correct.
-        possible = np.arange(self.found, self.size - (self.checked - self.found) + 1)
+        possible = range(self.found, self.size - (self.checked - self.found) + 1)
         tail = (1 - confidence) / 2
-        as_many = stats.hypergeom.sf(self.found - 1, self.size, possible, self.checked)
-        as_few = stats.hypergeom.cdf(self.found, self.size, possible, self.checked)
-        inside = possible[(as_many > tail) & (as_few > tail)]
-        return float(inside.min() / self.size), float(inside.max() / self.size)
+
+        def as_many(erroneous: int) -> float:
+            return float(stats.hypergeom.sf(self.found - 1, self.size, erroneous, self.checked))
+
+        def fewer(erroneous: int) -> float:
+            return -float(stats.hypergeom.cdf(self.found, self.size, erroneous, self.checked))
+
+        # Both rise with the number of erroneous labels.
+        lowest = possible[bisect_right(possible, tail, key=as_many)]
+        highest = possible[bisect_left(possible, -tail, key=fewer) - 1]
+        return lowest / self.size, highest / self.size
 
 
 @dataclass(frozen=True, slots=True)
