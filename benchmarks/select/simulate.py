@@ -34,6 +34,7 @@ from segmend.audit.folder import AuditFolder
 from segmend.audit.selection.candidates import labelled_candidates
 from segmend.audit.selection.features import CaseFeatures, feature_groups, read_features
 from segmend.audit.selection.sample import draw_sample
+from segmend.core.case import Split
 from segmend.core.progress import track
 from segmend.core.tables import write_table
 from segmend.data.folder import DataFolder
@@ -97,8 +98,9 @@ def truth_of(folder: DataFolder, case: str) -> NDArray[np.uint8]:
 def judge(folder: DataFolder, out: Path, seed: int) -> None:
     """Write the probabilities of a simulated model."""
     out.mkdir(parents=True)
-    names = MapNames([case.name for case in folder.cases], folder.labels)
-    for number, case in enumerate(track(folder.cases, "simulating a model")):
+    cases = [case for case in folder.select(Split.TRAIN) if case.label is not None]
+    names = MapNames([case.name for case in cases], folder.labels)
+    for number, case in enumerate(track(cases, "simulating a model")):
         assert case.label is not None
         chance = np.random.default_rng((seed, number))
         truth, (_, grid) = truth_of(folder, case.name), read_label(case.label)

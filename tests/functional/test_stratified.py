@@ -83,12 +83,23 @@ class TestLimits:
 class TestEstimate:
     def test_by_hand(self):
         """100 labels with 2 of 10 erroneous, 300 with none of 5."""
-        found = estimate_fraction([Stratum(100, 10, 2), Stratum(300, 5, 0)])
+        found = estimate_fraction([Stratum(100, 10, 2), Stratum(300, 6, 0)])
         assert found.fraction == pytest.approx(0.25 * 0.2)
         assert found.standard_error == pytest.approx(math.sqrt(0.25**2 * 0.9 * 0.2 * 0.8 / 9))
-        (low, high), (_, other) = Stratum(100, 10, 2).limits(), Stratum(300, 5, 0).limits()
+        (low, high), (_, other) = Stratum(100, 10, 2).limits(), Stratum(300, 6, 0).limits()
         assert found.low == pytest.approx(0.05 - 0.25 * (0.2 - low))
         assert found.high == pytest.approx(0.05 + math.hypot(0.25 * (high - 0.2), 0.75 * other))
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_with_few_findings_distances_are_added(self, turned):
+        """One of 32 and one of 8: squares would leave out what is true with two erroneous labels in each."""
+        both = [Stratum(200, 32, 31 if turned else 1), Stratum(50, 8, 7 if turned else 1)]
+        found = estimate_fraction(both)
+        limits = [stratum.limits() for stratum in both]
+        if turned:
+            assert found.high == pytest.approx(0.8 * limits[0][1] + 0.2 * limits[1][1])
+        else:
+            assert found.low == pytest.approx(0.8 * limits[0][0] + 0.2 * limits[1][0]) == 0.8 / 200 + 0.2 / 50
 
     def test_one_stratum_has_its_exact_interval(self):
         found = estimate_fraction([Stratum(50, 10, 3)])
@@ -121,6 +132,8 @@ def estimated(strata: tuple[tuple[int, int, int], ...]) -> Estimate:
         ((50, 50, 50, 50), (0, 0, 5, 30), 40),
         ((40, 40, 40, 40), (10, 10, 10, 10), 20),
         ((20, 20, 20), (20, 20, 18), 15),
+        ((200, 50), (2, 2), 40),
+        ((50, 20), (2, 1), 20),
         ((300, 30, 30), (0, 0, 0), 20),
         ((1000, 1000, 1000, 1000, 1000), (5, 10, 20, 200, 800), 25),
     ],

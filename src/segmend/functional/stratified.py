@@ -12,7 +12,8 @@ combined by the distances to the estimate (Zou and Donner, Statistics in Medicin
 
     [p - \sqrt{\sum W_h^2 (p_h - l_h)^2},  p + \sqrt{\sum W_h^2 (u_h - p_h)^2}].
 
-With one stratum it is the exact interval.
+With one stratum it is the exact interval. Where 5 or fewer erroneous labels were found in all, the squares hold badly
+for the lower limit, and the distances themselves are added; where 5 or fewer correct ones were, for the upper limit.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ Allocation = Literal["neyman", "proportional"]
 
 CONFIDENCE = 0.95
 """Of the interval, two-sided."""
+
+_FEW = 5
+"""Labels up to which the limits are combined without squares: coverage fell to 0.84 in small strata otherwise."""
 
 _ERROR = 0.1
 """Standard deviation that the expected Dice is taken to differ from the true one by, when a sample is planned."""
@@ -166,18 +170,24 @@ def estimate_fraction(strata: Sequence[Stratum], confidence: float = CONFIDENCE)
         strata: all strata, one or more.
         confidence: of the interval, two-sided.
     """
-    total = sum(stratum.size for stratum in strata)
-    fraction = variance = below = above = 0.0
-    for stratum in strata:
-        weight, own = stratum.size / total, stratum.fraction
-        low, high = stratum.limits(confidence)
-        fraction += weight * own
-        variance += weight**2 * _variance(stratum)
-        below += (weight * (own - low)) ** 2
-        above += (weight * (high - own)) ** 2
+    weights = np.array([stratum.size for stratum in strata]) / sum(stratum.size for stratum in strata)
+    own = np.array([stratum.fraction for stratum in strata])
+    limits = np.array([stratum.limits(confidence) for stratum in strata])
+    below, above = weights * (own - limits[:, 0]), weights * (limits[:, 1] - own)
+    found = sum(stratum.found for stratum in strata)
+    correct = sum(stratum.checked for stratum in strata) - found
+    fraction = float(weights @ own)
     return Estimate(
-        fraction, math.sqrt(variance), max(0.0, fraction - math.sqrt(below)), min(1.0, fraction + math.sqrt(above))
+        fraction=fraction,
+        standard_error=math.sqrt(float(weights**2 @ np.array([_variance(stratum) for stratum in strata]))),
+        low=max(0.0, fraction - _combined(below, found)),
+        high=min(1.0, fraction + _combined(above, correct)),
     )
+
+
+def _combined(distances: NDArray[np.float64], count: int) -> float:
+    """Distance of a limit from the estimate, of those of the strata."""
+    return float(distances.sum() if count <= _FEW else np.sqrt((distances**2).sum()))
 
 
 def _variance(stratum: Stratum) -> float:

@@ -83,7 +83,7 @@ def estimate(sample: Sample, outcomes: Outcomes, audited: pd.DataFrame, below: f
 def in_words(rows: Sequence[EstimateRow]) -> Iterator[str]:
     """The estimates, line by line."""
     width = max(len(row.label) for row in rows)
-    yield f"labels with a true Dice below {rows[0].below:g}, estimated with {CONFIDENCE:.0%} confidence interval:"
+    yield f"labels with a true Dice below {rows[0].below:g}, estimated with {100 * CONFIDENCE:g} % confidence interval:"
     for row in rows:
         error = "" if math.isnan(row.standard_error) else f", standard error {100 * row.standard_error:.1f}"
         yield (
