@@ -184,7 +184,12 @@ class TestEstimate:
         rows += [("a", label, "reject", "2") for label in ("organ", "vessel")]
         path = tmp_path / "decisions.csv"
         pd.DataFrame(rows, columns=["case", "label", "decision", "region"]).to_csv(path, index=False)
-        assert select(audit=audit.root, checked=path, below=0.999)["erroneous"].tolist() == [12, 6, 6]
+        changed = [
+            sum(dice_to_proposal(data, audit, case, label) < 0.999 for case in "bcdefg")
+            for label in ("organ", "vessel")
+        ]
+        assert min(dice_to_proposal(data, audit, "a", label) for label in ("organ", "vessel")) < 0.999
+        assert select(audit=audit.root, checked=path, below=0.999)["erroneous"].tolist() == [sum(changed), *changed]
 
     def test_right_labels_in_a_folder(self, audit, data, sample, tmp_path):
         folder = DataFolder.open(data)

@@ -107,7 +107,7 @@ def allocate(
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """A stratum of which some labels were checked.
+    """A stratum, some of its labels checked.
 
     Attributes:
         size: N_h, labels that it has.
@@ -130,7 +130,7 @@ class Stratum:
         Args:
             confidence: two-sided, 0..1.
         """
-        # So many can be erroneous: those that were found, up to all that were not found to be correct.
+        # As many can be erroneous: from those that were found to all that were not found to be correct.
         possible = range(self.found, self.size - (self.checked - self.found) + 1)
         tail = (1 - confidence) / 2
 
