@@ -9,7 +9,14 @@ from typing import Any, Literal
 import pandas as pd
 
 from segmend.audit.folder import AuditFolder
-from segmend.audit.selection.candidates import Candidate, labelled_candidates, open_labels, unlabelled_candidates
+from segmend.audit.reliability import BELOW
+from segmend.audit.selection.candidates import (
+    Candidate,
+    labelled_candidates,
+    learned_classes,
+    open_labels,
+    unlabelled_candidates,
+)
 from segmend.audit.selection.checked import (
     KNOWN,
     Outcomes,
@@ -23,7 +30,7 @@ from segmend.audit.selection.estimate import EstimateRow, estimate
 from segmend.audit.selection.estimate import in_words as estimates_in_words
 from segmend.audit.selection.features import CaseFeatures, read_features
 from segmend.audit.selection.ranking import SelectedCase, select_cases
-from segmend.audit.selection.sample import BELOW, SampledLabel, draw_sample, filled_in, is_sample, read_sample
+from segmend.audit.selection.sample import SampledLabel, draw_sample, filled_in, is_sample, read_sample
 from segmend.audit.selection.sample import in_words as strata_in_words
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
@@ -65,7 +72,7 @@ def select(
 ) -> pd.DataFrame:
     """Choose which cases to check or annotate next, or estimate how many labels are erroneous.
 
-    For the largest gain, cases are ranked by what their labels are expected to be short of the attainable Dice, and
+    For the largest gain, cases are ranked by what the expected Dice of their labels is short of that of true ones, and
     those that are similar to cases chosen before count for less. For an estimate, labels are drawn at random from
     strata of similar expected Dice; fill in what you find, and give the table back with 'checked'. Expert labels, and
     those decided already, are not chosen.
@@ -101,7 +108,7 @@ def select(
         segmend select --audit AUDIT --budget 20
     """
     place = AuditFolder(audit)
-    place.read_summary()
+    summary = place.read_summary()
     _check_arguments(budget, purpose, diversity, below, checked, sample, predictions, decisions, seed)
     opened = _Opened(place, place.read_labels(), place.read_settings(), data, cases)
     if checked is not None:
@@ -112,6 +119,7 @@ def select(
     if purpose == "estimate":
         limit = BELOW if below is None else below
         return _sample(opened, rows, budget, limit, allocation, seed, out or audit / SAMPLE)
+    rows = learned_classes(place, rows, summary)
     return _gain(opened, rows, budget, diversity, predictions, out or audit / SELECTED)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from refusals import raises
 
-from segmend.audit.selection.candidates import labelled_candidates, open_labels, unlabelled_candidates
+from segmend.audit.selection.candidates import labelled_candidates, learned_classes, open_labels, unlabelled_candidates
 from segmend.audit.selection.decisions import Decision
 
 HEADER = "case,label,expected_dice,volume,expected_volume,mean_entropy,calibration\n"
@@ -16,8 +16,8 @@ class TestLabels:
         place = make_audit(
             [
                 label_row("a", "organ", 0.5, 0.9, annotator="ann"),
-                label_row("a", "vessel", 0.6, 0.7),
-                label_row("b", "organ", 0.8, 0.7),  # better than the best outline, by rounding
+                label_row("a", "vessel", 0.9, 0.7),
+                label_row("b", "organ", 1.0, 0.7),
                 label_row("c", "organ", 0.1, 0.9, quality="expert"),
                 label_row("d", "organ", 0.1, 0.9),
                 label_row("d", "vessel", 0.2, 0.9),
@@ -27,7 +27,7 @@ class TestLabels:
         rows = open_labels(place, place.read_labels(), decided)
         found = labelled_candidates(rows)
         assert [each.case for each in found] == ["a", "b", "d"]
-        assert [each.gain for each in found] == pytest.approx([0.5, 0.0, 0.7])
+        assert [each.gain for each in found] == pytest.approx([0.6, 0.0, 0.8])
         assert [each.label for each in found[2].classes] == ["vessel"]
         assert found[0].annotator == "ann"
 
@@ -38,9 +38,19 @@ class TestLabels:
 
     def test_an_audit_of_before(self, make_audit, label_row):
         place = make_audit([label_row("a", "organ", 0.1, 0.9)])
-        table = place.read_labels().drop(columns="best_dice")
+        table = place.read_labels().drop(columns="expected_dice")
         with raises("missing-value", place.labels):
             open_labels(place, table, {})
+
+    def test_classes_that_the_model_has_not_learned(self, make_audit, label_row, capsys):
+        place = make_audit([label_row("a", "organ", 0.5, 0.9), label_row("a", "vessel", 0.1, 0.3)])
+        rows = open_labels(place, place.read_labels(), {})
+        usual = {"organ": {"best_dice": 0.9}, "vessel": {"best_dice": 0.3}}
+        assert learned_classes(place, rows, {"usual": usual})["label"].tolist() == ["organ"]
+        assert "has not learned vessel" in capsys.readouterr().err
+        assert len(learned_classes(place, rows, {})) == 2
+        with raises("no-data", place.labels):
+            learned_classes(place, rows, {"usual": dict.fromkeys(usual, {"best_dice": 0.5})})
 
 
 class TestPredictions:

@@ -28,7 +28,7 @@ def test_reasons_say_what_is_new():
     ]
     features = [CaseFeatures(domain) for domain in ("one", "two", "", "")]
     a, b, u, c = select_cases(candidates, features, 4, 0.5)
-    assert a.reason == "organ: expected Dice 0.40, attainable 0.90, missing; largest expected gain"
+    assert a.reason == "organ: expected Dice 0.40, missing; largest expected gain"
     assert "first of annotator y" in b.reason
     assert "first of domain two" in b.reason
     assert "first with extra (organ)" in b.reason

@@ -1,8 +1,9 @@
-r"""Cases that an expert may check or annotate next, and what is expected to be gained by it.
+"""Cases that an expert may check or annotate next, and what is expected to be gained by it.
 
-The gain of a label that is checked is what its expected Dice is short of the attainable one, best_dice - expected_dice
-of ``audit.csv``; that of a case is the sum over its classes. An unlabelled case has a prediction: the gain is what the
-expected Dice of each class is short of its mean over all unlabelled cases.
+The gain of a label that is checked is what its expected Dice is short of 1, which is what a true label has in
+``audit.csv`` however uncertain the model is; that of a case is the sum over its classes. Classes that the model has not
+learned are left out. An unlabelled case has a prediction: the gain is what the expected Dice of each class is short of
+its mean over all unlabelled cases.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pandas as pd
 
+from segmend.audit.expected_dice import LEAST_COMPETENCE
 from segmend.audit.folder import AuditFolder
 from segmend.audit.regions import ErrorKind
 from segmend.audit.selection.decisions import Decision, Key
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
+from segmend.core.progress import warn
 from segmend.data.tables import Row, read_table
 from segmend.functional.expected_dice import expected_dice
 
@@ -39,7 +42,7 @@ class Shortfall:
     Attributes:
         label: its name.
         expected: Dice that is expected of it, 0..1.
-        attainable: Dice to compare with, 0..1.
+        attainable: Dice to compare with, 0..1: 1 of a label, the mean of the class of a prediction.
         kind: kind of error that the audit found; "ok" for none and for predictions.
     """
 
@@ -89,10 +92,9 @@ def open_labels(place: AuditFolder, table: pd.DataFrame, decided: Mapping[Key, D
     Raises:
         InputError: the table lacks an expected Dice, or no such label is left.
     """
-    for column in ("expected_dice", "best_dice"):
-        if column not in table:
-            raise InputError(place.labels, f"has no column '{column}'", "audit the folder again", code="missing-value")
-    known = table[["expected_dice", "best_dice"]].notna().all(axis=1)
+    if "expected_dice" not in table:
+        raise InputError(place.labels, "has no column 'expected_dice'", "audit the folder again", code="missing-value")
+    known = table["expected_dice"].notna()
     keys = zip(table["case"], table["label"], strict=True)
     final = [key in decided and decided[key].final for key in keys]
     rows = table[known & (table["quality"] == Quality.NOISY) & ~pd.Series(final, table.index, dtype=bool)]
@@ -100,6 +102,30 @@ def open_labels(place: AuditFolder, table: pd.DataFrame, decided: Mapping[Key, D
         problem = "has no noisy label that is still open: all are expert labels, decided, or without an expected Dice"
         raise InputError(place.labels, problem, "there is nothing to choose from", code="no-data")
     return rows
+
+
+def learned_classes(place: AuditFolder, rows: pd.DataFrame, summary: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of the classes that the model has learned: of the others it does not know how good labels are.
+
+    Args:
+        place: the audit.
+        rows: open labels.
+        summary: content of ``audit.json``.
+
+    Raises:
+        InputError: none is left.
+    """
+    usual = summary.get("usual", {})
+    unknown = {name for name, of_class in usual.items() if of_class.get("best_dice", 1.0) < LEAST_COMPETENCE}
+    learned = rows[~rows["label"].isin(unknown)]
+    if learned.empty:
+        problem = "judges no label that is open, as the model has not learned their classes"
+        remedy = "train longer and audit again, or draw a random sample (`purpose estimate`)"
+        raise InputError(place.labels, problem, remedy, code="no-data")
+    left_out = sorted(set(rows["label"]) & unknown)
+    if left_out:
+        warn(f"The model has not learned {', '.join(left_out)}: of these classes no gain is expected.")
+    return learned
 
 
 def labelled_candidates(rows: pd.DataFrame) -> list[Candidate]:
@@ -111,7 +137,7 @@ def labelled_candidates(rows: pd.DataFrame) -> list[Candidate]:
     found = []
     for case, own in rows.groupby("case", sort=True):
         classes = tuple(
-            Shortfall(row["label"], row["expected_dice"], row["best_dice"], row.get("kind") or ErrorKind.OK)
+            Shortfall(row["label"], row["expected_dice"], 1.0, row.get("kind") or ErrorKind.OK)
             for row in own.to_dict("records")
         )
         annotator = own["annotator"].iloc[0] if "annotator" in own else ""

@@ -25,7 +25,7 @@ class SelectedCase:
         order: from 1, the first to look at.
         case: the case's name.
         task: "check" its label, or "annotate" it.
-        expected_gain: what the labels are expected to be short of the attainable Dice, summed over the classes.
+        expected_gain: what the expected Dice is short of 1, of predictions short of the mean, summed over the classes.
         similarity: to the most similar case further up, 0..1.
         most_similar: that case; "" for the first.
         labels: classes that fall short, separated by ';', the largest shortfall first.
@@ -81,10 +81,10 @@ def _on_classes(candidate: Candidate) -> Iterator[str]:
     """What falls short, the worst class first."""
     short = sorted((each for each in candidate.classes if each.gain > 0), key=lambda each: -each.gain)
     named = [each for number, each in enumerate(short) if number == 0 or each.gain >= _WORTH_NAMING]
-    compared = "attainable" if candidate.labelled else "mean of the unlabelled cases"
     for each in named[:3]:
         kind = "" if each.kind == ErrorKind.OK else f", {each.kind.replace('_', ' ')}"
-        yield f"{each.label}: expected Dice {each.expected:.2f}, {compared} {each.attainable:.2f}{kind}"
+        mean = "" if candidate.labelled else f", mean of the unlabelled cases {each.attainable:.2f}"
+        yield f"{each.label}: expected Dice {each.expected:.2f}{mean}{kind}"
     if len(named) > 3:
         yield f"{len(named) - 3} more classes fall short"
     if not named:

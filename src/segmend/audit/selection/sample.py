@@ -17,9 +17,6 @@ from segmend.core.errors import InputError, did_you_mean
 from segmend.data.tables import Row, Table, read_table
 from segmend.functional.stratified import Allocation, allocate, divide, probability_below
 
-BELOW = 0.8
-"""True Dice below which a label counts as erroneous, unless another limit is given."""
-
 TO_FILL: Final = ("dice", "erroneous")
 """Columns for what the reader finds."""
 NOTES: Final = ("reader", "comment", "time")
