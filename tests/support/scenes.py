@@ -149,6 +149,9 @@ SCENES = {
         "--data given/noisy --audit given/audit --preview true --out previews/p.csv --minimum_score 0",
         ("previews",),
     ),
+    "select": Scene(
+        "select", build_audit, "--audit given/audit --purpose estimate --budget 1 --out sample.csv", ("sample.csv",)
+    ),
     "fuse": Scene("fuse", build_raters, "--data given/data --out fused --soft true", ("fused",)),
     "export-labels": Scene(
         "export-labels", partial(build_run, method="OffsetCorrection"), "--run given/run --out labels", ("labels",)

@@ -50,7 +50,7 @@ class TestLabels:
         assert "has not learned vessel" in capsys.readouterr().err
         assert len(learned_classes(place, rows, {})) == 2
         with raises("no-data", place.labels):
-            learned_classes(place, rows, {"usual": dict.fromkeys(usual, {"best_dice": 0.5})})
+            learned_classes(place, rows, {"usual": {name: {"best_dice": 0.5} for name in usual}})
 
 
 class TestPredictions:
