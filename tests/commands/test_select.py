@@ -179,9 +179,13 @@ class TestEstimate:
         given = read_label(data / "labelsTr" / "a.nii.gz")[0]
         proposed = read_label(audit.proposal("a", ".nii.gz"))[0]
         like = data / "labelsTr" / "a.nii.gz"
-        write_label(audit.issues("a", ".nii.gz"), np.where(given == proposed, 0, 2).astype(np.uint8), like=like)
+        number = np.where(given == LABELS["organ"], 2, 3)
+        write_label(audit.issues("a", ".nii.gz"), np.where(given == proposed, 0, number).astype(np.uint8), like=like)
+        regions = [("a", number, label, label, "background") for number, label in ((2, "organ"), (3, "vessel"))]
+        table = pd.DataFrame(regions, columns=["case", "region", "label", "given", "suggested"])
+        table.to_csv(audit.regions, index=False)
         rows = [(case, label, "accept", "") for case in "abcdefg" for label in ("organ", "vessel")]
-        rows += [("a", label, "reject", "2") for label in ("organ", "vessel")]
+        rows += [("a", label, "reject", number) for label, number in (("organ", "2"), ("vessel", "3"))]
         path = tmp_path / "decisions.csv"
         pd.DataFrame(rows, columns=["case", "label", "decision", "region"]).to_csv(path, index=False)
         changed = [

@@ -8,38 +8,28 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from segmend.audit.decisions import read_decisions
 from segmend.audit.folder import AuditFolder
 from segmend.audit.reliability import BELOW
 from segmend.audit.selection.candidates import (
     Candidate,
+    decided_labels,
     labelled_candidates,
     learned_classes,
     open_labels,
     unlabelled_candidates,
 )
-from segmend.audit.selection.checked import (
-    KNOWN,
-    Outcomes,
-    RightLabels,
-    outcomes_of_decisions,
-    outcomes_of_labels,
-    outcomes_of_table,
-)
-from segmend.audit.selection.decisions import Decision, Key, read_decisions
-from segmend.audit.selection.estimate import EstimateRow, estimate
-from segmend.audit.selection.estimate import in_words as estimates_in_words
 from segmend.audit.selection.features import CaseFeatures, read_features
 from segmend.audit.selection.ranking import SelectedCase, select_cases
-from segmend.audit.selection.sample import SampledLabel, draw_sample, filled_in, is_sample, read_sample
+from segmend.audit.selection.sample import Key, SampledLabel, draw_sample, filled_in
 from segmend.audit.selection.sample import in_words as strata_in_words
-from segmend.core.case import Quality
+from segmend.commands.select_audit import OpenedAudit, check_out
+from segmend.commands.select_estimate import estimate_from
 from segmend.core.errors import InputError
-from segmend.core.io import check_writable
-from segmend.core.paths import FOLDER, is_file, is_folder, kind_of
+from segmend.core.paths import is_file
 from segmend.core.progress import say, warn
 from segmend.core.tables import write_rows
 from segmend.data.folder import DataFolder
-from segmend.data.tables import read_table
 from segmend.functional.stratified import Allocation
 
 Purpose = Literal["gain", "estimate"]
@@ -110,9 +100,9 @@ def select(
     place = AuditFolder(audit)
     summary = place.read_summary()
     _check_arguments(budget, purpose, diversity, below, checked, sample, predictions, decisions, seed)
-    opened = _Opened(place, place.read_labels(), place.read_settings(), data, cases)
+    opened = OpenedAudit(place, place.read_labels(), place.read_settings(), data, cases)
     if checked is not None:
-        return _estimate(opened, checked, sample or audit / SAMPLE, below, out or audit / ESTIMATE)
+        return estimate_from(opened, checked, sample or audit / SAMPLE, below, out or audit / ESTIMATE)
     assert budget is not None
     decided = _decided(opened, decisions)
     rows = open_labels(place, opened.table, decided)
@@ -123,66 +113,19 @@ def select(
     return _gain(opened, rows, budget, diversity, predictions, out or audit / SELECTED)
 
 
-class _Opened:
-    """An audit that was read, and its data as far as they are needed.
-
-    Args:
-        place: the audit.
-        table: ``audit.csv``.
-        settings: of the audit.
-        data: folder that the user names.
-        cases: table that the user names.
-    """
-
-    def __init__(
-        self,
-        place: AuditFolder,
-        table: pd.DataFrame,
-        settings: Mapping[str, Any],
-        data: Path | None,
-        cases: Path | None,
-    ) -> None:
-        self.place, self.table, self.settings = place, table, settings
-        self._data, self._cases = data, cases
-
-    def folder(self) -> DataFolder | None:
-        """The data folder; None if it was moved and not named.
-
-        Raises:
-            InputError: it cannot be used.
-        """
-        recorded = self.settings.get("data")
-        root = self._data or (Path(recorded) if isinstance(recorded, str) else None)
-        if root is None or (self._data is None and kind_of(root) != FOLDER):
-            return None
-        return DataFolder.open(root, self._cases)
-
-    def needed_folder(self) -> DataFolder:
-        """The data folder.
-
-        Raises:
-            InputError: it cannot be used, or is not there.
-        """
-        folder = self.folder()
-        if folder is None:
-            problem = f"is needed to compare labels, and {self.settings.get('data')} is not there any more"
-            raise InputError("data", problem, "give the folder that was audited", code="missing-value")
-        return folder
-
-
-def _decided(opened: _Opened, decisions: Path | None) -> dict[Key, Decision]:
-    """The decisions so far."""
+def _decided(opened: OpenedAudit, decisions: Path | None) -> set[Key]:
+    """Labels that are decided."""
     own = opened.place.root / _DECISIONS
     path = decisions or (own if is_file(own) else None)
     if path is None:
-        return {}
-    found = read_decisions(path, opened.table, opened.place)
-    say(f"{sum(each.final for each in found.values())} labels are decided in {path}, and not chosen again")
+        return set()
+    found = decided_labels(opened.table, read_decisions(path, opened.place, opened.table))
+    say(f"{len(found)} labels are decided in {path}, and not chosen again")
     return found
 
 
 def _gain(
-    opened: _Opened, rows: pd.DataFrame, budget: int, diversity: float, predictions: Path | None, out: Path
+    opened: OpenedAudit, rows: pd.DataFrame, budget: int, diversity: float, predictions: Path | None, out: Path
 ) -> pd.DataFrame:
     candidates = labelled_candidates(rows)
     folder = opened.folder()
@@ -190,7 +133,7 @@ def _gain(
         labelled = {case.name for case in folder.cases if case.label} if folder else set()
         candidates += unlabelled_candidates(predictions, labelled | set(opened.table["case"]))
     _check_budget(budget, len(candidates), "cases")
-    _check_out(out)
+    check_out(out)
     ranked = sorted(candidates, key=lambda candidate: -candidate.gain)
     pool = ranked[: max(_READ_AT_LEAST, _READ_PER_CHOSEN * budget)]
     features = _features(pool, folder, opened.settings, diversity)
@@ -226,13 +169,13 @@ def _in_words(chosen: Sequence[SelectedCase], candidates: Sequence[Candidate]) -
 
 
 def _sample(
-    opened: _Opened, rows: pd.DataFrame, budget: int, below: float, allocation: Allocation, seed: int, out: Path
+    opened: OpenedAudit, rows: pd.DataFrame, budget: int, below: float, allocation: Allocation, seed: int, out: Path
 ) -> pd.DataFrame:
     _check_budget(budget, len(rows), "labels")
     if filled_in(out):
         problem = "holds what a reader has found in an earlier sample"
         raise InputError(out, problem, "name another file by `out`, or move it away", code="already-exists")
-    _check_out(out)
+    check_out(out)
     drawn, strata = draw_sample(rows, budget, below, allocation, seed, opened.place.mark)
     table = write_rows(out, SampledLabel, drawn)
     say(f"{budget} of {len(rows)} labels of {rows['case'].nunique()} cases drawn at random ({allocation} allocation):")
@@ -244,44 +187,6 @@ def _sample(
         f"{opened.place.root} --checked {out}'"
     )
     return table
-
-
-def _estimate(opened: _Opened, checked: Path, sample: Path, below: float | None, out: Path) -> pd.DataFrame:
-    mark = opened.place.mark
-    if kind_of(checked) == FOLDER and is_folder(checked):
-        drawn = read_sample(sample, mark)
-        limit = drawn.below if below is None else below
-        right = RightLabels(opened.needed_folder(), opened.place, opened.settings)
-        found = outcomes_of_labels(checked, drawn, limit, right)
-    else:
-        given = read_table(checked, KNOWN, remedy="give the table in which you have written what you found")
-        drawn = read_sample(checked if is_sample(given) else sample, mark)
-        limit = drawn.below if below is None else below
-        if "decision" in given.columns:
-            right = RightLabels(opened.needed_folder(), opened.place, opened.settings)
-            found = outcomes_of_decisions(checked, given, opened.table, drawn, limit, right)
-        else:
-            found = outcomes_of_table(checked, given, drawn, limit)
-    _check_out(out, checked, sample)
-    noisy = opened.table[opened.table["quality"] == Quality.NOISY]
-    rows = estimate(drawn, found, noisy, limit)
-    table = write_rows(out, EstimateRow, rows)
-    _tell_about(found, len(drawn.rows))
-    for line in estimates_in_words(rows):
-        say(line)
-    say(f"estimates: {out}")
-    return table
-
-
-def _tell_about(found: Outcomes, drawn: int) -> None:
-    left = drawn - len(found.erroneous)
-    if left:
-        warn(
-            f"{left} of the {drawn} labels of the sample are not checked. The estimate is unbiased only if what was "
-            "left out does not depend on how good the label is: check in the order of the table."
-        )
-    if found.outside:
-        say(f"{found.outside} other checked labels are left out, as they were not drawn at random")
 
 
 def _check_arguments(
@@ -321,11 +226,3 @@ def _check_budget(budget: int, available: int, what: str) -> None:
     if not 1 <= budget <= available:
         problem = f"is {budget}, but {available} {what} are open"
         raise InputError("budget", problem, f"give a number from 1 to {available}", code="invalid-value")
-
-
-def _check_out(out: Path, *inputs: Path) -> None:
-    if out.suffix != ".csv":
-        raise InputError(out, "does not end in .csv", "give it that ending", code="invalid-value")
-    if any(out.resolve() == each.resolve() for each in inputs):
-        raise InputError(out, "is a table that is read", "name another file by `out`", code="invalid-value")
-    check_writable(out)

@@ -5,8 +5,14 @@ import math
 import pytest
 from refusals import raises
 
-from segmend.audit.selection.candidates import labelled_candidates, learned_classes, open_labels, unlabelled_candidates
-from segmend.audit.selection.decisions import Decision
+from segmend.audit.decisions import CaseDecisions, DecidedRegion, Decision
+from segmend.audit.selection.candidates import (
+    decided_labels,
+    labelled_candidates,
+    learned_classes,
+    open_labels,
+    unlabelled_candidates,
+)
 
 HEADER = "case,label,expected_dice,volume,expected_volume,mean_entropy,calibration\n"
 
@@ -23,8 +29,7 @@ class TestLabels:
                 label_row("d", "vessel", 0.2, 0.9),
             ]
         )
-        decided = {("d", "organ"): Decision("accept"), ("d", "vessel"): Decision("unsure")}
-        rows = open_labels(place, place.read_labels(), decided)
+        rows = open_labels(place, place.read_labels(), {("d", "organ")})
         found = labelled_candidates(rows)
         assert [each.case for each in found] == ["a", "b", "d"]
         assert [each.gain for each in found] == pytest.approx([0.6, 0.0, 0.8])
@@ -51,6 +56,17 @@ class TestLabels:
         assert len(learned_classes(place, rows, {})) == 2
         with raises("no-data", place.labels):
             learned_classes(place, rows, {"usual": {name: {"best_dice": 0.5} for name in usual}})
+
+    def test_decided_is_what_people_were_sure_of(self, make_audit, label_row):
+        place = make_audit(label_row(case, label, 0.5, 0.9) for case in "abcd" for label in ("organ", "vessel"))
+        accept, unsure = Decision("accept", ""), Decision("unsure", "")
+        decisions = {
+            "a": CaseDecisions({"organ": accept, "vessel": unsure}),
+            "b": CaseDecisions(replacement=Decision("replace", "")),
+            "c": CaseDecisions(regions=(DecidedRegion("organ", 2, "organ", accept),)),
+        }
+        found = decided_labels(place.read_labels(), decisions)
+        assert found == {("a", "organ"), ("b", "organ"), ("b", "vessel")}
 
 
 class TestPredictions:

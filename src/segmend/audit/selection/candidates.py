@@ -17,10 +17,11 @@ from typing import Any, Final, cast
 
 import pandas as pd
 
+from segmend.audit.decisions import CaseDecisions
 from segmend.audit.expected_dice import LEAST_COMPETENCE
 from segmend.audit.folder import AuditFolder
 from segmend.audit.regions import ErrorKind
-from segmend.audit.selection.decisions import Decision, Key
+from segmend.audit.selection.sample import Key
 from segmend.core.case import Quality
 from segmend.core.errors import InputError
 from segmend.core.progress import warn
@@ -81,13 +82,29 @@ class Candidate:
         return sum(each.gain for each in self.classes)
 
 
-def open_labels(place: AuditFolder, table: pd.DataFrame, decided: Mapping[Key, Decision]) -> pd.DataFrame:
+def decided_labels(table: pd.DataFrame, decisions: Mapping[str, CaseDecisions]) -> set[Key]:
+    """Labels on which people were sure; a decision on single regions leaves a label open.
+
+    Args:
+        table: ``audit.csv``.
+        decisions: by case.
+    """
+    found = set()
+    for case, label in zip(table["case"], table["label"], strict=True):
+        of_case = decisions.get(case, CaseDecisions())
+        decision = of_case.replacement or of_case.labels.get(label)
+        if decision and decision.final:
+            found.add((case, label))
+    return found
+
+
+def open_labels(place: AuditFolder, table: pd.DataFrame, decided: Collection[Key]) -> pd.DataFrame:
     """Rows of noisy labels that are not decided yet.
 
     Args:
         place: the audit.
         table: ``audit.csv``.
-        decided: decisions so far.
+        decided: labels that are.
 
     Raises:
         InputError: the table lacks an expected Dice, or no such label is left.
@@ -95,8 +112,7 @@ def open_labels(place: AuditFolder, table: pd.DataFrame, decided: Mapping[Key, D
     if "expected_dice" not in table:
         raise InputError(place.labels, "has no column 'expected_dice'", "audit the folder again", code="missing-value")
     known = table["expected_dice"].notna()
-    keys = zip(table["case"], table["label"], strict=True)
-    final = [key in decided and decided[key].final for key in keys]
+    final = [key in decided for key in zip(table["case"], table["label"], strict=True)]
     rows = table[known & (table["quality"] == Quality.NOISY) & ~pd.Series(final, table.index, dtype=bool)]
     if rows.empty:
         problem = "has no noisy label that is still open: all are expert labels, decided, or without an expected Dice"

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from segmend.audit.by_region import region_view
-from segmend.audit.folder import AuditFolder
-from segmend.audit.selection.decisions import ACCEPT, COLUMNS, REJECT, Decision, Key, decisions_of
+from segmend.audit.decisions import COLUMNS
 from segmend.audit.selection.features import require_unchanged
-from segmend.audit.selection.sample import NOTES, TO_FILL, Sample, SampledLabel, require_known
-from segmend.core.case import Quality
+from segmend.audit.selection.sample import NOTES, TO_FILL, Key, Sample, SampledLabel, require_known
+from segmend.core.case import Case, Quality
 from segmend.core.errors import InputError
-from segmend.core.masks import IGNORE, Mask
+from segmend.core.masks import IGNORE
 from segmend.core.paths import is_file
 from segmend.core.progress import track
 from segmend.core.regions import mask_of
 from segmend.data.finding import MAIN, label_of
 from segmend.data.folder import DataFolder
-from segmend.data.image import read_grid, read_label
+from segmend.data.image import Grid, read_label
 from segmend.data.raters import read_drawing
 from segmend.data.tables import Row, Table
 from segmend.metrics import dice
 
 KNOWN = tuple(dict.fromkeys((*SampledLabel.__dataclass_fields__, *COLUMNS, *NOTES)))
 """Columns of all tables of what was found."""
+
+RightLabel = Callable[[Case, NDArray[np.uint8], Grid], NDArray[np.uint8] | None]
+"""The right label of a case, given the case, its label ``[*spatial]`` and the grid; None if it is not known."""
 
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0")
 
@@ -97,115 +98,69 @@ def _verdict(row: Row, below: float, sample: Sample) -> bool | None:
     return None if math.isnan(value) else value < below
 
 
-def outcomes_of_decisions(
-    path: Path, given: Table, audited: pd.DataFrame, sample: Sample, below: float, right: RightLabels
+def outcomes_of_labels(
+    labels: Collection[Key],
+    right: RightLabel,
+    folder: DataFolder,
+    settings: Mapping[str, Any],
+    below: float,
 ) -> Outcomes:
-    """What decisions say: a rejected proposal leaves the given label, an accepted one is compared with it.
+    """What right labels say: a given one is erroneous if its Dice to the right one is below a limit.
+
+    Voxels that are not annotated in one of the two do not count.
 
     Args:
-        path: of the table.
-        given: the table of decisions.
-        audited: ``audit.csv``.
-        sample: what was drawn.
-        below: Dice below which a label is erroneous.
-        right: the labels of the data.
+        labels: of the sample.
+        right: gives the right label of a case.
+        folder: the data folder.
+        settings: of the audit.
+        below: the limit.
 
     Raises:
-        InputError: the decisions cannot be used, or a label cannot be read.
+        InputError: a label cannot be read, or is not the audited one.
     """
-    decided = decisions_of(given, audited, right.place, path.parent)
-    final = {key: decision for key, decision in decided.items() if decision.final}
-    inside = {key: decision for key, decision in final.items() if key in sample.rows}
-    found = {
-        key: decision.word != REJECT and right.dice_to_decided(key, decision) < below
-        for key, decision in track(inside.items(), "comparing labels")
-    }
-    return Outcomes(found, len(final) - len(inside))
+    cases = {case.name: case for case in folder.cases}
+    found: dict[Key, bool] = {}
+    for name in track(sorted({case for case, _ in labels}), "comparing labels"):
+        require_unchanged(name, cases.get(name), folder, settings)
+        case = cases[name]
+        assert case.label is not None  # as it is unchanged
+        values, grid = read_label(case.label)
+        given = folder.to_indices(values)
+        true = right(case, given, grid)
+        if true is None:
+            continue
+        known = (given != IGNORE) & (true != IGNORE)
+        for label in (each for other, each in labels if other == name):
+            masks = (mask_of(array, folder.objects[label]) & known for array in (given, true))
+            found[name, label] = dice(*masks) < below
+    return Outcomes(found)
 
 
-def outcomes_of_labels(root: Path, sample: Sample, below: float, right: RightLabels) -> Outcomes:
-    """What a folder of right labels says: that of each sampled label is its Dice to the right one.
-
-    Of a data folder only expert labels count, which a person has confirmed.
+def labels_in(root: Path, sample: Sample, folder: DataFolder) -> RightLabel:
+    """The right labels in a folder; of a data folder only expert labels, which a person has confirmed.
 
     Args:
         root: a data folder, or a folder of label files named as the cases.
         sample: what was drawn.
-        below: Dice below which a label is erroneous.
-        right: the labels of the data.
+        folder: the data folder that was audited.
 
     Raises:
-        InputError: a label cannot be read, or there is none of the sample.
+        InputError: there is none of the sample.
     """
-    of_case: Callable[[str], Path | None]
+    names = {case for case, _ in sample.rows}
     if is_file(root / "dataset.json"):
-        experts = {case.name: case.label for case in DataFolder.open(root).select(None, Quality.EXPERT)}
-        of_case, missing = experts.get, f"has no expert label of the sample in {MAIN}"
+        experts = DataFolder.open(root).select(None, Quality.EXPERT)
+        files = {case.name: case.label for case in experts if case.name in names}
+        missing = f"has no expert label of the sample in {MAIN}"
     else:
-        of_case = lambda case: label_of(case, root, right.folder.file_ending)  # noqa: E731
+        files = {name: label_of(name, root, folder.file_ending) for name in names}
         missing = "has no label of the sample"
-    files = {key: file for key in sample.rows if (file := of_case(key[0])) is not None}
-    if not files:
+    if not any(files.values()):
         raise InputError(root, missing, "give the labels that the expert has drawn or confirmed", code="no-data")
-    return Outcomes({key: right.dice_to(key, file) < below for key, file in track(files.items(), "comparing labels")})
 
+    def right(case: Case, given: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8] | None:
+        file = files.get(case.name)
+        return read_drawing(file, folder, grid) if file else None
 
-class RightLabels:
-    """Dice of the given labels to those that turned out to be right.
-
-    Args:
-        folder: the data folder.
-        place: its audit.
-        settings: of the audit.
-    """
-
-    def __init__(self, folder: DataFolder, place: AuditFolder, settings: Mapping[str, Any]) -> None:
-        self.folder, self.place, self._settings = folder, place, settings
-        self._cases = {case.name: case for case in folder.cases}
-
-    def dice_to(self, key: Key, file: Path) -> float:
-        """Dice of a given label to that in a file, over the voxels annotated in both.
-
-        Raises:
-            InputError: a file cannot be read, or a label is not the audited one.
-        """
-        given, mask = self._given(key)
-        right = read_drawing(file, self.folder, read_grid(self._label(key)))
-        known = (given != IGNORE) & (right != IGNORE)
-        return dice(mask & known, mask_of(right, self._classes(key)) & known)
-
-    def dice_to_decided(self, key: Key, decision: Decision) -> float:
-        """Dice of a given label to what was decided to be right.
-
-        Raises:
-            InputError: a file cannot be read, or a label is not the audited one.
-        """
-        if decision.file is not None:
-            return self.dice_to(key, decision.file)
-        given, mask = self._given(key)
-        if decision.word != ACCEPT:
-            return dice(mask, mask)
-        case, label = key
-        grid, ending = read_grid(self._label(key)), self.folder.file_ending
-        place, view, classes = self.place, self.folder, self._classes(key)
-        if label in self.folder.regions:
-            place, view, classes = place.of_region(label), region_view(view, label), (1,)
-        proposed = mask_of(read_drawing(place.proposal(case, ending), view, grid), classes)
-        if decision.kept:
-            regions, _ = read_label(place.issues(case, ending))
-            proposed = np.where(np.isin(regions, decision.kept), mask, proposed)
-        return dice(mask & (given != IGNORE), proposed & (given != IGNORE))
-
-    def _given(self, key: Key) -> tuple[Any, Mask]:
-        require_unchanged(key[0], self._cases.get(key[0]), self.folder, self._settings)
-        values, _ = read_label(self._label(key))
-        given = self.folder.to_indices(values)
-        return given, mask_of(given, self._classes(key))
-
-    def _label(self, key: Key) -> Path:
-        file = self._cases[key[0]].label
-        assert file is not None  # as it is unchanged
-        return file
-
-    def _classes(self, key: Key) -> tuple[int, ...]:
-        return self.folder.objects[key[1]]
+    return right

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from segmend.audit.selection.decisions import Key
 from segmend.core.errors import InputError, did_you_mean
 from segmend.data.tables import Row, Table, read_table
 from segmend.functional.stratified import Allocation, allocate, divide, probability_below
+
+Key = tuple[str, str]
+"""A label: its case, and its class or region."""
 
 TO_FILL: Final = ("dice", "erroneous")
 """Columns for what the reader finds."""
