@@ -53,7 +53,7 @@ class Sample:
             evidence: on the same grid.
             most: voxels of each class.
         """
-        chosen = _calibration_voxels(label, most)
+        chosen = calibration_voxels(label, most)
         rows = [evidence.probability(index).reshape(-1)[chosen] for index in range(evidence.classes)]
         return cls(np.stack(rows), label.reshape(-1)[chosen])
 
@@ -110,8 +110,7 @@ def symmetrised_thresholds(thresholds: NDArray[np.float64]) -> NDArray[np.float6
 def log_likelihoods(sample: Sample) -> NDArray[np.float64]:
     """Mean log-likelihood of a label at each of ``TEMPERATURES``; all classes that occur have the same weight."""
     logarithms = np.log(sample.probabilities.astype(np.float64))
-    present, of_class = np.unique(sample.label, return_inverse=True)
-    weights = 1 / (np.bincount(of_class)[of_class] * len(present))
+    weights = class_weights(sample.label)
     own = np.take_along_axis(logarithms, sample.label[None].astype(np.intp), 0)[0]
     means: list[Any] = [
         np.sum(weights * (own / temperature - np.log(np.exp(logarithms / temperature).sum(0))))
@@ -120,8 +119,20 @@ def log_likelihoods(sample: Sample) -> NDArray[np.float64]:
     return np.array(means, np.float64)
 
 
-def _calibration_voxels(label: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
-    """Their flat indices."""
+def class_weights(label: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Weight ``[n]`` of each voxel by its class: all classes that occur weigh the same, and all voxels 1 together."""
+    present, of_class = np.unique(label, return_inverse=True)
+    weights: NDArray[np.float64] = 1 / (np.bincount(of_class)[of_class] * len(present))
+    return weights
+
+
+def calibration_voxels(label: NDArray[np.uint8], most: int) -> NDArray[np.int64]:
+    """Flat indices of evenly spaced voxels of each class, background only near the objects.
+
+    Args:
+        label: ``[*spatial]`` class indices or ``IGNORE``.
+        most: voxels of each class.
+    """
     objects = (label > 0) & (label != IGNORE)
     if not objects.any():
         return np.empty(0, np.int64)

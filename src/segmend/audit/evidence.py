@@ -10,6 +10,7 @@ from segmend.engine.evidence import Evidence as Evidence
 from segmend.engine.evidence import decode as decode
 from segmend.engine.evidence import encode as encode
 from segmend.engine.evidence import is_evidence as is_evidence
+from segmend.engine.evidence import write_classes as write_classes
 from segmend.engine.evidence import write_evidence as write_evidence
 
 

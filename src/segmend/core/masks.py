@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,3 +51,19 @@ def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
     filled = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
     own = slice(max(filled[0] - margin, 0), min(filled[-1] + 1 + margin, len(mask)))
     return (own, *bounding_box(np.logical_or.reduce(mask[own]), margin)) if mask.ndim > 1 else (own,)
+
+
+def box_above(values: NDArray[Any], least: float) -> tuple[slice, ...] | None:
+    """The smallest box around all values of a map that are larger than ``least``; None if there is none.
+
+    Most classes fill a small part of a scan, and only that needs arithmetic.
+
+    Args:
+        values: ``[*spatial]``, none of them negative or NaN if they are float16.
+        least: 0 or more.
+    """
+    if values.dtype == np.float16:  # of positive numbers, the bits have the same order, and compare much faster
+        above = values.view(np.uint16) > np.float16(least).view(np.uint16)
+    else:
+        above = values > least
+    return bounding_box(above) if above.any() else None

@@ -58,6 +58,23 @@ def declared_reader(arrays: Path, data: Path) -> Declared | None:
     return None
 
 
+def declared_labels(arrays: Path) -> Declared | None:
+    """The entry ``labels`` of the model's own ``dataset.json``, as it is written; None if there is none.
+
+    Args:
+        arrays: folder of the arrays or label maps.
+
+    Raises:
+        InputError: the file in this very folder is not valid JSON.
+    """
+    for folder in _around(arrays):
+        file = folder / "dataset.json"
+        labels = _read(file, strict=folder == arrays.resolve()).get("labels")
+        if isinstance(labels, dict):
+            return Declared(labels, file)
+    return None
+
+
 def declared_classes(arrays: Path) -> Declared | None:
     """The names of the classes in the order of the arrays, as the model's own ``dataset.json`` gives them.
 
@@ -67,20 +84,18 @@ def declared_classes(arrays: Path) -> Declared | None:
     Raises:
         InputError: the model segments regions, whose probabilities do not exclude one another.
     """
-    for folder in _around(arrays):
-        file = folder / "dataset.json"
-        labels = _read(file, strict=folder == arrays.resolve()).get("labels")
-        if not isinstance(labels, dict):
-            continue
-        if any(isinstance(value, list) for value in labels.values()):
-            problem = "is of a model of regions, whose probabilities overlap and do not sum to 1"
-            raise InputError(
-                file, problem, "give probabilities of a model with one class for each voxel", code="unsupported"
-            )
-        if all(type(value) is int for value in labels.values()):
-            named = sorted((value, name) for name, value in labels.items() if name != "ignore")
-            return Declared(tuple(name for _, name in named), file)
-    return None
+    declared = declared_labels(arrays)
+    if declared is None:
+        return None
+    labels = declared.value
+    if any(isinstance(value, list) for value in labels.values()):
+        problem = "is of a model of regions, whose probabilities overlap and do not sum to 1"
+        remedy = "give probabilities of a model with one class for each voxel, or its label maps"
+        raise InputError(declared.where, problem, remedy, code="unsupported")
+    if not all(type(value) is int for value in labels.values()):
+        return None
+    named = sorted((value, name) for name, value in labels.items() if name != "ignore")
+    return Declared(tuple(name for _, name in named), declared.where)
 
 
 def _around(arrays: Path) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from segmend.core.case import Case
 from segmend.core.errors import InputError
 from segmend.core.io import atomic_file
+from segmend.core.masks import box_above
 from segmend.data.image import read_grid
 
 LIMIT = 8.0
@@ -27,6 +28,8 @@ LIMIT = 8.0
 CODES = 256
 """Number of values that a stored probability may have."""
 
+_LEAST = 1 / (1 + np.exp(LIMIT))
+"""Smallest probability that is kept; smaller ones count as this."""
 _LONGEST_HEADER = 1024
 _DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, CODES)))).astype(np.float32)
 
@@ -41,8 +44,21 @@ def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]
     Raises:
         InputError: the disk is full or cannot be written to.
     """
+    write_classes(path, enumerate(probabilities))
+
+
+def write_classes(path: Path, probabilities: Iterable[tuple[int, NDArray[np.floating[Any]]]]) -> None:
+    """Writes evidence as ``write_evidence`` does, of classes in any order.
+
+    Args:
+        path: the file; it is written atomically.
+        probabilities: index and map ``[*spatial]`` of each class; only one is held at a time.
+
+    Raises:
+        InputError: the disk is full or cannot be written to.
+    """
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
-        for index, of_class in enumerate(probabilities):
+        for index, of_class in probabilities:
             with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, encode(of_class), allow_pickle=False)
 
@@ -90,11 +106,20 @@ def _is_map(file: zipfile.ZipFile, name: str, shape: Sequence[int]) -> bool:
 
 
 def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Probabilities as they are stored, each off by at most 0.8 %."""
-    with np.errstate(divide="ignore"):
-        log_odds = np.log(probability) - np.log1p(-probability)
-    steps = (log_odds.clip(-LIMIT, LIMIT) + LIMIT) * ((CODES - 1) / (2 * LIMIT))
-    codes: NDArray[np.uint8] = np.rint(steps).astype(np.uint8)
+    """Probabilities as they are stored, each off by at most 0.8 %.
+
+    Args:
+        probability: ``[*spatial]`` 0..1.
+    """
+    codes = np.zeros(probability.shape, np.uint8)
+    box = box_above(probability, _LEAST)
+    if box is not None:
+        inside = probability[box]
+        inside = inside.astype(np.float32) if inside.dtype == np.float16 else inside
+        with np.errstate(divide="ignore"):
+            log_odds = np.log(inside) - np.log1p(-inside)
+        steps = (log_odds.clip(-LIMIT, LIMIT) + LIMIT) * ((CODES - 1) / (2 * LIMIT))
+        codes[box] = np.rint(steps)
     return codes
 
 

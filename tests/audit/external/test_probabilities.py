@@ -283,7 +283,7 @@ class TestRefusals:
         for file in (maps / "probabilities").glob("b_*"):
             file.rename(packed / file.name)
         (packed / "b.npz").unlink()
-        self.refused(data, packed, tmp_path, r"holds a\.npz, but maps of case 'b'")
+        self.refused(data, packed, tmp_path, r"holds a\.npz, but of case 'b' b_background\.nii\.gz")
 
     @pytest.mark.parametrize("content", [b"", b"PK nonsense"])
     def test_a_damaged_file(self, data, packed, tmp_path, content):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmend.audit.external.values import check_probabilities, to_probability
+from segmend.audit.external.values import check_probabilities, with_background
 from segmend.core.errors import InputError
 
 NAMES = ("background", "liver", "kidney")
@@ -19,20 +19,40 @@ def maps():
 
 
 def test_half_precision_is_precise_enough(maps):
-    seen = check_probabilities(PATH, NAMES, maps.astype(np.float16))
-    assert seen.outside is None
-    assert (seen.predicted != maps.argmax(0)).mean() < 0.01
+    predicted = check_probabilities(PATH, NAMES, enumerate(maps.astype(np.float16)))
+    assert (predicted != maps.argmax(0)).mean() < 0.01
 
 
-def test_zeros_beyond_the_crop_are_background(maps):
+def test_classes_may_come_in_any_order(maps):
+    np.testing.assert_array_equal(
+        check_probabilities(PATH, NAMES, [(2, maps[2]), (0, maps[0]), (1, maps[1])]), maps.argmax(0)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_zeros_beyond_the_crop_are_background(maps, dtype):
+    maps = maps.astype(dtype)
     maps[:, :1] = 0
-    seen = check_probabilities(PATH, NAMES, maps)
-    assert seen.outside is not None
-    assert seen.outside[:1].all()
-    assert not seen.outside[1:].any()
-    assert (to_probability(0, maps[0], seen.outside)[:1] == 1).all()
-    assert (to_probability(1, maps[1], seen.outside)[:1] == 0).all()
-    np.testing.assert_allclose(to_probability(0, maps[0], seen.outside)[1:], maps[0, 1:], rtol=1e-6)
+    assert (check_probabilities(PATH, NAMES, enumerate(maps))[:1] == 0).all()
+    found = dict(with_background(enumerate(maps)))
+    assert list(found) == [1, 2, 0]
+    assert (found[0][:1] == 1).all()
+    assert (found[1][:1] == 0).all()
+    np.testing.assert_allclose(found[0][1:], maps[0, 1:], rtol=1e-6)
+    np.testing.assert_array_equal(found[2], maps[2])
+
+
+def test_a_probability_of_0_is_none_of_a_voxel_that_another_class_has(maps):
+    maps[:, 0, 0, 0] = 0, 1, 0
+    assert dict(with_background(enumerate(maps)))[0][0, 0, 0] == 0
+
+
+def test_rounding_beyond_0_and_1_is_cut_off(maps):
+    maps[:, 0, 0, 0] = -0.005, 1.005, 0
+    maps = maps.astype(np.float16)
+    check_probabilities(PATH, NAMES, enumerate(maps))
+    found = dict(with_background(enumerate(maps)))
+    assert [float(found[index][0, 0, 0]) for index in range(3)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +63,7 @@ def test_zeros_beyond_the_crop_are_background(maps):
         (lambda p: 100 * p, "values from .* as if scaled or not normalised"),
         (lambda p: np.rint(255 * p).astype(np.uint8), r"whole numbers \(uint8\), as if scaled. Divide them by 255"),
         (lambda p: np.where(p > 0.9, np.nan, p), "values from nan to nan in the class 'background'"),
+        (lambda p: np.where(p > 0.9, np.nan, p).astype(np.float16), "values from nan to nan in the class 'background'"),
         (lambda p: np.where(p > 0.9, np.inf, p), "values from .* to inf"),
         (lambda p: 1 / (1 + np.exp(2 - 6 * p)), r"sum up to .* \(regions\)"),
         (lambda p: 0 * p, "0 everywhere"),
@@ -50,4 +71,4 @@ def test_zeros_beyond_the_crop_are_background(maps):
 )
 def test_what_they_seem_to_be_instead_is_named(maps, change, message):
     with pytest.raises(InputError, match=rf"a\.npz: holds no probabilities, but .*{message}"):
-        check_probabilities(PATH, NAMES, change(maps))
+        check_probabilities(PATH, NAMES, enumerate(change(maps)))

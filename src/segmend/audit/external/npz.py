@@ -51,27 +51,37 @@ def npz_shape(path: Path) -> tuple[int, ...]:
         return shape
 
 
-def read_npz(path: Path) -> NDArray[Any]:
-    """The array as it is stored.
+def npz_maps(path: Path) -> Iterator[NDArray[Any]]:
+    """The parts ``[*axes]`` of the array along its first axis, one after the other as they are stored.
+
+    Only one of them is in memory, unless the array is in Fortran order.
 
     Raises:
         InputError: as ``npz_shape``.
     """
     with _opened(path) as (shape, fortran_order, dtype, entry):
-        count = math.prod(shape)
-        content = bytearray(count * dtype.itemsize)
-        view = memoryview(content)
-        filled = 0
-        while filled < len(content):
-            # Files in archives are typed as plain binary streams, which need not have this.
-            read = entry.readinto(view[filled : filled + 2**24])  # type: ignore[attr-defined]
-            if not read:
-                raise EOFError
-            filled += read
+        if fortran_order:
+            yield from _read(entry, shape[::-1], dtype).T
+        else:
+            for _ in range(shape[0]):
+                yield _read(entry, shape[1:], dtype)
         if entry.read(1):  # which also makes zipfile compare the checksum
             raise ValueError
-        array: NDArray[Any] = np.frombuffer(content, dtype)
-        return array.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _read(entry: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The next array ``[*shape]`` of a stream."""
+    content = bytearray(math.prod(shape) * dtype.itemsize)
+    view = memoryview(content)
+    filled = 0
+    while filled < len(content):
+        # Files in archives are typed as plain binary streams, which need not have this.
+        read = entry.readinto(view[filled : filled + 2**24])  # type: ignore[attr-defined]
+        if not read:
+            raise EOFError
+        filled += read
+    array: NDArray[Any] = np.frombuffer(content, dtype)
+    return array.reshape(shape)
 
 
 @contextmanager
