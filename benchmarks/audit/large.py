@@ -3,8 +3,8 @@
     python benchmarks/audit/large.py [--write FILE.md] [--profile] [--classes 100] [--shape 512 512 200]
 
 Synthetic: a body of balls, one per class, a fifth of them over- or under-segmented; the probabilities are an array as
-nnU-Net writes it (float16, compressed), with noise near the surfaces and less than 1e-6 elsewhere. The audit is a
-process of its own, on one core, whose CPU time and peak memory are the system's figures; making the case does not count.
+nnU-Net writes it (float16, compressed), with noise near the surfaces. The audit is a process of its own, on one core,
+whose CPU time and peak memory are the system's figures; making the case does not count.
 """
 
 from __future__ import annotations
@@ -116,15 +116,17 @@ def draw_case(
     image[:4] = -1000
     for folder, array, ending in (("imagesTr", image.astype(np.int16), "_0000"), ("labelsTr", label, "")):
         nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), data / folder / f"{name}{ending}.nii.gz")
-    with zipfile.ZipFile(arrays, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("probabilities.npy", "w", force_zip64=True) as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (classes + 1, *shape[::-1])}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.write(_stored(background))
-            for box, probability in parts:
-                of_class = np.zeros(shape, np.float32)
-                of_class[box] = probability
-                file.write(_stored(of_class))
+    with (
+        zipfile.ZipFile(arrays, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("probabilities.npy", "w", force_zip64=True) as file,
+    ):
+        header = {"descr": "<f2", "fortran_order": False, "shape": (classes + 1, *shape[::-1])}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_stored(background))
+        for box, probability in parts:
+            of_class = np.zeros(shape, np.float32)
+            of_class[box] = probability
+            file.write(_stored(of_class))
 
 
 def _ball(

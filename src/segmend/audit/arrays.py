@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from segmend.audit.auditor import Auditor
-from segmend.audit.evidence import AuditedCase, Evidence, decode, encode
+from segmend.audit.evidence import AuditedCase, Evidence, encode
 from segmend.audit.examination import Examination, Measurement
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Quality
@@ -101,9 +101,9 @@ class _ArrayEvidence(Evidence):
         """Number of classes, background included."""
         return len(self.array)
 
-    def probability(self, index: int) -> NDArray[np.float32]:
-        """The map ``[*spatial]`` of a class."""
-        return decode(encode(np.asarray(self.array[index], dtype=np.float32)))
+    def codes(self, index: int) -> NDArray[np.uint8]:
+        """The map ``[*spatial]`` of a class as files hold it."""
+        return encode(np.asarray(self.array[index], dtype=np.float32))
 
 
 class _ArrayAuditor(Auditor):

@@ -91,3 +91,17 @@ class RegionEvidence(Evidence):
         edge = np.float32(np.finfo(np.float32).eps)
         clipped: NDArray[np.float32] = total.clip(edge, 1 - edge)
         return clipped
+
+    def within(self, index: int, *boxes: tuple[slice, ...]) -> list[NDArray[np.float32]]:
+        """The map within some boxes."""
+        probability = self.probability(index)
+        return [probability[box] for box in boxes]
+
+    def at(self, index: int, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Probability ``[n]`` at some voxels, by their flat indices."""
+        return self.probability(index).reshape(-1)[voxels]
+
+    def concentrated(self, index: int) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+        """A box around everything, and the map."""
+        probability = self.probability(index)
+        return tuple(slice(0, side) for side in probability.shape), probability

@@ -54,7 +54,7 @@ class Sample:
             most: voxels of each class.
         """
         chosen = calibration_voxels(label, most)
-        rows = [evidence.probability(index).reshape(-1)[chosen] for index in range(evidence.classes)]
+        rows = [evidence.at(index, chosen) for index in range(evidence.classes)]
         return cls(np.stack(rows), label.reshape(-1)[chosen])
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from segmend.core.case import Case
 from segmend.core.grid import slice_axis
-from segmend.core.masks import IGNORE, Mask
+from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.core.progress import track
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
@@ -89,27 +89,37 @@ def check_label(
         label: ``[*spatial]`` class indices or ``IGNORE``.
         grid: of both.
     """
-    present = [int(index) for index in np.unique(label) if index not in (0, IGNORE)]
-    if not present:
+    boxes = object_boxes(label)
+    if not boxes:
         yield Finding(case, "", "empty", 0, "marks nothing but background")
         return
     air, axis = _air(image), slice_axis(grid)
-    for index in present:
-        mask, name = label == index, names[index]
+    for index, box in boxes.items():
+        mask, name = label[box] == index, names[index]
         sizes = _sizes(mask)
         total = int(mask.sum())
         small = sizes[sizes < _SMALL_COMPONENT_FRACTION * total]
         if len(small):
             detail = f"{len(small)} of {len(sizes)} pieces hold less than {_SMALL_COMPONENT_FRACTION:.0%} of it"
             yield Finding(case, name, "small_components", int(small.sum()), detail)
-        outside = int(np.count_nonzero(mask & air))
+        outside = int(np.count_nonzero(mask & air[box]))
         if outside >= _OUTSIDE_FRACTION * total:
             yield Finding(case, name, "outside_body", outside, f"{outside / total:.0%} of it lies in air")
         if axis is not None:
-            gaps = _gaps(mask, axis)
+            gaps = [gap + box[axis].start for gap in _gaps(mask, axis)]
             if gaps:
                 yield Finding(case, name, "gap", 0, f"slices {', '.join(map(str, gaps))} along axis {axis} are empty")
     yield from _holes(case, names, label)
+
+
+def object_boxes(label: NDArray[np.uint8]) -> dict[int, tuple[slice, ...]]:
+    """The smallest box around each class of a label but the background.
+
+    Args:
+        label: ``[*spatial]`` class indices or ``IGNORE``.
+    """
+    found = ndimage.find_objects(label, IGNORE - 1)
+    return {index: box for index, box in enumerate(found, start=1) if box is not None}
 
 
 def find_mirroring(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Iterator[tuple[int, float, float]]:
@@ -157,11 +167,15 @@ def _gaps(mask: Mask, axis: int) -> list[int]:
 
 def _holes(case: str, names: Sequence[str], label: NDArray[np.uint8]) -> Iterator[Finding]:
     """Background enclosed by objects, reported for the class that touches most of it."""
-    holes = ndimage.binary_fill_holes(label > 0) & (label == 0)
-    pieces, _ = ndimage.label(holes)
+    # Background that is connected to the outside is none; what lies beyond all objects is outside.
+    label = np.pad(label[bounding_box(label > 0)], 1)
+    pieces, _ = ndimage.label(label == 0)
+    pieces[pieces == pieces.flat[0]] = 0
     voxels: dict[int, list[int]] = {}
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        around = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+        if box is None:
+            continue
+        around = tuple(slice(side.start - 1, side.stop + 1) for side in box)
         hole = pieces[around] == number
         rim = label[around][ndimage.binary_dilation(hole) & ~hole]
         classes = np.bincount(rim[(rim > 0) & (rim != IGNORE)], minlength=1)
@@ -192,13 +206,14 @@ class CaseSummary:
     @classmethod
     def of(cls, image: NDArray[np.float32], label: NDArray[np.uint8], grid: Grid) -> Self:
         """Summarise a case; arguments as in ``check_label``."""
-        present = [int(index) for index in np.unique(label) if index not in (0, IGNORE)]
+        boxes = object_boxes(label)
+        masks = {index: label[box] == index for index, box in boxes.items()}
         voxel = float(np.prod(grid.spacing))
         return cls(
             image=scan_digest(image),
-            label=scan_digest(label) if present else b"",
-            volumes={index: voxel * np.count_nonzero(label == index) for index in present},
-            sideways={index: _lateral_position(label == index, grid) for index in present},
+            label=scan_digest(label) if boxes else b"",
+            volumes={index: voxel * np.count_nonzero(mask) for index, mask in masks.items()},
+            sideways={index: _lateral_position(mask, boxes[index], grid) for index, mask in masks.items()},
         )
 
 
@@ -261,11 +276,11 @@ def _laterality(name: str, places: Mapping[str, float]) -> Iterator[Finding]:
             yield Finding(case, name, "laterality", 0, "lies where its mirror image does in the other cases")
 
 
-def _lateral_position(mask: NDArray[np.bool_], grid: Grid) -> float:
+def _lateral_position(mask: Mask, box: tuple[slice, ...], grid: Grid) -> float:
     def world(places: Iterable[float]) -> float:
         return float(grid.affine[0, : grid.dimensions] @ np.array(list(places)))
 
-    centre = world(float(axis.mean()) for axis in np.nonzero(mask))
+    centre = world(side.start + float(axis.mean()) for side, axis in zip(box, np.nonzero(mask), strict=True))
     middle = world((side - 1) / 2 for side in grid.shape)
     width = float(np.abs(grid.affine[0, : grid.dimensions]) @ np.array(grid.shape))
     return (centre - middle) / width

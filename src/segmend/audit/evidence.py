@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from segmend.core.case import Case
+from segmend.engine.evidence import SMALLEST as SMALLEST
 from segmend.engine.evidence import Evidence as Evidence
 from segmend.engine.evidence import decode as decode
 from segmend.engine.evidence import encode as encode

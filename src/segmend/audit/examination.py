@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segmend.audit.calibration import Calibration
-from segmend.audit.evidence import Evidence
+from segmend.audit.evidence import SMALLEST, Evidence
 from segmend.audit.expected_dice import Expectation
-from segmend.audit.offsets import Offset, boundary_offset, low_confidence_offset
+from segmend.audit.offsets import Offset, boundary_offset, low_confidence_offset, offset_margin
 from segmend.core.masks import IGNORE, Mask, bounding_box
 from segmend.functional.confident_learning import off_diagonal_issues
 from segmend.functional.morphology import signed_distance
@@ -30,9 +31,11 @@ MARGIN = 10
 
 _MAX_PROBABILITIES = 2**25
 """Number of probabilities processed at once."""
+_MAX_READ = 2**27
+"""Number of probabilities in memory at once: to read those of some voxels takes as long as to read those of all."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Data of one class, cropped around it.
 
@@ -43,7 +46,7 @@ class Part:
         predicted: where the evidence has it.
         flagged: flagged voxels where the label or the evidence has it.
         annotated: where the scan is annotated.
-        probability: of the class, calibrated, strictly within 0..1.
+        examination: that it is a part of.
     """
 
     index: int
@@ -52,7 +55,12 @@ class Part:
     predicted: Mask
     flagged: Mask
     annotated: Mask
-    probability: NDArray[np.float32]
+    examination: Examination
+
+    @cached_property
+    def probability(self) -> NDArray[np.float32]:
+        """Probability of the class, calibrated, strictly within 0..1."""
+        return self.examination.probability(self.index, self.box)
 
     def expectation(self, mask: Mask) -> Expectation:
         """What the evidence expects of a mask ``[*spatial]`` of the class, where there is a label."""
@@ -90,33 +98,27 @@ class Examination:
             evidence: on the same grid.
             calibration: of all cases together.
         """
-        temperature = calibration.temperature
+        power = np.float32(1 / calibration.temperature)
+        # A class is the most probable one nowhere outside of its box, where it has the smallest probability.
+        smallest = np.array([SMALLEST]) ** power
         predicted = np.zeros(label.shape, np.uint8)
-        highest = np.zeros(label.shape, np.float32)
+        highest = np.full(label.shape, smallest, np.float32)
         total = np.zeros(label.shape, np.float32)
         for index in range(evidence.classes):
-            tempered = evidence.probability(index) ** np.float32(1 / temperature)
-            total += tempered
-            above = tempered > highest
-            predicted[above] = index
-            np.maximum(highest, tempered, out=highest)
-        flagged = np.zeros(label.shape, dtype=bool)
+            box, probability = evidence.concentrated(index)
+            tempered = probability**power
+            inside = total[box] + tempered
+            total += smallest
+            total[box] = inside
+            above = tempered > highest[box]
+            predicted[box][above] = index
+            np.maximum(highest[box], tempered, out=highest[box])
         # Confident learning never flags a voxel on which label and prediction agree.
         differing = np.flatnonzero((predicted != label) & (label != IGNORE))
-        most = max(1, _MAX_PROBABILITIES // evidence.classes)
-        for voxels in np.array_split(differing, -(-len(differing) // most)) if len(differing) else ():
-            rows = np.stack(
-                [
-                    evidence.probability(index).reshape(-1)[voxels] ** np.float32(1 / temperature)
-                    for index in range(evidence.classes)
-                ]
-            )
-            flagged.flat[voxels] = off_diagonal_issues(
-                torch.from_numpy(rows / total.reshape(-1)[voxels])[None],
-                torch.from_numpy(label.reshape(-1)[voxels])[None],
-                torch.from_numpy(calibration.thresholds),
-            )[0].numpy()
-        return cls(label, predicted, highest / total, total, flagged, evidence, temperature)
+        flagged = np.zeros(label.shape, dtype=bool)
+        flagged.flat[differing] = _issues(label, evidence, total, calibration, differing)
+        highest /= total
+        return cls(label, predicted, highest, total, flagged, evidence, calibration.temperature)
 
     @property
     def bytes(self) -> int:
@@ -133,31 +135,32 @@ class Examination:
         Args:
             only: classes to choose from; None takes all.
         """
-        known = self.label != IGNORE
-        for index in range(1, self.evidence.classes):
-            if only is not None and index not in only:
-                continue
-            given, predicted = self.label == index, (self.predicted == index) & known
-            concerned = given | predicted
-            if concerned.any():
-                box = bounding_box(concerned, MARGIN)
-                yield Part(
-                    index,
-                    box,
-                    given[box],
-                    predicted[box],
-                    (self.flagged & concerned)[box],
-                    known[box],
-                    self.probability(index, box),
-                )
+        classes = self.evidence.classes
+        drawn, seen = (
+            ndimage.find_objects(where, classes - 1)
+            for where in (self.label, np.where(self.label == IGNORE, np.uint8(0), self.predicted))
+        )
+        for index in range(1, classes):
+            boxes = [box for box in (drawn[index - 1], seen[index - 1]) if box]
+            if boxes and (only is None or index in only):
+                box = _joined(boxes, MARGIN, self.label.shape)
+                known, given = self.label[box] != IGNORE, self.label[box] == index
+                predicted = (self.predicted[box] == index) & known
+                flagged = self.flagged[box] & (given | predicted)
+                yield Part(index, box, given, predicted, flagged, known, self)
 
     def probability(self, index: int, box: Sequence[slice]) -> NDArray[np.float32]:
         """Calibrated probability of a class within a box; an uninformative 0.5 where there is no label."""
-        where = tuple(box)
-        tempered = self.evidence.probability(index)[where] ** np.float32(1 / self.temperature)
-        calibrated = (tempered / self.total[where]).clip(1e-6, 1 - 1e-6)
-        result: NDArray[np.float32] = np.where(self.label[where] == IGNORE, np.float32(0.5), calibrated)
-        return result
+        return self.probabilities(index, [tuple(box)])[0]
+
+    def probabilities(self, index: int, boxes: Sequence[tuple[slice, ...]]) -> list[NDArray[np.float32]]:
+        """Calibrated probability of a class within each of several boxes, as ``probability``; it is read once."""
+        found = []
+        for box, probability in zip(boxes, self.evidence.within(index, *boxes), strict=True):
+            tempered = probability ** np.float32(1 / self.temperature)
+            calibrated = (tempered / self.total[box]).clip(1e-6, 1 - 1e-6)
+            found.append(np.where(self.label[box] == IGNORE, np.float32(0.5), calibrated))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +226,52 @@ def _measure(part: Part, examination: Examination, spacing: Sequence[float]) -> 
         of_prediction=part.expectation(part.predicted),
         distance=median_surface_distance(part.given, part.predicted, spacing),
         offset=offset,
-        low_confidence=_low_confidence_offset(part.index, examination, spacing) if drawn else None,
+        low_confidence=_low_confidence_offset(part, spacing) if drawn else None,
         volume_ratio=drawn / predicted if predicted else math.nan,
     )
 
 
-def _low_confidence_offset(index: int, examination: Examination, spacing: Sequence[float]) -> OffsetEstimate:
-    given, annotated = examination.label == index, examination.label != IGNORE
-    return low_confidence_offset(given, examination.evidence.probability(index), annotated, spacing)
+def _low_confidence_offset(part: Part, spacing: Sequence[float]) -> OffsetEstimate:
+    label = part.examination.label
+    drawn = bounding_box(part.given)
+    inner = tuple(
+        slice(side.start + own.start, side.start + own.stop) for side, own in zip(part.box, drawn, strict=True)
+    )
+    box = _joined([inner], offset_margin(spacing), label.shape)
+    (probability,) = part.examination.evidence.within(part.index, box)
+    return low_confidence_offset(label[box] == part.index, probability, label[box] != IGNORE, spacing)
+
+
+def _joined(boxes: Sequence[tuple[slice, ...]], margin: int, shape: Sequence[int]) -> tuple[slice, ...]:
+    """The smallest box around some, enlarged by a margin within the array."""
+    return tuple(
+        slice(max(min(side.start for side in sides) - margin, 0), min(max(side.stop for side in sides) + margin, most))
+        for sides, most in zip(zip(*boxes, strict=True), shape, strict=True)
+    )
+
+
+def _issues(
+    label: NDArray[np.uint8],
+    evidence: Evidence,
+    total: NDArray[np.float32],
+    calibration: Calibration,
+    voxels: NDArray[np.int64],
+) -> Mask:
+    """Which of some voxels ``[n]`` confident learning flags."""
+    flagged = np.zeros(len(voxels), dtype=bool)
+    power, thresholds = np.float32(1 / calibration.temperature), torch.from_numpy(calibration.thresholds)
+    read, processed = (max(1, most // evidence.classes) for most in (_MAX_READ, _MAX_PROBABILITIES))
+    for first in range(0, len(voxels), read):
+        chosen = voxels[first : first + read]
+        rows = np.empty((evidence.classes, len(chosen)), np.float32)
+        for index in range(evidence.classes):
+            rows[index] = evidence.at(index, chosen)
+        for start in range(0, len(chosen), processed):
+            part = chosen[start : start + processed]
+            tempered = rows[:, start : start + processed] ** power
+            flagged[first + start : first + start + len(part)] = off_diagonal_issues(
+                torch.from_numpy(tempered / total.reshape(-1)[part])[None],
+                torch.from_numpy(label.reshape(-1)[part])[None],
+                thresholds,
+            )[0].numpy()
+    return flagged

@@ -75,9 +75,18 @@ def low_confidence_offset(
         annotated: ``[*spatial]`` where there is a label.
         spacing: mm from voxel to voxel along each axis.
     """
-    box = bounding_box(mask, margin=1 + math.ceil(REACH / min(spacing)))
+    box = bounding_box(mask, offset_margin(spacing))
     surface = _surface_of(mask[box], annotated[box], spacing)
     return estimate_offset(surface, torch.from_numpy(probability[box]), spacing)
+
+
+def offset_margin(spacing: Sequence[float]) -> int:
+    """Voxels around an object that ``low_confidence_offset`` looks at.
+
+    Args:
+        spacing: mm from voxel to voxel along each axis.
+    """
+    return 1 + math.ceil(REACH / min(spacing))
 
 
 def shift_boundaries(

@@ -69,7 +69,7 @@ def propose(
         for index, offset in offsets.items()
         if offset.clear
         and abs(offset.mm) > tolerances[index]
-        and offset.gain >= _NEARLY_AS_LIKELY * sum(_gain(examination, region) for region in of_boundary[index])
+        and offset.gain >= _NEARLY_AS_LIKELY * _gain(examination, of_boundary[index])
     }
     for region in regions:
         if region.label not in shifted or not region.kind.of_boundary:
@@ -88,12 +88,17 @@ def propose(
     return Proposal(label, frozenset(shifted), changed, expected)
 
 
-def _gain(examination: Examination, region: Region) -> float:
-    """Log-likelihood gained by giving the voxels of a region their suggested class."""
-    gain = 0.0
-    for index, sign in ((region.suggested, 1), (region.given, -1)):
-        gain += sign * float(np.log(examination.probability(index, region.box)[region.mask]).sum())
-    return gain
+def _gain(examination: Examination, regions: Sequence[Region]) -> float:
+    """Log-likelihood gained by giving the voxels of some regions their suggested classes."""
+    likelihood: dict[tuple[int, int], float] = {}
+    for index in {side for region in regions for side in (region.suggested, region.given)}:
+        places = [place for place, region in enumerate(regions) if index in (region.suggested, region.given)]
+        maps = examination.probabilities(index, [regions[place].box for place in places])
+        for place, probability in zip(places, maps, strict=True):
+            likelihood[place, index] = float(np.log(probability[regions[place].mask]).sum())
+    return sum(
+        likelihood[place, region.suggested] - likelihood[place, region.given] for place, region in enumerate(regions)
+    )
 
 
 def _shift_back(

@@ -62,8 +62,6 @@ def box_above(values: NDArray[Any], least: float) -> tuple[slice, ...] | None:
         values: ``[*spatial]``, none of them negative or NaN if they are float16.
         least: 0 or more.
     """
-    if values.dtype == np.float16:  # of positive numbers, the bits have the same order, and compare much faster
-        above = values.view(np.uint16) > np.float16(least).view(np.uint16)
-    else:
-        above = values > least
+    half = values.dtype == np.float16  # the bits of positive numbers have the same order, and compare much faster
+    above = values.view(np.uint16) > np.float16(least).view(np.uint16) if half else values > least
     return bounding_box(above) if above.any() else None

@@ -28,9 +28,9 @@ LIMIT = 8.0
 CODES = 256
 """Number of values that a stored probability may have."""
 
-_LEAST = 1 / (1 + np.exp(LIMIT))
-"""Smallest probability that is kept; smaller ones count as this."""
 _LONGEST_HEADER = 1024
+SMALLEST = np.float32(1 / (1 + np.exp(LIMIT)))
+"""Smallest probability that a map holds."""
 _DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, CODES)))).astype(np.float32)
 
 
@@ -112,7 +112,7 @@ def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         probability: ``[*spatial]`` 0..1.
     """
     codes = np.zeros(probability.shape, np.uint8)
-    box = box_above(probability, _LEAST)
+    box = box_above(probability, float(SMALLEST))
     if box is not None:
         inside = probability[box]
         inside = inside.astype(np.float32) if inside.dtype == np.float16 else inside
@@ -145,20 +145,57 @@ class Evidence:
         with self._open() as file:
             return len(file.files)
 
-    def probability(self, index: int) -> NDArray[np.float32]:
-        """The map ``[*spatial]`` of a class.
+    def codes(self, index: int) -> NDArray[np.uint8]:
+        """The map ``[*spatial]`` of a class as it is stored; 0 is the smallest probability.
 
         Raises:
             InputError: the file is damaged.
         """
         try:
             with self._open() as file:
-                codes = file[str(index)]
+                codes: NDArray[np.uint8] = file[str(index)]
                 if codes.dtype != np.uint8:
                     raise ValueError("no log-odds")
-                return decode(codes)
+                return codes
         except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
+
+    def probability(self, index: int) -> NDArray[np.float32]:
+        """The map ``[*spatial]`` of a class.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return decode(self.codes(index))
+
+    def within(self, index: int, *boxes: tuple[slice, ...]) -> list[NDArray[np.float32]]:
+        """The map of a class within some boxes, in the time of reading it.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        codes = self.codes(index)
+        return [decode(codes[box]) for box in boxes]
+
+    def at(self, index: int, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Probability ``[n]`` of a class at some voxels, by their flat indices.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return decode(self.codes(index).reshape(-1)[voxels])
+
+    def concentrated(self, index: int) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+        """A box, and the map of a class within; outside of the box, it is the smallest of all probabilities.
+
+        Most classes fill a small part of a scan, and only that needs arithmetic.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        codes = self.codes(index)
+        box = box_above(codes, 0) or (slice(0, 0),) * codes.ndim
+        return box, decode(codes[box])
 
     def label(self) -> NDArray[np.uint8]:
         """The most probable class ``[*spatial]``; of equally probable ones the first.

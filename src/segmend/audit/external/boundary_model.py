@@ -5,10 +5,10 @@ class c, negative inside. Its probability is a logistic function of it, over sev
 
     p_c = \frac{\exp(-d_c / 2w)}{\sum_k \exp(-d_k / 2w)},
 
-which for an object on background (d_0 = -d_1) is the logistic function of -d_1 / w: 0.5 on the surface. The width w says
-how far off the surfaces of this program usually are. It is fitted to the labels of all cases, just as the temperature of
-probabilities is (``audit.calibration``): it maximises the median over the cases of the log-likelihood of the labels near
-the objects, each class weighing the same. A minority of erroneous labels changes it little.
+which for an object on background (d_0 = -d_1) is the logistic function of -d_1 / w: 0.5 on the surface. The width w
+says how far off the surfaces of this program usually are. It is fitted to the labels of all cases, just as the
+temperature of probabilities is (``audit.calibration``): it maximises the median over the cases of the log-likelihood of
+the labels near the objects, each class weighing the same. A minority of erroneous labels changes it little.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class BoundaryModel:
     @property
     def exact(self) -> bool:
         """Whether most labels agree with the label maps in nearly every voxel: the width is the smallest."""
-        return self.width <= 1.01 * _WIDTHS[0] * self.reach / REACH
+        return self.width <= 1.01 * float(_WIDTHS[0]) * self.reach / REACH
 
     def probabilities(
         self, predicted: NDArray[np.uint8], classes: int, spacing: Sequence[float]

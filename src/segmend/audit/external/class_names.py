@@ -85,7 +85,7 @@ def to_indices(file: Path, values: NDArray[np.integer[Any]], index_of: Mapping[i
     """
     indices = np.full(values.shape, IGNORE, np.uint8)
     low, high = int(values.min()), int(values.max())
-    if 0 <= low and high < 2**16:
+    if low >= 0 and high < 2**16:
         table = np.full(high + 1, IGNORE, np.uint8)
         for value, index in index_of.items():
             if value <= high:

@@ -29,8 +29,8 @@ from segmend.data.raters import read_drawing
 class ExternalProbabilities:
     """Probabilities of cases as files of one of several forms.
 
-    Maps ``CASE_CLASS.nii.gz`` (``maps.py``), arrays ``CASE.npz`` (``packed.py``), or label maps (``label_maps.py``). The
-    files do not show whether the models were trained on the labels.
+    Maps ``CASE_CLASS.nii.gz`` (``maps.py``), arrays ``CASE.npz`` (``packed.py``), or label maps (``label_maps.py``).
+    The files do not show whether the models were trained on the labels.
 
     Attributes:
         root: the folder with the files, or the one above its folder 'probabilities'.
