@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from refusals import raises
 
 from segmend.audit import auditor as module
-from segmend.audit.evidence import write_evidence
+from segmend.audit.evidence import AuditedCase, write_evidence
 from segmend.audit.examination import Examination
 from segmend.audit.regions import ErrorKind
 from segmend.core.masks import IGNORE
+from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid, read_label
+from segmend.data.raters import find_raters
 from segmend.functional.morphology import dilate, erode, shift_surface
 
 CASES = tuple(f"case_{number}" for number in range(6))
@@ -209,6 +212,52 @@ class TestKeptExaminations:
         found = data.audit()
         assert len(calls) == examined
         assert repr((found.labels, found.regions)) == repr((expected.labels, expected.regions))
+
+
+class TestCores:
+    """Results do not depend on how many processes there are."""
+
+    def compare(self, data, files):
+        found = []
+        for cores in (1, 3):
+            folder = DataFolder.open(data.root)
+            cases = [AuditedCase(case, data.evidence(case.name)) for case in folder.cases]
+            audit = module.Auditor(folder, cases, find_raters(folder), data.place, cores).run()
+            found.append((audit, {file.name: file.read_bytes() for file in files()}))
+        assert repr(found[1][0]) == repr(found[0][0])
+        assert found[1][1] == found[0][1]
+        return found[0][0]
+
+    @pytest.mark.parametrize("room", [2**27, 0])
+    def test_of_several_classes_and_raters(self, make_data, monkeypatch, room):
+        monkeypatch.setattr(module, "_KEPT_BYTES", room)
+        data = make_data(labels={"background": 0, "wall": 3, "cavity": 7}, raters=("ann", "ben"))
+        data.corrupt("case_3", lambda values: np.where(values == 7, 3, values))
+        data.corrupt("case_4", lambda values: np.where(dilate(values == 7, 7), 7, values))
+
+        def files():
+            return sorted([*data.place.root.glob("proposals/*"), *data.place.root.glob("issues/*")])
+
+        found = self.compare(data, files)
+        assert len(files()) == 12
+        assert found.regions
+        assert {row.annotator for row in found.annotators} == {"labelsTr", "ann", "ben"}
+
+    def test_of_labels_that_fit_better_mirrored(self, make_data):
+        data = make_data()
+        label = np.zeros((30, 28, 24), np.uint8)
+        label[3:11, 10:20, 8:18] = 1
+        data.corrupt("case_5", lambda values: label[::-1])
+        write_evidence(data.place.evidence("case_5"), (np.where(label == index, 0.95, 0.05) for index in (0, 1)))
+        assert len(self.compare(data, list).findings) == 1
+
+    def test_a_damaged_file_is_named_by_any_process(self, make_data):
+        data = make_data()
+        data.place.evidence("case_4").write_bytes(b"PK")
+        folder = DataFolder.open(data.root)
+        cases = [AuditedCase(case, data.evidence(case.name)) for case in folder.cases]
+        with raises("damaged", data.place.evidence("case_4")):
+            module.Auditor(folder, cases, {}, data.place, 2).run()
 
 
 class TestAnnotators:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,8 +85,21 @@ class AnnotatorRow:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedDrawings:
+    """The labels of one case, by all annotators.
+
+    Attributes:
+        measured: a measurement of each annotator and class.
+        ratings: by STAPLE, where several annotators labelled the case.
+    """
+
+    measured: tuple[AnnotatorMeasurement, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+
+
 class AnnotatorComparison:
-    """Collects measurements of each annotator's labels, case by case.
+    """Measures each annotator's labels, case by case.
 
     Args:
         folder: the data folder.
@@ -96,10 +109,10 @@ class AnnotatorComparison:
     def __init__(self, folder: DataFolder, raters: Mapping[str, Path]) -> None:
         self.folder, self.raters = folder, raters
         self._names = list(folder.labels)
-        self._measured: list[AnnotatorMeasurement] = []
-        self._ratings: list[Rating] = []
 
-    def add(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
+    def compare(
+        self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]
+    ) -> ComparedDrawings:
         """Measure the labels that other annotators drew of a case.
 
         Args:
@@ -111,35 +124,29 @@ class AnnotatorComparison:
         files = drawings_of(case, self.folder, self.raters)
         others = {rater: file for rater, file in files.items() if file != case.label}
         own = case.annotator or (MAIN if others else "")
-        if own:
-            self._add(own, measured)
+        found = self._of_one(own, measured) if own else []
         drawings = {own: examination.label}
         for rater, file in others.items():
             drawings[rater] = read_drawing(file, self.folder, grid)
-            self._add(rater, measure_label(examination.of_other(drawings[rater]), grid.spacing))
-        if others:
-            self._rate(drawings)
+            found += self._of_one(rater, measure_label(examination.of_other(drawings[rater]), grid.spacing))
+        return ComparedDrawings(tuple(found), tuple(self._ratings(drawings)) if others else ())
 
-    def rows(self) -> list[AnnotatorRow]:
-        """A row for each annotator and class."""
-        return summarise_annotators(self._measured, self._ratings)
-
-    def _add(self, annotator: str, measured: Mapping[int, Measurement]) -> None:
-        self._measured += [
+    def _of_one(self, annotator: str, measured: Mapping[int, Measurement]) -> list[AnnotatorMeasurement]:
+        return [
             AnnotatorMeasurement(annotator, self._names[index], of_class.volume_ratio, of_class.offset, of_class.dice)
             for index, of_class in measured.items()
             if of_class.offset
         ]
 
-    def _rate(self, drawings: Mapping[str, NDArray[np.uint8]]) -> None:
+    def _ratings(self, drawings: Mapping[str, NDArray[np.uint8]]) -> Iterator[Rating]:
         for index, name in enumerate(self._names[1:], start=1):
             masks = [drawing == index for drawing in drawings.values()]
             if any(mask.any() for mask in masks):
                 estimate = staple(masks)
-                found = zip(drawings, estimate.sensitivity, estimate.specificity, strict=True)
-                self._ratings += [
-                    Rating(rater, name, sensitivity, specificity) for rater, sensitivity, specificity in found
-                ]
+                for rater, sensitivity, specificity in zip(
+                    drawings, estimate.sensitivity, estimate.specificity, strict=True
+                ):
+                    yield Rating(rater, name, sensitivity, specificity)
 
 
 def summarise_annotators(measurements: Iterable[AnnotatorMeasurement], ratings: Iterable[Rating]) -> list[AnnotatorRow]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from segmend.audit.annotators import ComparedDrawings
 from segmend.audit.auditor import Auditor
 from segmend.audit.evidence import AuditedCase, Evidence, encode
 from segmend.audit.examination import Examination, Measurement
@@ -123,7 +124,8 @@ class _ArrayAuditor(Auditor):
 
     def _compare(
         self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]
-    ) -> None: ...
+    ) -> ComparedDrawings:
+        return ComparedDrawings()
 
     def _store(self, case: Case, proposal: NDArray[np.uint8], issues: NDArray[np.uint8]) -> None: ...
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.annotators import AnnotatorComparison, AnnotatorRow
+from segmend.audit.annotators import AnnotatorComparison, AnnotatorRow, ComparedDrawings, summarise_annotators
 from segmend.audit.calibration import Calibration, Sample
 from segmend.audit.checks import Finding, find_mirroring
 from segmend.audit.evidence import AuditedCase
@@ -23,6 +25,7 @@ from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
 from segmend.core.masks import IGNORE
+from segmend.core.parallel import fitting_workers, in_order
 from segmend.core.progress import track
 from segmend.core.regions import completed, possible_classes
 from segmend.data.folder import DataFolder
@@ -30,10 +33,32 @@ from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
 from segmend.functional.offsets.correction import CorrectedOffset, MeasuredOffset, shrink_offsets, teacher_bias
 
+_Result = TypeVar("_Result")
+
 _CALIBRATION_PROBABILITIES = 2**24
 """Number of probabilities used for calibration, over all cases together."""
 _KEPT_BYTES = 2**27
-"""Memory for examinations that are kept from measuring a label to judging it; those beyond it are made again."""
+"""Memory for examinations that are kept from measuring labels to judging them, an equal part for each; larger ones are
+made again."""
+_BYTES_PER_VOXEL = 48
+"""Memory of a process that measures or judges a case."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What was measured of a case before the cases are compared.
+
+    Attributes:
+        classes: each class that the label or the prediction has.
+        findings: whether the label fits better when mirrored.
+        drawings: the labels of all annotators.
+        examination: where there is room to keep it.
+    """
+
+    classes: dict[int, Measurement]
+    findings: list[Finding]
+    drawings: ComparedDrawings
+    examination: Examination | None
 
 
 @dataclass(frozen=True)
@@ -62,19 +87,25 @@ class Audit:
 
 
 class Auditor:
-    """Audits the labels of a data folder; holds one case in memory at a time, and more only while they are small.
+    """Audits the labels of a data folder; each process holds one case in memory, and more only while they are small.
 
     Args:
         folder: the data folder.
         cases: those to judge.
         raters: folders of further labels of the same cases, by rater.
         out: where proposals and issues are written.
+        cores: the most processes that work on cases at once; fewer where memory is short. Results do not depend on it.
     """
 
     def __init__(
-        self, folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], out: AuditFolder
+        self,
+        folder: DataFolder,
+        cases: Sequence[AuditedCase],
+        raters: Mapping[str, Path],
+        out: AuditFolder,
+        cores: int = 1,
     ) -> None:
-        self.folder, self.cases, self.out = folder, cases, out
+        self.folder, self.cases, self.out, self.cores = folder, cases, out, cores
         self.names = list(folder.labels)
         # Memorised labels look better than they are and must not set the reference.
         self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
@@ -83,55 +114,78 @@ class Auditor:
         self._experts = {case.case.name for case in cases if case.case.quality is Quality.EXPERT} & self._unseen
         self._reference = self._experts if len(self._experts) >= FEWEST else self._unseen
         self._comparison = AnnotatorComparison(folder, raters)
-        self._findings: list[Finding] = []
 
     def run(self) -> Audit:
         """Run the whole audit."""
         calibration = self._calibrate()
-        examinations = _Examinations(lambda case: Examination.of(self._label(case)[0], case.evidence, calibration))
-        measured = {
-            audited.case.name: self._measure(audited, examinations.keep(audited))
-            for audited in track(self.cases, "measuring labels")
-        }
+
+        def examine(audited: AuditedCase) -> Examination:
+            return Examination.of(self._label(audited)[0], audited.evidence, calibration)
+
+        names = [audited.case.name for audited in self.cases]
+        of_case = dict(
+            zip(
+                names,
+                self._each(lambda audited: self._measure(audited, examine(audited)), self.cases, "measuring labels"),
+                strict=True,
+            )
+        )
+        measured = {name: found.classes for name, found in of_case.items()}
+        kept = {name: found.examination for name, found in of_case.items() if found.examination}
+        annotators = summarise_annotators(
+            [each for found in of_case.values() for each in found.drawings.measured],
+            [each for found in of_case.values() for each in found.drawings.ratings],
+        )
+        findings = [finding for found in of_case.values() for finding in found.findings]
+        del of_case
         references, corrections = self._references(measured), self._corrections(measured)
         unknown = {self.names[index] for index, of_class in references.items() if not of_class.competent}
-        rows: list[LabelRow] = []
-        regions: list[RegionRow] = []
-        for audited in track(self.cases, "finding regions"):
-            name, grid = audited.case.name, self._grid(audited)
-            found = self._judge(
-                audited, examinations.take(audited), measured[name], corrections.get(name, {}), references
+
+        def judge(audited: AuditedCase) -> tuple[list[LabelRow], list[RegionRow]]:
+            name, annotated = audited.case.name, audited.case.annotated
+            examination = kept.pop(name, None) or examine(audited)
+            found = self._judge(audited, examination, measured[name], corrections.get(name, {}), references)
+            labels = found.label_rows(self.names, references)
+            regions = found.region_rows(self.names, self._grid(audited))
+            if annotated is None:
+                return labels, regions
+            return (
+                [row for row in labels if row.label in annotated],
+                [row for row in regions if row.label in annotated],
             )
-            annotated = audited.case.annotated
-            rows += [
-                row for row in found.label_rows(self.names, references) if annotated is None or row.label in annotated
-            ]
-            regions += [
-                row for row in found.region_rows(self.names, grid) if annotated is None or row.label in annotated
-            ]
+
+        rows = list(self._each(judge, self.cases, "finding regions"))
         return Audit(
             temperature=calibration.temperature,
             thresholds=dict(zip(self.names, calibration.thresholds.tolist(), strict=True)),
             references={self.names[index]: of_class for index, of_class in references.items()},
-            labels=rank_rows(rows),
-            regions=regions,
+            labels=rank_rows([row for labels, _ in rows for row in labels]),
+            regions=[row for _, regions in rows for row in regions],
             # A model that has not learned a class must not speak of people who drew it.
-            annotators=[row for row in self._comparison.rows() if row.label not in unknown],
-            findings=self._findings,
+            annotators=[row for row in annotators if row.label not in unknown],
+            findings=findings,
             reliability=self._reliability(measured, references),
         )
+
+    def _each(
+        self, work: Callable[[AuditedCase], _Result], cases: Sequence[AuditedCase], what: str
+    ) -> Iterator[_Result]:
+        """The result of each case, by several processes."""
+        largest = max((math.prod(self._grid(audited).shape) for audited in cases), default=1)
+        workers = fitting_workers(self.cores, _BYTES_PER_VOXEL * largest)
+        return track(in_order(work, cases, workers), what, len(cases))
 
     def _calibrate(self) -> Calibration:
         classes = len(self.names)
         most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._reference) * classes**2)))
         chosen = [audited for audited in self.cases if audited.case.name in self._reference]
-        samples = [
-            Sample.of(self._annotated_label(audited), audited.evidence, most)
-            for audited in track(chosen, "calibrating")
-        ]
-        return Calibration.of(samples, classes)
 
-    def _measure(self, audited: AuditedCase, examination: Examination) -> dict[int, Measurement]:
+        def sample(audited: AuditedCase) -> Sample:
+            return Sample.of(self._annotated_label(audited), audited.evidence, most)
+
+        return Calibration.of(list(self._each(sample, chosen, "calibrating")), classes)
+
+    def _measure(self, audited: AuditedCase, examination: Examination) -> _Measured:
         grid = self._grid(audited)
         # What was completed from the evidence agrees with it, and must not count as a good label.
         unknown = self._not_annotated(audited.case)
@@ -140,11 +194,13 @@ class Auditor:
             for index, of_class in measure_label(examination, grid.spacing).items()
             if index not in unknown
         }
+        findings = []
         for axis, before, after in find_mirroring(examination.label, examination.predicted):
             detail = f"mirrored along axis {axis} it fits the prediction better (Dice {after:.2f}, not {before:.2f})"
-            self._findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
-        self._compare(audited.case, examination, grid, measured)
-        return measured
+            findings.append(Finding(audited.case.name, "", "mirrored", 0, detail))
+        compared = self._compare(audited.case, examination, grid, measured)
+        fits = examination.bytes <= _KEPT_BYTES // len(self.cases)
+        return _Measured(measured, findings, compared, examination if fits else None)
 
     def _references(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
         voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
@@ -236,8 +292,10 @@ class Auditor:
             audited=audited, measured=measured, corrections=corrections, regions=regions, proposal=proposal
         )
 
-    def _compare(self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]) -> None:
-        self._comparison.add(case, examination, grid, measured)
+    def _compare(
+        self, case: Case, examination: Examination, grid: Grid, measured: Mapping[int, Measurement]
+    ) -> ComparedDrawings:
+        return self._comparison.compare(case, examination, grid, measured)
 
     def _store(self, case: Case, proposal: NDArray[np.uint8], issues: NDArray[np.uint8]) -> None:
         """Write the proposed label and the map of issues over the label."""
@@ -273,28 +331,3 @@ class Auditor:
             evidence = audited.evidence
             label = completed(label, map(evidence.probability, range(evidence.classes)), possible)
         return label, grid
-
-
-class _Examinations:
-    """Examinations of cases, which are needed twice: kept in between while they fit into ``_KEPT_BYTES``.
-
-    Args:
-        examine: makes the examination of a case.
-    """
-
-    def __init__(self, examine: Callable[[AuditedCase], Examination]) -> None:
-        self._examine = examine
-        self._kept: dict[str, Examination] = {}
-        self._bytes = 0
-
-    def keep(self, audited: AuditedCase) -> Examination:
-        """Examine a case, and keep the result if there is room for it."""
-        examination = self._examine(audited)
-        if self._bytes + examination.bytes <= _KEPT_BYTES:
-            self._kept[audited.case.name] = examination
-            self._bytes += examination.bytes
-        return examination
-
-    def take(self, audited: AuditedCase) -> Examination:
-        """Return the examination of a case, and keep it no longer."""
-        return self._kept.pop(audited.case.name, None) or self._examine(audited)

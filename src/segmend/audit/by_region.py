@@ -26,7 +26,7 @@ __all__ = ["RegionEvidence", "audit_objects", "proposal_view", "region_view"]
 
 
 def audit_objects(
-    folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], place: AuditFolder
+    folder: DataFolder, cases: Sequence[AuditedCase], raters: Mapping[str, Path], place: AuditFolder, cores: int = 1
 ) -> Audit:
     """Audit all classes together, or each region by itself.
 
@@ -35,9 +35,10 @@ def audit_objects(
         cases: those to judge.
         raters: folders of further labels of the same cases, by rater.
         place: where proposals and issues are written.
+        cores: the most processes that work on cases at once.
     """
     if not folder.regions:
-        return Auditor(folder, cases, raters, place).run()
+        return Auditor(folder, cases, raters, place, cores).run()
     found = {}
     for name, classes in folder.regions.items():
         annotated = [
@@ -51,7 +52,7 @@ def audit_objects(
         ]
         if annotated:
             say(f"region '{name}'")
-            found[name] = Auditor(region_view(folder, name), annotated, raters, place.of_region(name)).run()
+            found[name] = Auditor(region_view(folder, name), annotated, raters, place.of_region(name), cores).run()
     audits = found.values()
     return Audit(
         temperature={name: each.temperature for name, each in found.items() if isinstance(each.temperature, float)},

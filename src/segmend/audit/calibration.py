@@ -23,7 +23,7 @@ from segmend.functional.confident_learning import SelfConfidence
 TEMPERATURES = np.geomspace(0.25, 8.0, 41)
 """Temperatures that the fit tries."""
 
-_TRUSTED = 0.75
+TRUSTED = 0.75
 """Quantile of the log-likelihoods of the cases that the temperature maximises."""
 
 BAND = 10
@@ -81,7 +81,7 @@ class Calibration:
         """
         samples = [sample for sample in samples if sample.label.size]
         curves = [log_likelihoods(sample) for sample in samples]
-        temperature = float(TEMPERATURES[np.quantile(curves, _TRUSTED, axis=0).argmax()]) if curves else 1.0
+        temperature = float(TEMPERATURES[np.quantile(curves, TRUSTED, axis=0).argmax()]) if curves else 1.0
         confidence = SelfConfidence.empty(classes)
         for sample in samples:
             tempered = sample.probabilities ** (1 / temperature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,10 +15,11 @@ from scipy import ndimage
 from segmend.core.case import Case
 from segmend.core.grid import slice_axis
 from segmend.core.masks import IGNORE, Mask, bounding_box
+from segmend.core.parallel import fitting_workers, in_order
 from segmend.core.progress import track
 from segmend.data.check import load_case
 from segmend.data.folder import DataFolder
-from segmend.data.image import Grid
+from segmend.data.image import Grid, read_grid
 from segmend.engine.folds import first_of_equal, scan_digest
 
 _SMALL_COMPONENT_FRACTION = 0.01
@@ -57,8 +59,15 @@ class Finding:
     detail: str
 
 
-def check_labels(folder: DataFolder, cases: Sequence[Case]) -> tuple[list[Finding], dict[str, CaseSummary]]:
+def check_labels(
+    folder: DataFolder, cases: Sequence[Case], cores: int = 1
+) -> tuple[list[Finding], dict[str, CaseSummary]]:
     """Run all checks; every case is read once.
+
+    Args:
+        folder: the data folder.
+        cases: with their labels.
+        cores: the most processes that work on cases at once.
 
     Returns:
         The findings, and a summary of each case by name.
@@ -69,11 +78,18 @@ def check_labels(folder: DataFolder, cases: Sequence[Case]) -> tuple[list[Findin
     names = list(folder.labels)
     findings: list[Finding] = []
     summaries: dict[str, CaseSummary] = {}
-    for case in track(cases, "checking labels"):
+
+    def check(case: Case) -> tuple[list[Finding], CaseSummary]:
         loaded = load_case(case, folder)
         assert loaded.label is not None
-        findings += check_label(case.name, names, loaded.image, loaded.label, loaded.grid)
-        summaries[case.name] = CaseSummary.of(loaded.image, loaded.label, loaded.grid)
+        found = list(check_label(case.name, names, loaded.image, loaded.label, loaded.grid))
+        return found, CaseSummary.of(loaded.image, loaded.label, loaded.grid)
+
+    workers = fitting_workers(cores, max(map(_needed_bytes, cases), default=1))
+    checked = track(in_order(check, cases, workers), "checking labels", len(cases))
+    for case, (found, summary) in zip(cases, checked, strict=True):
+        findings += found
+        summaries[case.name] = summary
     return [*findings, *check_cohort(names, summaries)], summaries
 
 
@@ -133,6 +149,11 @@ def find_mirroring(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> It
         after = 2 * float(np.count_nonzero((turned == predicted) & (turned > 0) & known)) / total
         if after > before + _MIRRORING_DICE_GAIN:
             yield axis, before, after
+
+
+def _needed_bytes(case: Case) -> int:
+    """Memory that checking a case takes."""
+    return (16 + 8 * len(case.images)) * math.prod(read_grid(case.images[0]).shape)
 
 
 def _air(image: NDArray[np.float32]) -> Mask:

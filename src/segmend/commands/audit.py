@@ -35,6 +35,7 @@ from segmend.core.case import Case, Split
 from segmend.core.errors import InputError
 from segmend.core.folders import locked_folder
 from segmend.core.options import spread
+from segmend.core.parallel import available_cores
 from segmend.core.progress import say, warn
 from segmend.data.cache import digest_of
 from segmend.data.folder import DataFolder
@@ -61,6 +62,7 @@ def audit(
     nnunet: Path | None = None,
     earlier: Path | None = None,
     retrain: bool = False,
+    cores: int | None = None,
     folds: int = 3,
     splits: Path | None = None,
     method: Callable[[Network], Method] = Supervised,
@@ -96,6 +98,8 @@ def audit(
         earlier: the folder of an earlier round of the audit, before labels were corrected: its probabilities judge the
             labels as they are now, and nothing is trained. since.csv tells what has changed.
         retrain: with `earlier`: train its folds again on the labels as they are now, each from its former weights.
+        cores: how many processes work on cases at once, all cores by default; fewer where memory is short. Results do
+            not depend on it. Trainings and predictions of networks are not affected.
         folds: number of models to train, 2 or more; at most one for each case.
         splits: take the folds from this file instead of random ones: splits_final.json of nnUNet_preprocessed/DATASET,
             or that folder; `folds` is not used then. With `nnunet`, the folds of the model are compared with it.
@@ -126,6 +130,7 @@ def audit(
     known = Splits.read(splits) if splits else None
     results = _results(nnunet, folder, judged, known)
     given = _given(probabilities, results, folder)
+    cores = _cores(cores)
     _check_arguments(folder, out, judged, paths, given, earlier, folds)
     check_runs(runs, folder)
     if crossed:
@@ -135,7 +140,7 @@ def audit(
         _check_weights(options.weights, judged, Run(out))
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
-    placement = given.examine(judged) if given else None
+    placement = given.examine(judged, cores) if given else None
     source = source_of(crossed, judged) if crossed else _source(runs, given, judged)
     held_out = held_out_cases(judged)
     split = known.assign(held_out, [case.name for case in folder.cases]) if known else None
@@ -151,10 +156,10 @@ def audit(
         claim(place, settings)
         stopping.promise("continue")
 
-        findings, summaries = check_labels(folder, judged)
+        findings, summaries = check_labels(folder, judged, cores)
         missing = without_evidence(judged, folder, place)
         if given and placement:
-            given.write(missing, placement.layout, place)
+            given.write(missing, placement.layout, place.evidence, cores)
             judged_by = {name: results.fold_of[name] if results else 0 for name in summaries}
             seen = dict.fromkeys(summaries, False)
         elif crossed:
@@ -187,12 +192,19 @@ def audit(
             for case in judged
         ]
         place.remove_results()
-        found = audit_objects(folder, audited, find_raters(folder), place)
+        found = audit_objects(folder, audited, find_raters(folder), place, cores)
         remarks = placement.remarks if placement else ()
         table = write_audit(place, folder, found, [*findings, *found.findings], remarks, before)
         write_audit_report(place.root, folder)
         _tell(place, table)
     return table
+
+
+def _cores(cores: int | None) -> int:
+    """How many processes to use at most."""
+    if cores is not None and cores < 1:
+        raise InputError("cores", f"is {cores}", "give 1 or more, or leave it out to use all", code="invalid-value")
+    return cores or available_cores()
 
 
 def _check_sources(*, splits: Path | None, **sources: object) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
 
 _LISTED = 50
 
@@ -111,6 +113,11 @@ class InputError(ValueError):
         self.where, self.is_path = str(where), isinstance(where, os.PathLike)
         self.problem, self.remedy, self.details, self.code = problem, remedy, tuple(details), code
         super().__init__(message(self.where, problem, remedy, self.details))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As an exception is pickled by its message alone: the same error in another process."""
+        where = Path(self.where) if self.is_path else self.where
+        return partial(type(self), code=self.code), (where, self.problem, self.remedy, self.details)
 
     def but(self, *, where: object = None, problem: str | None = None, remedy: str | None = None) -> Self:
         """The same error with another place, problem or remedy."""

@@ -21,7 +21,7 @@ def placement(pairs, declared=None, names=("background", "organ")):
     """What is found for predictions along the axes of arrays, labels and affines."""
     search = OrientationSearch(names, list(all_layouts(3)))
     for number, (predicted, label, affine) in enumerate(pairs):
-        search.add(str(number), np.ascontiguousarray(predicted), label, Grid(SHAPE, affine))
+        search.add(search.compare(str(number), np.ascontiguousarray(predicted), label, Grid(SHAPE, affine)))
     return search.placement(declared, "Somebody says")
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from refusals import raises
 
 from segmend.audit.evidence import Evidence, write_evidence
 from segmend.commands.audit import audit
@@ -74,6 +75,29 @@ def test_both_forms_say_the_same(data, maps, packed, tmp_path):
     second = audit(data=data, out=tmp_path / "second", probabilities=packed)
     pd.testing.assert_frame_equal(first[["case", "rank", "kind"]], second[["case", "rank", "kind"]])
     np.testing.assert_allclose(first["score"], second["score"], atol=0.02)
+
+
+@pytest.mark.parametrize("form", ["maps", "packed"])
+def test_the_number_of_cores_does_not_matter(form, data, tmp_path, request):
+    given = request.getfixturevalue(form)
+    written = []
+    for cores in (1, 3):
+        out = tmp_path / f"audit_{cores}"
+        audit(data=data, out=out, probabilities=given, cores=cores)
+        names = ("audit.csv", "regions.csv", "checks.csv", *(f"evidence/{case}.npz" for case in CASES))
+        written.append({name: (out / name).read_bytes() for name in names if not name.startswith("evidence")})
+        written[-1] |= {
+            name: [Evidence(out / name).probability(index) for index in range(2)]
+            for name in names
+            if name.startswith("evidence")
+        }
+    assert repr(written[0]) == repr(written[1])
+
+
+def test_cores_that_make_no_sense(data, packed, tmp_path):
+    with raises("invalid-value", "cores"):
+        audit(data=data, out=tmp_path / "audit", probabilities=packed, cores=0)
+    assert not (tmp_path / "audit").exists()
 
 
 def test_goes_on_and_notices_other_probabilities(data, packed, tmp_path):

@@ -7,8 +7,8 @@ class c, negative inside. Its probability is a logistic function of it, over sev
 
 which for an object on background (d_0 = -d_1) is the logistic function of -d_1 / w: 0.5 on the surface. The width w
 says how far off the surfaces of this program usually are. It is fitted to the labels of all cases, just as the
-temperature of probabilities is (``audit.calibration``): it maximises the median over the cases of the log-likelihood of
-the labels near the objects, each class weighing the same. A minority of erroneous labels changes it little.
+temperature of probabilities is (``audit.calibration``): it maximises the upper quartile over the cases of the
+log-likelihood of the labels near the objects, each class weighing the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from segmend.audit.calibration import calibration_voxels, class_weights
+from segmend.audit.calibration import TRUSTED, calibration_voxels, class_weights
 from segmend.core.masks import bounding_box
 from segmend.functional.morphology import signed_distance
 
@@ -102,7 +102,7 @@ class BoundaryModel:
         """
         widths = _WIDTHS * (reach / REACH)
         curves = [log_likelihoods(sample, widths) for sample in samples if sample.label.size]
-        width = widths[np.median(curves, axis=0).argmax()] if curves else reach / REACH
+        width = widths[np.quantile(curves, TRUSTED, axis=0).argmax()] if curves else reach / REACH
         return cls(float(width), reach)
 
     @property

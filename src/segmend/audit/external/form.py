@@ -56,8 +56,12 @@ class Form(Protocol):
         """How the arrays lie by what is written of them, None if nothing is; and who says so, to begin a remark."""
         ...
 
-    def fit(self, cases: Sequence[Case]) -> None:
+    def fit(self, cases: Sequence[Case], workers: int) -> None:
         """Learn from the labels of all cases what the files leave open.
+
+        Args:
+            cases: those to judge.
+            workers: how many processes work on cases at once.
 
         Raises:
             InputError: a file is damaged.

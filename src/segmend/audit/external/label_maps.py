@@ -21,6 +21,7 @@ from segmend.audit.external.form import check_place
 from segmend.audit.external.layout import Layout
 from segmend.core.case import Case
 from segmend.core.masks import IGNORE
+from segmend.core.parallel import in_order
 from segmend.core.paths import entries, is_folder
 from segmend.core.progress import say, track, warn
 from segmend.core.regions import possible_classes
@@ -79,18 +80,20 @@ class LabelMaps(ABC):
         """As the label."""
         return Layout.own_axes(dimensions), "The label maps lie on the labels by their headers"
 
-    def fit(self, cases: Sequence[Case]) -> None:
+    def fit(self, cases: Sequence[Case], workers: int) -> None:
         """Fit the width of the boundaries."""
         grids = [read_grid(case.label) for case in cases if case.label]
         reach = REACH * float(np.median([min(grid.spacing) for grid in grids]))
         most = max(20, min(1000, _SAMPLED // (len(cases) * self.folder.classes**2)))
-        samples = [
-            DistanceSample.of(
-                self._annotated(case, grid), self.predicted(case, grid), self.folder.classes, grid.spacing, reach, most
-            )
-            for case, grid in track(list(zip(cases, grids, strict=True)), "comparing label maps with labels")
-        ]
-        self.model = BoundaryModel.of(samples, reach)
+
+        def sample(case: Case) -> DistanceSample:
+            assert case.label is not None
+            grid = read_grid(case.label)
+            label, predicted = self._annotated(case, grid), self.predicted(case, grid)
+            return DistanceSample.of(label, predicted, self.folder.classes, grid.spacing, reach, most)
+
+        samples = track(in_order(sample, cases, workers), "measuring distances to surfaces", len(cases))
+        self.model = BoundaryModel.of(list(samples), reach)
         say(f"{self.root}: label maps become probabilities by a logistic function of width {self.model.width:.2g} mm")
         if self.model.exact:
             warn(

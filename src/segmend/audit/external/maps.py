@@ -62,7 +62,7 @@ class ProbabilityMaps:
         """As the label."""
         return Layout.own_axes(dimensions), "The maps of probabilities lie on the labels by their headers"
 
-    def fit(self, cases: Sequence[Case]) -> None:
+    def fit(self, cases: Sequence[Case], workers: int) -> None:
         """Nothing is open."""
 
     def predicted(self, case: Case, grid: Grid) -> NDArray[np.uint8]:

@@ -45,6 +45,25 @@ class Placement:
     remarks: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class CaseFit:
+    """How a prediction fits a label under every layout.
+
+    Attributes:
+        case: name of the case.
+        ways: what each layout does to the axes; the same for layouts that do not differ here.
+        dice: mean Dice of each layout, all classes together; NaN where there is nothing to find.
+        overlap: ``[layouts, C, C]`` voxels by predicted and given class.
+        sizes: ``[2, C]`` voxels of each predicted, and of each given class.
+    """
+
+    case: str
+    ways: list[bytes]
+    dice: list[float]
+    overlap: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+
 class OrientationSearch:
     """Compares predictions with labels under every layout.
 
@@ -61,8 +80,16 @@ class OrientationSearch:
         self._overlap = np.zeros((len(layouts), len(names), len(names)))
         self._sizes = np.zeros((2, len(names)))
 
-    def add(self, case: str, predicted: NDArray[np.uint8], label: NDArray[np.uint8], grid: Grid) -> None:
-        """Adds a case.
+    def add(self, fit: CaseFit) -> None:
+        """Adds a case."""
+        self._cases.append(fit.case)
+        self._ways.append(fit.ways)
+        self._dice.append(fit.dice)
+        self._overlap += fit.overlap
+        self._sizes += fit.sizes
+
+    def compare(self, case: str, predicted: NDArray[np.uint8], label: NDArray[np.uint8], grid: Grid) -> CaseFit:
+        """Compares the prediction of a case with its label under every layout.
 
         Args:
             case: its name.
@@ -85,12 +112,18 @@ class OrientationSearch:
                 ]
                 overlaps[key] = weight * self._count(found, given)
         keys = [way.tobytes() for way in ways]
-        self._ways.append(keys)
-        self._cases.append(case)
-        self._dice.append([2 * float(np.trace(overlaps[key])) / total if total else math.nan for key in keys])
-        self._overlap += np.stack([overlaps[key] for key in keys])
-        self._sizes[0] += np.bincount(predicted.reshape(-1), minlength=len(self.names))[: len(self.names)]
-        self._sizes[1] += weight * np.bincount(given, minlength=len(self.names))
+        return CaseFit(
+            case=case,
+            ways=keys,
+            dice=[2 * float(np.trace(overlaps[key])) / total if total else math.nan for key in keys],
+            overlap=np.stack([overlaps[key] for key in keys]),
+            sizes=np.stack(
+                [
+                    np.bincount(predicted.reshape(-1), minlength=len(self.names))[: len(self.names)],
+                    weight * np.bincount(given, minlength=len(self.names)),
+                ]
+            ),
+        )
 
     def placement(self, declared: Layout | None, because: str) -> Placement:
         """Return how to read the arrays, with remarks for the user.

@@ -74,7 +74,7 @@ class PackedArrays:
             return None, f"{where} names the reader '{name}', which is not known"
         return layout, f"The arrays are in the order of nnU-Net's {name}, which {where} names"
 
-    def fit(self, cases: Sequence[Case]) -> None:
+    def fit(self, cases: Sequence[Case], workers: int) -> None:
         """Nothing but the order of the axes is open, which takes the labels of all cases."""
 
     def predicted(self, case: Case, grid: Grid) -> NDArray[np.uint8]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,15 +16,20 @@ from segmend.audit.external.form import NEEDED, Form
 from segmend.audit.external.label_maps import LabelFiles, MaskFolders
 from segmend.audit.external.layout import Layout, all_layouts
 from segmend.audit.external.maps import ProbabilityMaps
-from segmend.audit.external.orientation import OrientationSearch, Placement
+from segmend.audit.external.orientation import CaseFit, OrientationSearch, Placement
 from segmend.audit.external.packed import PackedArrays
-from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case
 from segmend.core.errors import InputError
+from segmend.core.parallel import fitting_workers, in_order
 from segmend.core.progress import track
 from segmend.data.folder import DataFolder
 from segmend.data.image import read_grid
 from segmend.data.raters import read_drawing
+
+_Result = TypeVar("_Result")
+
+_BYTES_PER_VOXEL = 32
+"""Memory of a process that reads the probabilities of a case, whatever the number of classes."""
 
 
 @dataclass(frozen=True)
@@ -79,45 +86,66 @@ class ExternalProbabilities:
         self.form.check(cases)
         self._layouts(cases)
 
-    def examine(self, cases: Sequence[Case]) -> Placement:
+    def examine(self, cases: Sequence[Case], cores: int = 1) -> Placement:
         """Reads everything, and finds out how it lies on the labels.
+
+        Args:
+            cases: those to judge.
+            cores: the most processes that work on cases at once.
 
         Raises:
             InputError: a file is damaged, or does not hold what it should.
         """
         layouts = self._layouts(cases)
         search = OrientationSearch(list(self.folder.labels), layouts)
-        for case in track(cases, "comparing probabilities with labels"):
+
+        def compare(case: Case) -> CaseFit:
             assert case.label is not None
             grid = read_grid(case.label)
-            search.add(case.name, self.form.predicted(case, grid), read_drawing(case.label, self.folder, grid), grid)
+            label = read_drawing(case.label, self.folder, grid)
+            return search.compare(case.name, self.form.predicted(case, grid), label, grid)
+
+        for fit in self._each(compare, cases, cores, "comparing probabilities with labels"):
+            search.add(fit)
         declared, because = self._declaration(cases)
         placement = search.placement(declared, because)
-        self.form.fit(cases)
+        self.form.fit(cases, self._workers(cases, cores))
         if not isinstance(self.form, PackedArrays) and not placement.uncertain:
             # Headers say how files lie: nothing was assumed that were worth a word.
             return Placement(placement.layout, frozenset(), ())
         return placement
 
-    def write(self, cases: Sequence[Case], layout: Layout, out: AuditFolder) -> None:
+    def write(self, cases: Sequence[Case], layout: Layout, place: Callable[[str], Path], cores: int = 1) -> None:
         """Writes the evidence of cases, after ``examine``.
 
         Args:
             cases: whose evidence is wanted.
             layout: of the arrays.
-            out: where to.
+            place: gives the file of a case by its name.
+            cores: the most processes that work on cases at once.
 
         Raises:
             InputError: a file is damaged, or does not hold probabilities.
         """
-        for case in track(cases, "reading probabilities"):
+
+        def write(case: Case) -> None:
             assert case.label is not None
             grid = read_grid(case.label)
             maps = (
                 (index, np.ascontiguousarray(layout.place(of_class, grid)))
                 for index, of_class in self.form.probabilities(case, grid)
             )
-            write_classes(out.evidence(case.name), maps)
+            write_classes(place(case.name), maps)
+
+        for _ in self._each(write, cases, cores, "reading probabilities"):
+            pass
+
+    def _each(self, work: Callable[[Case], _Result], cases: Sequence[Case], cores: int, what: str) -> Iterator[_Result]:
+        return track(in_order(work, cases, self._workers(cases, cores)), what, len(cases))
+
+    def _workers(self, cases: Sequence[Case], cores: int) -> int:
+        largest = max((math.prod(read_grid(case.label).shape) for case in cases if case.label), default=1)
+        return fitting_workers(cores, _BYTES_PER_VOXEL * largest)
 
     @cached_property
     def _forms(self) -> tuple[Form, ...]:
