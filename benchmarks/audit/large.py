@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import inspect
 import json
 import pstats
 import resource
@@ -67,7 +68,12 @@ def measured(data: Path, maps: Path, out: Path, profile: bool) -> tuple[float, f
     profiler = cProfile.Profile()
     if profile:
         profiler.enable()
-    audit(data=data, out=out, probabilities=maps)
+    audit(
+        data=data,
+        out=out,
+        probabilities=maps,
+        **({"cores": 1} if "cores" in inspect.signature(audit).parameters else {}),
+    )
     if profile:
         profiler.disable()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
@@ -117,16 +123,16 @@ def draw_case(
     for folder, array, ending in (("imagesTr", image.astype(np.int16), "_0000"), ("labelsTr", label, "")):
         nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), data / folder / f"{name}{ending}.nii.gz")
     with (
-        zipfile.ZipFile(arrays, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(arrays, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("probabilities.npy", "w", force_zip64=True) as file,
     ):
         header = {"descr": "<f2", "fortran_order": False, "shape": (classes + 1, *shape[::-1])}
         np.lib.format.write_array_header_1_0(file, header)
-        file.write(_stored(background))
+        file.write(background.T.astype(np.float16).tobytes())
         for box, probability in parts:
-            of_class = np.zeros(shape, np.float32)
-            of_class[box] = probability
-            file.write(_stored(of_class))
+            of_class = np.zeros(shape[::-1], np.float16)
+            of_class[box[::-1]] = probability.T
+            file.write(of_class.tobytes())
 
 
 def _ball(
@@ -140,11 +146,6 @@ def _ball(
     axes = np.meshgrid(*[np.arange(side.start, side.stop) for side in box], indexing="ij", sparse=True)
     distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(axes, centre, strict=True))) - radius
     return box, distance.astype(np.float32)
-
-
-def _stored(of_class: NDArray[np.float32]) -> bytes:
-    """The map as nnU-Net stores it."""
-    return of_class.astype(np.float16).T.tobytes()
 
 
 if __name__ == "__main__":

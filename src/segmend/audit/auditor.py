@@ -16,7 +16,7 @@ from segmend.audit.calibration import Calibration, Sample
 from segmend.audit.checks import Finding, find_mirroring
 from segmend.audit.evidence import AuditedCase
 from segmend.audit.examination import Examination, Measurement, measure_label
-from segmend.audit.expected_dice import FEWEST_TRUE, Agreement, CohortStatistics
+from segmend.audit.expected_dice import FEWEST_TRUE, Agreement, CohortStatistics, Expectation
 from segmend.audit.folder import AuditFolder
 from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
@@ -32,6 +32,7 @@ from segmend.data.folder import DataFolder
 from segmend.data.image import Grid, read_grid, write_label
 from segmend.data.raters import read_drawing
 from segmend.functional.offsets.correction import CorrectedOffset, MeasuredOffset, shrink_offsets, teacher_bias
+from segmend.metrics.overlap import dice
 
 _Result = TypeVar("_Result")
 
@@ -42,6 +43,21 @@ _KEPT_BYTES = 2**27
 made again."""
 _BYTES_PER_VOXEL = 48
 """Memory of a process that measures or judges a case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Competence:
+    """How well evidence knows a class.
+
+    Attributes:
+        labels: number of labels that it was compared with.
+        best_dice: median over the cases of the Dice that it expects of its own best outline; NaN without a case.
+        dice: mean Dice of its predictions to the labels; NaN without a case.
+    """
+
+    labels: int
+    best_dice: float
+    dice: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +133,7 @@ class Auditor:
 
     def run(self) -> Audit:
         """Run the whole audit."""
-        calibration = self._calibrate()
+        calibration = self.calibrate()
 
         def examine(audited: AuditedCase) -> Examination:
             return Examination.of(self._label(audited)[0], audited.evidence, calibration)
@@ -168,14 +184,15 @@ class Auditor:
         )
 
     def _each(
-        self, work: Callable[[AuditedCase], _Result], cases: Sequence[AuditedCase], what: str
+        self, work: Callable[[AuditedCase], _Result], cases: Sequence[AuditedCase], what: str, held: int = 1
     ) -> Iterator[_Result]:
         """The result of each case, by several processes."""
         largest = max((math.prod(self._grid(audited).shape) for audited in cases), default=1)
-        workers = fitting_workers(self.cores, _BYTES_PER_VOXEL * largest)
+        workers = fitting_workers(self.cores, held * _BYTES_PER_VOXEL * largest)
         return track(in_order(work, cases, workers), what, len(cases))
 
-    def _calibrate(self) -> Calibration:
+    def calibrate(self) -> Calibration:
+        """Calibrate the evidence of all cases together."""
         classes = len(self.names)
         most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._reference) * classes**2)))
         chosen = [audited for audited in self.cases if audited.case.name in self._reference]
@@ -184,6 +201,43 @@ class Auditor:
             return Sample.of(self._annotated_label(audited), audited.evidence, most)
 
         return Calibration.of(list(self._each(sample, chosen, "calibrating")), classes)
+
+    def competence(self, calibration: Calibration) -> dict[str, Competence]:
+        """How well the evidence knows each foreground class, by name.
+
+        Args:
+            calibration: of the evidence.
+        """
+
+        def compare(audited: AuditedCase) -> dict[int, tuple[Expectation, float]]:
+            label, _ = self._label(audited)
+            examination = Examination.of_evidence(audited.evidence, calibration, label.shape).of_other(label)
+            unknown = self._not_annotated(audited.case)
+            return {
+                part.index: (part.expectation(part.given), dice(part.given, part.predicted))
+                for part in examination.parts()
+                if part.index not in unknown
+            }
+
+        found = list(self._each(compare, self.cases, "comparing judges"))
+        competence = {}
+        for index, name in enumerate(self.names[1:], start=1):
+            of_class = [each[index] for each in found if index in each]
+            statistics = CohortStatistics.of([expectation for expectation, _ in of_class], [], 1.0)
+            mean = float(np.mean([value for _, value in of_class])) if of_class else math.nan
+            best = statistics.best_dice if of_class else math.nan
+            competence[name] = Competence(len(of_class), best, mean)
+        return competence
+
+    def each(self, work: Callable[[AuditedCase], _Result], what: str, held: int) -> Iterator[_Result]:
+        """The result of each case, by several processes.
+
+        Args:
+            work: what is done with a case.
+            what: in two or three words, to show the progress.
+            held: how many examinations of a case it holds at once.
+        """
+        return self._each(work, self.cases, what, held)
 
     def _measure(self, audited: AuditedCase, examination: Examination) -> _Measured:
         grid = self._grid(audited)

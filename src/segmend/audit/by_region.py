@@ -6,7 +6,7 @@ proposals that are followed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,19 +40,9 @@ def audit_objects(
     if not folder.regions:
         return Auditor(folder, cases, raters, place, cores).run()
     found = {}
-    for name, classes in folder.regions.items():
-        annotated = [
-            replace(
-                audited,
-                case=replace(audited.case, annotated=None),
-                evidence=RegionEvidence(audited.evidence.path, audited.evidence, classes),
-            )
-            for audited in cases
-            if audited.case.annotated is None or name in audited.case.annotated
-        ]
-        if annotated:
-            say(f"region '{name}'")
-            found[name] = Auditor(region_view(folder, name), annotated, raters, place.of_region(name), cores).run()
+    for view, annotated, of_region in object_views(folder, cases, place):
+        say(f"region '{of_region.region}'")
+        found[of_region.region] = Auditor(view, annotated, raters, of_region, cores).run()
     audits = found.values()
     return Audit(
         temperature={name: each.temperature for name, each in found.items() if isinstance(each.temperature, float)},
@@ -64,6 +54,32 @@ def audit_objects(
         findings=[replace(finding, label=name) for name, each in found.items() for finding in each.findings],
         reliability={name: each.reliability[name] for name, each in found.items()},
     )
+
+
+def object_views(
+    folder: DataFolder, cases: Sequence[AuditedCase], place: AuditFolder
+) -> Iterator[tuple[DataFolder, Sequence[AuditedCase], AuditFolder]]:
+    """Data, cases and files of what is audited together: all classes, or each region in which cases are annotated.
+
+    Args:
+        folder: the data folder.
+        cases: those to judge.
+        place: the audit.
+    """
+    if not folder.regions:
+        yield folder, cases, place
+    for name, classes in folder.regions.items():
+        annotated = [
+            replace(
+                audited,
+                case=replace(audited.case, annotated=None),
+                evidence=RegionEvidence(audited.evidence.path, audited.evidence, classes),
+            )
+            for audited in cases
+            if audited.case.annotated is None or name in audited.case.annotated
+        ]
+        if annotated:
+            yield region_view(folder, name), annotated, place.of_region(name)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class AuditedCase:
         fold: of the model that gave the evidence; 0 if it is that of a given run.
         in_training_set: whether that model was trained on this very label.
         corrected: by label, rounds of correction that changed it before.
+        judges_dice: by class or region, the mean pairwise Dice between the predictions of several judges.
         uncertain_alignment: whether the evidence may not lie on the label; then no change is proposed.
     """
 
@@ -33,4 +34,5 @@ class AuditedCase:
     fold: int = 0
     in_training_set: bool = False
     corrected: Mapping[str, int] = field(default_factory=dict)
+    judges_dice: Mapping[str, float] = field(default_factory=dict)
     uncertain_alignment: bool = False

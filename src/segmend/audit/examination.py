@@ -120,6 +120,17 @@ class Examination:
         highest /= total
         return cls(label, predicted, highest, total, flagged, evidence, calibration.temperature)
 
+    @classmethod
+    def of_evidence(cls, evidence: Evidence, calibration: Calibration, shape: Sequence[int]) -> Self:
+        """Find the most probable classes alone, as of a label in which nothing is annotated.
+
+        Args:
+            evidence: the probabilities.
+            calibration: of all cases together.
+            shape: of the scan.
+        """
+        return cls.of(np.full(shape, IGNORE, np.uint8), evidence, calibration)
+
     @property
     def bytes(self) -> int:
         """Memory of its arrays."""
@@ -148,6 +159,12 @@ class Examination:
                 predicted = (self.predicted[box] == index) & known
                 flagged = self.flagged[box] & (given | predicted)
                 yield Part(index, box, given, predicted, flagged, known, self)
+
+    def calibrated(self, index: int) -> NDArray[np.float32]:
+        """Calibrated probability ``[*spatial]`` of a class; over all classes they sum to 1."""
+        tempered = self.evidence.probability(index) ** np.float32(1 / self.temperature)
+        tempered /= self.total
+        return tempered
 
     def probability(self, index: int, box: Sequence[slice]) -> NDArray[np.float32]:
         """Calibrated probability of a class within a box; an uninformative 0.5 where there is no label."""

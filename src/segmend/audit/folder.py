@@ -80,6 +80,15 @@ class AuditFolder:
         """What 'segmend correct --preview true' has shown last."""
         return self.root / "preview.csv"
 
+    @property
+    def judges(self) -> Path:
+        """A row for each of several judges and label."""
+        return self.root / "judges.csv"
+
+    def judge(self, number: int, case: str) -> Path:
+        """Probabilities of a case by one of several judges, counted from 1."""
+        return self.root / "judges" / str(number) / f"{case}.npz"
+
     def evidence(self, case: str) -> Path:
         """Probabilities of a case."""
         return self.root / "evidence" / f"{case}.npz"
@@ -121,7 +130,7 @@ class AuditFolder:
 
     def remove_results(self) -> None:
         """Remove tables and page of an earlier audit: an interrupted audit must not pass for a finished one."""
-        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks, self.since)
+        tables = (self.summary, self.labels, self.regions, self.annotators, self.checks, self.since, self.judges)
         previews = (self.preview, self.preview.with_suffix(".json"))
         for path in (*tables, *previews, self.root / "report.html"):
             path.unlink(missing_ok=True)

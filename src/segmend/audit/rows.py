@@ -61,6 +61,8 @@ class LabelRow:
         fold: fold whose model judged it; 0 for the model of a given run.
         in_training_set: whether that model was trained on this very label, which makes the score too good.
         corrected: rounds of ``segmend correct`` that changed it before.
+        judges_dice: mean pairwise Dice between the predictions of several judges, low where they disagree; NaN for a
+            single judge.
     """
 
     rank: int = 0
@@ -89,6 +91,7 @@ class LabelRow:
     fold: int = 0
     in_training_set: bool = False
     corrected: int = 0
+    judges_dice: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +200,7 @@ class CaseFindings:
             fold=audited.fold,
             in_training_set=audited.in_training_set,
             corrected=audited.corrected.get(name, 0),
+            judges_dice=audited.judges_dice.get(name, math.nan),
         )
         measured, correction = self.measured.get(index), self.corrections.get(index)
         if measured is None:

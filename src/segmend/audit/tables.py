@@ -16,6 +16,7 @@ from segmend.audit.auditor import Audit
 from segmend.audit.checks import Finding
 from segmend.audit.expected_dice import LEAST_COMPETENCE, SHARED, CohortStatistics
 from segmend.audit.folder import AuditFolder
+from segmend.audit.judges import JudgeRow
 from segmend.audit.reliability import BELOW, EXPERTS, Reliability, share_below
 from segmend.audit.rounds import EarlierRound, summarise_changes
 from segmend.audit.rows import LabelRow, RegionRow
@@ -41,6 +42,7 @@ def write_audit(
     findings: Sequence[Finding],
     assumed: Sequence[str] = (),
     before: EarlierRound | None = None,
+    judges: Sequence[JudgeRow] = (),
 ) -> pd.DataFrame:
     """Write all tables, ``audit.json`` last.
 
@@ -51,6 +53,7 @@ def write_audit(
         findings: hints of the checks that need no comparison.
         assumed: what is to be said of the evidence, the first of the remarks.
         before: an earlier round, to compare with.
+        judges: rows of ``judges.csv``, which is written where there are any.
 
     Returns:
         The table of ``audit.csv``.
@@ -59,6 +62,8 @@ def write_audit(
     write_rows(place.regions, RegionRow, found.regions)
     write_rows(place.annotators, AnnotatorRow, found.annotators)
     write_rows(place.checks, Finding, findings)
+    if judges:
+        write_rows(place.judges, JudgeRow, judges)
     in_training_set = sorted({row.case for row in found.labels if row.in_training_set})
     summary: dict[str, Any] = {
         "data": str(folder.root.resolve()),

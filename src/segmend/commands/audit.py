@@ -22,8 +22,8 @@ from segmend.audit.cross_validation import (
 )
 from segmend.audit.evidence import AuditedCase, Evidence
 from segmend.audit.external.nnunet_results import NnunetResults
-from segmend.audit.external.probabilities import ExternalProbabilities
 from segmend.audit.folder import AuditFolder
+from segmend.audit.judges import Judges, Verdicts
 from segmend.audit.out_of_fold import check_out_of_fold, copy_evidence, source_of
 from segmend.audit.report.page import write_audit_report
 from segmend.audit.rounds import EarlierRound, changes_in_words
@@ -58,7 +58,7 @@ def audit(
     data: Path,
     out: Path,
     run: Path | list[Path] | None = None,
-    probabilities: Path | None = None,
+    probabilities: Path | list[Path] | None = None,
     nnunet: Path | None = None,
     earlier: Path | None = None,
     retrain: bool = False,
@@ -91,8 +91,11 @@ def audit(
             those of several. Labels that it was trained on look better than they are. Of a cross-validation
             ('segmend train --folds') the out-of-fold probabilities are taken: every label is judged by the fold that
             holds it out, and nothing is trained.
-        probabilities: a folder of probabilities to judge by instead, from models that were not trained on the labels:
-            of 'segmend predict --probabilities true', or of nnU-Net's cross-validation (--npz).
+        probabilities: a folder to judge by instead, from models that were not trained on the labels: probabilities of
+            'segmend predict --probabilities true' or of nnU-Net's cross-validation (--npz), or label maps of any
+            program (CASE.nii.gz; of TotalSegmentator CASE/CLASS.nii.gz). "[FOLDER1, FOLDER2]", and these together with
+            `nnunet`, are several judges: the mean of their calibrated probabilities counts, and audit.csv tells where
+            they disagree.
         nnunet: the folder of an nnU-Net model in nnUNet_results, as it lies, to judge by the validation cases of its
             folds (--npz): every label by the fold that held it out.
         earlier: the folder of an earlier round of the audit, before labels were corrected: its probabilities judge the
@@ -124,13 +127,13 @@ def audit(
     folder = labelled_as(DataFolder.open(data, cases), options)
     report_unlabelled(folder.select(Split.TRAIN))
     judged = [case for case in folder.select(Split.TRAIN) if case.training_label]
-    paths = [run] if isinstance(run, Path) else run or []
+    paths = _listed(run)
     crossed, runs = _opened(paths)
-    _check_sources(run=paths, probabilities=probabilities, nnunet=nnunet, earlier=earlier, splits=splits)
+    _check_sources(paths, _listed(probabilities), nnunet, earlier, splits)
     known = Splits.read(splits) if splits else None
     results = _results(nnunet, folder, judged, known)
-    given = _given(probabilities, results, folder)
     cores = _cores(cores)
+    given = Judges.of(_listed(probabilities), results, folder, cores)
     _check_arguments(folder, out, judged, paths, given, earlier, folds)
     check_runs(runs, folder)
     if crossed:
@@ -140,7 +143,7 @@ def audit(
         _check_weights(options.weights, judged, Run(out))
     training = partial(train, data=data, method=method, network=network, options=options, cache=cache)
     place = AuditFolder(out)
-    placement = given.examine(judged, cores) if given else None
+    placement = given.examine(judged) if given else None
     source = source_of(crossed, judged) if crossed else _source(runs, given, judged)
     held_out = held_out_cases(judged)
     split = known.assign(held_out, [case.name for case in folder.cases]) if known else None
@@ -157,9 +160,10 @@ def audit(
         stopping.promise("continue")
 
         findings, summaries = check_labels(folder, judged, cores)
-        missing = without_evidence(judged, folder, place)
-        if given and placement:
-            given.write(missing, placement.layout, place.evidence, cores)
+        missing = [] if given else without_evidence(judged, folder, place)
+        verdicts = Verdicts()
+        if given:
+            verdicts = given.write(judged, place)
             judged_by = {name: results.fold_of[name] if results else 0 for name in summaries}
             seen = dict.fromkeys(summaries, False)
         elif crossed:
@@ -187,6 +191,7 @@ def audit(
                 judged_by[case.name],
                 seen[case.name],
                 rounds_of(corrections, case.name),
+                judges_dice=verdicts.dice.get(case.name, {}),
                 uncertain_alignment=placement is not None and case.name in placement.uncertain,
             )
             for case in judged
@@ -194,7 +199,7 @@ def audit(
         place.remove_results()
         found = audit_objects(folder, audited, find_raters(folder), place, cores)
         remarks = placement.remarks if placement else ()
-        table = write_audit(place, folder, found, [*findings, *found.findings], remarks, before)
+        table = write_audit(place, folder, found, [*findings, *found.findings], remarks, before, verdicts.rows)
         write_audit_report(place.root, folder)
         _tell(place, table)
     return table
@@ -207,13 +212,25 @@ def _cores(cores: int | None) -> int:
     return cores or available_cores()
 
 
-def _check_sources(*, splits: Path | None, **sources: object) -> None:
-    """Make sure that the evidence comes from one place, and that a file of folds has a use."""
+def _listed(given: Path | list[Path] | None) -> list[Path]:
+    return [given] if isinstance(given, Path) else given or []
+
+
+def _check_sources(
+    runs: Sequence[Path],
+    probabilities: Sequence[Path],
+    nnunet: Path | None,
+    earlier: Path | None,
+    splits: Path | None,
+) -> None:
+    """Make sure that the evidence comes from runs, files or an earlier round, and that a file of folds has a use."""
+    sources = {"run": runs, "earlier": earlier, "probabilities": probabilities, "nnunet": nnunet}
     chosen = [name for name, value in sources.items() if value]
-    if len(chosen) > 1:
+    if (runs or earlier) and len(chosen) > 1:
         problem = "are both given" if len(chosen) == 2 else "are all given"
-        raise InputError(", ".join(chosen), problem, "choose one of them", code="mismatch")
-    if splits and chosen and chosen != ["nnunet"]:
+        remedy = "choose one of them; 'segmend predict --probabilities true' makes files of a run, to judge with others"
+        raise InputError(", ".join(chosen), problem, remedy, code="mismatch")
+    if splits and chosen and not nnunet:
         problem = f"are given, but nothing is trained with `{chosen[0]}`"
         raise InputError("splits", problem, "leave one of them out", code="mismatch")
 
@@ -245,21 +262,12 @@ def _results(
     return results
 
 
-def _given(
-    probabilities: Path | None, results: NnunetResults | None, folder: DataFolder
-) -> ExternalProbabilities | None:
-    """Probabilities that are given as files."""
-    if results:
-        return ExternalProbabilities(results.root, folder, results.files)
-    return ExternalProbabilities(probabilities, folder) if probabilities else None
-
-
 def _check_arguments(
     folder: DataFolder,
     out: Path,
     judged: Sequence[Case],
     runs: Sequence[Path],
-    given: ExternalProbabilities | None,
+    given: Judges | None,
     earlier: Path | None,
     folds: int,
 ) -> None:
@@ -304,10 +312,10 @@ def _opened(paths: Sequence[Path]) -> tuple[CrossValidation | None, list[Run]]:
     return crossed, runs
 
 
-def _source(runs: Sequence[Run], given: ExternalProbabilities | None, judged: Sequence[Case]) -> dict[str, object]:
+def _source(runs: Sequence[Run], given: Judges | None, judged: Sequence[Case]) -> dict[str, object]:
     """Where the evidence comes from, if it is given."""
     if given:
-        return {"probabilities": {case.name: digest_of(*given.files(case)) for case in judged}, **given.declared}
+        return given.source(judged)
     digests = {
         str(run.path.resolve()): digest_of(run.last, run.path / "config.yaml", run.path / "task.json") for run in runs
     }

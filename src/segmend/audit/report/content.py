@@ -85,7 +85,8 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("rank", "flagged_voxels", "changed_voxels"), int),
     **dict.fromkeys(("score", "expected_dice", "best_dice", "dice_to_prediction"), float),
     **dict.fromkeys(
-        ("offset_mm", "correction_mm", "correction_se_mm", "expected_dice_proposal", "proposal_score"), _number
+        ("offset_mm", "correction_mm", "correction_se_mm", "expected_dice_proposal", "proposal_score", "judges_dice"),
+        _number,
     ),
     **dict.fromkeys(("suspect", "in_training_set"), "True".__eq__),
 }

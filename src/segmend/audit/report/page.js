@@ -176,6 +176,7 @@ class Page {
       ["expected Dice", number(row.expected_dice, 2)],
       ...row.expected_dice_proposal === null ? [] : [["with the proposal", number(row.expected_dice_proposal, 2)]],
       ["attainable by the model", number(row.best_dice, 2)], ["Dice to prediction", number(row.dice_to_prediction, 2)],
+      ...row.judges_dice === null ? [] : [["Dice between judges", number(row.judges_dice, 2)]],
       ["proposal", changes[row.proposal] + sure], ...offset ? [["boundary", offset]] : [],
       ["label", [`${row.quality}`, row.annotator && `by ${row.annotator}`].filter(Boolean).join(", ")],
     ];

@@ -90,8 +90,8 @@ class Superpixel(TwoNetworks):
         regions = batch.maps[_SUPERPIXELS][rows] + 1  # what lies outside the scan is a region too
         first, second = self.network(image), self.peer(image)
         with torch.no_grad():
-            pooled = _pooled([first, second], regions)
-            scores = torch.stack(joint_loss(*pooled, label, self.co_lambda)).sum(0)
+            pooled, of_peer = _pooled([first, second], regions)
+            scores = torch.stack(joint_loss(pooled, of_peer, label, self.co_lambda)).sum(0)
         selection = self._later_selection if self._refined(step) else self._selection
         chosen = selection.select(scores, label, label != IGNORE, step.progress)
         supervised, agreement = joint_loss(first, second, label, self.co_lambda)
