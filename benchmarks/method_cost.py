@@ -34,7 +34,7 @@ from segmend.methods.components.ema import follow_students
 from segmend.networks import UNet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from accelerator import DEVICE, Accelerator  # noqa: E402  (of the tests, which are no package)
+from accelerator import DEVICE, Accelerator
 
 PATCH = (32, 32, 32)
 MIDDLE = Step(600, 1000)

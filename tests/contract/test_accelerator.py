@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerator import CPU, DEVICE, Accelerator, AcceleratorTensor, WrongDevice
+from accelerator import CPU, DEVICE, Accelerator, AcceleratorTensor, WrongDeviceError
 from labelled_case import CaseInMemory, take
 from torch import Tensor
 
@@ -199,12 +199,12 @@ class TestTheAcceleratorItself:
         ],
     )
     def test_tensors_of_two_devices_are_refused(self, there, mixed):
-        with pytest.raises(WrongDevice):
+        with pytest.raises(WrongDeviceError):
             mixed(there)
 
     def test_numpy_cannot_read_it(self, there):
         for read in (Tensor.numpy, np.asarray):
-            with pytest.raises(WrongDevice, match="NumPy"):
+            with pytest.raises(WrongDeviceError, match="NumPy"):
                 read(there)
 
     def test_scalars_and_indices_may_be_on_the_cpu(self, there):
@@ -271,5 +271,5 @@ class TestTheAcceleratorItself:
 def test_nothing_computes_when_the_accelerator_is_gone():
     with Accelerator():
         tensor = torch.ones(2).to(DEVICE)
-    with pytest.raises(WrongDevice, match="outside"):
+    with pytest.raises(WrongDeviceError, match="outside"):
         tensor + 1

@@ -4,16 +4,16 @@ Inside ``Accelerator()``, ``.to(DEVICE)`` gives such tensors, and so does every 
 ``device=``. As on a GPU, they cannot be mixed with tensors of the CPU, except for scalars and indices, and NumPy cannot
 read them. Operations after which the host has to wait for the accelerator are counted, and so are copies to it.
 
-The tensors are wrappers on the device ``meta``, where autograd needs no kernels and no threads of its own. In Python they
-say that they are on ``DEVICE``, a kind that no build of PyTorch for CPUs can compute on, but that autocast knows.
+The tensors are wrappers on the device ``meta``, where autograd needs no kernels and no threads of its own. In Python
+they say that they are on ``DEVICE``, a kind that no build of PyTorch for CPUs can compute on, but that autocast knows.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -28,7 +28,7 @@ DEVICE = torch.device("maia:0")
 """Where the tensors say that they are."""
 
 CPU = torch.device("cpu")
-SOURCE = os.path.join(os.path.dirname(segmend.__file__), "")
+SOURCE = f"{Path(segmend.__file__).parent}/"
 aten = torch.ops.aten
 
 _FROM_DATA = {torch.tensor, torch.as_tensor}
@@ -42,7 +42,7 @@ _WAITS = {aten._linalg_check_errors}
 """Operations that read a result on the host although PyTorch does not mark them so."""
 
 
-class WrongDevice(RuntimeError):
+class WrongDeviceError(RuntimeError):
     """What a GPU would refuse."""
 
 
@@ -72,7 +72,7 @@ class AcceleratorTensor(Tensor):
         return DEVICE
 
     def numpy(self, **_options: object) -> Any:
-        raise WrongDevice(f"NumPy cannot read what is on {DEVICE}: copy it to the CPU first")
+        raise WrongDeviceError(f"NumPy cannot read what is on {DEVICE}: copy it to the CPU first")
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -84,7 +84,7 @@ class AcceleratorTensor(Tensor):
     def __torch_dispatch__(
         cls, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        raise WrongDevice(f"{func} outside of the block of the accelerator")
+        raise WrongDeviceError(f"{func} outside of the block of the accelerator")
 
 
 class Accelerator:
@@ -242,10 +242,10 @@ def _is_masked_fill(args: Sequence[Any]) -> bool:
 def _check(func: Any, args: Sequence[Any], given: Sequence[Tensor], options: Mapping[str, Any], there: bool) -> None:
     """Refuse tensors of two devices, except where a GPU takes them."""
     if there and any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
-        raise WrongDevice(f"{func}: a generator of the CPU cannot draw on {DEVICE}")
+        raise WrongDeviceError(f"{func}: a generator of the CPU cannot draw on {DEVICE}")
     operation = func.overloadpacket
     strangers = [each for each in given if not isinstance(each, AcceleratorTensor)]
-    if not strangers or len(strangers) == len(given) and "device" in options:
+    if not strangers or (len(strangers) == len(given) and "device" in options):
         return
     if operation in _INDEX and isinstance(args[0], AcceleratorTensor):
         strangers = [each for each in args[2:3] if not isinstance(each, AcceleratorTensor)]
@@ -253,12 +253,13 @@ def _check(func: Any, args: Sequence[Any], given: Sequence[Tensor], options: Map
         writes = [
             argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
         ]
-        if any(write and any(each is stranger for stranger in strangers) for write, each in zip(writes, args)):
-            raise WrongDevice(f"{func}: writes to a tensor of the CPU what is on {DEVICE}")
+        written = [each for write, each in zip(writes, args, strict=False) if write]
+        if any(each is stranger for each in written for stranger in strangers):
+            raise WrongDeviceError(f"{func}: writes to a tensor of the CPU what is on {DEVICE}")
     elif operation not in _INDEX:
-        raise WrongDevice(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
+        raise WrongDeviceError(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
     if any(each.ndim for each in strangers):
-        raise WrongDevice(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
+        raise WrongDeviceError(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
 
 
 def _shapes(tensors: Sequence[Tensor]) -> str:
