@@ -82,10 +82,12 @@ export class Tools {
       button.addEventListener("click", () => this.#try(button, () => this.#open(button.dataset.tool)));
     }
     byId("replace").addEventListener("click", (event) => this.#try(event.target, () => this.#replace()));
-    byId("unreplace").addEventListener("click", () => {
+    byId("unreplace").addEventListener("click", (event) => this.#try(event.target, async () => {
+      const { case: name } = this.current();
       this.decider.dropReplacement(this.current());
-      this.replaced(this.current().case);
-    });
+      await this.decider.outbox.flush();
+      this.replaced(name);
+    }));
   }
 
   /** For another label. */

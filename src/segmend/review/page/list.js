@@ -16,6 +16,8 @@ export class RowList {
     this.elements = new Map();
     this.several = several;
     box.addEventListener("scroll", () => this.draw(), { passive: true });
+    // Arrow keys move through the list where it has the focus, by Tab; a click leaves them to the slices.
+    box.addEventListener("mousedown", (event) => event.preventDefault());
     box.addEventListener("click", (event) => {
       const element = event.target.closest("[role=option]");
       if (element) chosen(this.rows[element.dataset.place]);

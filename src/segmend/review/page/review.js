@@ -41,7 +41,6 @@ export class Review {
     byId("viewer").hidden = byId("side").hidden = false;
     this.filter();
     this.open(this.found.find(({ decision }) => !decision) ?? this.found[0] ?? null);
-    byId("list").focus();
   }
 
   #fillMenus() {

@@ -77,12 +77,12 @@ export class Viewer extends EventTarget {
   #centre(view) {
     if (this.#uncentred !== view || view.shown.place.index !== this.at[view.plane.axis]) return;
     this.#uncentred = null;
-    const found = middleOf(view.shown.masks, this.subject.index);
-    if (!found) return;
-    const { across, down } = view.plane;
-    [across, down].forEach(({ axis, flipped }, place) => {
-      this.at[axis] = this.focus[axis] = flipped ? this.about.shape[axis] - 1 - found[place] : found[place];
-    });
+    const found = middleOf(view.shown.masks, this.subject.index), { across, down } = view.plane;
+    if (found) {
+      [across, down].forEach(({ axis, flipped }, place) => {
+        this.at[axis] = this.focus[axis] = flipped ? this.about.shape[axis] - 1 - found[place] : found[place];
+      });
+    }
     this.load();
   }
 
@@ -134,7 +134,8 @@ export class Viewer extends EventTarget {
   }
 
   async #loadView(view) {
-    if (view.box.hidden || !view.plane) return;
+    if (!view.plane || (view.box.hidden && view !== this.#uncentred)) return;
+    if (this.#uncentred && view !== this.#uncentred) return; // until it is known which slice is wanted
     view.again = true;
     if (view.busy) return; // the slices in between are left out
     view.busy = true;
@@ -173,6 +174,7 @@ export class Viewer extends EventTarget {
 
   moveTo(axis, position) {
     const before = this.at[axis];
+    if (axis !== this.#uncentred?.plane.axis) this.#uncentred = null;
     this.at[axis] = clamp(position, 0, this.about.shape[axis] - 1);
     if (this.at[axis] === before) return;
     this.#way = this.at[axis] > before ? 1 : -1;
@@ -184,6 +186,7 @@ export class Viewer extends EventTarget {
   }
 
   lookAt(voxel) {
+    this.#uncentred = null;
     this.at = this.about.shape.map((length, axis) => clamp(voxel[axis] ?? 0, 0, length - 1));
     this.focus = [...this.at];
     this.load();
