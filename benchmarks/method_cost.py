@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from segmend.core.batch import Batch
 from segmend.core.case import Quality
-from segmend.core.precision import autocast, float32_small_convs_on_cpu
+from segmend.core.precision import Precision, autocast, float32_small_convs_on_cpu
 from segmend.engine.learner import Learner, Optimisation, channels_last_batch
 from segmend.methods import Method, Step, all_methods
 from segmend.methods.components.ema import follow_students
@@ -106,15 +106,17 @@ def step_seconds(cls: type[Method], steps: int) -> float:
     for step in range(steps + 1):
         if step == 1:
             start = time.perf_counter()
-        take_step(method, optimiser, batch, MIDDLE)
+        take_step(method, optimiser, batch, MIDDLE, "auto")
     return (time.perf_counter() - start) / steps
 
 
-def take_step(method: Method, optimiser: Optimizer, batch: Batch, step: Step) -> dict[str, Tensor]:
+def take_step(
+    method: Method, optimiser: Optimizer, batch: Batch, step: Step, precision: Precision = "32"
+) -> dict[str, Tensor]:
     """One step as in a run, on the device of the batch; the terms of its loss."""
     optimiser.zero_grad()
     device = batch.image.device
-    with autocast("auto" if device.type == "cpu" else "32", device), float32_small_convs_on_cpu(device):
+    with autocast(precision, device), float32_small_convs_on_cpu(device):
         terms = method.loss(batch, step)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
     loss.backward()

@@ -179,6 +179,7 @@ class TestTheAcceleratorItself:
     def test_tensors_are_made_where_they_are_asked_for(self, there):
         assert there.device == DEVICE
         made = [torch.zeros(2, device=DEVICE), torch.tensor([1, 2], device=there.device), torch.ones_like(there)]
+        assert there.new_tensor([1, 2]).tolist() == [1, 2]
         assert all(isinstance(each, AcceleratorTensor) and each.device == DEVICE for each in made)
         assert not isinstance(torch.zeros(2), AcceleratorTensor)
 
@@ -244,6 +245,7 @@ class TestTheAcceleratorItself:
         [
             (lambda x: torch.ones(3).to(x.device), 1),
             (lambda x: torch.tensor([1, 2], device=x.device), 1),
+            (lambda x: x.new_tensor([1, 2]), 1),
             (lambda x: x[[1, 0]], 1),
             (lambda x: x[torch.tensor([1, 0])], 1),
             (lambda x: torch.ones(3).to(x), 1),

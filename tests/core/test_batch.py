@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from segmend.core.batch import Batch
+from segmend.core.batch import Batch, samples
 from segmend.core.case import Quality
 
 EXPERT, NOISY, NONE = Quality.EXPERT, Quality.NOISY, Quality.NONE
@@ -60,3 +60,10 @@ def test_takes_all_that_was_revised_along():
     assert {name: tensor.device.type for name, tensor in tensors.items()} == dict.fromkeys(tensors, "meta")
     assert there.layers["pseudo"].shape == there.maps["regions"].shape == (2, 2, 2)
     assert here.layers["pseudo"].device.type == "cpu"
+
+
+def test_samples_are_those_of_an_index_and_a_view_where_they_follow_each_other():
+    tensor = torch.arange(12).view(4, 3)
+    for rows in ([], [0], [1, 2], [0, 1, 2, 3], [3, 0], [1, 3], [2, 2]):
+        assert torch.equal(samples(tensor, rows), tensor[rows])
+    assert samples(tensor, [1, 2]).data_ptr() == tensor[1].data_ptr()

@@ -56,6 +56,11 @@ class TestBetaShares:
         assert first.shape == (4,)
         assert first.unique().numel() == 4
 
+    @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
+    def test_exist_for_alpha_above_0_only(self, alpha):
+        with pytest.raises(ValueError, match="alpha must be above 0"):
+            beta_shares(torch.empty(4), alpha)
+
 
 class TestMixed:
     def test_by_hand(self):

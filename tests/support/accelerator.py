@@ -10,6 +10,7 @@ they say that they are on ``DEVICE``, a kind that no build of PyTorch for CPUs c
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ DEVICE = torch.device("maia:0")
 """Where the tensors say that they are."""
 
 CPU = torch.device("cpu")
-SOURCE = f"{Path(segmend.__file__).parent}/"
+SOURCE = f"{Path(segmend.__file__).parent}{os.sep}"
 aten = torch.ops.aten
 
 _FROM_DATA = {torch.tensor, torch.as_tensor}
@@ -149,6 +150,8 @@ class _Functions(TorchFunctionMode):
         if func in _FROM_DATA and _is_accelerator(options.get("device")):
             del options["device"]
             return func(*args, **options).to(DEVICE)
+        if func is Tensor.new_tensor and isinstance(args[0], AcceleratorTensor):
+            return torch.tensor(args[1], dtype=options.get("dtype", args[0].dtype)).to(DEVICE)
         if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], AcceleratorTensor):
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
             rest = [torch.tensor(each, dtype=args[0].dtype) if _is_number(each) else each for each in args[2:]]
@@ -199,9 +202,9 @@ class _Operations(TorchDispatchMode):
             func = aten.zeros.default
         plain_args, plain_options = tree_map_only(AcceleratorTensor, lambda each: each.held, (tuple(args), options))
         found = func(*plain_args, **plain_options)
-        written = _written(func, args, options)
-        if written is not None:
-            return written
+        if any(each.alias_info is not None and each.alias_info.is_write for each in func._schema.returns):
+            written = _written(func, args, options)
+            return written[0] if len(written) == 1 else tuple(written)
         return tree_map_only(Tensor, AcceleratorTensor, found) if there else found
 
     def _copy(self, func: Any, args: Sequence[Any], held: Sequence[Tensor], there: bool) -> bool:
@@ -243,36 +246,24 @@ def _check(func: Any, args: Sequence[Any], given: Sequence[Tensor], options: Map
     """Refuse tensors of two devices, except where a GPU takes them."""
     if there and any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
         raise WrongDeviceError(f"{func}: a generator of the CPU cannot draw on {DEVICE}")
-    operation = func.overloadpacket
     strangers = [each for each in given if not isinstance(each, AcceleratorTensor)]
-    if not strangers or (len(strangers) == len(given) and "device" in options):
+    if len(strangers) == len(given):  # a tensor like one of the CPU
         return
+    operation = func.overloadpacket
     if operation in _INDEX and isinstance(args[0], AcceleratorTensor):
         strangers = [each for each in args[2:3] if not isinstance(each, AcceleratorTensor)]
-    elif torch.Tag.pointwise in func.tags or operation in _TAKES_CPU_SCALARS:
-        writes = [
-            argument.alias_info is not None and argument.alias_info.is_write for argument in func._schema.arguments
-        ]
-        written = [each for write, each in zip(writes, args, strict=False) if write]
-        if any(each is stranger for each in written for stranger in strangers):
-            raise WrongDeviceError(f"{func}: writes to a tensor of the CPU what is on {DEVICE}")
-    elif operation not in _INDEX:
-        raise WrongDeviceError(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
-    if any(each.ndim for each in strangers):
-        raise WrongDeviceError(f"{func}: {_shapes(strangers)} on the CPU, others on {DEVICE}")
+    takes_scalars = operation in _INDEX | _TAKES_CPU_SCALARS or torch.Tag.pointwise in func.tags
+    written = {id(each) for each in _written(func, args, options)}
+    if any(each.ndim or not takes_scalars or id(each) in written for each in strangers):
+        shapes = ", ".join(f"a tensor {list(each.shape)}" for each in strangers)
+        raise WrongDeviceError(f"{func}: {shapes} on the CPU, others on {DEVICE}")
 
 
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(f"a tensor {list(each.shape)}" for each in tensors)
-
-
-def _written(func: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """What an operation in place returns: what was given to it; None for all others."""
-    names = [each.alias_info.is_write if each.alias_info else False for each in func._schema.returns]
-    if not any(names):
-        return None
-    found = []
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[position] if position < len(args) else options.get(argument.name))
-    return found[0] if len(found) == 1 else tuple(found)
+def _written(func: Any, args: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
+    """The arguments that an operation writes to."""
+    arguments = enumerate(func._schema.arguments)
+    return [
+        args[position] if position < len(args) else options.get(argument.name)
+        for position, argument in arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]

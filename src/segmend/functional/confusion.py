@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from segmend.core.masks import IGNORE
@@ -21,6 +22,6 @@ def confused_cross_entropy(log_probabilities: Tensor, log_confusion: Tensor, lab
     """
     known = label != IGNORE
     drawn = label.where(known, 0)
-    samples = drawn.new_tensor(range(len(label))).view(-1, *[1] * (label.ndim - 1))
+    samples = torch.arange(len(label), device=label.device).view(-1, *[1] * (label.ndim - 1))
     rows = log_confusion[samples, drawn].movedim(-1, 1)
     return -(rows + log_probabilities).logsumexp(1) * known
