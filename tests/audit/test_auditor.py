@@ -221,7 +221,7 @@ class TestCores:
         found = []
         for cores in (1, 3):
             folder = DataFolder.open(data.root)
-            cases = [AuditedCase(case, data.evidence(case.name)) for case in folder.cases]
+            cases = [AuditedCase(case, data.evidence(case)) for case in folder.cases]
             audit = module.Auditor(folder, cases, find_raters(folder), data.place, cores).run()
             found.append((audit, {file.name: file.read_bytes() for file in files()}))
         assert repr(found[1][0]) == repr(found[0][0])
@@ -255,7 +255,7 @@ class TestCores:
         data = make_data()
         data.place.evidence("case_4").write_bytes(b"PK")
         folder = DataFolder.open(data.root)
-        cases = [AuditedCase(case, data.evidence(case.name)) for case in folder.cases]
+        cases = [AuditedCase(case, data.evidence(case)) for case in folder.cases]
         with raises("damaged", data.place.evidence("case_4")):
             module.Auditor(folder, cases, {}, data.place, 2).run()
 

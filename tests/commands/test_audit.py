@@ -150,7 +150,9 @@ class TestFindings:
         assert (first["case"], first["kind"]) == ("c", "over_segmented")
         assert first["score"] < 0.5
         assert len(perfect) == 2
-        assert "1 of 6 labels flagged" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "17 % of 6 labels (17 to 17 %) are expected to have a Dice below 0.8. Suspect: 1." in said
+        assert re.search(r"\n  0\.\d\d  0\.\d\d  0\.\d\d  c  organ  over_segmented", said)
 
     def test_where_nearly_all_labels_are_off_it_says_what_to_do(self, data, perfect, tmp_path, write_scan, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
@@ -168,19 +170,20 @@ class TestFindings:
 
     def test_a_model_that_knows_little_says_so(self, data, perfect, tmp_path, monkeypatch, capsys):
         audit(data=data, out=tmp_path / "audit", **SMALL)
-        assert "Low model confidence" not in capsys.readouterr().err
-        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
+        assert "has not learned" not in capsys.readouterr().err
+        monkeypatch.setattr("segmend.audit.expected_dice.LEAST_COMPETENCE", 0.999)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "Low model confidence for 'organ': the median expected Dice of its own outlines is 0.9" in said
+        assert "None of 6 labels is judged" in said
+        assert "The model has not learned 'organ': the median expected Dice of its own outlines is 0.9" in said
         assert "Boundary offsets need less, and are reported" in said
 
     def test_a_model_that_sees_no_outline_reports_no_offsets_either(self, data, perfect, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr("segmend.audit.tables._LOW_CONFIDENCE_DICE", 0.999)
+        monkeypatch.setattr("segmend.audit.expected_dice.LEAST_COMPETENCE", 0.999)
         monkeypatch.setattr("segmend.functional.offsets.correction._MIN_CONTRAST", 1e9)
         audit(data=data, out=tmp_path / "audit", **SMALL)
         said = " ".join(capsys.readouterr().err.split())
-        assert "Low model confidence" in said
+        assert "has not learned" in said
         assert "Boundary offsets" not in said
 
     def test_without_any_expert_and_without_a_table(self, data, perfect, tmp_path):
@@ -314,7 +317,7 @@ class TestArguments:
 
     def test_all_of_train_are_there(self):
         of_train, of_audit = (inspect.signature(command).parameters for command in (train, audit))
-        assert set(of_audit) - set(of_train) == {"run", "probabilities", "nnunet"}
+        assert set(of_audit) - set(of_train) == {"run", "probabilities", "nnunet", "earlier", "retrain", "cores"}
         assert set(of_train) - set(of_audit) == {"fold"}
         differing = {name for name in of_train if name in of_audit and of_train[name].default != of_audit[name].default}
         assert differing == {"method", "iterations", "folds"}

@@ -232,8 +232,18 @@ class TestLabels:
     def test_a_column_suspect_of_the_audit_is_believed(self, made):
         path = made.place.labels
         lines = path.read_text().splitlines()
-        path.write_text("\n".join([lines[0] + ",suspect", *[line + ",True" for line in lines[1:]]]))
-        assert client_of(made.review()).get("/api/labels").json()["suspect"] == [True] * 4
+        place = lines[0].split(",").index("suspect")
+        cells = [line.split(",") for line in lines[1:]]
+        told = [str(row[place] != "True") for row in cells]  # the contrary of what the scores say
+        path.write_text(
+            "\n".join(
+                [
+                    lines[0],
+                    *[",".join([*row[:place], new, *row[place + 1 :]]) for row, new in zip(cells, told, strict=True)],
+                ]
+            )
+        )
+        assert client_of(made.review()).get("/api/labels").json()["suspect"] == [new == "True" for new in told]
 
     def test_names_that_look_like_numbers_or_nothing(self, make_review_audit):
         client = client_of(make_review_audit("007", "NA").review())

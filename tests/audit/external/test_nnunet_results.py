@@ -126,8 +126,8 @@ class TestRefusals:
         with raises("missing-file", tmp_path / "none"):
             NnunetResults.find(tmp_path / "none")
 
-    def test_two_sources(self, data, results):
-        with raises("mismatch", "probabilities, nnunet"):
+    def test_the_same_judge_twice(self, data, results):
+        with raises("duplicate"):
             self.check(data, results, probabilities=results)
 
     def test_splits_without_a_use(self, data, results, splits):

@@ -287,7 +287,9 @@ def test_many_slices_at_once_need_few_requests(small):
     settle(opened, "axial 6 / 8")
     opened.press("h", *["ArrowUp", "ArrowDown"] * 20)
     opened.page.wait_for_timeout(1000)
-    assert len([url for url in opened.asked if "/scan" in url]) <= 2 + 8  # all of this axis at most, and one of each other
+    assert (
+        len([url for url in opened.asked if "/scan" in url]) <= 2 + 8
+    )  # all of this axis at most, and one of each other
 
 
 def test_pictures_in_two_dimensions(make_review_audit, serve_here, visit, flat_audit):
