@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from segmend.audit.evidence import write_classes
 from segmend.audit.external.form import NEEDED, Form
 from segmend.audit.external.label_maps import LabelFiles, MaskFolders
@@ -131,10 +129,7 @@ class ExternalProbabilities:
         def write(case: Case) -> None:
             assert case.label is not None
             grid = read_grid(case.label)
-            maps = (
-                (index, np.ascontiguousarray(layout.place(of_class, grid)))
-                for index, of_class in self.form.probabilities(case, grid)
-            )
+            maps = ((index, layout.place(of_class, grid)) for index, of_class in self.form.probabilities(case, grid))
             write_classes(place(case.name), maps)
 
         for _ in self._each(write, cases, cores, "reading probabilities"):

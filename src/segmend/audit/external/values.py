@@ -83,7 +83,7 @@ def with_background(maps: ClassMaps) -> Iterator[tuple[int, NDArray[Any]]]:
         if index == 0:
             background = of_class.astype(np.float32).clip(0, 1)
         else:
-            yield index, of_class.clip(0, 1)
+            yield index, of_class if _in_range(of_class) else of_class.clip(0, 1)
     assert background is not None
     assert objects is not None
     background[~objects] = 1
@@ -91,8 +91,8 @@ def with_background(maps: ClassMaps) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _check_values(path: Path, name: str, of_class: NDArray[Any]) -> None:
-    if of_class.dtype == np.float16 and of_class.view(np.uint16).max() <= np.float16(1).view(np.uint16):
-        return  # as in box_above: neither negative nor NaN
+    if _in_range(of_class):
+        return
     low, high = float(of_class.min()), float(of_class.max())
     if low >= -_TOLERANCE and high <= 1 + _TOLERANCE:  # comparisons with NaN are false
         return
@@ -109,6 +109,11 @@ def _check_values(path: Path, name: str, of_class: NDArray[Any]) -> None:
     if high <= 0:
         raise _no_probabilities(path, f"{found}: they seem to be logarithms")
     raise _no_probabilities(path, f"{found}: they seem to be logits")
+
+
+def _in_range(of_class: NDArray[Any]) -> bool:
+    """Whether all values are quickly found to lie within 0..1; those of a negative number have the highest bits."""
+    return of_class.dtype == np.float16 and of_class.view(np.uint16).max() <= np.float16(1).view(np.uint16)
 
 
 def _no_probabilities(path: Path, found: str, remedy: str = _REMEDY) -> InputError:
