@@ -98,7 +98,7 @@ class Slicer:
         self.nodes, self.button, self.shown = [], None, []
         util = SimpleNamespace(
             loadVolume=lambda path, properties: SimpleNamespace(path=path, **properties),
-            loadLabelVolume=lambda path: SimpleNamespace(array=read_label(Path(path))[0].T.copy()),
+            loadLabelVolume=lambda path, properties: SimpleNamespace(array=read_label(Path(path))[0].T.copy()),
             arrayFromVolume=lambda node: node.array,
             updateSegmentBinaryLabelmapFromArray=lambda mask, node, number, volume: node.masks.update({number: mask}),
             arrayFromSegmentBinaryLabelmap=lambda node, number, volume: node.masks.get(

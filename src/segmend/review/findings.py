@@ -18,11 +18,11 @@ from segmend.core.errors import InputError, did_you_mean
 from segmend.data.folder import DataFolder
 from segmend.data.names import canonical
 
-_TEXT = ("case", "label", "kind", "proposal", "quality", "annotator")
+_TEXT = ("case", "label", "kind", "reason", "proposal", "quality", "annotator")
 _WHOLE = ("rank", "changed_voxels", "flagged_voxels", "fold", "corrected")
 _NUMBERS = (
     *("score", "expected_dice", "best_dice", "proposal_score", "expected_dice_proposal", "expected_gain"),
-    *("dice_to_prediction", "correction_mm", "correction_se_mm", "offset_mm"),
+    *("dice_to_prediction", "judges_dice", "correction_mm", "correction_se_mm", "offset_mm"),
 )
 _YES_NO = ("suspect", "in_training_set")
 
