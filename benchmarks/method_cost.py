@@ -170,7 +170,7 @@ def counted_step(cls: type[Method], step: Step) -> Accelerator:
 
 
 def make_batch(method: Method, patch: tuple[int, ...] = PATCH, count: int = 4) -> Batch:
-    """Crops of noise, so many of each quality; bright voxels are labelled."""
+    """Crops of noise, ``count`` of each quality; bright voxels are labelled."""
     quality = [quality for quality in Quality for _ in range(count)]
     image = torch.randn(len(quality), 1, *patch)
     label = (image[:, 0] > 1).long()

@@ -104,7 +104,7 @@ class ConfidentJoint:
 
 def known_voxels(probabilities: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """``[N, C]`` float32 and ``[N]`` int64 of the voxels that have a label."""
-    known = (label != IGNORE).nonzero(as_tuple=True)  # a mask would be searched anew for each of the two
+    known = (label != IGNORE).nonzero(as_tuple=True)  # a mask would be searched once for each of the two
     return probabilities.detach().float().movedim(1, -1)[known], label[known].long()
 
 
