@@ -1,4 +1,4 @@
-"""How good the labels of an audit are in truth, beside what it expects: ranking, expected Dice, and its proposals.
+"""True quality of the labels of an audit, and what it expects: ranking, expected Dice, and its proposals.
 
     segmend audit --data DATA --out AUDIT
     python benchmarks/audit/quality.py --data DATA --audit AUDIT --truth FOLDER [--write FILE.md]
@@ -56,8 +56,8 @@ def main() -> None:
     lines += ["", "| expected Dice | |", "|---|---|"]
     lines += [f"| mean true Dice of {len(table)} labels | {table['true'].mean():.3f} |"]
     lines += [f"| mean error of the expected Dice, bias | {error.abs().mean():.3f}, {error.mean():+.3f} |"]
-    told = f"{100 * summary['share']:.0f} ({share})"
-    lines += [f"| labels below {given.bad} in %: true; expected of all (range) | {100 * bad.mean():.0f}; {told} |"]
+    stated = f"{100 * summary['share']:.0f} ({share})"
+    lines += [f"| labels below {given.bad} in %: true; expected of all (range) | {100 * bad.mean():.0f}; {stated} |"]
     lines += ["", "| proposals | labels | mean change of their Dice | better | worse | of right ones |"]
     lines += ["|---|---|---|---|---|---|", *of_proposals(table)]
     text = "\n".join(lines) + "\n"

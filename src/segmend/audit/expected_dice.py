@@ -19,7 +19,7 @@ agrees with the model as true labels do. The outline of the model itself is not 
 Dice is D, and its D / D_t is larger, say b. Labels whose median of D / D_t is larger than a share errors with the
 model, as labels of a program or a registration do, which a network learns. If the share w = (median - a) / (b - a),
 less its standard error, is above 0.1, such labels count as outlines of the model: how much of their errors is
-independent cannot be told, and their expected Dice is D.
+independent is unknown, and their expected Dice is D.
 
 The ratio of the expected error of a label to that of the best outline (``Expectation.excess``, a logarithm) already
 accounts for the difficulty of the scan. Within a class, let M be its median over the cases and S its robust spread
@@ -158,7 +158,7 @@ class Agreement:
         return _median_ratio(self.true, slack) if len(self.true) >= FEWEST_TRUE else 1.0
 
     def shared(self, slack: float) -> float:
-        """w: how far the other labels lie between true ones and outlines of the model, 0..1.
+        """w: position of the other labels between true ones and outlines of the model, 0..1.
 
         Args:
             slack: s in voxels, above 0.

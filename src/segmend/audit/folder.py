@@ -16,8 +16,8 @@ from segmend.core.paths import read_json
 from segmend.data.names import path_part
 
 PROPOSALS = frozenset(("none", "regions", "shift", "erase", "create"))
-"""Possible proposals for a label: no change, changes in regions, a shift of its whole boundary, or a class of which
-nothing is left, or something where the label has nothing of it."""
+"""Possible proposals for a label: no change, changes in regions, a shift of its whole boundary, the removal of a
+whole class, or an object of a class that the label does not have."""
 
 _TEXT = frozenset(("case", "label", "reason", "kind", "proposal", "quality", "annotator"))
 _OF_REGIONS = ("case", "region", "label", "given", "suggested")

@@ -1,6 +1,6 @@
 """Several judges of the same labels: the mean of their calibrated probabilities, and where they disagree.
 
-Each judge is calibrated by itself (``calibration``), as a mean of probabilities of which some are far too certain is
+Each judge is calibrated by itself (``calibration``), as a mean with probabilities that are far too certain is
 dominated by these. The mean is the evidence of the audit, which calibrates it once more: it is less certain than its
 members where they disagree (Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using Deep
 Ensembles, NeurIPS 2017).

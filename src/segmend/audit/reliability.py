@@ -1,10 +1,10 @@
-"""How good the labels of a data set are together, and how far the expected Dice can be relied on.
+"""How good the labels of a data set are together, and how reliable the expected Dice is.
 
 The expected Dice of the model's own outline of an expert label that it was not trained on can be compared with the
 true one (a reliability diagram: DeGroot & Fienberg, The Comparison and Evaluation of Forecasters, 1983). Without such
 labels it is compared with the given ones, which shows agreement only.
 
-How many labels are below some Dice is told with a range: from those that are left if all expected Dice are too low by
+How many labels are below some Dice is stated with a range: from those that are left if all expected Dice are too low by
 ``ERROR`` to those that there are if all are too high by as much.
 """
 

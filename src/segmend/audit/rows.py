@@ -260,7 +260,7 @@ def _reason(relative: bool, absolute: bool) -> str:
 
 
 def _kind_of_proposal(before: int, after: int, shifted: bool) -> str:
-    """What a proposal does to a class of so many voxels."""
+    """What a proposal does to a class, by its numbers of voxels."""
     if bool(before) != bool(after):
         return "erase" if before else "create"
     return "shift" if shifted else "regions"

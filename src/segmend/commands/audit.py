@@ -94,12 +94,12 @@ def audit(
         probabilities: a folder to judge by instead, from models that were not trained on the labels: probabilities of
             'segmend predict --probabilities true' or of nnU-Net's cross-validation (--npz), or label maps of any
             program (CASE.nii.gz; of TotalSegmentator CASE/CLASS.nii.gz). "[FOLDER1, FOLDER2]", and these together with
-            `nnunet`, are several judges: the mean of their calibrated probabilities counts, and audit.csv tells where
+            `nnunet`, are several judges: the mean of their calibrated probabilities counts, and audit.csv shows where
             they disagree.
         nnunet: the folder of an nnU-Net model in nnUNet_results, as it lies, to judge by the validation cases of its
             folds (--npz): every label by the fold that held it out.
         earlier: the folder of an earlier round of the audit, before labels were corrected: its probabilities judge the
-            labels as they are now, and nothing is trained. since.csv tells what has changed.
+            labels as they are now, and nothing is trained. since.csv shows what has changed.
         retrain: with `earlier`: train its folds again on the labels as they are now, each from its former weights.
         cores: how many processes work on cases at once, all cores by default; fewer where memory is short. Results do
             not depend on it. Trainings and predictions of networks are not affected.

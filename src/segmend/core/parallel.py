@@ -76,13 +76,13 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         signals.check()
-        remedy = "give fewer `cores`, each of which needs memory for a case"
-        raise InputError("cores", "are so many that a process was ended", remedy, code="too-large") from error
+        remedy = "give fewer `cores`, as each needs memory for a case"
+        raise InputError("cores", "are too many: a process was killed", remedy, code="too-large") from error
     finally:
         unfinished = bool(waiting)
         processes = list((getattr(executor, "_processes", None) or {}).values())
         executor.shutdown(wait=not unfinished, cancel_futures=True)
-        if unfinished:  # nobody waits for their results
+        if unfinished:  # their results are not needed any more
             for process in processes:
                 process.kill()
 

@@ -157,7 +157,7 @@ class Page {
     else this.viewer.clear();
   }
 
-  /** How far the boundary is off: what the proposal undoes, or what a correction of offsets would. */
+  /** Offset of the boundary that the proposal corrects, or what a correction of offsets would. */
   describeOffset(row) {
     const off = row.proposal === "shift" ? row.offset_mm : row.correction_mm === null ? null : -row.correction_mm;
     if (off === null) return null;

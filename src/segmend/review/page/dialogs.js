@@ -74,7 +74,7 @@ export function showAgreement({ readers, pairs }) {
 export class Tools {
   /**
    * @param current the row that is looked at; @param reader their name; @param replaced called with a case that has
-   * another label now; @param say tells people something; @param decider of the reader.
+   * another label now; @param say shows a message; @param decider of the reader.
    */
   constructor(connection, { current, reader, decider, replaced, say }) {
     Object.assign(this, { connection, current, reader, decider, replaced, say });

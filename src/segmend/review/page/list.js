@@ -1,4 +1,4 @@
-// A list of any number of rows, of which only those in sight are elements.
+// A list of any number of rows; only those in sight are elements.
 
 const HEIGHT = 46; // of a row, in pixels; review.css has the same
 const SPARE = 6; // rows above and below those in sight
