@@ -6,7 +6,7 @@ class c, negative inside. Its probability is a logistic function of it, over sev
     p_c = \frac{\exp(-d_c / 2w)}{\sum_k \exp(-d_k / 2w)},
 
 which for an object on background (d_0 = -d_1) is the logistic function of -d_1 / w: 0.5 on the surface. The width w
-is the usual distance of the surfaces of this program from true ones. It is fitted to the labels of all cases, just as the
+is the usual distance of the surfaces of this program from true ones. It is fitted to the labels of all cases, as the
 temperature of probabilities is (``audit.calibration``): it maximises the upper quartile over the cases of the
 log-likelihood of the labels near the objects, each class weighing the same.
 """
