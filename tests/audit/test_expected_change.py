@@ -94,8 +94,11 @@ def test_the_numbers_are_those_of_the_audit(make_folder, tmp_path):
 def test_values_that_the_audit_states_come_first():
     change = ExpectedChange(0.5, 0.7)
     assert change.from_table(None) == change
-    assert change.from_table(0.6) == ExpectedChange(0.6, pytest.approx(0.8))
-    assert change.from_table(0.9) == ExpectedChange(0.9, 1.0)
+    assert change.from_table(0.5) == ExpectedChange(0.5, pytest.approx(0.7))
+    assert change.from_table(0.6) == ExpectedChange(0.6, pytest.approx(0.76))  # the error times 0.3 / 0.5
+    assert change.from_table(0.0) == ExpectedChange(0.0, pytest.approx(0.4))
+    assert ExpectedChange(0.9, 0.1).from_table(0.5) == ExpectedChange(0.5, 0.0)
+    assert ExpectedChange(1.0, 0.4).from_table(1.0) == ExpectedChange(1.0, 0.4)
     assert change.from_table(0.6, 0.65) == ExpectedChange(0.6, 0.65)
 
 

@@ -45,13 +45,18 @@ class ExpectedChange:
     def from_table(self, before: float | None, proposed: float | None = None) -> ExpectedChange:
         """The same change from the value that the audit states, so that its tables and this agree.
 
+        The audit may have corrected its expectations by labels that are known to be right. The expected error then
+        changes by the same factor.
+
         Args:
             before: ``expected_dice`` of the label in ``audit.csv``; None if it states none.
             proposed: ``expected_dice_proposal``, if the change is this proposal and the audit states it.
         """
-        if before is None:
+        if before is None or (proposed is None and self.before >= 1):
             return self
-        return ExpectedChange(before, proposed if proposed is not None else min(1.0, max(0.0, before + self.gain)))
+        if proposed is None:
+            proposed = max(0.0, 1 - (1 - before) * (1 - self.after) / (1 - self.before))
+        return ExpectedChange(before, proposed)
 
 
 class ChangeEstimator:
