@@ -37,8 +37,8 @@ def test_a_blinded_reading_shows_nothing_of_others(make_review_audit, serve, vis
     audit = make_review_audit()
     first = serve(audit)
     anna = visit(first.address, "Anna")
-    anna.press("a")
-    anna.page.wait_for_selector("#back:enabled")
+    with anna.page.expect_response("**/api/decisions"):
+        anna.press("a")
     first.kill()
     anna.page.close()
     anna.wrong.clear()

@@ -15,8 +15,8 @@ def test_the_page_goes_on_when_the_server_is_back(make_review_audit, serve, visi
     server = serve(audit)
     opened = visit(server.address)
     with expected(opened, *AWAY):
-        opened.press("a")
-        opened.page.wait_for_selector("#back:enabled")
+        with opened.page.expect_response("**/api/decisions"):
+            opened.press("a")
         server.kill()
         opened.press("r")
         opened.page.wait_for_selector("#banner:has-text('Server not reachable: decisions are not saved')")
