@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from review_pages import expected
 
 pytestmark = pytest.mark.slow
 
@@ -290,6 +291,23 @@ def test_many_slices_at_once_need_few_requests(small):
     assert (
         len([url for url in opened.asked if "/scan" in url]) <= 2 + 8
     )  # all of this axis at most, and one of each other
+
+
+def test_no_picture_of_another_case_is_left(make_review_audit, serve_here, visit):
+    audit = make_review_audit()
+    opened = visit(serve_here(audit))
+    settle(opened, "axial 6 / 8")
+    (audit.data / "imagesTr" / "b_0000.nii.gz").unlink()
+    with expected(opened, "409", "404"):
+        opened.press("j", "j")
+        opened.page.wait_for_selector("#failed:has-text('b_0000.nii.gz')")
+        assert opened.text("#name") == "b"
+        assert pixels(opened, ".view.large")[50:150].max() == 0  # black, above the message
+        opened.press("o", "p", "+", "ArrowDown", "x", "0", "v", "v", "j", "j")
+        opened.page.wait_for_selector("#name:text-is('c')")
+        settle(opened, "axial 6 / 8")
+        assert opened.page.is_hidden("#failed")
+    assert opened.wrong == []
 
 
 def test_pictures_in_two_dimensions(make_review_audit, serve_here, visit, flat_audit):

@@ -1,6 +1,6 @@
 // Next to the picture: what is known of a label, its regions with their decisions, and the comment.
 
-import { factsOf } from "./rows.js";
+import { factsOf, warningOf } from "./rows.js";
 
 const IDLE_MS = 3000; // after which a comment that is being typed is sent
 const SEEN = "The model that judges this label was trained on it: it looks better than it is.";
@@ -76,7 +76,7 @@ export class Panel {
       fact.append(make("dt", "", name), make("dd", "", value));
       return fact;
     }));
-    const findings = [...checks, ...row.in_training_set ? [SEEN] : []];
+    const findings = [warningOf(row), ...checks, row.in_training_set ? SEEN : ""].filter(Boolean);
     byId("findings").replaceChildren(...findings.map((finding) => make("li", "", finding)));
   }
 

@@ -66,7 +66,7 @@ export class Review {
     for (const button of document.querySelectorAll("[data-decision]")) {
       button.addEventListener("click", () => this.decide(button.dataset.decision));
     }
-    this.viewer.addEventListener("trouble", ({ detail }) => detail instanceof Refused && this.say(detail.message));
+    this.viewer.addEventListener("trouble", ({ detail }) => this.#fail(detail));
     this.connection.addEventListener("change", () => this.connection.up && this.#again());
     this.decider.addEventListener("change", () => this.showDecisions());
     this.decider.addEventListener("refused", ({ detail }) => this.say(`Not saved: ${detail}`));
@@ -116,6 +116,8 @@ export class Review {
     this.list.mark(row);
     this.panel.open(row);
     this.tools.clear(row);
+    this.#fail(null);
+    if (this.viewer.about?.case !== row.case) this.viewer.clear();
     byId("name").textContent = row.case;
     byId("name").title = row.case;
     byId("what").textContent = `${row.label}: ${words(row.kind)}`;
@@ -129,8 +131,16 @@ export class Review {
       this.viewer.show(about, this.#subject(row), about.start[row.label] ?? { axis: about.axes[0].axis, index: 0 });
       if (!byId("volume").hidden) this.#showVolume();
     } catch (error) {
-      if (this.current === row && error instanceof Refused) this.say(error.message);
+      if (this.current === row) this.#fail(error);
     }
+  }
+
+  /** Says in the place of the picture why there is none; a server that is away has a banner of its own. */
+  #fail(error) {
+    const refused = error instanceof Refused;
+    byId("failed").hidden = !refused;
+    byId("failed").textContent = refused ? error.message : "";
+    if (refused) this.viewer.clear();
   }
 
   /** What the drawing needs to know of a label. */

@@ -92,31 +92,50 @@ function groupByCase(rows) {
   return groups;
 }
 
+const REASONS = {
+  relative: "low for this class", absolute: "low expected Dice", both: "low expected Dice, also for this class",
+};
+const CHANGES = {
+  shift: (voxels) => `shifts the boundary, ${voxels}`, regions: (voxels) => `changes ${voxels}`,
+  erase: (voxels) => `erases all ${voxels}`, create: (voxels) => `draws ${voxels} where there are none`,
+};
+
+/** What a reader must not overlook about a proposal, or "". */
+export const warningOf = ({ proposal }) =>
+  ({ erase: "The proposal erases the whole object.", create: "The proposal creates a whole object." })[proposal] ?? "";
+
 /** What is known of a label, as names and values for people. */
 export function factsOf(row, unit) {
-  const dice = (value) => value == null ? "–" : value.toFixed(2);
-  const facts = [];
-  if (row.expected_dice != null) facts.push(["expected Dice", dice(row.expected_dice)]);
-  if (row.expected_dice_proposal != null && row.proposal !== "none") {
-    facts.push(["with the proposal", dice(row.expected_dice_proposal)]);
-  }
-  if (row.best_dice != null) facts.push(["attainable", dice(row.best_dice)]);
-  facts.push(["score", `${dice(row.score)}${row.suspect ? ", suspect" : ""}`]);
-  facts.push(["proposal", describeProposal(row)]);
-  if (row.correction_mm) {
-    const way = row.correction_mm > 0 ? "outward" : "inward";
-    const error = row.correction_se_mm == null ? "" : ` ± ${row.correction_se_mm.toFixed(1)}`;
-    facts.push(["boundary offset", `move ${Math.abs(row.correction_mm).toFixed(1)}${error} ${unit} ${way}`]);
-  }
-  if (row.annotator) facts.push(["annotator", row.annotator]);
-  if (row.quality) facts.push(["quality", row.quality]);
-  if (row.others) facts.push(["other readers", `${row.others} decided`]);
-  return facts;
+  const dice = (value) => value == null ? null : value.toFixed(2);
+  const facts = [
+    ["expected Dice", dice(row.expected_dice)],
+    ["with the proposal", row.proposal === "none" ? null : dice(row.expected_dice_proposal)],
+    ["attainable", dice(row.best_dice)],
+    ["Dice between judges", dice(row.judges_dice)],
+    ["score", dice(row.score)],
+    ["suspect", row.suspect ? REASONS[row.reason] ?? "yes" : null],
+    ["proposal", describeProposal(row, unit)],
+    ["boundary", describeOffset(row, unit)],
+    ["annotator", row.annotator],
+    ["quality", row.quality],
+    ["other readers", row.others ? `${row.others} decided` : null],
+  ];
+  return facts.filter(([, value]) => value);
 }
 
-function describeProposal({ proposal, changed_voxels, proposal_score }) {
-  if (proposal === "none") return "none: nothing to correct";
-  const voxels = changed_voxels == null ? "" : ` ${changed_voxels.toLocaleString("en").replaceAll(",", " ")} voxels`;
-  const what = proposal === "shift" ? `moves the boundary,${voxels}` : `changes${voxels}`;
+function describeProposal({ proposal, changed_voxels, proposal_score }, unit) {
+  if (proposal === "none") return "none";
+  const count = (changed_voxels ?? 0).toLocaleString("en").replaceAll(",", " ");
+  const what = CHANGES[proposal]?.(`${count} ${unit === "px" ? "pixels" : "voxels"}`) ?? proposal;
   return proposal_score == null ? what : `${what}, ${Math.round(100 * proposal_score)} % certain`;
+}
+
+/** By how much the boundary is off: what the proposal takes back, or else what a correction of offsets would. */
+function describeOffset({ proposal, offset_mm, correction_mm, correction_se_mm }, unit) {
+  const shifted = proposal === "shift" && offset_mm != null;
+  const certain = correction_mm && Math.abs(correction_mm) > (correction_se_mm ?? 0);
+  const off = shifted ? offset_mm : certain ? -correction_mm : null;
+  if (off === null) return null;
+  const error = shifted || correction_se_mm == null ? "" : ` ± ${correction_se_mm.toFixed(1)}`;
+  return `${Math.abs(off).toFixed(1)}${error} ${unit} ${off > 0 ? "over-segmented" : "under-segmented"}`;
 }

@@ -57,10 +57,7 @@ export class Viewer extends EventTarget {
    */
   show(about, subject, start) {
     const other = this.about?.case !== about.case;
-    if (other) {
-      this.#abort.abort();
-      this.#abort = new AbortController();
-    }
+    if (other) this.clear();
     Object.assign(this, { about, subject });
     if (other) this.#takeCase();
     this.at = about.shape.map((length, axis) => clamp(axis === start.axis ? start.index : this.at[axis], 0, length - 1));
@@ -84,6 +81,18 @@ export class Viewer extends EventTarget {
       });
     }
     this.load();
+  }
+
+  /** Shows nothing: what is seen must never be of another case than the one that is named. */
+  clear() {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.about = this.#uncentred = null;
+    for (const view of this.views) {
+      view.shown = null;
+      view.title.textContent = "";
+      view.canvas.width = view.canvas.height = 1;
+    }
   }
 
   #takeCase() {
@@ -193,6 +202,7 @@ export class Viewer extends EventTarget {
   }
 
   enlarge(view) {
+    if (!this.about) return;
     this.#named = view.plane.name;
     this.large = view;
     this.#arrange();
@@ -236,6 +246,7 @@ export class Viewer extends EventTarget {
   }
 
   setChannel(channel) {
+    if (!this.about) return;
     this.channel = channel;
     this.window = { ...this.#windows.get(channel) ?? this.about.window[channel] };
     this.load();
@@ -269,7 +280,7 @@ export class Viewer extends EventTarget {
   // Drawing
 
   draw() {
-    if (this.waiting || !this.about) return;
+    if (this.waiting || !this.about) return; // once a frame is enough
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
       if (!this.about) return;

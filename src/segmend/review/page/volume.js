@@ -60,6 +60,7 @@ export class Volume {
     if (this.#shown === key) return;
     this.#shown = key;
     this.status.textContent = "Loading the volume …";
+    delete this.box.dataset.shown; // which hides the one that was there
     try {
       const niivue = await loadNiiVue();
       await this.#open(niivue);
