@@ -141,13 +141,13 @@ class TestWholeAudit:
 
     def test_enough_expert_labels_set_the_norm(self, make_data, monkeypatch):
         """Most labels have the same error: none is an outlier among all, each is one beside expert labels."""
-        monkeypatch.setattr(module, "FEWEST", 3)
+        monkeypatch.setattr("segmend.audit.cohort.FEWEST", 3)
         table = "case,quality\n" + "".join(f"{case},{'noisy' if case in CASES[2:] else 'expert'}\n" for case in CASES)
         data = make_data(table=table)
         for case in CASES[2:]:
             data.corrupt(case, lambda values: shift_surface(values == 1, 2.0, (1, 1, 1.5)))
         of_all = data.audit().references["organ"]
-        monkeypatch.setattr(module, "FEWEST", 2)
+        monkeypatch.setattr("segmend.audit.cohort.FEWEST", 2)
         by_experts = data.audit()
         assert by_experts.references["organ"].excess < of_all.excess
         assert {row.case for row in by_experts.labels if row.score < 0.5} == set(CASES[2:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from segmend.audit.annotators import AnnotatorComparison, AnnotatorRow, ComparedDrawings, summarise_annotators
 from segmend.audit.calibration import Calibration, Sample
 from segmend.audit.checks import Finding, find_mirroring
+from segmend.audit.cohort import Cohort
 from segmend.audit.evidence import AuditedCase
 from segmend.audit.examination import Examination, Measurement, measure_label
-from segmend.audit.expected_dice import FEWEST_TRUE, Agreement, CohortStatistics, Expectation
+from segmend.audit.expected_dice import CohortStatistics, Expectation
 from segmend.audit.folder import AuditFolder
 from segmend.audit.proposals import keep_label, propose
 from segmend.audit.regions import find_regions, issue_map
-from segmend.audit.reliability import EXPERTS, FEWEST, GIVEN, Reliability
+from segmend.audit.reliability import Reliability
 from segmend.audit.rows import CaseFindings, LabelRow, RegionRow, rank_rows
 from segmend.core.case import Case, Quality
 from segmend.core.grid import slice_axis
@@ -123,12 +124,7 @@ class Auditor:
     ) -> None:
         self.folder, self.cases, self.out, self.cores = folder, cases, out, cores
         self.names = list(folder.labels)
-        # Memorised labels look better than they are and must not set the reference.
-        self._unseen = {case.case.name for case in cases if not case.in_training_set} or {
-            case.case.name for case in cases
-        }
-        self._experts = {case.case.name for case in cases if case.case.quality is Quality.EXPERT} & self._unseen
-        self._reference = self._experts if len(self._experts) >= FEWEST else self._unseen
+        self._cohort = Cohort.of(cases)
         self._comparison = AnnotatorComparison(folder, raters)
 
     def run(self) -> Audit:
@@ -154,7 +150,9 @@ class Auditor:
         )
         findings = [finding for found in of_case.values() for finding in found.findings]
         del of_case
-        references, corrections = self._references(measured), self._corrections(measured)
+        voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
+        references = self._cohort.references(measured, len(self.names), voxel)
+        corrections = self._corrections(measured)
         unknown = {self.names[index] for index, of_class in references.items() if not of_class.competent}
 
         def judge(audited: AuditedCase) -> tuple[list[LabelRow], list[RegionRow]]:
@@ -180,7 +178,10 @@ class Auditor:
             # A model that has not learned a class must not speak of people who drew it.
             annotators=[row for row in annotators if row.label not in unknown],
             findings=findings,
-            reliability=self._reliability(measured, references),
+            reliability={
+                self.names[index]: of_class
+                for index, of_class in self._cohort.reliability(measured, references).items()
+            },
         )
 
     def _each(
@@ -194,8 +195,8 @@ class Auditor:
     def calibrate(self) -> Calibration:
         """Calibrate the evidence of all cases together."""
         classes = len(self.names)
-        most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._reference) * classes**2)))
-        chosen = [audited for audited in self.cases if audited.case.name in self._reference]
+        most = max(20, min(5000, _CALIBRATION_PROBABILITIES // (len(self._cohort.norm) * classes**2)))
+        chosen = [audited for audited in self.cases if audited.case.name in self._cohort.norm]
 
         def sample(audited: AuditedCase) -> Sample:
             return Sample.of(self._annotated_label(audited), audited.evidence, most)
@@ -255,53 +256,6 @@ class Auditor:
         compared = self._compare(audited.case, examination, grid, measured)
         fits = examination.bytes <= _KEPT_BYTES // len(self.cases)
         return _Measured(measured, findings, compared, examination if fits else None)
-
-    def _references(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[int, CohortStatistics]:
-        voxel = float(np.median([min(self._grid(audited).spacing) for audited in self.cases]))
-        references = {}
-        for index in range(1, len(self.names)):
-            of_class = self._of_reference(measured, index)
-            references[index] = CohortStatistics.of(
-                [measurement.expectation for measurement in of_class],
-                [measurement.distance for measurement in of_class],
-                voxel,
-                self._agreement(measured, index),
-            )
-        return references
-
-    def _of(self, names: Set[str], measured: Mapping[str, Mapping[int, Measurement]], index: int) -> list[Measurement]:
-        """Measurements of a class in some cases."""
-        return [classes[index] for name, classes in measured.items() if name in names and index in classes]
-
-    def _of_reference(self, measured: Mapping[str, Mapping[int, Measurement]], index: int) -> list[Measurement]:
-        """Measurements of a class that set the norm: those of expert labels if enough of them have it."""
-        experts = self._of(self._reference, measured, index)
-        return experts if len(experts) >= FEWEST else self._of(self._unseen, measured, index)
-
-    def _agreement(self, measured: Mapping[str, Mapping[int, Measurement]], index: int) -> Agreement:
-        true = self._of(self._experts, measured, index)
-        others = self._of(self._unseen - self._experts, measured, index)
-        return Agreement(
-            [each.expectation for each in true],
-            [each.of_prediction for each in true],
-            [each.expectation for each in others],
-        )
-
-    def _reliability(
-        self, measured: Mapping[str, Mapping[int, Measurement]], references: Mapping[int, CohortStatistics]
-    ) -> dict[str, Reliability]:
-        reliability = {}
-        for index, reference in references.items():
-            true = self._of(self._experts, measured, index)
-            by_experts = len(true) >= FEWEST_TRUE
-            compared = true if by_experts else self._of(self._unseen, measured, index)
-            predicted = [each for each in compared if each.of_prediction.voxels]
-            reliability[self.names[index]] = Reliability(
-                EXPERTS if by_experts else GIVEN,
-                [each.of_prediction.dice(reference.slack) for each in predicted],
-                [each.dice for each in predicted],
-            )
-        return reliability
 
     def _corrections(self, measured: Mapping[str, Mapping[int, Measurement]]) -> dict[str, dict[int, CorrectedOffset]]:
         """By case and class, the correction that OffsetCorrection would derive from the offsets."""
