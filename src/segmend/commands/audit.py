@@ -126,7 +126,6 @@ def audit(
 
     Example:
         segmend audit --data DATA --out AUDIT --folds 3 --iterations 1000
-        segmend audit --data DATA2 --out AUDIT2 --earlier AUDIT
     """
     network = network_by(options.recipe, network)
     folder = labelled_as(DataFolder.open(data, cases), options)
