@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segmend.audit.annotators import ComparedDrawings
 from segmend.audit.auditor import Auditor
-from segmend.audit.evidence import AuditedCase, Evidence, encode
+from segmend.audit.evidence import AuditedCase, Evidence, StoredMap, encode
 from segmend.audit.examination import Examination, Measurement
 from segmend.audit.folder import AuditFolder
 from segmend.core.case import Case, Quality
@@ -102,9 +102,9 @@ class _ArrayEvidence(Evidence):
         """Number of classes, background included."""
         return len(self.array)
 
-    def codes(self, index: int) -> NDArray[np.uint8]:
-        """The map ``[*spatial]`` of a class as files hold it."""
-        return encode(np.asarray(self.array[index], dtype=np.float32))
+    def stored(self, index: int) -> StoredMap:
+        """The map of a class as files hold it."""
+        return StoredMap.of(encode(np.asarray(self.array[index], dtype=np.float32)))
 
 
 class _ArrayAuditor(Auditor):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from segmend.core.case import Case
 from segmend.engine.evidence import SMALLEST as SMALLEST
 from segmend.engine.evidence import Evidence as Evidence
+from segmend.engine.evidence import StoredMap as StoredMap
 from segmend.engine.evidence import decode as decode
 from segmend.engine.evidence import encode as encode
 from segmend.engine.evidence import is_evidence as is_evidence

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ LIMIT = 8.0
 CODES = 256
 """Number of values that a stored probability may have."""
 
+_BOX = ".box"
+"""End of the names of the arrays that say where a map lies."""
+_CROPPED = 0.8
+"""Part of the scan up to which a map is stored as a box."""
 _LONGEST_HEADER = 1024
 SMALLEST = np.float32(1 / (1 + np.exp(LIMIT)))
 """Smallest probability that a map holds."""
@@ -35,7 +39,11 @@ _DECODED = (1 / (1 + np.exp(-np.linspace(-LIMIT, LIMIT, CODES)))).astype(np.floa
 
 
 def write_evidence(path: Path, probabilities: Iterable[NDArray[np.floating[Any]]]) -> None:
-    """Writes a compressed ``.npz`` with an array for each class, ``[*spatial]`` uint8 log-odds in 256 steps.
+    """Writes a compressed ``.npz`` with an array for each class, uint8 log-odds in 256 steps.
+
+    An array ``K.npy`` is the map ``[*spatial]`` of class K. Where that is the smallest probability in most of the scan,
+    it is the box around the rest, and ``K.box.npy`` holds first and last (exclusive) index of the box and the shape of
+    the scan, ``[3, axes]``.
 
     Args:
         path: the file; it is written atomically.
@@ -59,8 +67,14 @@ def write_classes(path: Path, probabilities: Iterable[tuple[int, NDArray[np.floa
     """
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
         for index, of_class in probabilities:
-            with file.open(f"{index}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, encode(of_class), allow_pickle=False)
+            box = box_above(of_class, float(SMALLEST)) or (slice(0, 0),) * of_class.ndim
+            inside = of_class[box]
+            if inside.size <= _CROPPED * of_class.size:
+                place = [[side.start for side in box], [side.stop for side in box], of_class.shape]
+                _write_array(file, f"{index}{_BOX}", np.array(place, np.int64))
+            else:
+                inside = of_class
+            _write_array(file, str(index), encode(inside))
 
 
 def is_evidence(path: Path, shape: Sequence[int], classes: int) -> bool:
@@ -75,13 +89,13 @@ def is_evidence(path: Path, shape: Sequence[int], classes: int) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as file:
-            names = [f"{index}.npy" for index in range(classes)]
             parts = {part.filename: part for part in file.infolist()}
-            if sorted(parts) != sorted(names) or len(file.infolist()) != classes:
+            known = {f"{index}{kind}.npy" for index in range(classes) for kind in ("", _BOX)}
+            if not known.issuperset(parts) or len(parts) != len(file.infolist()):
                 return False
             most = math.prod(shape) + _LONGEST_HEADER
-            fitting = all(parts[name].file_size <= most and _is_map(file, name, shape) for name in names)
-            return fitting and file.testzip() is None
+            fitting = all(part.file_size <= most for part in parts.values())
+            return fitting and all(_is_map(file, index, shape) for index in range(classes)) and file.testzip() is None
     except Exception:  # zipfile and numpy refuse what is damaged by errors of many kinds
         return False
 
@@ -97,12 +111,45 @@ def without_evidence(cases: Iterable[Case], classes: int, place: Callable[[str],
     return [case for case in cases if not is_evidence(place(case.name), read_grid(case.images[0]).shape, classes)]
 
 
-def _is_map(file: zipfile.ZipFile, name: str, shape: Sequence[int]) -> bool:
+def _is_map(file: zipfile.ZipFile, index: int, shape: Sequence[int]) -> bool:
+    of_map, dtype = _header(file, f"{index}.npy")
+    if dtype != np.uint8:
+        return False
+    if f"{index}{_BOX}.npy" not in file.namelist():
+        return of_map == tuple(shape)
+    of_box, kind = _header(file, f"{index}{_BOX}.npy")
+    if kind != np.int64 or of_box != (3, len(shape)):
+        return False
+    with file.open(f"{index}{_BOX}.npy") as entry:
+        return _placed(np.lib.format.read_array(entry, allow_pickle=False), of_map)[0] == tuple(shape)
+
+
+def _header(file: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array."""
     with file.open(name) as entry:
         if np.lib.format.read_magic(entry) != (1, 0):
-            return False
+            raise ValueError("another version")
         of_map, _, dtype = np.lib.format.read_array_header_1_0(entry)
-    return tuple(of_map) == tuple(shape) and dtype == np.uint8
+    return tuple(of_map), dtype
+
+
+def _placed(place: NDArray[Any], extent: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+    """Shape of a scan, and the box in it that a map of some extent fills.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    starts, stops, shape = (tuple(int(number) for number in row) for row in place)
+    box = tuple(map(slice, starts, stops))
+    inside = all(0 <= start <= stop <= side for start, stop, side in zip(starts, stops, shape, strict=True))
+    if not inside or extent != tuple(stop - start for start, stop in zip(starts, stops, strict=True)):
+        raise ValueError("a box that does not fit")
+    return shape, box
+
+
+def _write_array(file: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def encode(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -129,6 +176,45 @@ def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return probability
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredMap:
+    """The map of a class as it is stored; it has the smallest probability outside of a box.
+
+    Attributes:
+        shape: of the scan.
+        box: where the codes lie in it.
+        codes: uint8 log-odds in the box.
+    """
+
+    shape: tuple[int, ...]
+    box: tuple[slice, ...]
+    codes: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, codes: NDArray[np.uint8]) -> Self:
+        """A map ``[*spatial]`` of the whole scan."""
+        box = box_above(codes, 0) or (slice(0, 0),) * codes.ndim
+        return cls(codes.shape, box, codes[box])
+
+    def whole(self) -> NDArray[np.uint8]:
+        """Codes ``[*spatial]`` of the scan."""
+        codes = np.zeros(self.shape, np.uint8)
+        codes[self.box] = self.codes
+        return codes
+
+    def within(self, box: tuple[slice, ...]) -> NDArray[np.uint8]:
+        """Codes in a box of the scan."""
+        codes = np.zeros([side.stop - side.start for side in box], np.uint8)
+        common = [
+            (max(own.start, side.start), min(own.stop, side.stop)) for own, side in zip(self.box, box, strict=True)
+        ]
+        if all(start < stop for start, stop in common):
+            to = tuple(slice(a - side.start, b - side.start) for (a, b), side in zip(common, box, strict=True))
+            source = tuple(slice(a - own.start, b - own.start) for (a, b), own in zip(common, self.box, strict=True))
+            codes[to] = self.codes[source]
+        return codes
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The probabilities of a case as stored; over the classes they sum to 1 within rounding.
@@ -143,20 +229,23 @@ class Evidence:
     def classes(self) -> int:
         """Number of classes, background included."""
         with self._open() as file:
-            return len(file.files)
+            return sum(not name.endswith(_BOX) for name in file.files)
 
-    def codes(self, index: int) -> NDArray[np.uint8]:
-        """The map ``[*spatial]`` of a class as it is stored; 0 is the smallest probability.
+    def stored(self, index: int) -> StoredMap:
+        """The map of a class as it is stored.
 
         Raises:
             InputError: the file is damaged.
         """
         try:
             with self._open() as file:
-                codes: NDArray[np.uint8] = file[str(index)]
+                codes = file[str(index)]
                 if codes.dtype != np.uint8:
                     raise ValueError("no log-odds")
-                return codes
+                if f"{index}{_BOX}" not in file.files:
+                    return StoredMap.of(codes)
+                shape, box = _placed(file[f"{index}{_BOX}"], codes.shape)
+                return StoredMap(shape, box, codes)
         except Exception as error:  # zipfile and numpy refuse what is damaged by errors of many kinds
             raise self._damaged() from error
 
@@ -166,7 +255,7 @@ class Evidence:
         Raises:
             InputError: the file is damaged.
         """
-        return decode(self.codes(index))
+        return decode(self.stored(index).whole())
 
     def within(self, index: int, *boxes: tuple[slice, ...]) -> list[NDArray[np.float32]]:
         """The map of a class within some boxes, in the time of reading it.
@@ -174,8 +263,8 @@ class Evidence:
         Raises:
             InputError: the file is damaged.
         """
-        codes = self.codes(index)
-        return [decode(codes[box]) for box in boxes]
+        stored = self.stored(index)
+        return [decode(stored.within(box)) for box in boxes]
 
     def at(self, index: int, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Probability ``[n]`` of a class at some voxels, by their flat indices.
@@ -183,7 +272,7 @@ class Evidence:
         Raises:
             InputError: the file is damaged.
         """
-        return decode(self.codes(index).reshape(-1)[voxels])
+        return decode(self.stored(index).whole().reshape(-1)[voxels])
 
     def concentrated(self, index: int) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
         """A box, and the map of a class within; outside of the box, it is the smallest of all probabilities.
@@ -193,9 +282,8 @@ class Evidence:
         Raises:
             InputError: the file is damaged.
         """
-        codes = self.codes(index)
-        box = box_above(codes, 0) or (slice(0, 0),) * codes.ndim
-        return box, decode(codes[box])
+        stored = self.stored(index)
+        return stored.box, decode(stored.codes)
 
     def label(self) -> NDArray[np.uint8]:
         """The most probable class ``[*spatial]``; of equally probable ones the first.
@@ -206,9 +294,9 @@ class Evidence:
         highest = self.probability(0)
         label = np.zeros(highest.shape, np.uint8)
         for index in range(1, self.classes):
-            probability = self.probability(index)
-            label[probability > highest] = index
-            np.maximum(highest, probability, out=highest)
+            box, probability = self.concentrated(index)
+            label[box][probability > highest[box]] = index
+            np.maximum(highest[box], probability, out=highest[box])
         return label
 
     def _open(self) -> Any:
