@@ -143,10 +143,12 @@ def test_two_dimensional_pictures_of_any_format(tmp_path):
     assert row["hd95"] == pytest.approx(3.65)
 
 
-def test_comparison_with_another_result(data, pictures):
+def test_comparison_with_another_result(data, pictures, capsys):
     run(data, out="first.csv")
     write(data / "predictions" / "c.nii.gz", label(v1=BOX))
     run(data, out="second.csv", against=data / "first.csv")
+    said = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["1", "0.917", "0.583", "+0.333", "1.000", "3"] in said
     written = pd.read_csv(data / "second_comparison.csv", dtype={"label": str})
     dice = written[(written["label"] == "1") & (written["metric"] == "dice")].iloc[0]
     assert (dice["n"], dice["mean_first"]) == (3, pytest.approx(2.75 / 3))

@@ -19,7 +19,7 @@ from segmend.core.folders import check_whole
 from segmend.core.io import check_writable
 from segmend.core.os_errors import explain_os_errors
 from segmend.core.progress import say, track
-from segmend.core.tables import write_json, write_table
+from segmend.core.tables import aligned, write_json, write_table
 from segmend.data.cache import digest_of
 from segmend.data.image import read_label
 from segmend.metrics.boxplot import draw_boxplot
@@ -96,22 +96,22 @@ def evaluate(
     write_table(out, table)
     write_json(out.with_suffix(".json"), settings | digests | counts | summarise(table))
     tables = {out.stem: table}
+    compared: list[str] = []
     if against:
-        _write_comparison(out, against)
+        compared = list(_comparison_in_words(_write_comparison(out, against), against))
         tables[against.stem if against.stem != out.stem else str(against)] = read_table(against)
     draw_boxplot(_beside(out, "boxplot.png"), tables, unit)
-    for line in _in_words(table, unit, extra, out):
+    for line in (*_in_words(table, unit, extra), *compared, f"scores: {out}"):
         say(line)
     return table
 
 
-def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str], out: Path) -> Iterator[str]:
-    """The means of each label in columns, what was left out, and where the scores are."""
+def _in_words(table: pd.DataFrame, unit: Unit, extra: Sequence[str]) -> Iterator[str]:
+    """The means of each label in columns, and what was left out."""
     yield from in_words(table, unit)
     if extra:
         more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
         yield f"not scored, as they have no reference: {', '.join(extra[:3])}{more}"
-    yield f"scores: {out}"
 
 
 def _score(
@@ -253,12 +253,26 @@ def _remove_parts(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_comparison(out: Path, against: Path) -> None:
+def _write_comparison(out: Path, against: Path) -> pd.DataFrame:
+    """The paired tests of two evaluations, which are written next to the scores."""
     comparison = compare(out, against)
     write_table(_beside(out, "comparison.csv"), comparison)
     # NaN is not JSON: a statistic without enough pairs is null there.
     tests = comparison.astype(object).where(comparison.notna(), None).to_dict("records")
     write_json(_beside(out, "comparison.json"), {"first": str(out), "second": str(against), "tests": tests})
+    return comparison
+
+
+def _comparison_in_words(comparison: pd.DataFrame, against: Path) -> Iterator[str]:
+    """How the Dice of each label differs from that of another evaluation."""
+    rows = [("label", "Dice", "there", "difference", "p (Wilcoxon)", "cases")]
+    for row in comparison[comparison["metric"] == "dice"].to_dict("records"):
+        means = (f"{row['mean_first']:.3f}", f"{row['mean_second']:.3f}", f"{row['difference']:+.3f}")
+        p = row["p_wilcoxon"]
+        stated = "-" if pd.isna(p) else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        rows.append((str(row["label"]), *means, stated, str(row["n"])))
+    yield f"against {against}, paired; p values are not corrected for the number of tests:"
+    yield from (f"  {line}" for line in aligned(rows))
 
 
 def _beside(out: Path, ending: str) -> Path:
