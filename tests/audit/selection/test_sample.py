@@ -45,11 +45,13 @@ def test_every_label_of_a_stratum_is_drawn_as_often():
 
 
 def test_strata_hold_all_classes_where_the_budget_is_small():
-    drawn, strata = draw_sample(population(), 9, 0.8, "neyman", 0, "mark")
-    assert [each.label for each in strata] == [""]
-    assert len(drawn) == 9
-    _, strata = draw_sample(population(), 10, 0.8, "neyman", 0, "mark")
-    assert [each.label for each in strata] == ["organ", "vessel"]
+    drawn, strata = draw_sample(population(), 19, 0.8, "neyman", 0, "mark")
+    assert [each.label for each in strata] == ["", "", ""]
+    assert len(drawn) == 19
+    _, strata = draw_sample(population(), 20, 0.8, "neyman", 0, "mark")
+    assert [each.label for each in strata] == ["organ", "organ", "vessel", "vessel"]
+    _, strata = draw_sample(population(3), 6, 0.8, "neyman", 0, "mark")
+    assert [each.label for each in strata] == ["organ", "vessel"]  # all are checked
 
 
 def test_the_start_of_the_table_is_spread_over_the_strata():

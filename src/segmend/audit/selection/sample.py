@@ -26,6 +26,8 @@ NOTES: Final = ("reader", "comment", "time")
 
 _LABELS_A_STRATUM = 5
 """Of the sample; with fewer, less is known of each stratum than dividing gains."""
+_LABELS_A_CLASS = 2 * _LABELS_A_STRATUM
+"""With fewer, a class would have a single stratum, and the expected Dice be of no use."""
 _MOST_STRATA = 5
 _REMEDY = "give the table that 'segmend select' wrote with `purpose estimate`"
 
@@ -91,8 +93,8 @@ def draw_sample(
 ) -> tuple[list[SampledLabel], list[SampleStratum]]:
     """Draw labels at random from strata of similar expected Dice.
 
-    Each class has strata of its own if the budget allows 5 labels for each class; only then is there an estimate by
-    class. The table does not hold the expected Dice, which would influence the reader.
+    Each class has strata of its own if the budget allows 10 labels for each class, or all labels; only then is there an
+    estimate by class. The table does not hold the expected Dice, which would influence the reader.
 
     Args:
         rows: the population, labels of ``audit.csv``.
@@ -146,7 +148,7 @@ def draw_sample(
 
 
 def _by_class(labels: Sequence[str], budget: int) -> bool:
-    return budget >= _LABELS_A_STRATUM * len(set(labels))
+    return budget >= min(_LABELS_A_CLASS * len(set(labels)), len(labels))
 
 
 def _strata(
