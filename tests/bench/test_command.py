@@ -186,6 +186,7 @@ def test_labels_may_be_mended_first(small, write_plan, data, tmp_path, in_proces
         "minimum_score": 0,
         "correct_offsets": False,
         "change_expert": False,
+        "ignore_issues": False,
     }
     (corrected,) = [
         path for path in (out / "labels").iterdir() if path.name.startswith("corrected") and "given" not in path.name

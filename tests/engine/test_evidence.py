@@ -177,3 +177,13 @@ class TestBoxes:
         codes = {str(index): encode(of_class) for index, of_class in enumerate(maps)}
         np.savez_compressed(tmp_path / "b.npz", **codes, **{"3.box": np.zeros((3, 3), np.int64)})
         assert not is_evidence(tmp_path / "b.npz", (12, 10, 8), 3)
+
+
+def test_a_box_without_ends_is_the_whole_scan(tmp_path):
+    scan = np.zeros((9, 8), np.float32)
+    scan[3:5, 2:4] = 0.9
+    write_evidence(tmp_path / "a.npz", [1 - scan, scan])
+    evidence = Evidence(tmp_path / "a.npz")
+    (whole, part) = evidence.within(1, (slice(None), slice(None)), (slice(4, None), slice(3)))
+    np.testing.assert_array_equal(whole, evidence.probability(1))
+    np.testing.assert_array_equal(part, evidence.probability(1)[4:, :3])

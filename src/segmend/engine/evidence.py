@@ -203,7 +203,8 @@ class StoredMap:
         return codes
 
     def within(self, box: tuple[slice, ...]) -> NDArray[np.uint8]:
-        """Codes in a box of the scan."""
+        """Codes in a box of the scan; a side without ends is the whole axis."""
+        box = tuple(slice(*side.indices(length)[:2]) for side, length in zip(box, self.shape, strict=True))
         codes = np.zeros([side.stop - side.start for side in box], np.uint8)
         common = [
             (max(own.start, side.start), min(own.stop, side.stop)) for own, side in zip(self.box, box, strict=True)
