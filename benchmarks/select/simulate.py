@@ -243,7 +243,8 @@ def draw(tables: list[Path], out: Path) -> None:
             panel.plot(x, own["mean_dice"], STYLES.get(name, "-"), color=COLOURS[name], label=name)
             if name == RANDOM:
                 panel.fill_between(x, own["low"], own["high"], color=COLOURS[name], alpha=0.2, linewidth=0)
-        panel.set(title=path.stem.removesuffix("_choice").replace("_", " "), xlabel="checked cases")
+        title = path.stem.removesuffix("_choice").replace("_", " ").replace("acdc", "ACDC")
+        panel.set(title=title, xlabel="checked cases")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("mean Dice of the noisy labels to the truth")
     panels[0].legend(frameon=False)
