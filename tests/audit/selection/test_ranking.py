@@ -22,7 +22,7 @@ def test_similar_cases_wait():
 def test_reasons_say_what_is_new():
     candidates = [
         case("a", 0.5, "missing", annotator="x"),
-        case("b", 0.4, "extra", annotator="y"),
+        case("b", 0.4, "over_segmented", annotator="y"),
         case("c", 0.0),
         case("u", 0.2, labelled=False),
     ]
@@ -31,7 +31,7 @@ def test_reasons_say_what_is_new():
     assert a.reason == "organ: expected Dice 0.40, missing; largest expected gain"
     assert "first of annotator y" in b.reason
     assert "first of domain two" in b.reason
-    assert "first with extra (organ)" in b.reason
+    assert "first with over-segmented (organ)" in b.reason
     assert (u.case, u.task, c.case, c.task) == ("u", "annotate", "c", "check")
     assert "mean of the unlabelled cases" in u.reason
     assert c.reason.startswith("no class is expected to fall short")

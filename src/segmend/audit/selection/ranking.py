@@ -82,7 +82,7 @@ def _on_classes(candidate: Candidate) -> Iterator[str]:
     short = sorted((each for each in candidate.classes if each.gain > 0), key=lambda each: -each.gain)
     named = [each for number, each in enumerate(short) if number == 0 or each.gain >= _WORTH_NAMING]
     for each in named[:3]:
-        kind = "" if each.kind == ErrorKind.OK else f", {each.kind.replace('_', ' ')}"
+        kind = "" if each.kind == ErrorKind.OK else f", {_kind_in_words(each.kind)}"
         mean = "" if candidate.labelled else f", mean of the unlabelled cases {each.attainable:.2f}"
         yield f"{each.label}: expected Dice {each.expected:.2f}{mean}{kind}"
     if len(named) > 3:
@@ -107,7 +107,7 @@ def _on_diversity(
         yield f"first of domain {domain}"
     known = {(each.label, each.kind) for index in before for each in candidates[index].classes}
     new = [
-        f"{each.kind.replace('_', ' ')} ({each.label})"
+        f"{_kind_in_words(each.kind)} ({each.label})"
         for each in candidate.classes
         if each.kind != ErrorKind.OK and (each.label, each.kind) not in known
     ]
@@ -116,3 +116,7 @@ def _on_diversity(
     if chosen[-1].nearest is not None:
         nearest = candidates[chosen[-1].nearest].case
         yield f"most similar to {nearest} ({chosen[-1].similarity:.2f})"
+
+
+def _kind_in_words(kind: str) -> str:
+    return kind.replace("_segmented", "-segmented").replace("_", " ")
