@@ -215,6 +215,17 @@ class TestWholeObjects:
         np.testing.assert_array_equal(indices(tmp_path / "out", "a"), GIVEN["a"])
 
 
+def test_a_proposal_that_is_expected_to_be_worse_needs_a_person(data, tmp_path):
+    expected = {"expected_dice": 0.9, "expected_dice_proposal": 0.8}
+    audit = hand_made_audit(data, tmp_path / "audit", {"a": boxes(6, 4)}, columns=expected)
+    assert segmend.correct(data, audit.root, preview=True).empty
+    decisions = tmp_path / "decisions.csv"
+    decisions.write_text("case,label,decision\na,organ,accept\n")
+    (row,) = segmend.correct(data, audit.root, preview=True, decisions=decisions).itertuples()
+    assert (row.expected_dice_before, row.expected_dice_after) == (0.9, 0.8)
+    assert row.expected_gain == pytest.approx(-0.1)
+
+
 def test_without_probabilities_the_changes_are_listed_all_the_same(data, tmp_path, capsys):
     audit = hand_made_audit(data, tmp_path / "audit", {"a": boxes(6, 4)}, evidence=False)
     table = segmend.correct(data, audit.root, preview=True)

@@ -1,7 +1,7 @@
 """Expected Dice of labels before and after a change, by the calibrated evidence of an audit.
 
 It is the D of ``audit.expected_dice``, which takes a mask for an outline of the model. The audit states more for a
-label as it is and for its proposal; of any other change, the difference in D counts.
+label as it is and for its proposal; by any other change, the expected error changes by the factor that D gives.
 """
 
 from __future__ import annotations
@@ -155,7 +155,10 @@ def _change(examination: Examination, index: int, new: NDArray[np.uint8], slack:
     probability = examination.probability(index, box)
     outside = after.copy()
     outside[box] = False
-    further = float(examination.probability(index, [slice(None)] * given.ndim)[outside].sum()) if outside.any() else 0.0
+    further = 0.0
+    if outside.any():
+        far = bounding_box(outside)
+        further = float(examination.probability(index, far)[outside[far]].sum())
     return ExpectedChange(
         _dice(before[box], probability, known[box], slack),
         _dice(after[box], probability, still[box], slack, int(np.count_nonzero(outside)), further),
