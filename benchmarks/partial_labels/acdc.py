@@ -3,7 +3,8 @@
 Writes four data folders into OUT: ``a``, ``b`` and ``c``, a third of the training patients each, with the labels of
 one class; and ``full``, all of them with all labels. ``segmend merge --data OUT/a OUT/b OUT/c --out OUT/merged`` makes
 one of the three again. ``background.csv`` is its table of cases without the column ``annotated``: what is not annotated
-is taken for background. Test cases are patients 51 to 70, with all labels, in ``OUT/test``.
+is taken for background. ``third.csv`` is a table for ``full`` in which only the volumes of ``a`` have labels. Test cases
+are patients 51 to 70, with all labels, in ``OUT/test``.
 
     python benchmarks/partial_labels/acdc.py ACDC OUT
 """
@@ -14,6 +15,7 @@ import csv
 import json
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +54,12 @@ def write_folder(folder: DataFolder, out: Path, cases: list[str], keep: str | No
             write_label(target, (values == folder.labels[keep]).astype(np.uint8), like=case.label)
 
 
-def expert_table(path: Path, cases: list[str], split: str = "train") -> None:
-    """Write a table in which all labels are expert ones."""
+def expert_table(path: Path, cases: list[str], hidden: Collection[str] = (), split: str = "train") -> None:
+    """Write a table in which all labels are expert ones, except hidden ones."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("case", "split", "quality"))
-        writer.writerows((case, split, "expert") for case in cases)
+        writer.writerows((case, split, "none" if case in hidden else "expert") for case in cases)
 
 
 def main(data: Path, out: Path) -> None:
@@ -73,6 +75,7 @@ def main(data: Path, out: Path) -> None:
     write_folder(folder, out / "full", training, None)
     expert_table(out / "full" / "cases.csv", training)
     expert_table(out / "background.csv", training)
+    expert_table(out / "third.csv", training, [name for name in training if patient_of(name) % len(_PARTS)])
     write_folder(folder, out / "test", [name for name in names if name not in training], None, "Ts")
 
 
