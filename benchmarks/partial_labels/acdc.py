@@ -3,8 +3,8 @@
 Writes four data folders into OUT: ``a``, ``b`` and ``c``, a third of the training patients each, with the labels of
 one class; and ``full``, all of them with all labels. ``segmend merge --data OUT/a OUT/b OUT/c --out OUT/merged`` makes
 one of the three again. ``background.csv`` is its table of cases without the column ``annotated``: what is not annotated
-is taken for background. ``third.csv`` is a table for ``full`` in which only the volumes of ``a`` have labels. Test cases
-are patients 51 to 70, with all labels, in ``OUT/test``.
+is taken for background. In ``third.csv``, a table for ``full``, only the volumes of ``a`` have labels. Test cases are
+patients 51 to 70, with all labels, in ``OUT/test``.
 
     python benchmarks/partial_labels/acdc.py ACDC OUT
 """
