@@ -288,9 +288,8 @@ def test_many_slices_at_once_need_few_requests(small):
     settle(opened, "axial 6 / 8")
     opened.press("h", *["ArrowUp", "ArrowDown"] * 20)
     opened.page.wait_for_timeout(1000)
-    assert (
-        len([url for url in opened.asked if "/scan" in url]) <= 2 + 8
-    )  # all of this axis at most, and one of each other
+    # All slices of this axis at most, and one of each other.
+    assert len([url for url in opened.asked if "/scan" in url]) <= 8 + 2
 
 
 def test_no_picture_of_another_case_is_left(make_review_audit, serve_here, visit):

@@ -125,16 +125,15 @@ export function drawMasks(context, outlines, placed, { mode, shown, colours }) {
     moved.addPath(path, matrix);
     return moved;
   };
+  const chosen = mode === "outlines" && shown.has("issue") ? scaled("region") : null;
+  if (chosen) { // below the outlines, which stay visible on it
+    context.lineWidth = 5;
+    context.strokeStyle = colours.issue;
+    context.stroke(chosen);
+  }
   for (const mask of [...always, ...switched.filter((mask) => shown.has(mask))]) {
     const path = scaled(mask);
     if (path) drawMask(context, path, mask, colours);
-  }
-  const chosen = mode === "outlines" && shown.has("issue") ? scaled("region") : null;
-  if (chosen) {
-    context.setLineDash([]);
-    context.lineWidth = 2.5;
-    context.strokeStyle = colours.issue;
-    context.stroke(chosen);
   }
   context.restore();
 }
