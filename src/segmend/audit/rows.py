@@ -230,8 +230,7 @@ class CaseFindings:
             row = replace(row, correction_mm=correction.offset, correction_se_mm=correction.error)
         if changed:
             of_proposal = self.proposal.expected[index]
-            # A shifted boundary keeps its detail, which the model knows nothing of.
-            redrawn = 0.0 if shifted else min(1.0, changed / measured.differing)
+            redrawn = min(1.0, changed / max(measured.differing, 1))
             row = replace(
                 row,
                 proposal=_kind_of_proposal(measured.expectation.voxels, of_proposal.voxels, shifted),
